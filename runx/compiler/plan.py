@@ -1,0 +1,168 @@
+"""The plan of a virtual machine: what the compiler's frontends fill and its backends read.
+
+A plan is frozen, holds only nouns of the domain, and goes to JSON and back without loss. The executor reads that JSON with
+the standard library and knows nothing of OCI's configuration.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+PLAN_VERSION = 1
+
+
+class _Part(BaseModel):
+    # defer_build: a model is compiled when it is first used, which halves the cost of importing this module.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class Share(_Part):
+    """A directory of dom0 served to the guest over 9p (xl-9pfs(5), `p9=`)."""
+
+    tag: str
+    """Mount tag in the guest: `root` or `mounts`."""
+    path: str
+    """Absolute path on the host; below the container's state directory, so it needs no quoting in `p9=`."""
+
+
+class Domain(_Part):
+    """What xl.cfg(5) needs to know."""
+
+    name: str
+    """Domain name, derived from the container's id and the state root; at most 80 characters of `[A-Za-z0-9_+.-]`."""
+    type: Literal["pv", "pvh"]
+    kernel: str
+    """Absolute path of the guest kernel on the host."""
+    base_ramdisk: str
+    """Absolute path of the base initrd on the host; the overlay is appended to a copy of it."""
+    ramdisk: str
+    """Absolute path of that copy, below the state directory."""
+    memory_mib: int
+    vcpus: int
+    cmdline: tuple[str, ...]
+    """Kernel parameters, in order."""
+    shares: tuple[Share, ...]
+
+
+class Root(_Part):
+    """The container's root filesystem and how it travels."""
+
+    carrier: Literal["9p"]
+    path: str
+    """Absolute path on the host."""
+    read_only: bool
+
+
+class Mount(_Part):
+    """One entry of `mounts` (OCI config.md, "Mounts"), in their order."""
+
+    destination: str
+    """Absolute path inside the container."""
+    carrier: Literal["9p", "guest"]
+    """`9p`: a bind of a host path, through the `mounts` share. `guest`: the guest makes the file system itself."""
+    type: str
+    """File system type for `guest`; `bind` for `9p`."""
+    source: str
+    """Host path for `9p`; the source argument of mount(2) for `guest`."""
+    slot: int | None = None
+    """For `9p`: the name of this mount's place in the share, a number from 0."""
+    is_file: bool = False
+    """For `9p`: the source is a file, not a directory."""
+    recursive: bool = False
+    """For `9p`: rbind, the mounts below the source come too."""
+    read_only: bool = False
+    """For `9p`: the host enforces it as well as the guest."""
+    flags: tuple[str, ...] = ()
+    """mount(8)'s flag words in effect (`ro`, `nosuid`, …), sorted, one of each family; `tmpcopyup` may be among them."""
+    data: tuple[str, ...] = ()
+    """Options the file system itself reads (`size=64m`), in order."""
+    propagation: tuple[str, ...] = ()
+    """Propagation words in order (`rprivate`)."""
+    origin: str
+    """Where it comes from: `mounts[3]`."""
+
+
+class Device(_Part):
+    """A device node of the container (OCI config-linux.md, "Devices" and "Default Devices")."""
+
+    path: str
+    type: Literal["c", "b", "p"]
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+
+
+class Rlimit(_Part):
+    """setrlimit(2). `name` is lower case with no prefix: `nofile`."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+class Capabilities(_Part):
+    """capabilities(7), names as in the configuration (`CAP_CHOWN`), sorted by number."""
+
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+class Process(_Part):
+    """The one process of the container (OCI config.md, "Process")."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    uid: int
+    gid: int
+    additional_gids: tuple[int, ...]
+    umask: int | None = None
+    rlimits: tuple[Rlimit, ...] = ()
+    capabilities: Capabilities | None = None
+    """None: the process keeps all of them, as runc does without a `capabilities` object."""
+    no_new_privileges: bool = False
+    oom_score_adj: int | None = None
+    pid_namespace: bool = False
+    """The process is PID 1 of its own PID namespace in the guest (linux.namespaces has `pid`)."""
+
+
+class Guest(_Part):
+    """What the setup script arranges around the process."""
+
+    hostname: str | None = None
+    domainname: str | None = None
+    devices: tuple[Device, ...] = ()
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    sysctl: tuple[tuple[str, str], ...] = ()
+
+
+class Ignored(_Part):
+    """A setting the plan does not honour, and why (OCI config.md lets a runtime ignore it, or a VM has no such thing)."""
+
+    path: str
+    reason: str
+
+
+class VmPlan(_Part):
+    """Everything that will be done for one container."""
+
+    version: int = PLAN_VERSION
+    id: str
+    bundle: str
+    """Absolute path of the bundle directory."""
+    oci_version: str
+    annotations: tuple[tuple[str, str], ...] = ()
+    domain: Domain
+    root: Root
+    mounts: tuple[Mount, ...] = ()
+    process: Process
+    guest: Guest
+    cgroups_path: str | None = None
+    """linux.cgroupsPath as given; the supervisor joins it so that engines' statistics find a live cgroup."""
+    ignored: tuple[Ignored, ...] = ()

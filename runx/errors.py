@@ -1,0 +1,13 @@
+"""The one exception that people see. Imports nothing: the fast verbs load it."""
+
+
+class RunxError(Exception):
+    """A failure with a message for people and, where one helps, a hint on what to do.
+
+    `message` is what goes to standard error and, as the last `error` line, to --log. `hint` is shown on a line of its own.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint

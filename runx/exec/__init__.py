@@ -1,0 +1,1 @@
+"""Starts and supervises the virtual machine of a compiled plan, through xl."""
