@@ -1,0 +1,215 @@
+"""The command line: a table of verbs, each loaded only when it is called.
+
+Exit status 0, or 1 with one message on standard error and as the last `error` line of --log.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+from runx import __version__, log
+from runx.errors import RunxError
+from runx.options import Arguments, Option, help_lines, parse
+from runx.paths import DEFAULT_STATE_ROOT
+
+SPEC_VERSION = "1.3.0"
+
+GLOBAL_OPTIONS = (
+    Option(
+        "--root",
+        value="DIR",
+        default=DEFAULT_STATE_ROOT,
+        help=f"where the state of containers is kept (default {DEFAULT_STATE_ROOT})",
+    ),
+    Option("--log", value="FILE", help="append messages to FILE as well"),
+    Option("--log-format", value="FORMAT", default="text", help="of --log: text or json"),
+    Option("--debug", help="accepted for runc's callers; Python tracebacks are shown for internal errors"),
+    Option("--systemd-cgroup", help="accepted for runc's callers; the supervisor stays in the caller's cgroup"),
+    Option("--rootless", value="MODE", help="accepted for runc's callers; runx needs root"),
+    Option("--criu", value="PATH", help="accepted for runc's callers; not used"),
+    Option("-h", "--help", help="show this help"),
+    Option("-v", "--version", help="show the versions of runx and of the OCI runtime specification"),
+)
+
+
+def _create(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.create import create
+
+    values = arguments.values
+    if values["console_socket"]:
+        raise RunxError("--console-socket: terminals are not supported yet", "run the container without a terminal")
+    if values["preserve_fds"] not in ("", "0"):
+        raise RunxError("--preserve-fds: a virtual machine cannot be given file descriptors of the host")
+    container_id = _operand(arguments, "ID")
+    as_json = options.values["log_format"] == "json"
+    create(
+        options.values["root"],
+        container_id,
+        values["bundle"],
+        pid_file=values["pid_file"],
+        log=options.values["log"],
+        log_json=as_json,
+    )
+
+
+def _start(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.start import start
+
+    start(options.values["root"], _operand(arguments, "ID"))
+
+
+def _state(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.state import state
+
+    sys.stdout.write(state(options.values["root"], _operand(arguments, "ID")))
+
+
+def _kill(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.kill import kill
+
+    operands = arguments.operands
+    if len(operands) not in (1, 2):
+        raise RunxError("kill takes ID and, optionally, SIGNAL", "usage: runx kill [--all] ID [SIGNAL]")
+    kill(
+        options.values["root"],
+        operands[0],
+        operands[1] if len(operands) == 2 else "TERM",
+        all_processes="all" in arguments.switches,
+    )
+
+
+def _delete(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.delete import delete
+
+    delete(options.values["root"], _operand(arguments, "ID"), force="force" in arguments.switches)
+
+
+def _operand(arguments: Arguments, name: str) -> str:
+    if len(arguments.operands) != 1:
+        raise RunxError(f"expected one operand, {name}, not {len(arguments.operands)}")
+    return arguments.operands[0]
+
+
+class Verb:
+    """A verb: its usage, its one-line help, its options, and what it calls."""
+
+    __slots__ = ("call", "help", "options", "usage")
+
+    def __init__(self, usage: str, help: str, call: Callable[[Arguments, Arguments], None], *options: Option) -> None:
+        self.usage = usage
+        self.help = help
+        self.call = call
+        self.options = options
+
+
+VERBS = {
+    "create": Verb(
+        "[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create,
+        Option("-b", "--bundle", value="DIR", default=".", help="the bundle (default: the current directory)"),
+        Option("--pid-file", value="FILE", help="write the supervisor's pid to FILE"),
+        Option("--console-socket", value="SOCKET", help="terminals: not supported yet"),
+        Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),
+        Option("--no-pivot", help="accepted for runc's callers; the guest always moves its root"),
+        Option("--no-new-keyring", help="accepted for runc's callers; a guest's kernel has keyrings of its own"),
+    ),
+    "start": Verb("ID", "start a created container", _start),
+    "state": Verb("ID", "print a container's state as JSON", _state),
+    "kill": Verb(
+        "[--all] ID [SIGNAL]", "send a signal (default TERM) to a container's process", _kill,
+        Option("-a", "--all", help="no error when the container is stopped"),
+    ),
+    "delete": Verb(
+        "[--force] ID", "remove what is left of a stopped container", _delete,
+        Option("-f", "--force", help="end it first, whatever its state; an unknown ID is no error"),
+    ),
+    "plan": Verb("[options] BUNDLE", "show what would be done for a bundle; changes nothing", lambda *_: None),
+}  # fmt: skip
+
+_WHY_NOT = {
+    "exec": "nothing in the guest accepts commands: there is no agent in it",
+    "checkpoint": "9p shares cannot be saved with a domain",
+    "restore": "9p shares cannot be saved with a domain",
+}
+_LATER = ("run", "list", "ps", "pause", "resume", "update", "events", "features", "spec", "console")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line (default: sys.argv's); its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    log_path, as_json, debug = "", False, False
+    try:
+        options, rest = parse(argv, GLOBAL_OPTIONS, stop_at_operand=True)
+        log_path, as_json, debug = (
+            options.values["log"],
+            options.values["log_format"] == "json",
+            "debug" in options.switches,
+        )
+        if options.values["log_format"] not in ("text", "json"):
+            raise RunxError(f"--log-format: {options.values['log_format']!r} is neither text nor json")
+        if "version" in options.switches or rest[:1] == ["version"]:
+            sys.stdout.write(f"runx version {__version__}\nspec: {SPEC_VERSION}\n")
+        elif "help" in options.switches or not rest or rest[0] == "help":
+            sys.stdout.write(_help())
+        else:
+            return _call(options, rest[0], rest[1:])
+        return 0
+    except RunxError as error:
+        _report(error.message, error.hint, log_path, as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except Exception as error:
+        if debug:
+            raise
+        _report(
+            f"internal error: {type(error).__name__}: {error}",
+            "run it with --debug and report the traceback",
+            log_path,
+            as_json,
+        )
+    return 1
+
+
+def _call(options: Arguments, name: str, argv: list[str]) -> int:
+    verb = VERBS.get(name)
+    if verb is None:
+        raise _no_such_verb(name)
+    if name == "plan":
+        from runx import plan_command
+
+        return plan_command.main(argv, options.values["root"])
+    arguments, _ = parse(argv, (*verb.options, Option("-h", "--help", help="show this help")))
+    if "help" in arguments.switches:
+        sys.stdout.write(
+            "\n".join([f"usage: runx [global options] {name} {verb.usage}", "", verb.help, "", *help_lines(verb.options)]) + "\n"
+        )
+        return 0
+    verb.call(options, arguments)
+    sys.stdout.flush()
+    return 0
+
+
+def _no_such_verb(name: str) -> RunxError:
+    if name in _WHY_NOT:
+        return RunxError(
+            f"{name} is not possible with runx: {_WHY_NOT[name]}", "put what you need into the container's own process"
+        )
+    if name in _LATER:
+        return RunxError(f"{name} is not supported yet by this version of runx")
+    return RunxError(f"unknown command {name!r}", "see: runx --help")
+
+
+def _report(message: str, hint: str, log_path: str, as_json: bool) -> None:
+    sys.stderr.write(f"runx: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+    log.append(log_path, "error", message + (f" ({hint})" if hint else ""), as_json=as_json)
+
+
+def _help() -> str:
+    verbs = [f"  {name:<10} {verb.help}" for name, verb in VERBS.items()]
+    lines = [
+        "usage: runx [global options] COMMAND [options]",
+        "",
+        "Runs OCI containers as Xen virtual machines.",
+        "",
+        "Commands:",
+    ]
+    return "\n".join([*lines, *verbs, "", "Global options:", *help_lines(GLOBAL_OPTIONS)]) + "\n"

@@ -1,0 +1,78 @@
+"""The framing of the console link, the host's side (docs/console-link.md). Bytes in, frames out; no I/O in it."""
+
+from runx.errors import RunxError
+
+HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED = range(0x01, 0x0A)
+STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED = range(0x41, 0x47)
+
+VERSION = 1
+PAYLOAD_LIMIT = 4096
+OUTPUT_WINDOW = 128 * 1024
+"""Bytes of one output stream the guest may send before the host gives credit."""
+INPUT_WINDOW = 32 * 1024
+"""Bytes of input the host may send before the guest gives credit."""
+
+_HEADER_SIZE = 4
+_SIZES = {
+    HELLO: (1, 1),
+    FATAL: (1, PAYLOAD_LIMIT),
+    STARTED: (0, 0),
+    EXIT: (1, 1),
+    CREDIT_IN: (5, 5),
+    STDIN_CLOSED: (0, 0),
+}
+"""Least and most bytes of the payloads that have a fixed form."""
+
+
+class LinkError(RunxError):
+    """The guest broke a rule of the link."""
+
+
+class Decoder:
+    """Turns what the guest wrote into frames. Holds at most one frame's worth of bytes."""
+
+    def __init__(self) -> None:
+        self._input = bytearray()
+        self._greeted = False
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The frames completed by `data`, as (type, payload). Raises LinkError with the rule that was broken."""
+        buffer = self._input
+        buffer += data
+        frames = []
+        at = 0
+        while len(buffer) - at >= _HEADER_SIZE:
+            kind, zero, low, high = buffer[at : at + _HEADER_SIZE]
+            length = low | high << 8
+            if zero or not HELLO <= kind <= STDIN_CLOSED:
+                raise LinkError(f"no such frame: type {kind:#04x}, second byte {zero:#04x}")
+            least, most = _SIZES.get(kind, (0, PAYLOAD_LIMIT))
+            if not least <= length <= most:
+                raise LinkError(f"a frame of type {kind:#04x} with {length} bytes")
+            if not self._greeted and kind != HELLO:
+                raise LinkError(f"a frame of type {kind:#04x} before HELLO")
+            if len(buffer) - at < _HEADER_SIZE + length:
+                break
+            payload = bytes(buffer[at + _HEADER_SIZE : at + _HEADER_SIZE + length])
+            if kind == HELLO and payload[0] != VERSION:
+                raise LinkError(f"version {payload[0]} of the link, this runx speaks {VERSION}")
+            self._greeted = True
+            frames.append((kind, payload))
+            at += _HEADER_SIZE + length
+        del buffer[:at]
+        return frames
+
+
+def frame(kind: int, payload: bytes = b"") -> bytes:
+    """One frame for the guest."""
+    return bytes((kind, 0, len(payload) & 0xFF, len(payload) >> 8)) + payload
+
+
+def credit(stream: int, size: int) -> bytes:
+    """`size` bytes of stream 1 or 2 have been written to their reader."""
+    return frame(CREDIT_OUT, bytes((stream,)) + size.to_bytes(4, "little"))
+
+
+def parse_credit(payload: bytes) -> tuple[int, int]:
+    """Stream and size of a CREDIT from the guest."""
+    return payload[0], int.from_bytes(payload[1:5], "little")

@@ -1,0 +1,81 @@
+"""The supervisor's control socket: how `start` and `kill` reach the process that owns the console.
+
+A request is one line ("start", "signal 15"), the answer one line ("ok", "error MESSAGE"). The socket is in the container's
+directory, which only root may enter.
+"""
+
+import _socket  # the socket module alone would cost a fast verb more than its whole budget
+import os
+
+from runx.errors import RunxError
+
+_NAME = "control"
+_LINE_LIMIT = 4096
+
+
+def _address(directory_fd: int) -> str:
+    # sun_path holds 108 bytes and an id may have 1024: go through the descriptor of the directory.
+    return f"/proc/self/fd/{directory_fd}/{_NAME}"
+
+
+def listen(directory: str) -> _socket.socket:
+    """The supervisor's end."""
+    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        listener.bind(_address(directory_fd))
+    finally:
+        os.close(directory_fd)
+    listener.listen(64)
+    return listener
+
+
+def accept(listener: _socket.socket) -> int:
+    """The descriptor of the next connection; a client that never speaks is given up by `receive`."""
+    fd: int = listener._accept()[0]  # type: ignore[attr-defined]  # what socket.accept() wraps; typeshed leaves it out
+    return fd
+
+
+def request(directory: str, line: str) -> None:
+    """Send one request and wait for its answer. Raises RunxError with the supervisor's message, or when it is not there."""
+    gone = RunxError("container not running", "its supervisor has gone; `runx delete` cleans up what is left")
+    try:
+        directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise RunxError(f'container "{os.path.basename(directory)}" does not exist') from None
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.connect(_address(directory_fd))
+        connection.sendall(line.encode() + b"\n")
+        answer = receive(connection.fileno())
+    except OSError:
+        raise gone from None
+    finally:
+        connection.close()
+        os.close(directory_fd)
+    if answer == "ok":
+        return
+    if answer.startswith("error "):
+        raise RunxError(answer.removeprefix("error "))
+    raise gone
+
+
+def receive(fd: int) -> str:
+    """One line without its newline; what there is when the other end closes first."""
+    data = b""
+    while not data.endswith(b"\n") and len(data) < _LINE_LIMIT:
+        more = os.read(fd, _LINE_LIMIT)
+        if not more:
+            break
+        data += more
+    return data.decode("utf-8", "replace").rstrip("\n")
+
+
+def answer(fd: int, error: str = "") -> None:
+    """Answer a request and close its connection."""
+    try:
+        os.write(fd, (f"error {' '.join(error.split())}" if error else "ok").encode()[: _LINE_LIMIT - 1] + b"\n")
+    except OSError:
+        pass  # the client has gone
+    finally:
+        os.close(fd)

@@ -1,0 +1,113 @@
+"""`runx create`: compile the bundle, start the supervisor, wait until it has made the domain.
+
+The only verb that imports the compiler.
+"""
+
+import contextlib
+import os
+import sys
+
+from runx import paths
+from runx.errors import RunxError
+from runx.exec import record as records
+from runx.exec.record import Record
+from runx.exec.shares import prepare
+
+
+def create(root: str, container_id: str, bundle: str, *, pid_file: str = "", log: str = "", log_json: bool = True) -> None:
+    """Make the container `container_id` from a bundle, up to the state "created" (OCI runtime.md, "Create").
+
+    root: the state root. pid_file: where to write the supervisor's pid, without a newline. log: the --log file, for
+    errors of the supervisor later on. Raises RunxError (or CompileError); nothing is left behind then.
+    """
+    records.check_id(container_id)
+    bundle = os.path.abspath(bundle)
+    root = os.path.abspath(root)
+    record = records.claim(root, container_id)
+    try:
+        record.log = os.path.abspath(log) if log else ""
+        record.log_json = "1" if log_json else "0"
+        _compile_into(record, bundle, root)
+        pid = _start_supervisor(record)
+        if pid_file:
+            _write_pid_file(pid_file, pid)
+    except BaseException:
+        _undo(record)
+        raise
+
+
+def _compile_into(record: Record, bundle: str, root: str) -> None:
+    """Write the plan and the artifacts into the container's directory."""
+    import json
+
+    from runx.compiler import compile
+
+    container_id = os.path.basename(record.directory)
+    result = compile(bundle, container_id=container_id, state_root=root, assets=paths.assets_dir())
+    plan, artifacts = result.plan, result.artifacts
+    directory = record.directory
+    _write(f"{directory}/plan.json", artifacts.plan_json.encode())
+    _write(f"{directory}/domain.cfg", artifacts.domain_cfg.encode("utf-8", "surrogateescape"))
+    for path in (plan.domain.kernel, plan.domain.base_ramdisk):
+        if not os.path.isfile(path):
+            raise RunxError(
+                f"{path}: no such file",
+                "the guest's kernel and initrd are made by `./build` and installed by `./build install`",
+            )
+    with open(plan.domain.base_ramdisk, "rb") as file:
+        base = file.read()
+    # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
+    _write(plan.domain.ramdisk, base + b"\0" * (-len(base) % 4) + artifacts.overlay_cpio)
+    prepare(directory, json.loads(artifacts.plan_json))
+    record.domain = plan.domain.name
+    record.oci = json.dumps(
+        {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
+    )
+    record.save()
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(data)
+
+
+def _start_supervisor(record: Record) -> int:
+    """Start the supervisor and wait for its report; its pid. Raises RunxError with what it reports."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    os.set_inheritable(write_end, True)
+    program = f"import sys; sys.path[:0] = {[paths.LIBRARY_DIR]!r}; from runx.exec.supervisor import main; sys.exit(main())"
+    argv = [sys.executable, "-I", "-S", "-c", program, record.directory, str(write_end)]
+    # Its own session, and never waited for: when this process ends, it becomes the child of the caller's subreaper
+    # (containerd-shim, conmon), which takes its exit status as the container's.
+    pid = os.posix_spawn(sys.executable, argv, os.environ, setsid=True)
+    os.close(write_end)
+    with open(read_end, encoding="utf-8", errors="replace") as pipe:
+        report = pipe.read()
+    if report.startswith("created\n"):
+        return pid
+    os.waitpid(pid, 0)
+    if report.startswith("error "):
+        message, _, hint = report.removeprefix("error ").partition("\nhint ")
+        raise RunxError(message.strip(), hint.strip())
+    raise RunxError("the supervisor ended before the container was created" + (f": {report.strip()}" if report.strip() else ""))
+
+
+def _write_pid_file(path: str, pid: int) -> None:
+    """The pid and no newline, atomically: engines read the file as soon as it is there."""
+    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.{os.getpid()}"
+    try:
+        _write(temporary, str(pid).encode())
+        os.rename(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise RunxError(f"cannot write the pid file {path}: {error.strerror}") from None
+
+
+def _undo(record: Record) -> None:
+    """Leave nothing of a container whose creation failed."""
+    from runx.exec.delete import destroy_container
+
+    with contextlib.suppress(RunxError, OSError):
+        destroy_container(records.load(os.path.dirname(record.directory), os.path.basename(record.directory)), own=True)

@@ -1,0 +1,81 @@
+"""`runx delete`: remove all that is left of a container (OCI runtime.md, "Delete")."""
+
+import os
+
+from runx.errors import RunxError
+from runx.exec import record as records
+from runx.exec import run, xl
+from runx.exec.record import Record
+
+_END_TIMEOUT_S = 60.0
+
+
+def delete(root: str, container_id: str, *, force: bool = False) -> None:
+    """Remove a stopped container; with force, one in any state, and an unknown one is no error (as runc).
+
+    Raises RunxError when the container is not stopped, or something of it cannot be removed.
+    """
+    try:
+        record = records.load(root, container_id)
+    except RunxError:
+        if not force:
+            raise
+        records.check_id(container_id)
+        record = Record(records.directory_of(root, container_id))
+        if not os.path.isdir(record.directory):
+            return
+    status = record.current_status()
+    if status != "stopped" and not force:
+        raise RunxError(
+            f"cannot delete container {container_id} that is not stopped: {status}",
+            f"stop it first, or use: runx delete --force {container_id}",
+        )
+    destroy_container(record)
+
+
+def destroy_container(record: Record, *, own: bool = False) -> None:
+    """End whatever still lives of the container and remove its directory. own: the record's process is the caller itself."""
+    lock = records.lock(record)
+    try:
+        if record.domain and record.domid >= 0:
+            xl.destroy(record.domain)
+        if record.supervised() and not own and record.pid != os.getpid():
+            _end_supervisor(record)
+        if record.domain and record.domid < 0 and record.exit_status == "":
+            # It ended before it could say whether there is a domain.
+            number = xl.domid(record.domain) if _xl_exists() else None
+            if number is not None:
+                xl.destroy(str(number))
+        records.remove(record)
+    except FileNotFoundError:
+        pass  # another `delete` was quicker
+    finally:
+        os.close(lock)
+
+
+def _xl_exists() -> bool:
+    try:
+        run.program("xl")
+    except RunxError:
+        return False
+    return True
+
+
+def _end_supervisor(record: Record) -> None:
+    """Wait for the supervisor to see its domain gone; end it when it does not."""
+    try:
+        pidfd = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        return
+    import select
+
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        if record.supervised() and not poller.poll(int(_END_TIMEOUT_S * 1000)):
+            import signal
+
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            poller.poll(5000)
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,81 @@
+"""A container's domain, from nothing to nothing: created in a mount namespace with its shares, destroyed without a trace."""
+
+import os
+
+from runx.errors import RunxError
+from runx.exec import run, xl
+from runx.exec.xenstore import XenStore, XenStoreError
+
+
+def find(store: XenStore, name: str) -> int | None:
+    """The number of the domain with this name, None when there is none."""
+    try:
+        numbers = store.directory("/local/domain")
+    except XenStoreError as error:
+        if error.code != "E2BIG":
+            raise
+        return xl.domid(name)
+    for number in sorted((int(n) for n in numbers if n.isdigit()), reverse=True):  # it is among the newest
+        if store.read(f"/local/domain/{number}/name") == name:
+            return number
+    return None
+
+
+def create(store: XenStore, directory: str, name: str) -> int:
+    """`xl create` of directory/domain.cfg, paused; the domain's number.
+
+    Raises RunxError with xl's own words. What a failed or hanging xl leaves is removed by the caller (`remove`).
+    """
+    xl_path = run.program("xl")
+    argv = xl.create_argv(f"{directory}/domain.cfg")
+    output = os.memfd_create("output", os.MFD_CLOEXEC)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become_xl(xl_path, argv, directory, output)
+        code, text = run.finish("xl create", pid, output, xl.CREATE_TIMEOUT_S)
+    finally:
+        os.close(output)
+    if code == _SHARES_FAILED:
+        message, _, hint = text.partition("\0")
+        raise RunxError(message, hint)
+    if code:
+        raise xl.failure("xl create", code, text)
+    domid = find(store, name)
+    if domid is None:
+        raise RunxError(f"xl create succeeded, but no domain is named {name}", "see /var/log/xen/ and `xl list`")
+    return domid
+
+
+_SHARES_FAILED = 113
+"""Exit status of our child when it could not become xl; xl itself exits with small numbers."""
+
+
+def _become_xl(path: str, argv: list[str], directory: str, output: int) -> None:
+    """In the child: its own session and mount namespace, then xl. Never returns."""
+    try:
+        from runx.exec import shares  # here, not above: what it imports is gone when the child becomes xl
+
+        os.setsid()
+        null = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        shares.enter(directory)
+        os.execve(path, argv, run.environment())
+    except RunxError as error:
+        os.write(output, f"{error.message}\0{error.hint}".encode())
+    except BaseException as error:
+        os.write(output, f"cannot start xl create: {error!r}\0".encode())
+    finally:
+        os._exit(_SHARES_FAILED)
+
+
+def remove(store: XenStore, name: str, domid: int) -> None:
+    """Destroy the domain if it exists; domid -1 when it is not known. Raises RunxError when xl cannot."""
+    number: int | None = domid
+    if domid < 0 or store.read(f"/local/domain/{domid}/name") != name:
+        number = find(store, name)  # a number is given to another domain once its own has gone
+    if number is not None:
+        xl.destroy(str(number))
+        store.remove(f"/local/domain/0/backend/console/{number}")

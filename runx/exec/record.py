@@ -1,0 +1,171 @@
+"""The record of a container: what the verbs of runx know of it between two calls.
+
+A container has a directory STATE_ROOT/ID, mode 0700. Making it claims the id; the file `record` in it is replaced
+atomically. Its text is `name=value` lines rather than JSON because json costs a fast verb more than all its other work;
+the part of OCI's state that never changes is kept as JSON text made once by `create`.
+"""
+
+import os
+
+from runx.errors import RunxError
+
+_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
+_MAGIC = "runx-record 1"
+
+
+def check_id(container_id: str) -> None:
+    """Raise RunxError unless the id is 1 to 1024 characters of `[A-Za-z0-9_+.-]` and not `.` or `..` (as runc)."""
+    if not container_id or len(container_id) > 1024 or container_id in (".", "..") or not _ID_CHARACTERS.issuperset(container_id):
+        raise RunxError(f"invalid container id {container_id!r}", "an id is 1 to 1024 characters of A-Z a-z 0-9 _ + . -")
+
+
+def start_time(pid: int) -> str:
+    """Start time of a live process in clock ticks since boot (proc(5), stat, field 22); "" if it is gone or a zombie."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        stat = os.read(fd, 1024)
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+class Record:
+    """The record of one container. Attributes are the file's lines; all are strings but pid and domid."""
+
+    __slots__ = ("directory", "domain", "domid", "exit_status", "log", "log_json", "oci", "pid", "pid_start", "status")
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.status = "creating"
+        """creating, created, running or stopped, as last written; `current_status` looks whether that is still so."""
+        self.pid = 0
+        """The supervisor's process id; 0 before it exists."""
+        self.pid_start = ""
+        """Its start time: another process with the same number is not it."""
+        self.domain = ""
+        """Name of the domain in Xen."""
+        self.domid = -1
+        """-1: not created yet, or certainly destroyed."""
+        self.exit_status = ""
+        """The container's exit status once it is known."""
+        self.log = ""
+        """Path of --log given to create, for the supervisor's own errors."""
+        self.log_json = "1"
+        self.oci = "{}"
+        """JSON object: the parts of OCI's state (runtime.md, "State") that do not change."""
+
+    def text(self) -> str:
+        lines = [_MAGIC]
+        for name in self.__slots__:
+            if name != "directory":
+                value = str(getattr(self, name))
+                if "\n" in value:
+                    raise RunxError(f"cannot keep {name} with a newline in it: {value!r}")
+                lines.append(f"{name}={value}")
+        return "\n".join(lines) + "\n"
+
+    def save(self) -> None:
+        """Write the record atomically: a reader sees the old one or the new one."""
+        path = self.directory + "/record"
+        temporary = f"{path}.{os.getpid()}"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, self.text().encode("utf-8", "surrogateescape"))
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+
+    def supervised(self) -> bool:
+        """Is the supervisor of this record alive?"""
+        return self.pid > 0 and self.pid_start != "" and start_time(self.pid) == self.pid_start
+
+    def current_status(self) -> str:
+        """The status now (OCI runtime.md, "State"): a container whose supervisor has gone is stopped."""
+        if self.status in ("created", "running") and not self.supervised():
+            return "stopped"
+        return self.status
+
+
+def directory_of(root: str, container_id: str) -> str:
+    return f"{root}/{container_id}"
+
+
+def load(root: str, container_id: str) -> Record:
+    """Read a container's record. Raises RunxError ("container does not exist") when there is none; callers match that text."""
+    check_id(container_id)
+    record = Record(directory_of(root, container_id))
+    try:
+        fd = os.open(record.directory + "/record", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise RunxError(f'container "{container_id}" does not exist') from None
+    except OSError as error:
+        raise RunxError(f'container "{container_id}": cannot read {record.directory}/record: {error.strerror}') from None
+    with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+        lines = file.read().split("\n")
+    if lines[0] != _MAGIC:
+        raise RunxError(f'container "{container_id}": {record.directory}/record is not a record of this version of runx')
+    for line in lines[1:]:
+        name, _, value = line.partition("=")
+        if name in ("pid", "domid"):
+            setattr(record, name, int(value))
+        elif name in Record.__slots__:
+            setattr(record, name, value)
+    return record
+
+
+def claim(root: str, container_id: str) -> Record:
+    """Make the container's directory and first record. Raises RunxError when the id is taken."""
+    check_id(container_id)
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    record = Record(directory_of(root, container_id))
+    try:
+        os.mkdir(record.directory, 0o700)
+    except FileExistsError:
+        raise RunxError(
+            f'container with id "{container_id}" already exists',
+            f"choose another id, or remove it with: runx delete {container_id}",
+        ) from None
+    except OSError as error:
+        raise RunxError(f"cannot make {record.directory}: {error.strerror}") from None
+    record.pid = os.getpid()
+    record.pid_start = start_time(record.pid)
+    record.save()
+    return record
+
+
+def lock(record: Record) -> int:
+    """Take the container's lock, waiting for it; returns the descriptor that holds it until closed.
+
+    Raises RunxError when the container was removed meanwhile.
+    """
+    import fcntl
+
+    try:
+        fd = os.open(record.directory + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise RunxError(f'container "{os.path.basename(record.directory)}" does not exist') from None
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def remove(record: Record) -> None:
+    """Remove the container's directory and all in it. Never follows a symbolic link or crosses into a mount."""
+    _remove_tree(record.directory)
+
+
+def _remove_tree(path: str) -> None:
+    with os.scandir(path) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                if os.path.ismount(entry.path):
+                    raise RunxError(f"{entry.path} is still a mount point", f"unmount it with: umount {entry.path}")
+                _remove_tree(entry.path)
+            else:
+                os.unlink(entry.path)
+    os.rmdir(path)

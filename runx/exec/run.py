@@ -1,0 +1,89 @@
+"""The one place that starts other programs: argument lists, no shell, time limits, and errors in sentences.
+
+Only `os` and `select` are imported, since the fast verbs load this file (subprocess costs more than they may take).
+"""
+
+import os
+import select
+
+from runx.errors import RunxError
+
+_OUTPUT_LIMIT = 64 * 1024
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment() -> dict[str, str]:
+    """The environment of a program runx starts: the caller's PATH and messages in English, nothing else."""
+    names = ("XENSTORED_PATH", "XENSTORED_RUNDIR", "XEN_RUN_DIR")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    return {"PATH": os.environ.get("PATH") or _DEFAULT_PATH, "LC_ALL": "C", **kept}
+
+
+def program(name: str) -> str:
+    """The path of a program on PATH. Raises RunxError when there is none."""
+    for directory in environment()["PATH"].split(":"):
+        path = f"{directory or '.'}/{name}"
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    hint = "install Xen's tools (Debian: xen-utils-4.17) or put xl on PATH" if name == "xl" else ""
+    raise RunxError(f"{name}: command not found", hint)
+
+
+def wait(pid: int, timeout_s: float) -> int | None:
+    """Wait for a child; its wait status, or None when it still runs after timeout_s."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        if not poller.poll(int(timeout_s * 1000)):
+            return None
+    finally:
+        os.close(pidfd)
+    return os.waitpid(pid, 0)[1]
+
+
+def tail(fd: int, limit: int = _OUTPUT_LIMIT) -> str:
+    """The last `limit` bytes of a file by descriptor, as text."""
+    size = os.fstat(fd).st_size
+    return os.pread(fd, limit, max(0, size - limit)).decode("utf-8", "replace")
+
+
+def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, str]:
+    """Wait for a started program, killing it at the time limit; (exit status, output).
+
+    Raises RunxError when the limit is reached or a signal ended it; the message carries what it printed.
+    """
+    status = wait(pid, timeout_s)
+    if status is None:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        said = tail(output_fd).strip()
+        raise RunxError(
+            f"{what} did not end within {timeout_s:g} s" + (f"; it said: {said}" if said else ""),
+            "see /var/log/xen/ on this host",
+        )
+    code = os.waitstatus_to_exitcode(status)
+    text = tail(output_fd)
+    if code < 0:
+        raise RunxError(f"{what} was ended by signal {-code}" + (f"; it said: {text.strip()}" if text.strip() else ""))
+    return code, text
+
+
+def run(argv: list[str], *, timeout_s: float) -> tuple[int, str]:
+    """Run a program to its end with no input; (exit status, its output and errors together, at most 64 KiB from the end).
+
+    Raises RunxError when it cannot be started, is ended by a signal, or exceeds timeout_s.
+    """
+    path = program(argv[0])
+    output = os.memfd_create("output", os.MFD_CLOEXEC)
+    try:
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+        ]
+        # setsid: a Ctrl-C at the caller's terminal must not reach xl in the middle of its work.
+        pid = os.posix_spawn(path, argv, environment(), file_actions=actions, setsid=True)
+        return finish(" ".join(argv[:2]), pid, output, timeout_s)
+    finally:
+        os.close(output)

@@ -1,0 +1,82 @@
+"""xl(1), the command line tool of Xen: one function a subcommand. The only interface runx has to the hypervisor's tools."""
+
+from runx.errors import RunxError
+from runx.exec import run
+
+CREATE_TIMEOUT_S = 300.0
+"""Under emulation beside other load `xl create` has taken tens of seconds; on hardware it takes tenths of one."""
+TIMEOUT_S = 120.0
+
+_NO_XEN = "privileged command interface"
+_HINTS = (
+    (_NO_XEN, "Xen is not running here: boot this machine as dom0 of Xen"),
+    ("Is xenstored running", "xenstored is not running: start Xen's services"),
+    ("xenstore", "is xenstored running?"),
+    (
+        "not enough",
+        "there is too little memory left for this domain: see `xl info` (free_memory) or lower the container's limit",
+    ),
+    ("Failed to allocate memory", "there is too little memory left for this domain: see `xl info` (free_memory)"),
+    ("failed to free memory", "there is too little memory left for this domain: see `xl info` (free_memory)"),
+    ("already exists", "a domain with this name exists: see `xl list`"),
+)
+
+
+def failure(what: str, code: int, output: str) -> RunxError:
+    """The error for a failed xl: its own words, and a hint when they are known."""
+    words = " / ".join(line.strip() for line in output.splitlines() if line.strip())[-2000:]
+    hint = next((hint for mark, hint in _HINTS if mark in output), "xl's logs are in /var/log/xen/")
+    return RunxError(f"{what} failed with exit status {code}: {words or 'it said nothing'}", hint)
+
+
+def create_argv(config: str) -> list[str]:
+    """`xl create` of a paused domain. -e: no daemon of xl stays to watch the domain, the supervisor does that."""
+    return ["xl", "create", "-p", "-e", "-q", config]
+
+
+def unpause(domid: int) -> None:
+    _checked(["xl", "unpause", str(domid)])
+
+
+def destroy(domain: str) -> None:
+    """Destroy a domain by name or number. A domain that does not exist is no error. Raises RunxError with xl's words."""
+    code, output = run.run(["xl", "destroy", domain], timeout_s=TIMEOUT_S)
+    if code and "does not exist" not in output and "invalid domain identifier" not in output:
+        raise failure("xl destroy", code, output)
+
+
+def domid(name: str) -> int | None:
+    """The number of the domain with this name, None when there is none."""
+    code, output = run.run(["xl", "domid", name], timeout_s=TIMEOUT_S)
+    if code == 0 and output.strip().isdigit():
+        return int(output.strip())
+    if "invalid domain" in output or "does not exist" in output or _NO_XEN in output or not output.strip():
+        return None
+    raise failure("xl domid", code, output)
+
+
+def check_host() -> None:
+    """Raise RunxError, with xl's own words, when xl is missing or there is no Xen to talk to."""
+    code, output = run.run(["xl", "list"], timeout_s=TIMEOUT_S)
+    if code:
+        raise failure("xl list", code, output)
+
+
+def ended(domid: int) -> str:
+    """ "" while the domain lives; else why not: "destroyed", "shutdown", "crashed" or "dying" (xl list's state column)."""
+    code, output = run.run(["xl", "list", str(domid)], timeout_s=TIMEOUT_S)
+    if code:
+        if "does not exist" in output or "invalid domain identifier" in output:
+            return "destroyed"
+        raise failure("xl list", code, output)
+    state = output.splitlines()[-1].split()[-2]
+    for letter, word in (("d", "dying"), ("c", "crashed"), ("s", "shutdown")):
+        if letter in state:
+            return word
+    return ""
+
+
+def _checked(argv: list[str]) -> None:
+    code, output = run.run(argv, timeout_s=TIMEOUT_S)
+    if code:
+        raise failure(" ".join(argv[:2]), code, output)

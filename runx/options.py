@@ -1,0 +1,89 @@
+"""Command lines, from tables. argparse costs more than a whole fast verb may take, so this is 80 lines of our own.
+
+An `Option` table drives both the parser and the help. Options may stand before or after operands, as `--name value` or
+`--name=value`; `--` ends them.
+"""
+
+from runx.errors import RunxError
+
+
+class Option:
+    """One option: its names (the last one is the key it is stored under), what its value is called, and its help.
+
+    value: the metavariable, or "" for a switch. default: for a value; a switch is False until given.
+    """
+
+    __slots__ = ("default", "help", "key", "names", "value")
+
+    def __init__(self, *names: str, value: str = "", default: str = "", help: str = "") -> None:
+        self.names = names
+        self.value = value
+        self.default = default
+        self.help = help
+        self.key = names[-1].lstrip("-").replace("-", "_")
+
+
+class Arguments:
+    """Parsed options by key, and the operands in order."""
+
+    __slots__ = ("operands", "switches", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.switches: set[str] = set()
+        self.operands: list[str] = []
+
+
+def parse(argv: list[str], options: tuple[Option, ...], *, stop_at_operand: bool = False) -> tuple[Arguments, list[str]]:
+    """Parse `argv`. With stop_at_operand, the first operand and what follows are returned unparsed as the second value.
+
+    Raises RunxError for an unknown option, a missing value, or a value given to a switch.
+    """
+    table = {name: option for option in options for name in option.names}
+    result = Arguments()
+    result.values = {option.key: option.default for option in options if option.value}
+    i = 0
+    while i < len(argv):
+        word = argv[i]
+        i += 1
+        if word == "--":
+            result.operands += argv[i:]
+            break
+        if not word.startswith("-") or word == "-":
+            if stop_at_operand:
+                return result, argv[i - 1 :]
+            result.operands.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        option = table.get(name) or table.get("-" + name)  # Go's flag packages take -root for --root, and some callers use it
+        if option is None:
+            raise RunxError(f"unknown option {name}", _suggestion(name, list(table)))
+        if not option.value:
+            if equals and value not in ("true", "false"):
+                raise RunxError(f"option {name} takes no value")
+            if value != "false":
+                result.switches.add(option.key)
+            continue
+        if not equals:
+            if i == len(argv):
+                raise RunxError(f"option {name} needs a value: {name} {option.value}")
+            value = argv[i]
+            i += 1
+        result.values[option.key] = value
+    return result, []
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    import difflib  # only on the way to an error
+
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def help_lines(options: tuple[Option, ...]) -> list[str]:
+    """The options for --help, one a line."""
+    rows = []
+    for option in options:
+        names = ", ".join(option.names) + (f" {option.value}" if option.value else "")
+        rows.append(f"  {names:<30} {option.help}".rstrip())
+    return rows
