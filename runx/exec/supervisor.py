@@ -1,7 +1,8 @@
 """The supervisor: one small process a container. It owns the console, and it ends with the container's status.
 
-Started by `create` with two arguments: the container's directory and the number of a pipe on which to report. Engines wait for this process (its pid is the container's) and read its exit status, so it
-keeps to the standard library's smallest modules: about 12 MiB.
+Started by `create` with two arguments: the container's directory and the number of a pipe on which to report. Engines wait
+for this process (its pid is the container's) and read its exit status, so it keeps to the standard library's smallest
+modules: about 12 MiB.
 """
 
 import os

@@ -94,7 +94,7 @@ class XenStore:
                 raise
 
     def set_permissions(self, path: str, *permissions: str) -> None:
-        """Permissions as in xenstore-chmod(1): the first names the owner and everybody's right (`n0`), others one domain's (`r7`)."""
+        """As xenstore-chmod(1): the first names the owner and everybody's right (`n0`), each other one domain's (`r7`)."""
         self._request(_SET_PERMS, "chmod " + path, b"".join(word.encode() + b"\0" for word in (path, *permissions)))
 
     def watch(self, path: str, token: str) -> None:
@@ -102,7 +102,7 @@ class XenStore:
         self._request(_WATCH, "watch " + path, path.encode() + b"\0" + token.encode() + b"\0")
 
     def events(self) -> list[tuple[str, str]]:
-        """The (path, token) events that arrived; blocks for one when called without the descriptor being readable and none kept."""
+        """The (path, token) events that arrived; waits for one when there is none."""
         if not self._events:
             kind, payload = self._message()
             self._keep_event(kind, payload)

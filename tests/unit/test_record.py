@@ -1,0 +1,88 @@
+"""The record: ids, claiming, atomic state, processes that are not who they were."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runx.errors import RunxError
+from runx.exec import record as records
+
+
+@pytest.mark.parametrize("good", ["a", "A-z_0.9+", "x" * 1024, "...", "-"])
+def test_good_ids(good: str) -> None:
+    records.check_id(good)
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "/", "a b", "a\n", "é", "x" * 1025, "a\0"])
+def test_bad_ids(bad: str) -> None:
+    with pytest.raises(RunxError, match="invalid container id"):
+        records.check_id(bad)
+
+
+def test_an_id_is_claimed_once(tmp_path: Path) -> None:
+    root = str(tmp_path / "root")
+    record = records.claim(root, "c")
+    assert (tmp_path / "root").stat().st_mode & 0o777 == 0o700
+    assert Path(record.directory).stat().st_mode & 0o777 == 0o700
+    with pytest.raises(RunxError, match="already exists"):
+        records.claim(root, "c")
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="\n\r", exclude_categories=["Cs"])))
+def test_values_survive(value: str) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as root:
+        record = records.claim(root, "c")
+        record.log, record.domid = value, 7
+        record.save()
+        read = records.load(root, "c")
+        assert (read.log, read.domid, read.status) == (value, 7, "creating")
+
+
+def test_a_newline_cannot_forge_a_line(tmp_path: Path) -> None:
+    record = records.claim(str(tmp_path), "c")
+    record.log = "x\nstatus=running"
+    with pytest.raises(RunxError, match="newline"):
+        record.save()
+
+
+def test_an_unknown_container_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(RunxError, match='container "c" does not exist'):
+        records.load(str(tmp_path), "c")
+
+
+def test_a_dead_supervisor_means_stopped(tmp_path: Path) -> None:
+    record = records.claim(str(tmp_path), "c")
+    child = subprocess.Popen(["sleep", "1000"])
+    try:
+        record.status, record.pid, record.pid_start = "running", child.pid, records.start_time(child.pid)
+        assert record.current_status() == "running"
+        child.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert record.current_status() == "stopped", "a zombie that its parent has not taken is not alive"
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_another_process_with_the_same_number_is_not_the_supervisor(tmp_path: Path) -> None:
+    record = records.claim(str(tmp_path), "c")
+    record.status, record.pid, record.pid_start = "running", os.getpid(), "1"
+    assert record.current_status() == "stopped"
+
+
+def test_remove_does_not_follow_links(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("kept")
+    record = records.claim(str(tmp_path / "root"), "c")
+    os.symlink(outside, f"{record.directory}/link")
+    os.makedirs(f"{record.directory}/shares/root")
+    records.remove(record)
+    assert not Path(record.directory).exists()
+    assert (outside / "file").read_text() == "kept"
