@@ -1,0 +1,196 @@
+/* The last steps before the container's process: who it is, what it may do, where it stands, which file it is. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "init.h"
+
+/* capget(2)'s version 3 interface, which the C library does not wrap. */
+enum { CAPABILITY_VERSION_3 = 0x20080522 };
+struct capability_header {
+    uint32_t version;
+    int pid;
+};
+struct capability_data {
+    uint32_t effective, permitted, inheritable;
+};
+
+#define SETUP_STEP(call, what)                                                                                         \
+    do {                                                                                                               \
+        if ((call) < 0)                                                                                                \
+            report_failure(report, STATUS_SETUP_FAILED, "%s: %s", what, reason(errno));                                \
+    } while (0)
+
+static void apply_limits(const struct process *p, int report)
+{
+    for (size_t i = 0; i < p->limit_count; i++)
+        if (setrlimit(p->limits[i].resource, &p->limits[i].value) < 0)
+            report_failure(report, STATUS_SETUP_FAILED, "setrlimit %d to %llu, %llu: %s", p->limits[i].resource,
+                           (unsigned long long)p->limits[i].value.rlim_cur,
+                           (unsigned long long)p->limits[i].value.rlim_max, reason(errno));
+}
+
+/* Capabilities this kernel does not know are left out everywhere: there is nothing to give or to take. */
+static bool known(int capability)
+{
+    return prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0;
+}
+
+static void drop_bounding(const struct process *p, int report)
+{
+    for (int c = 0; c < 64 && known(c); c++)
+        if (!(p->capabilities[CAP_BOUNDING] >> c & 1))
+            SETUP_STEP(prctl(PR_CAPBSET_DROP, c, 0, 0, 0), "capabilities, bounding set");
+}
+
+static void apply_capabilities(const struct process *p, int report)
+{
+    struct capability_header header = {.version = CAPABILITY_VERSION_3};
+    struct capability_data data[2];
+    for (int word = 0; word < 2; word++) {
+        data[word].effective = (uint32_t)(p->capabilities[CAP_EFFECTIVE] >> 32 * word);
+        data[word].permitted = (uint32_t)(p->capabilities[CAP_PERMITTED] >> 32 * word);
+        data[word].inheritable = (uint32_t)(p->capabilities[CAP_INHERITABLE] >> 32 * word);
+    }
+    SETUP_STEP(syscall(SYS_capset, &header, data), "capabilities");
+    SETUP_STEP(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "capabilities, ambient set");
+    for (int c = 0; c < 64 && known(c); c++)
+        if (p->capabilities[CAP_AMBIENT] >> c & 1)
+            SETUP_STEP(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0), "capabilities, ambient set");
+}
+
+/* The home directory of UID in the root's /etc/passwd, else "/". */
+static const char *home_of(uid_t uid)
+{
+    static char line[1024];
+    /* Neither a FIFO nor a device of the image may hold this up. */
+    int fd = open("/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat status;
+    FILE *file;
+    if (fd < 0)
+        return "/";
+    if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || !(file = fdopen(fd, "r"))) {
+        close(fd);
+        return "/";
+    }
+    const char *home = "/";
+    while (fgets(line, sizeof line, file)) {
+        char *field[6] = {line}, *end;
+        size_t count = 1;
+        for (char *at = line; *at && count < ARRAY_SIZE(field); at++)
+            if (*at == ':') {
+                *at = 0;
+                field[count++] = at + 1;
+            }
+        if (count < ARRAY_SIZE(field) || !*field[2])
+            continue;
+        unsigned long id = strtoul(field[2], &end, 10);
+        if (*end || id != uid)
+            continue;
+        field[5][strcspn(field[5], ":\n")] = 0;
+        if (*field[5])
+            home = field[5];
+        break;
+    }
+    fclose(file);
+    return home;
+}
+
+static void fill_in_home(struct process *p)
+{
+    static char entry[1024 + 5];
+    size_t count = 0;
+    for (; p->env[count]; count++)
+        if (!strncmp(p->env[count], "HOME=", 5))
+            return;
+    snprintf(entry, sizeof entry, "HOME=%s", home_of(p->uid));
+    p->env[count] = entry;
+}
+
+static const char *search_path(char *const *env)
+{
+    for (; *env; env++)
+        if (!strncmp(*env, "PATH=", 5))
+            return *env + 5;
+    return "";
+}
+
+/* 0, or why FILE cannot be executed by this user. */
+static int executable(const char *file)
+{
+    struct stat status;
+    if (stat(file, &status) < 0)
+        return errno;
+    if (S_ISDIR(status.st_mode))
+        return EISDIR;
+    return faccessat(AT_FDCWD, file, X_OK, AT_EACCESS) < 0 ? errno : 0;
+}
+
+/* As runc's (Go's exec.LookPath): with a slash the name itself, else the first executable file of PATH. The messages
+ * are runc's own, since engines look for their words. */
+static const char *find_program(const struct process *p, int report)
+{
+    static char candidate[PATH_MAX];
+    const char *name = p->args[0];
+    if (strchr(name, '/')) {
+        int error = executable(name);
+        if (error == ENOENT || error == ENOTDIR)
+            report_failure(report, STATUS_NOT_FOUND, "exec: \"%s\": stat %s: %s", name, name, reason(error));
+        if (error)
+            report_failure(report, STATUS_NOT_EXECUTABLE, "exec: \"%s\": %s", name, reason(error));
+        return name;
+    }
+    for (const char *at = search_path(p->env), *end; *name && at; at = *end ? end + 1 : NULL) {
+        end = strchrnul(at, ':');
+        int directory = (int)(end - at); /* an empty entry means the working directory */
+        int length = snprintf(candidate, sizeof candidate, "%.*s/%s", directory ? directory : 1, directory ? at : ".", name);
+        if (length < (int)sizeof candidate && !executable(candidate))
+            return candidate;
+    }
+    report_failure(report, STATUS_NOT_FOUND, "exec: \"%s\": executable file not found in $PATH", name);
+}
+
+void process_execute(struct process *p, int report)
+{
+    SETUP_STEP(setsid(), "setsid");
+    umask(p->umask);
+    apply_limits(p, report);
+    fill_in_home(p);
+
+    /* As runc: a working directory that only root can enter is fine; one that root cannot is tried as the user. */
+    int chdir_error = chdir(p->cwd) < 0 ? errno : 0;
+
+    if (p->has_capabilities) {
+        drop_bounding(p, report);
+        SETUP_STEP(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keeping capabilities");
+    }
+    SETUP_STEP(setgroups(p->group_count, p->groups), "setgroups");
+    SETUP_STEP(setgid(p->gid), "setgid");
+    SETUP_STEP(setuid(p->uid), "setuid");
+    if ((chdir_error == EACCES || chdir_error == EPERM) && chdir(p->cwd) == 0)
+        chdir_error = 0;
+    if (chdir_error)
+        report_failure(report, STATUS_SETUP_FAILED, "chdir to cwd (\"%s\") set in config.json failed: %s", p->cwd,
+                       reason(chdir_error));
+    if (p->has_capabilities) {
+        SETUP_STEP(prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0), "keeping capabilities");
+        apply_capabilities(p, report);
+    }
+    const char *program = find_program(p, report);
+    if (p->no_new_privs)
+        SETUP_STEP(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+
+    SETUP_STEP(write(report, (char[]){REPORT_EXECUTING}, 1), "report");
+    execve(program, p->args, p->env);
+    int error = errno;
+    report_failure(report, error == ENOENT || error == ENOTDIR ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE,
+                   "exec %s: %s", program, reason(error));
+}

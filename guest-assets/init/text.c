@@ -1,0 +1,13 @@
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "init.h"
+
+const char *reason(int error)
+{
+    static char text[128];
+    snprintf(text, sizeof text, "%s", strerror(error));
+    text[0] = (char)tolower((unsigned char)text[0]);
+    return text;
+}
