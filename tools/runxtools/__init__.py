@@ -1,0 +1,1 @@
+"""What the programs in tools/ share. Standard library only: they run before any virtual environment exists."""

@@ -1,0 +1,72 @@
+"""Things that take long to make, kept under a name derived from what they are made of.
+
+$RUNX_CACHE (default ~/.cache/runx) holds them all. An entry is a directory `PART-KEY`; it is made under a temporary name
+and renamed when it is whole, so an entry that exists is complete. Making one removes the older ones of the same part.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def root() -> Path:
+    """The cache's directory."""
+    configured = os.environ.get("RUNX_CACHE")
+    return Path(configured).absolute() if configured else Path.home() / ".cache" / "runx"
+
+
+def key_of(ingredients: Mapping[str, str | bytes]) -> str:
+    """A short name for these ingredients: 16 hexadecimal digits that change when any of them does."""
+    digest = hashlib.sha256()
+    for name in sorted(ingredients):
+        value = ingredients[name]
+        data = value.encode() if isinstance(value, str) else value
+        digest.update(f"{name} {len(data)}\n".encode() + data + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def find(directory: Path, part: str, key: str) -> Path | None:
+    """The entry, if it has been made."""
+    entry = directory / f"{part}-{key}"
+    return entry if entry.is_dir() else None
+
+
+def make(directory: Path, part: str, key: str, fill: Callable[[Path], None]) -> Path:
+    """Makes an entry: `fill` gets an empty directory beside its final place. The caller holds the directory's lock."""
+    directory.mkdir(parents=True, exist_ok=True)
+    entry = directory / f"{part}-{key}"
+    unfinished = directory / f"{part}.tmp"
+    if unfinished.exists():  # left by one that was killed
+        shutil.rmtree(unfinished)
+    unfinished.mkdir()
+    try:
+        fill(unfinished)
+        unfinished.rename(entry)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    for other in directory.glob(f"{part}-*"):
+        if other != entry:
+            shutil.rmtree(other)
+    return entry
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock file; when somebody else has it, says so and waits. The lock goes with its process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that holds {path}", file=sys.stderr, flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

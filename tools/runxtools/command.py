@@ -1,0 +1,42 @@
+"""Starts the programs the tools use: argument lists, no standard input, and one sentence when one fails."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from runxtools.errors import ToolError
+
+
+def run(
+    argv: Sequence[str | bytes | Path], what: str | None = None, limit_s: float | None = None, own_session: bool = False
+) -> str:
+    """Runs a program to its end and returns what it wrote, standard error included.
+
+    `what` is how an error names it, by default the program's name; `limit_s` how long it may take, in seconds. Raises
+    ToolError with the last lines of its output when it fails.
+    """
+    name = what or os.fsdecode(argv[0])
+    try:
+        result = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=limit_s,
+            start_new_session=own_session,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise ToolError(f"there is no program {os.fsdecode(argv[0])}") from None
+    except subprocess.TimeoutExpired as expired:
+        raise ToolError(f"{name} took longer than {limit_s:.0f} s", last_lines(expired.stdout or b"")) from None
+    if result.returncode != 0:
+        raise ToolError(f"{name} failed with status {result.returncode}", last_lines(result.stdout))
+    return result.stdout.decode(errors="replace")
+
+
+def last_lines(output: bytes, count: int = 8) -> str:
+    """The end of a program's output, to show why it failed."""
+    lines = output.decode(errors="replace").strip().splitlines()
+    return "\n  ".join(lines[-count:])

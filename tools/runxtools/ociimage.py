@@ -1,0 +1,91 @@
+"""A small OCI image for tests, written without any container tool.
+
+An OCI image layout (image-spec, image-layout.md) in one tar file, as `ctr image import` and `podman load` take it. The
+same input gives the same bytes.
+"""
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+NAME = "localhost/runx-test:latest"
+"""No registry has it: an engine that tried to pull it would fail."""
+
+_FILES = {
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n",
+    "etc/group": "root:x:0:\nstaff:x:50:user\nuser:x:1000:\n",
+    "etc/motd": "runx test image\n",
+}
+_DIRECTORIES = {  # name: mode, owner
+    "bin": (0o755, 0), "dev": (0o755, 0), "etc": (0o755, 0), "home": (0o755, 0), "home/user": (0o755, 1000),
+    "proc": (0o755, 0), "root": (0o700, 0), "sys": (0o755, 0), "tmp": (0o1777, 0), "usr": (0o755, 0),
+    "usr/bin": (0o755, 0), "var": (0o755, 0), "var/tmp": (0o1777, 0),
+}  # fmt: skip
+
+
+def write(target: Path, busybox: Path) -> None:
+    """Writes the image with this busybox, a static executable of this machine's architecture."""
+    layer = _layer(busybox)
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Env": ["PATH=/bin:/usr/bin"], "Cmd": ["/bin/sh"], "WorkingDir": "/"},
+        "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+    }
+    config_blob = _json(config)
+    manifest_blob = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": _descriptor("application/vnd.oci.image.config.v1+json", config_blob),
+            "layers": [_descriptor("application/vnd.oci.image.layer.v1.tar", layer)],
+        }
+    )
+    entry = _descriptor("application/vnd.oci.image.manifest.v1+json", manifest_blob)
+    # The first annotation is containerd's, the second the image-spec's, which podman reads.
+    entry["annotations"] = {"io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": NAME}
+    with tarfile.open(target, "w") as archive:
+        _add(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        _add(archive, "index.json", _json({"schemaVersion": 2, "manifests": [entry]}))
+        for blob in (config_blob, manifest_blob, layer):
+            _add(archive, f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}", blob)
+
+
+def _layer(busybox: Path) -> bytes:
+    applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, (mode, owner) in sorted(_DIRECTORIES.items()):
+            member = tarfile.TarInfo(name)
+            member.type, member.mode, member.uid, member.gid = tarfile.DIRTYPE, mode, owner, owner
+            archive.addfile(member)
+        _add(archive, "bin/busybox", busybox.read_bytes(), 0o755)
+        for applet in sorted(set(applets) - {"busybox"}):
+            member = tarfile.TarInfo(f"bin/{applet}")
+            member.type, member.linkname, member.mode = tarfile.SYMTYPE, "busybox", 0o777
+            archive.addfile(member)
+        for name, text in sorted(_FILES.items()):
+            _add(archive, name, text.encode())
+    return buffer.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(data), mode
+    archive.addfile(member, io.BytesIO(data))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": _digest(data), "size": len(data)}

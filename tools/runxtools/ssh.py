@@ -1,0 +1,91 @@
+"""Commands in dom0 over ssh: exact arguments, streams and exit status, and one connection for all of them."""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from runxtools.command import run
+from runxtools.errors import ToolError
+from runxtools.process import Process
+
+# A unix socket's path has 107 bytes, and ssh binds a longer temporary name first.
+_SOCKET_PATH_LIMIT = 107 - 17
+
+
+class Connection:
+    """How to reach sshd on a port of 127.0.0.1. `control` is the path of the shared connection's socket."""
+
+    def __init__(self, port: int, key: Path, known_hosts: Path, control: Path) -> None:
+        if len(os.fsencode(control)) > _SOCKET_PATH_LIMIT:
+            raise ToolError(f"the path of the ssh socket is too long: {control}", "set RUNX_CACHE to a shorter path")
+        self._control = control
+        self._options = [
+            "-F", "none",
+            "-i", str(key),
+            "-p", str(port),
+            "-l", "root",
+            "-o", "IdentitiesOnly=yes",
+            "-o", "BatchMode=yes",
+            "-o", "LogLevel=ERROR",
+            "-o", "HostKeyAlias=runx-lab",
+            "-o", "StrictHostKeyChecking=yes",
+            "-o", f"UserKnownHostsFile={_quoted(known_hosts)}",
+            "-o", "GlobalKnownHostsFile=none",
+            "-o", "ConnectTimeout=30",
+            "-o", "ServerAliveInterval=30",
+            "-o", "ServerAliveCountMax=10",
+            "-o", f"ControlPath={_quoted(control)}",
+        ]  # fmt: skip
+
+    def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
+        """The local command that runs `argv` in dom0, uses the caller's streams and ends with its exit status.
+
+        ssh takes one line for the shell of the other side, so the line is quoted here. The total length is limited to
+        about 128 KiB, the longest single argument Linux takes.
+        """
+        return ["ssh", *self._options, "-o", "ControlMaster=no", "-t" if tty else "-T", "127.0.0.1", remote_line(argv)]
+
+    def open(self) -> Process:
+        """Opens the shared connection and leaves it in the background. Raises ToolError if dom0 does not answer."""
+        master = ["ssh", *self._options, "-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-N", "-f", "127.0.0.1"]
+        run(master, "the ssh connection to dom0", own_session=True)
+        return self._master()
+
+    def is_open(self) -> bool:
+        """Whether the shared connection is there."""
+        return self._control.exists()
+
+    def close(self) -> None:
+        """Closes the shared connection, and with it every command that still runs over it."""
+        self._tell("exit")
+
+    def _master(self) -> Process:
+        answer = self._tell("check")  # Master running (pid=1234)
+        try:
+            return Process.of(int(answer.partition("pid=")[2].partition(")")[0]))
+        except (ValueError, ProcessLookupError):
+            raise ToolError(f"the shared ssh connection is gone: {answer}") from None
+
+    def _tell(self, order: str) -> str:
+        result = subprocess.run(
+            ["ssh", *self._options, "-O", order, "127.0.0.1"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        return result.stdout.decode(errors="replace").strip()
+
+
+def remote_line(argv: Sequence[str | bytes]) -> bytes:
+    """The line that makes a POSIX shell execute exactly `argv`, and end with its status or 128 + its signal.
+
+    `exec` takes a program where a bare word could be a builtin. The shell itself stays, because sshd has no number for
+    a signal's end; its own remark on that ("Killed") must not get into the program's standard error.
+    """
+    words = b" ".join(os.fsencode(shlex.quote(os.fsdecode(word))) for word in argv)
+    return b"{ (exec " + words + b" 2>&3 3>&-); } 3>&2 2>/dev/null; exit $?"
+
+
+def _quoted(path: Path) -> str:
+    """ssh_config(5) splits values at spaces and expands percent signs."""
+    return '"' + str(path).replace("%", "%%") + '"'
