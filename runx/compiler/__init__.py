@@ -1,0 +1,65 @@
+"""The compiler: from an OCI bundle to the plan of a virtual machine and everything that is made from the plan.
+
+compile() is the whole of it. Each line is a module: the frontends read, the checks refuse, resolve.py decides, the
+backends write.
+"""
+
+from typing import NamedTuple
+
+from runx.compiler.backends.cmdline import command_line
+from runx.compiler.backends.cpio import OverlayFile, archive
+from runx.compiler.backends.overlay import overlay
+from runx.compiler.backends.xl_config import xl_config
+from runx.compiler.checks import check
+from runx.compiler.diagnostics import Report
+from runx.compiler.facts import Facts, HostFacts
+from runx.compiler.frontends.oci import read_container
+from runx.compiler.plan import VmPlan
+from runx.compiler.resolve import Place, resolve
+from runx.compiler.source import Source
+
+
+class Artifacts(NamedTuple):
+    """What is written for a container, as text and bytes."""
+
+    plan_json: str
+    domain_cfg: str
+    cmdline: str
+    overlay: tuple[OverlayFile, ...]
+    overlay_cpio: bytes
+    """To be appended to a copy of the base initrd."""
+
+
+class Compilation(NamedTuple):
+    plan: VmPlan
+    artifacts: Artifacts
+
+
+def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
+    bundle: str, *, container_id: str, state_root: str, assets: str, facts: Facts | None = None
+) -> Compilation:
+    """Compile the bundle at the absolute path `bundle`. Changes nothing and, but for `facts`, looks at nothing.
+
+    The container's directory will be `state_root`/`container_id`; `assets` holds the guest's kernel and initrd, which need
+    not exist yet. Raises RunxError when there is no configuration, CompileError (a RunxError) with all faults of it at once.
+    """
+    facts = facts or HostFacts()
+    report = Report()
+    source = Source(facts.config(bundle))
+    container = read_container(source, bundle, report)
+    check(container, facts, report)
+    report.raise_errors(source.locate)
+    plan = resolve(container, Place(container_id, bundle, state_root, assets), facts, report)
+
+    cmdline = command_line(plan.domain)
+    files = overlay(plan)
+    return Compilation(
+        plan,
+        Artifacts(
+            plan_json=plan.model_dump_json(indent=2) + "\n",
+            domain_cfg=xl_config(plan.domain, cmdline),
+            cmdline=cmdline + "\n",
+            overlay=files,
+            overlay_cpio=archive(files),
+        ),
+    )

@@ -1,0 +1,21 @@
+"""The guest kernel's command line."""
+
+from runx.compiler.plan import Domain
+from runx.errors import RunxError
+
+LIMITS = {"pv": 1023, "pvh": 2047}
+"""Bytes. What comes after is cut off without a word: for a PV guest by Xen's start_info (MAX_GUEST_CMDLINE in
+xen/include/public/xen.h), for a PVH guest by Linux (COMMAND_LINE_SIZE on x86)."""
+
+
+def command_line(domain: Domain) -> str:
+    """The parameters, separated by spaces. Raises RunxError for one that the kernel could not take apart, and for too many."""
+    for parameter in domain.cmdline:
+        # The kernel separates at spaces; double quotes protect them but cannot be protected themselves.
+        if not parameter or not parameter.isascii() or not parameter.isprintable() or " " in parameter or '"' in parameter:
+            raise RunxError(f"kernel parameter {parameter!r}: spaces, quotes and other than ASCII characters are not possible")
+    line = " ".join(domain.cmdline)
+    limit = LIMITS[domain.type]
+    if len(line) > limit:
+        raise RunxError(f"the kernel command line has {len(line)} bytes; a {domain.type} guest takes {limit}")
+    return line

@@ -1,0 +1,53 @@
+"""Archives in the "newc" format of cpio, as the kernel unpacks them into its initial root file system.
+
+Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
+"""
+
+import stat
+from collections.abc import Iterable
+from typing import NamedTuple
+
+BLOCK = 512
+"""Bytes; the archive is padded to a multiple, as cpio(1) does, so that another may follow it."""
+
+
+class OverlayFile(NamedTuple):
+    """A file of an archive. `path` is relative and clean (`runx/setup`); `mode` holds permissions alone; owner is root."""
+
+    path: str
+    mode: int
+    content: bytes
+
+
+def archive(files: Iterable[OverlayFile]) -> bytes:
+    """The archive of `files` and of the directories above them (0755), each directory once and before what it holds."""
+    parts: list[bytes] = []
+    made: set[str] = set()
+    number = 0
+    for file in files:
+        above = file.path.split("/")[:-1]
+        for depth in range(1, len(above) + 1):
+            directory = "/".join(above[:depth])
+            if directory not in made:
+                made.add(directory)
+                number += 1
+                parts.append(_entry(number, directory, stat.S_IFDIR | 0o755, b""))
+        number += 1
+        parts.append(_entry(number, file.path, stat.S_IFREG | file.mode, file.content))
+    parts.append(_entry(0, "TRAILER!!!", 0, b""))
+    data = b"".join(parts)
+    return data + bytes(-len(data) % BLOCK)
+
+
+def _entry(number: int, path: str, mode: int, content: bytes) -> bytes:
+    name = path.encode() + b"\0"
+    links = 2 if stat.S_ISDIR(mode) else 1
+    # ino, mode, uid, gid, nlink, mtime, filesize, device (two), rdevice (two), namesize, check.
+    # No time: the same plan gives the same bytes.
+    fields = (number, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(name), 0)
+    header = b"070701" + b"".join(b"%08X" % field for field in fields)
+    return _padded(header + name) + _padded(content)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)

@@ -1,0 +1,41 @@
+"""/runx/process: what PID 1 of the guest is to execute (docs/guest.md, "/runx/process")."""
+
+from collections.abc import Iterable
+
+from runx.compiler.plan import CAPABILITIES, Capabilities, Process
+
+
+def process_record(process: Process) -> bytes:
+    """The records of a process, each `name NUL count NUL` and its values, every one ended by NUL."""
+    records: list[tuple[str, Iterable[object]]] = [
+        ("args", process.args),
+        ("env", process.env),
+        ("cwd", [process.cwd]),
+        ("user", [process.uid, process.gid]),
+        ("groups", process.additional_gids),
+        ("umask", [] if process.umask is None else [process.umask]),
+        ("rlimit", [value for limit in process.rlimits for value in (limit.name, limit.soft, limit.hard)]),
+        ("capabilities", [] if process.capabilities is None else _masks(process.capabilities)),
+        ("no_new_privs", [1] if process.no_new_privileges else []),
+        ("oom_score_adj", [] if process.oom_score_adj is None else [process.oom_score_adj]),
+        ("pid_namespace", [1] if process.pid_namespace else []),
+    ]
+    return b"".join(_record(name, [str(value) for value in values]) for name, values in records)
+
+
+def _record(name: str, values: list[str]) -> bytes:
+    # Absent means the default: only rlimit and groups could be empty and present, and then they say the same.
+    if not values:
+        return b""
+    return b"".join(f"{item}\0".encode() for item in (name, len(values), *values))
+
+
+def _masks(capabilities: Capabilities) -> list[int]:
+    sets = (
+        capabilities.bounding,
+        capabilities.effective,
+        capabilities.inheritable,
+        capabilities.permitted,
+        capabilities.ambient,
+    )
+    return [sum(1 << CAPABILITIES.index(name) for name in names) for names in sets]

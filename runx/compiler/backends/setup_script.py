@@ -1,0 +1,124 @@
+"""/runx/setup: the shell script that assembles the container's root inside the guest (docs/guest.md; busybox ash).
+
+The plan in the order of its steps, one line each, for people to read. Before each step `at` names it, so that the failing
+line becomes the container's error message.
+"""
+
+from collections.abc import Iterator
+
+from runx.compiler.plan import Device, Mount, VmPlan
+from runx.errors import RunxError
+
+_HEAD = """\
+#!/bin/sh
+# Assembles the root of container {id} at /newroot. Written by runx; see docs/guest.md.
+set -eu
+at=start
+trap '[ $? -eq 0 ] || echo "runx: $at failed" >&2' EXIT
+"""
+
+# One QEMU in dom0 and 4 MiB of the guest go to each share, so there are two at most. mmap: shared mappings work, and the host's
+# changes are seen. msize: the largest the transport takes.
+_9P = "trans=xen,version=9p2000.L,cache=mmap,msize=524288"
+
+# config-linux.md, "Default Devices" and "/dev symbolic links".
+_LINKS = (
+    ("pts/ptmx", "/dev/ptmx"),
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+)
+
+_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_")
+
+
+def setup_script(plan: VmPlan) -> str:
+    """The script's text."""
+    script = [_HEAD.format(id=plan.id)]
+    for name, commands in _steps(plan):
+        if commands:
+            script.append(f"\nat={quote(name)}\n" + "".join(f"{command}\n" for command in commands))
+    return "".join(script)
+
+
+def quote(text: str) -> str:
+    """`text` as one word of the shell (POSIX sh, 2.2.2): as it is when nothing in it is special, else in single quotes.
+
+    Raises RunxError for NUL, which no argument can hold.
+    """
+    if "\0" in text:
+        raise RunxError(f"{text!r} holds a NUL character, which a shell cannot")
+    if text and _BARE.issuperset(text):
+        return text
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def command(*words: str) -> str:
+    """One command line."""
+    return " ".join(quote(word) for word in words)
+
+
+def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
+    """Name and commands of each step. The order is runc's (libcontainer/rootfs_linux.go, standard_init_linux.go)."""
+    for share in plan.domain.shares:
+        target = "/newroot" if share.tag == "root" else f"/shares/{share.tag}"
+        yield f"share {share.tag}", [command("mount", "-t", "9p", "-o", _9P, share.tag, target)]
+    yield "loopback", ["ip link set lo up"]
+    for mount in plan.mounts:
+        yield f"{mount.origin} {mount.destination}", _mount(mount)
+    # A path that 9p cannot hold is a node of the ramdisk, bound over a file.
+    if any(device.bound for device in plan.guest.devices):
+        yield "device nodes", ["mkdir /nodes"]
+    for number, device in enumerate(plan.guest.devices):
+        yield f"device {device.path}", _device(device, number)
+    if not any(mount.destination == "/dev" and mount.carrier == "9p" for mount in plan.mounts):
+        yield "links of /dev", [command("inroot", "symlink", target, path) for target, path in _LINKS]
+    yield (
+        "read-only mounts",
+        [command("inroot", "readonly", mount.destination) for mount in plan.mounts if _late_read_only(mount)],
+    )
+    yield "process.cwd", [command("inroot", "mkdir", plan.process.cwd)]
+    # The share itself is served writable, or none of the mount points above could be made.
+    yield "root.readonly", ["inroot readonly /"] if plan.root.read_only else []
+    yield "hostname", [_kernel_parameter("kernel/hostname", plan.guest.hostname)] if plan.guest.hostname else []
+    yield "domainname", [_kernel_parameter("kernel/domainname", plan.guest.domainname)] if plan.guest.domainname else []
+    for name, value in plan.guest.sysctl:
+        yield f"sysctl {name}", [_kernel_parameter(name, value)]
+    yield "linux.readonlyPaths", [command("inroot", "readonly", path) for path in plan.guest.readonly_paths]
+    yield "linux.maskedPaths", [command("inroot", "mask", path) for path in plan.guest.masked_paths]
+
+
+def _mount(mount: Mount) -> list[str]:
+    flags = tuple(flag for flag in mount.flags if flag != "ro") if _late_read_only(mount) else mount.flags
+    options = ",".join((*flags, *mount.data)) or "-"
+    if mount.carrier == "9p":
+        commands = [command("inroot", "bind", f"/shares/mounts/{mount.slot}", mount.destination, options)]
+    else:
+        commands = [command("inroot", "mount", mount.type, mount.source, mount.destination, options)]
+    return commands + [command("inroot", "propagation", mount.destination, word) for word in mount.propagation]
+
+
+def _late_read_only(mount: Mount) -> bool:
+    """Whether the mount starts empty, so that mount points and device nodes in it have to be made before it is read-only."""
+    return mount.carrier == "guest" and mount.type in ("tmpfs", "ramfs") and "ro" in mount.flags
+
+
+def _device(device: Device, number: int) -> list[str]:
+    mode, owner = f"{device.mode:o}", f"{device.uid}:{device.gid}"
+    if not device.bound:
+        node = (device.type, str(device.major), str(device.minor), mode, str(device.uid), str(device.gid))
+        return [command("inroot", "node", *node, device.path)]
+    place = f"/nodes/{number}"
+    numbers = () if device.type == "p" else (str(device.major), str(device.minor))
+    return [
+        command("mknod", place, device.type, *numbers),
+        # After the owner: chown clears set-id bits.
+        command("chown", owner, place),
+        command("chmod", mode, place),
+        command("inroot", "bind", place, device.path, "-"),
+    ]
+
+
+def _kernel_parameter(name: str, value: str) -> str:
+    return f"printf %s {quote(value)} > {quote(f'/proc/sys/{name}')}"

@@ -1,0 +1,188 @@
+"""What a container may not ask for, and what is ignored: an ordered list of small checks across fields.
+
+A check reads the container and the host's facts and tells the report, which sorts the messages by their place.
+"""
+
+from typing import Any
+
+from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.facts import Facts
+from runx.compiler.frontends.container import Container
+
+_EVERYTHING_ELSE = "nothing in a virtual machine corresponds to it"
+
+# Settings that config.md or config-linux.md lets a runtime leave out, and why this one does.
+IGNORED: tuple[tuple[Path, str], ...] = (
+    (("process", "apparmorProfile"), "the virtual machine confines the process; its kernel has no AppArmor"),
+    (("process", "selinuxLabel"), "the virtual machine confines the process; its kernel has no SELinux"),
+    (("process", "commandLine"), "for Windows"),
+    (("process", "user", "username"), "for Windows"),
+    (("process", "scheduler"), "the virtual machine has its CPUs to itself"),
+    (("process", "ioPriority"), "the virtual machine has its devices to itself"),
+    (("process", "execCPUAffinity"), "virtual CPUs are not tied to CPUs of the host"),
+    (("linux", "seccomp"), "no filter is loaded: system calls reach the virtual machine's own kernel, not the host's"),
+    (("linux", "mountLabel"), "the virtual machine confines the process; its kernel has no SELinux"),
+    (("linux", "rootfsPropagation"), "no mount propagates between host and guest"),
+    (("linux", "uidMappings"), "ids are the virtual machine's own"),
+    (("linux", "gidMappings"), "ids are the virtual machine's own"),
+    (("linux", "timeOffsets"), "the virtual machine keeps its own time"),
+    (("linux", "netDevices"), "network devices of the host are not moved into a virtual machine"),
+    (("linux", "intelRdt"), _EVERYTHING_ELSE),
+    (("linux", "personality"), "processes run as on the guest's own architecture"),
+    (("linux", "memoryPolicy"), "the virtual machine's memory is one node"),
+    (("linux", "resources", "unified"), "cgroup settings of the host do not reach into the virtual machine"),
+    (("linux", "resources", "devices"), "the virtual machine has no devices of the host to guard"),
+    (("linux", "resources", "pids"), "processes of the virtual machine are not the host's"),
+    (("linux", "resources", "blockIO"), "the virtual machine has no block device of the host"),
+    (("linux", "resources", "hugepageLimits"), _EVERYTHING_ELSE),
+    (("linux", "resources", "network"), _EVERYTHING_ELSE),
+    (("linux", "resources", "rdma"), _EVERYTHING_ELSE),
+    *(
+        (("linux", "resources", "memory", name), "a virtual machine's memory is one number; see limit")
+        for name in (
+            "reservation", "swap", "kernel", "kernelTCP", "swappiness", "disableOOMKiller", "useHierarchy", "checkBeforeUpdate",
+        )
+    ),
+    (("linux", "resources", "cpu", "cpus"), "sets the number of virtual CPUs only when there is no quota; they are not pinned"),
+    (("linux", "resources", "cpu", "mems"), "the virtual machine's memory is one node"),
+    (("linux", "resources", "cpu", "shares"), "the weight of the virtual machine's CPUs is Xen's default"),
+    *(
+        (("linux", "resources", "cpu", name), "a virtual machine's CPU time is a number of CPUs; see quota")
+        for name in ("burst", "realtimePeriod", "realtimeRuntime", "idle")
+    ),
+    *(((name,), "for another platform") for name in ("solaris", "windows", "zos", "freebsd")),
+)  # fmt: skip
+
+# Variables with which an image or a user speaks to runx. Each is refused as long as nothing acts on it.
+ENV_NOT_YET = {
+    "NETCONF": "networks by CNI configuration are not supported yet",
+    "RUNX_KERNEL": "kernels from the container's root filesystem are not supported yet",
+    "RUNX_RAMDISK": "ramdisks from the container's root filesystem are not supported yet",
+    "XLCONF": "raw xl settings are not supported yet",
+}
+
+HOST_NAME_MAX = 64
+"""Bytes; gethostname(2)."""
+
+
+def check(container: Container, facts: Facts, report: Report) -> None:
+    """Run every check."""
+    for one in CHECKS:
+        one(container, facts, report)
+
+
+def _root(container: Container, facts: Facts, report: Report) -> None:
+    kind = facts.kind(container.root_path)
+    if kind != "directory":
+        what = {"missing": "does not exist", "unreadable": "cannot be read"}.get(kind, f"is a {kind}, not a directory")
+        report.error(("root", "path"), f"{container.root_path} {what}")
+
+
+def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
+    for mount in container.mounts:
+        if mount.type != "bind" or not mount.source:
+            continue
+        kind = facts.kind(mount.source)
+        path: Path = (*mount.path, "source")
+        if kind == "missing":
+            report.error(path, f"{mount.source}: no such file or directory")
+        elif kind == "unreadable":
+            report.error(path, f"{mount.source} cannot be read")
+        elif kind not in ("directory", "file"):
+            hint = "the guest's kernel cannot reach what is behind it; only directories and files travel into a virtual machine"
+            report.error(path, f"{mount.source} is a {kind}, which cannot be shared with a virtual machine", hint)
+
+
+def _mount_mappings(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    for index, mount in enumerate(container.document.get("mounts", ())):
+        for name in ("uidMappings", "gidMappings"):
+            if mount.get(name):
+                hint = "change the owner of the source, or mount it without mappings"
+                report.error(("mounts", index, name), "id-mapped mounts are not supported", hint)
+
+
+def _terminal(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    process = container.document.get("process", {})
+    if process.get("terminal"):
+        hint = "run the container without one (-t of ctr, docker and podman)"
+        report.error(("process", "terminal"), "terminals are not supported yet", hint)
+    elif "consoleSize" in process:
+        report.ignore(("process", "consoleSize"), "the process has no terminal")
+
+
+def _environment(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    for index, entry in enumerate(container.process.env):
+        name = entry.partition("=")[0]
+        if name in ENV_NOT_YET:
+            report.error(("process", "env", index), f"{name}: {ENV_NOT_YET[name]}", "leave the variable out")
+
+
+def _hooks(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    for name, hooks in container.document.get("hooks", {}).items():
+        if hooks:
+            report.error(
+                ("hooks", name), "hooks are not supported yet", "leave them out, or run the container with another runtime"
+            )
+
+
+def _vm_section(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    if "vm" in container.document:
+        report.error(("vm",), "the vm section is not supported yet", "leave it out; runx brings its own kernel and ramdisk")
+
+
+def _names(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    for field, name in (("hostname", container.hostname), ("domainname", container.domainname)):
+        if name and len(name.encode()) > HOST_NAME_MAX:
+            report.error((field,), f"{quote(name)} is longer than {HOST_NAME_MAX} bytes")
+
+
+def _namespaces(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    seen: set[str] = set()
+    hint = 'give the container namespaces of its own: {"type": "TYPE"} with no path'
+    for index, entry in enumerate(container.document.get("linux", {}).get("namespaces", ())):
+        kind, path = entry.get("type", ""), entry.get("path")
+        if kind in seen:
+            report.error(("linux", "namespaces", index, "type"), f"the namespace {quote(kind)} is given twice")
+        seen.add(kind)
+        if path and kind == "network":
+            report.error(("linux", "namespaces", index, "path"), "networks are not supported yet", hint)
+        elif path:
+            message = f"a virtual machine cannot join the {kind} namespace of another container or of the host"
+            report.error(("linux", "namespaces", index, "path"), message, hint)
+        elif kind == "user":
+            report.ignore(("linux", "namespaces", index), "ids are the virtual machine's own, its root is not the host's")
+    if "network" not in seen:
+        hint = 'add {"type": "network"}; with ctr, leave --net-host out'
+        report.error(("linux", "namespaces"), "the network of the host cannot be used in a virtual machine", hint)
+    for kind in ("ipc", "uts", "mount"):
+        if kind not in seen:
+            report.ignore(("linux", "namespaces", kind), f"no {kind} namespace: the virtual machine has its own all the same")
+    if "pid" not in seen:
+        report.ignore(
+            ("linux", "namespaces", "pid"), "no pid namespace: the process sees the virtual machine's processes, not the host's"
+        )
+
+
+def _not_carried(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    for path, reason in IGNORED:
+        value: Any = container.document
+        for part in path:
+            value = value.get(part, {})
+        # Engines write 0, "", false and [] when nothing is asked for.
+        if value:
+            report.ignore(path, reason)
+
+
+CHECKS = (
+    _root,
+    _mount_sources,
+    _mount_mappings,
+    _terminal,
+    _environment,
+    _hooks,
+    _vm_section,
+    _names,
+    _namespaces,
+    _not_carried,
+)
+"""In the order of reading: what is executed and on what first, what is left out last."""

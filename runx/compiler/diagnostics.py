@@ -1,0 +1,98 @@
+"""What is wrong with a configuration: every fault at once, each with its place and, where one helps, a hint.
+
+A fault is kept as a path into the document (`("mounts", 3, "options", 1)`); the line and the column are worked out when
+the error is shown, and only then.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from runx.errors import RunxError
+
+Path = tuple[str | int, ...]
+"""Members and indices from the document's root."""
+
+
+class Location(NamedTuple):
+    """A place in the text, both numbers from 1; the column counts characters."""
+
+    line: int
+    column: int
+
+
+class Diagnostic(NamedTuple):
+    """One fault. `hint` says what to do about it and may be empty."""
+
+    path: Path
+    message: str
+    hint: str = ""
+
+
+class CompileError(RunxError):
+    """The configuration cannot become a virtual machine. `diagnostics` are sorted by their place in the file."""
+
+    def __init__(self, located: Iterable[tuple[Location | None, Diagnostic]], file_name: str = "config.json") -> None:
+        ordered = sorted(located, key=lambda pair: (pair[0] or Location(0, 0), path_text(pair[1].path), pair[1].message))
+        self.diagnostics = tuple(diagnostic for _, diagnostic in ordered)
+        super().__init__("\n".join(_show(place, diagnostic, file_name) for place, diagnostic in ordered))
+
+
+class Report:
+    """Collects faults and what is ignored while the frontends and the checks run."""
+
+    def __init__(self) -> None:
+        self.errors: dict[Path, Diagnostic] = {}
+        self.ignored: dict[Path, str] = {}
+
+    def error(self, path: Path, message: str, hint: str = "") -> None:
+        """Record a fault. The first one at a path stands: a value of the wrong type is not also "missing"."""
+        self.errors.setdefault(path, Diagnostic(path, message, hint))
+
+    def ignore(self, path: Path, reason: str) -> None:
+        """Record a setting that the plan does not honour, and why."""
+        self.ignored.setdefault(path, reason)
+
+    def raise_errors(self, locate: Callable[[Path], Location | None]) -> None:
+        """Raise CompileError with everything recorded, if anything is."""
+        if self.errors:
+            raise CompileError((locate(path), diagnostic) for path, diagnostic in self.errors.items())
+
+
+def path_text(path: Path) -> str:
+    """`mounts[3].options[1]`; a member that is not a plain word is written as in `annotations["a.b"]`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part.replace("_", "a").isalnum():
+            text += f".{part}" if text else part
+        else:
+            text += f"[{quote(part)}]"
+    return text
+
+
+def quote(text: str) -> str:
+    """`text` in double quotes, on one line and cut when long, for a message."""
+    import json
+
+    return json.dumps(text if len(text) <= 120 else text[:117] + "...", ensure_ascii=False)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean "noexec"?)`, or nothing when no known word is close."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    return f" (did you mean {quote(close[0])}?)" if close else ""
+
+
+def _show(place: Location | None, diagnostic: Diagnostic, file_name: str) -> str:
+    text = file_name
+    if place:
+        text += f":{place.line}:{place.column}"
+    if diagnostic.path:
+        text += f": {path_text(diagnostic.path)}"
+    text += f": {diagnostic.message}"
+    if diagnostic.hint:
+        text += f"\n    hint: {diagnostic.hint}"
+    return text

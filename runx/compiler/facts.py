@@ -1,0 +1,54 @@
+"""The compiler's only look at the host. Tests give compile() facts of their own, so that a case reads the same everywhere."""
+
+import os
+import stat
+from typing import Literal, Protocol
+
+from runx.compiler.source import SIZE_LIMIT
+from runx.errors import RunxError
+
+Kind = Literal["directory", "file", "socket", "fifo", "device", "missing", "unreadable"]
+
+
+class Facts(Protocol):
+    """What the compiler may ask about the host."""
+
+    def config(self, bundle: str) -> bytes:
+        """The bytes of the bundle's config.json, one more than SIZE_LIMIT at most. Raises RunxError when there is none."""
+
+    def kind(self, path: str) -> Kind:
+        """What is at `path`, symbolic links followed."""
+
+
+class HostFacts:
+    """What is true of this machine now."""
+
+    def config(self, bundle: str) -> bytes:
+        path = f"{bundle}/config.json"
+        try:
+            # Without O_NONBLOCK, a fifo called config.json would hang the caller.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise RunxError(f"{path}: not a file")
+                return file.read(SIZE_LIMIT + 1)
+        except OSError as error:
+            if not os.path.isdir(bundle):
+                raise RunxError(f"bundle {bundle}: no such directory") from None
+            hint = "a bundle is a directory with a config.json and a root filesystem" if not os.path.exists(path) else ""
+            raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}", hint) from None
+
+    def kind(self, path: str) -> Kind:
+        try:
+            mode = os.stat(path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return "missing"
+        except OSError:
+            return "unreadable"
+        if stat.S_ISDIR(mode):
+            return "directory"
+        if stat.S_ISREG(mode):
+            return "file"
+        if stat.S_ISSOCK(mode):
+            return "socket"
+        return "fifo" if stat.S_ISFIFO(mode) else "device"

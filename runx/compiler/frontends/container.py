@@ -1,0 +1,50 @@
+"""What the frontends read: the container as its configuration asks for it, before anything is decided."""
+
+from typing import Any, NamedTuple
+
+from runx.compiler.diagnostics import Path
+from runx.compiler.frontends.mount_options import MountOptions
+from runx.compiler.plan import Device, Process
+
+
+class MountRequest(NamedTuple):
+    """One entry of `mounts`. `type` is `bind` for every bind mount, whatever the configuration calls it."""
+
+    destination: str
+    type: str
+    source: str
+    options: MountOptions
+    path: Path
+
+
+class Limits(NamedTuple):
+    """linux.resources, as far as a virtual machine's size expresses it. None: no limit."""
+
+    memory_bytes: int | None
+    cpu_quota_us: int | None
+    cpu_period_us: int
+    cpu_count: int | None
+    """How many CPUs the cpuset names."""
+
+
+class Container(NamedTuple):
+    """A configuration without faults of form; names and references may still be wrong."""
+
+    document: dict[str, Any]
+    """The configuration, every value of the type the specification gives it; for the checks."""
+    bundle: str
+    oci_version: str
+    annotations: dict[str, str]
+    root_path: str
+    root_read_only: bool
+    mounts: tuple[MountRequest, ...]
+    process: Process
+    hostname: str | None
+    domainname: str | None
+    devices: tuple[Device, ...]
+    masked_paths: tuple[str, ...]
+    readonly_paths: tuple[str, ...]
+    sysctl: dict[str, str]
+    cgroups_path: str | None
+    namespaces: frozenset[str]
+    limits: Limits

@@ -1,0 +1,66 @@
+"""The words of mount(8) that are flags of a mount rather than data of a file system, and what each does.
+
+The same words as runc's, less those that are listed in REFUSED. `runx features` lists KNOWN.
+"""
+
+from typing import NamedTuple
+
+
+class Flag(NamedTuple):
+    """`family` holds the words that exclude one another; a word that only undoes others names them in `undoes`."""
+
+    family: str
+    undoes: str = ""
+
+
+FLAGS = {
+    "ro": Flag("writing"), "rw": Flag("writing", "ro"),
+    "nosuid": Flag("suid"), "suid": Flag("suid", "nosuid"),
+    "nodev": Flag("dev"), "dev": Flag("dev", "nodev"),
+    "noexec": Flag("exec"), "exec": Flag("exec", "noexec"),
+    "sync": Flag("sync"), "async": Flag("sync", "sync"),
+    "dirsync": Flag("dirsync"),
+    "mand": Flag("mand"), "nomand": Flag("mand", "mand"),
+    # mount(2): at most one of noatime, relatime and strictatime is in effect, and relatime is the default.
+    "noatime": Flag("atime"), "atime": Flag("atime", "noatime"),
+    "relatime": Flag("atime"), "norelatime": Flag("atime", "relatime"),
+    "strictatime": Flag("atime"), "nostrictatime": Flag("atime", "strictatime"),
+    "nodiratime": Flag("diratime"), "diratime": Flag("diratime", "nodiratime"),
+    "nosymfollow": Flag("symfollow"), "symfollow": Flag("symfollow", "nosymfollow"),
+    "lazytime": Flag("lazytime"), "nolazytime": Flag("lazytime", "lazytime"),
+    # Not a flag of mount(2): runc's extension for a tmpfs that starts with what its mount point held.
+    "tmpcopyup": Flag("tmpcopyup"),
+}  # fmt: skip
+
+PROPAGATION = (
+    "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable",
+)  # fmt: skip
+
+BIND = {"bind": False, "rbind": True}
+"""Word: whether the mounts below the source come too."""
+
+# mount_setattr(2) with AT_RECURSIVE. The guest sees a bind mount, whatever is mounted below its source, as one file system,
+# so a flag of it holds for everything below already.
+RECURSIVE = {
+    f"r{word}": word
+    for word in (
+        "ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "nodiratime", "diratime", "relatime", "norelatime",
+        "noatime", "atime", "strictatime", "nostrictatime", "nosymfollow", "symfollow",
+    )
+}  # fmt: skip
+
+IGNORED = {
+    "defaults": "the defaults hold anyway",
+    "silent": "the guest's kernel is quiet anyway",
+    "loud": "the guest's kernel is quiet anyway",
+    "iversion": "inode versions are the file system's own business",
+    "noiversion": "inode versions are the file system's own business",
+}
+
+REFUSED = {
+    "remount": ("cannot change a mount that the container does not have yet", "give the options to the mount itself"),
+    "idmap": ("id-mapped mounts are not supported", "change the owner of the source, or mount it without idmap"),
+    "ridmap": ("id-mapped mounts are not supported", "change the owner of the source, or mount it without ridmap"),
+}
+
+KNOWN = (*FLAGS, *PROPAGATION, *BIND, *RECURSIVE, *IGNORED)

@@ -1,0 +1,54 @@
+"""From the text of a config.json to a Container (OCI runtime-spec, config.md)."""
+
+import posixpath
+
+from runx.compiler.diagnostics import Report, quote
+from runx.compiler.frontends.container import Container
+from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_sysctl
+from runx.compiler.frontends.mounts import read_mounts
+from runx.compiler.frontends.oci_shape import CONFIG
+from runx.compiler.frontends.process import read_process
+from runx.compiler.frontends.shapes import checked
+from runx.compiler.source import Source
+
+
+def read_container(source: Source, bundle: str, report: Report) -> Container:
+    """The container that `source` describes; faults and what is ignored go to `report`.
+
+    When `report` holds errors afterwards, the parts they concern are empty or defaults, good enough for further checks alone.
+    """
+    document = checked(source.document, CONFIG, (), report)
+    linux = document.get("linux", {})
+    root = document.get("root", {})
+    namespaces = frozenset(entry.get("type", "") for entry in linux.get("namespaces", ()))
+    return Container(
+        document=document,
+        bundle=bundle,
+        oci_version=_version(document.get("ociVersion", ""), report),
+        annotations=document.get("annotations", {}),
+        root_path=posixpath.normpath(posixpath.join(bundle, root.get("path", ""))),
+        root_read_only=root.get("readonly", False),
+        mounts=read_mounts(document.get("mounts", []), bundle, report),
+        process=read_process(document.get("process", {}), "pid" in namespaces, report),
+        hostname=document.get("hostname") or None,
+        domainname=document.get("domainname") or None,
+        devices=read_devices(linux.get("devices", []), report),
+        masked_paths=read_paths(linux, "maskedPaths", report),
+        readonly_paths=read_paths(linux, "readonlyPaths", report),
+        sysctl=read_sysctl(linux.get("sysctl", {}), report),
+        cgroups_path=linux.get("cgroupsPath") or None,
+        namespaces=namespaces,
+        limits=read_limits(linux.get("resources", {}), report),
+    )
+
+
+def _version(version: str, report: Report) -> str:
+    """SemVer 2.0.0, of which runtime-spec 1.x.y is understood. A newer minor version only adds what may be ignored."""
+    parts = version.partition("-")[0].partition("+")[0].split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+        report.error(("ociVersion",), f"not a version such as 1.2.0: {quote(version)}")
+    elif parts[0] != "1":
+        report.error(
+            ("ociVersion",), f"version {version} of the specification is not supported", "runx follows versions 1.0 to 1.3"
+        )
+    return version

@@ -1,0 +1,159 @@
+"""From what a container asks for to what its virtual machine is: every default, and how each thing is carried."""
+
+import hashlib
+from typing import NamedTuple
+
+from runx.compiler.diagnostics import Report, path_text
+from runx.compiler.facts import Facts
+from runx.compiler.frontends.container import Container, Limits, MountRequest
+from runx.compiler.frontends.linux import DEFAULT_DEVICES
+from runx.compiler.plan import Device, Domain, Guest, Ignored, Mount, Root, Share, VmPlan
+from runx.errors import RunxError
+
+DEFAULT_MEMORY_MIB = 256
+MIN_MEMORY_MIB = 64
+GUEST_OVERHEAD_MIB = 24
+"""What the guest's kernel, its page tables and the ramdisk take of a domain's memory."""
+SHARE_OVERHEAD_MIB = 4
+"""The ring of one 9p share."""
+
+MAX_VCPUS = 64
+"""CONFIG_NR_CPUS of the guest's kernel."""
+
+# console: hvc0 is Xen's console, whose output becomes the container's log. quiet, loglevel: emergencies alone, as each line
+# costs time on that console. panic: restart at once, for which the domain is destroyed, instead of hanging.
+CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
+
+NR_OPEN = 1048576
+"""fs.nr_open at boot: RLIMIT_NOFILE goes no higher until it is raised."""
+
+
+class Place(NamedTuple):
+    """Who the container is and where runx keeps it."""
+
+    container_id: str
+    bundle: str
+    state_root: str
+    assets: str
+
+    @property
+    def state_dir(self) -> str:
+        return f"{self.state_root}/{self.container_id}"
+
+
+def resolve(container: Container, place: Place, facts: Facts, report: Report) -> VmPlan:
+    """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration."""
+    mounts = _mounts(container, facts)
+    shares = _shares(place, mounts)
+    return VmPlan(
+        id=place.container_id,
+        bundle=place.bundle,
+        oci_version=container.oci_version,
+        annotations=tuple(sorted(container.annotations.items())),
+        domain=Domain(
+            name=domain_name(place.container_id, place.state_root),
+            type="pv",
+            kernel=f"{place.assets}/kernel",
+            base_ramdisk=f"{place.assets}/initrd",
+            ramdisk=f"{place.state_dir}/initrd",
+            memory_mib=_memory_mib(container.limits, len(shares)),
+            vcpus=_vcpus(container.limits, report),
+            cmdline=CMDLINE,
+            shares=shares,
+        ),
+        root=Root(carrier="9p", path=container.root_path, read_only=container.root_read_only),
+        mounts=mounts,
+        process=container.process,
+        guest=Guest(
+            # runc leaves the host's name; a virtual machine has none until it is given one.
+            hostname=container.hostname or place.container_id[:64],
+            domainname=container.domainname,
+            devices=_devices(container, mounts),
+            masked_paths=container.masked_paths,
+            readonly_paths=container.readonly_paths,
+            sysctl=tuple(_sysctl(container).items()),
+        ),
+        cgroups_path=container.cgroups_path,
+        ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
+    )
+
+
+def domain_name(container_id: str, state_root: str) -> str:
+    """The Xen domain's name: readable, and different for the same id under another state root."""
+    digest = hashlib.sha256(f"{state_root}\0{container_id}".encode()).hexdigest()
+    return f"runx-{container_id[:48]}-{digest[:12]}"
+
+
+def _memory_mib(limits: Limits, shares: int) -> int:
+    if limits.memory_bytes is None:
+        return DEFAULT_MEMORY_MIB
+    mib = -(-limits.memory_bytes // 2**20)
+    return max(mib + GUEST_OVERHEAD_MIB + shares * SHARE_OVERHEAD_MIB, MIN_MEMORY_MIB)
+
+
+def _vcpus(limits: Limits, report: Report) -> int:
+    wanted = limits.cpu_count or 1
+    if limits.cpu_quota_us is not None:
+        wanted = -(-limits.cpu_quota_us // limits.cpu_period_us)
+    if wanted > MAX_VCPUS:
+        report.ignore(("linux", "resources", "cpu"), f"{wanted} CPUs are asked for; a guest has {MAX_VCPUS} at most")
+    return min(wanted, MAX_VCPUS)
+
+
+def _shares(place: Place, mounts: tuple[Mount, ...]) -> tuple[Share, ...]:
+    if "," in place.state_dir or not place.state_dir.isprintable():
+        # xl-9pfs(5) separates by commas and knows no quoting.
+        raise RunxError(f"the state directory {place.state_dir!r} cannot be shared with a domain", "use a --root without commas")
+    tags = ["root", "mounts"] if any(mount.carrier == "9p" for mount in mounts) else ["root"]
+    return tuple(Share(tag=tag, path=f"{place.state_dir}/shares/{tag}") for tag in tags)
+
+
+def _mounts(container: Container, facts: Facts) -> tuple[Mount, ...]:
+    mounts: list[Mount] = []
+    slot = 0
+    for request in container.mounts:
+        is_bind = request.type == "bind"
+        mounts.append(_mount(request, slot if is_bind else None, is_bind and facts.kind(request.source) == "file"))
+        slot += is_bind
+    return tuple(mounts)
+
+
+def _mount(request: MountRequest, slot: int | None, is_file: bool) -> Mount:
+    options = request.options
+    return Mount(
+        destination=request.destination,
+        carrier="guest" if slot is None else "9p",
+        type=request.type,
+        source=request.source,
+        slot=slot,
+        is_file=is_file,
+        recursive=options.recursive,
+        read_only=slot is not None and "ro" in options.flags,
+        flags=options.flags,
+        data=options.data,
+        propagation=options.propagation,
+        origin=path_text(request.path),
+    )
+
+
+def _devices(container: Container, mounts: tuple[Mount, ...]) -> tuple[Device, ...]:
+    """The default devices, then those of the configuration, which win at the same path. As runc, no defaults in a bound /dev."""
+    devices = list(container.devices)
+    if not any(mount.destination == "/dev" and mount.type == "bind" for mount in mounts):
+        named = {device.path for device in devices}
+        devices = [*(device for device in DEFAULT_DEVICES if device.path not in named), *devices]
+    return tuple(device.model_copy(update={"bound": not _in_tmpfs(device.path, mounts)}) for device in devices)
+
+
+def _in_tmpfs(path: str, mounts: tuple[Mount, ...]) -> bool:
+    covering = [mount for mount in mounts if path.startswith(mount.destination + "/")]
+    # Of mounts at equal depth the last one is on top.
+    return bool(covering) and max(reversed(covering), key=lambda mount: len(mount.destination)).type in ("tmpfs", "ramfs")
+
+
+def _sysctl(container: Container) -> dict[str, str]:
+    settings = dict(container.sysctl)
+    most_files = max((rlimit.hard for rlimit in container.process.rlimits if rlimit.name == "nofile"), default=0)
+    if most_files > NR_OPEN:
+        settings.setdefault("fs/nr_open", str(most_files))
+    return settings

@@ -1,0 +1,137 @@
+"""The text of a config.json: read once, parsed strictly, and able to say where a value stands."""
+
+import json
+from typing import Any, NoReturn
+
+from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, quote
+
+SIZE_LIMIT = 16 * 1024 * 1024
+"""Bytes. The largest configurations in use (Kubernetes with many volumes) are below 1 MiB."""
+
+DEPTH_LIMIT = 64
+"""Levels of nesting. The specification needs eight."""
+
+
+class Source:
+    """A parsed configuration together with its text.
+
+    Raises CompileError for text that is not UTF-8 or not JSON (RFC 8259), for a name given twice in one object, for NaN and
+    the like, and for strings that no system call can take (NUL) or that are not Unicode (half of a surrogate pair).
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        if len(raw) > SIZE_LIMIT:
+            _fail(None, f"larger than {SIZE_LIMIT // 1024 // 1024} MiB")
+        try:
+            self.text = raw.decode()
+        except UnicodeDecodeError as error:
+            before = raw[: error.start].decode()
+            _fail(_location(before, len(before)), f"not UTF-8: byte 0x{raw[error.start]:02x}")
+        self._places: dict[Path, int] | None = None
+        self._repeated = False
+        try:
+            self.document: Any = json.loads(self.text, object_pairs_hook=self._object, parse_constant=_constant)
+        except json.JSONDecodeError as error:
+            _fail(Location(error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
+        except RecursionError:
+            _fail(None, "not a configuration: nested too deeply")
+        except ValueError as error:  # a number of more digits than Python converts, or NaN
+            _fail(None, f"not JSON: {error}")
+        # Escapes are the only way to these characters, so most texts need no second look.
+        if self._repeated or "\\u0000" in self.text or "\\ud" in self.text or "\\uD" in self.text:
+            self._find_faults()
+        if not isinstance(self.document, dict):
+            _fail(Location(1, 1), "must be an object")
+
+    def locate(self, path: Path) -> Location | None:
+        """Where the value at `path` starts; for one that is absent, where the object that lacks it does."""
+        if self._places is None:
+            self._places = _Walk(self.text).places
+        while path not in self._places:
+            path = path[:-1]
+        return _location(self.text, self._places[path])
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        self._repeated |= len(members) != len(pairs)
+        return members
+
+    def _find_faults(self) -> None:
+        walk = _Walk(self.text)
+        if walk.faults:
+            raise CompileError((_location(self.text, at), fault) for at, fault in walk.faults)
+
+
+class _Walk:
+    """One slow pass over valid JSON: the offset of every value, and the faults that json.loads does not see."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.places: dict[Path, int] = {}
+        self.faults: list[tuple[int, Diagnostic]] = []
+        self._decoder = json.JSONDecoder()
+        self._value((), self._blank(0))
+
+    def _value(self, path: Path, at: int) -> int:
+        """Record the value at offset `at` and return the offset after it."""
+        if len(path) > DEPTH_LIMIT:
+            _fail(_location(self.text, at), "not a configuration: nested too deeply")
+        self.places[path] = at
+        first = self.text[at]
+        if first == "{":
+            return self._members(path, at)
+        if first == "[":
+            return self._items(path, at)
+        value, end = self._decoder.raw_decode(self.text, at)
+        if isinstance(value, str):
+            self._string(path, at, value)
+        return end
+
+    def _members(self, path: Path, at: int) -> int:
+        at = self._blank(at + 1)
+        seen: set[str] = set()
+        while self.text[at] != "}":
+            start = at
+            name, at = self._decoder.raw_decode(self.text, at)
+            self._string(path, start, name)
+            if name in seen:
+                self.faults.append((start, Diagnostic((*path, name), "given twice", "keep one of them")))
+            seen.add(name)
+            at = self._value((*path, name), self._blank(self._blank(at) + 1))
+            at = self._blank(at)
+            if self.text[at] == ",":
+                at = self._blank(at + 1)
+        return at + 1
+
+    def _items(self, path: Path, at: int) -> int:
+        at = self._blank(at + 1)
+        index = 0
+        while self.text[at] != "]":
+            at = self._blank(self._value((*path, index), at))
+            if self.text[at] == ",":
+                at = self._blank(at + 1)
+            index += 1
+        return at + 1
+
+    def _string(self, path: Path, at: int, value: str) -> None:
+        if "\0" in value:
+            self.faults.append((at, Diagnostic(path, f"{quote(value)} holds a NUL character")))
+        elif not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            self.faults.append((at, Diagnostic(path, "holds half of a surrogate pair, which is not a character")))
+
+    def _blank(self, at: int) -> int:
+        while self.text[at] in " \t\r\n":
+            at += 1
+        return at
+
+
+def _location(text: str, offset: int) -> Location:
+    return Location(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def _fail(place: Location | None, message: str, hint: str = "") -> NoReturn:
+    raise CompileError([(place, Diagnostic((), message, hint))])
