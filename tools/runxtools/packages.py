@@ -10,7 +10,7 @@ from runxtools.errors import ToolError
 
 
 class Package(NamedTuple):
-    """A Debian package, a program of it that tells whether it is installed, and what it is needed for."""
+    """A Debian package, a program (or the absolute path of a file) of it that tells whether it is installed, and its purpose."""
 
     name: str
     program: str
@@ -21,7 +21,12 @@ def missing(packages: Sequence[Package]) -> list[Package]:
     """Those of the packages whose program is not there."""
     # mke2fs and others live in sbin, which is not in everyone's PATH.
     path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
-    return [package for package in packages if shutil.which(package.program, path=path) is None]
+
+
+    def there(program: str) -> bool:
+        return os.path.exists(program) if program.startswith("/") else shutil.which(program, path=path) is not None
+
+    return [package for package in packages if not there(package.program)]
 
 
 def install(packages: Sequence[Package], note: Callable[[str], None]) -> None:

@@ -83,7 +83,7 @@ def remote_line(argv: Sequence[str | bytes]) -> bytes:
     a signal's end; its own remark on that ("Killed") must not get into the program's standard error.
     """
     words = b" ".join(os.fsencode(shlex.quote(os.fsdecode(word))) for word in argv)
-    return b"{ (exec " + words + b" 2>&3 3>&-); } 3>&2 2>/dev/null; exit $?"
+    return b"exec 3>&2 2>/dev/null; (exec " + words + b" 2>&3 3>&-); exit $?"
 
 
 def _quoted(path: Path) -> str:

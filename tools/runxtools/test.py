@@ -1,0 +1,75 @@
+"""tools/test: everything tests need, then linters, unit and snapshot tests, and the tests in the Xen lab."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+from runxtools import packages, venv
+from runxtools.errors import ToolError
+from runxtools.packages import Package
+from runxtools.progress import Progress
+
+_PACKAGES = (
+    Package("python3-venv", "/usr/share/doc/python3-venv", "the tests' virtual environment"),
+    Package("shellcheck", "shellcheck", "linter of shell scripts"),
+    Package("codespell", "codespell", "linter of words"),
+    Package("libxenmisc4.17", "/usr/lib/x86_64-linux-gnu/libxlutil.so.4.17", "xl's own parser, for the tests of what we write for it"),
+    Package("cpio", "cpio", "reads the archives we write"),
+    Package("util-linux", "unshare", "namespaces for the tests of PID 1"),
+    Package("busybox-static", "busybox", "the test image's programs"),
+    Package("git", "git", "the list of files for the linters"),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools/test", description=__doc__)
+    parser.add_argument("--no-lab", action="store_true", help="leave out what needs the Xen lab (and the guest's kernel)")
+    parser.add_argument("--lab-only", action="store_true", help="only the tests in the lab")
+    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
+    options = parser.parse_args()
+    begin = time.monotonic()
+    progress = Progress(3 if options.no_lab else 4)
+    needed = packages.missing(_PACKAGES)
+    if needed:
+        with progress.step("Debian packages", about_s=30):
+            packages.install(needed, progress.note)
+    else:
+        progress.skip("Debian packages", "installed")
+    if found := venv.find():
+        progress.skip("virtual environment", "cached")
+        python = found
+    else:
+        with progress.step("virtual environment", about_s=30):
+            python = venv.make()
+    failed = []
+
+    def run(what: str, argv: list[str]) -> None:
+        sys.stdout.flush()
+        if subprocess.run(argv, cwd=venv.CHECKOUT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode:
+            failed.append(what)
+
+    progress.skip("guest", "the initrd alone" if options.no_lab else "kernel and initrd; the first time takes about 10 min")
+    run("./build", [sys.executable, "./build", *(["initrd"] if options.no_lab else [])])
+    pytest = [str(python), "-m", "pytest", "-q", *options.pytest]
+    if not options.lab_only:
+        run("tests without the lab", [*pytest, "tests/unit", "tests/test_linters.py"])
+    if not options.no_lab:
+        progress.skip("lab", "starting; the first time takes about 4 min")
+        run("tools/lab up", [sys.executable, "tools/lab", "up"])
+        if not failed or failed == ["tests without the lab"]:
+            run("tests in the lab", [*pytest, "tests/lab"])
+    minutes = (time.monotonic() - begin) / 60
+    print(f"tools/test: {'failed: ' + ', '.join(failed) if failed else 'all passed'}, {minutes:.1f} min")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ToolError as error:
+        print(f"test: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,34 @@
+"""The virtual environment that tests, linters and benchmarks run in, kept in the cache."""
+
+import platform
+import sys
+from pathlib import Path
+
+from runxtools import cache
+from runxtools.command import run
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_REQUIREMENTS = CHECKOUT / "requirements-dev.txt"
+
+
+def key() -> str:
+    """Changes with what is installed and with the interpreter."""
+    return cache.key_of({"requirements": _REQUIREMENTS.read_bytes(), "python": f"{sys.executable} {platform.python_version()}"})
+
+
+def find() -> Path | None:
+    """The environment's python, if it has been made."""
+    entry = cache.find(cache.root(), "venv", key())
+    return entry / "bin" / "python" if entry else None
+
+
+def make() -> Path:
+    """Make the environment; its python. Raises ToolError with pip's words."""
+
+    def fill(directory: Path) -> None:
+        run([sys.executable, "-m", "venv", directory], "python3 -m venv")
+        run([directory / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input", "-r", _REQUIREMENTS], "pip install")
+
+    with cache.locked(cache.root() / "venv.lock"):
+        entry = cache.find(cache.root(), "venv", key()) or cache.make(cache.root(), "venv", key(), fill)
+    return entry / "bin" / "python"
