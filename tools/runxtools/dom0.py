@@ -37,7 +37,13 @@ _LEFT_OUT = (
         "drivers/net/wireless", "drivers/scsi", "drivers/staging", "drivers/usb", "sound",
     )),
 )  # fmt: skip
-DISK_SIZE = "6G"  # sparse
+_DISK_SIZE = "6G"  # sparse
+_FURNITURE = {  # asset: its place in dom0 and its mode
+    "dom0-init": ("sbin/lab-init", 0o755),
+    "warm-up": ("usr/libexec/runx-lab/warm-up", 0o755),
+    "sshd_config": ("etc/ssh/sshd_config", 0o644),
+    "containerd.toml": ("etc/containerd/config.toml", 0o644),
+}
 
 
 def key() -> str:
@@ -48,7 +54,7 @@ def key() -> str:
         "mmdebstrap": run(["mmdebstrap", "--version"]),
         "mke2fs": run(["mke2fs", "-V"]),
     }
-    for path in [Path(__file__), Path(ociimage.__file__), *sorted(ASSETS.iterdir())]:
+    for path in [Path(__file__), Path(ociimage.__file__), *(ASSETS / name for name in _FURNITURE)]:
         ingredients[path.name] = path.read_bytes()
     for path in _apt_sources():
         # Sources may hold passwords: only their hash goes on.
@@ -73,7 +79,7 @@ def build(directory: Path) -> None:
     shutil.copy(_only(tree.glob("boot/vmlinuz-*")), directory / "vmlinuz")
     shutil.move(_only(tree.glob("boot/initrd.img-*")), directory / "initrd")
     disk = directory / "disk.raw"
-    run(["truncate", "-s", DISK_SIZE, disk])
+    run(["truncate", "-s", _DISK_SIZE, disk])
     # Checksums and late initialisation would only make an emulated disk slower.
     run([
         "mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-E", "lazy_itable_init=1,lazy_journal_init=1",
@@ -128,12 +134,7 @@ def _furnish(tree: Path, directory: Path) -> None:
     (tree / "etc/resolv.conf").write_text("")
     (tree / "etc/hostname").write_text("dom0\n")
     (tree / "etc/hosts").write_text("127.0.0.1 localhost dom0\n")
-    for asset, place, mode in (
-        ("dom0-init", "sbin/lab-init", 0o755),
-        ("warm-up", "usr/libexec/runx-lab/warm-up", 0o755),
-        ("sshd_config", "etc/ssh/sshd_config", 0o644),
-        ("containerd.toml", "etc/containerd/config.toml", 0o644),
-    ):
+    for asset, (place, mode) in _FURNITURE.items():
         target = tree / place
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ASSETS / asset, target)
