@@ -22,7 +22,6 @@ def missing(packages: Sequence[Package]) -> list[Package]:
     # mke2fs and others live in sbin, which is not in everyone's PATH.
     path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
 
-
     def there(program: str) -> bool:
         return os.path.exists(program) if program.startswith("/") else shutil.which(program, path=path) is not None
 
