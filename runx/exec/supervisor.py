@@ -288,6 +288,7 @@ def _connect() -> XenStore:
 def main() -> int:
     """Entry point; returns the exit status of the process."""
     directory, report_fd = sys.argv[1], int(sys.argv[2])
+    os.set_inheritable(report_fd, False)  # the domain's QEMU would keep it open, and `create` waits for its end
     root, _, container_id = directory.rpartition("/")
     try:
         supervisor = Supervisor(load_record(root, container_id), _connect())

@@ -15,7 +15,9 @@ _PACKAGES = (
     Package("python3-venv", "/usr/share/doc/python3-venv", "the tests' virtual environment"),
     Package("shellcheck", "shellcheck", "linter of shell scripts"),
     Package("codespell", "codespell", "linter of words"),
-    Package("libxenmisc4.17", "/usr/lib/x86_64-linux-gnu/libxlutil.so.4.17", "xl's own parser, for the tests of what we write for it"),
+    Package(
+        "libxenmisc4.17", "/usr/lib/x86_64-linux-gnu/libxlutil.so.4.17", "xl's own parser, for the tests of what we write for it"
+    ),
     Package("cpio", "cpio", "reads the archives we write"),
     Package("util-linux", "unshare", "namespaces for the tests of PID 1"),
     Package("busybox-static", "busybox", "the test image's programs"),

@@ -1,0 +1,16 @@
+# Sourced by the tools that a person starts on a fresh machine: makes sure there is a Python to run the rest with.
+# Sets PYTHON. Debian's own interpreter is preferred: the same one runs runx in dom0.
+PYTHON=/usr/bin/python3
+if ! [ -x "$PYTHON" ]; then
+	PYTHON=$(command -v python3) || PYTHON=
+fi
+if [ -z "$PYTHON" ]; then
+	if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
+		echo "$0: python3 is missing: install it (Debian: apt-get install python3)" >&2
+		exit 1
+	fi
+	echo "installing python3: runx and its tools are written in it"
+	DEBIAN_FRONTEND=noninteractive apt-get update -q > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends python3 > /dev/null
+	PYTHON=/usr/bin/python3
+fi
