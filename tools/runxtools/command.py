@@ -2,10 +2,14 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from runxtools.errors import ToolError
+
+# mke2fs and others live in sbin, which is not in everyone's PATH.
+PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def run(
@@ -20,6 +24,7 @@ def run(
     try:
         result = subprocess.run(
             argv,
+            env=os.environ | {"PATH": PATH},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -34,6 +39,20 @@ def run(
     if result.returncode != 0:
         raise ToolError(f"{name} failed with status {result.returncode}", last_lines(result.stdout))
     return result.stdout.decode(errors="replace")
+
+
+def pipe(sender: Sequence[str | bytes | Path], receiver: Sequence[str | bytes | Path], what: str) -> None:
+    """Runs two programs, the first one's output being the second one's input.
+
+    Raises ToolError, with what both of them said, when either fails.
+    """
+    with tempfile.TemporaryFile() as log:
+        # Leaving Popen's block closes our end of the pipe first: a sender whose receiver died gets SIGPIPE.
+        with subprocess.Popen(sender, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log) as source:
+            result = subprocess.run(receiver, stdin=source.stdout, stdout=log, stderr=log, check=False)
+        if source.returncode != 0 or result.returncode != 0:
+            log.seek(0)
+            raise ToolError(f"{what} failed", last_lines(log.read()))
 
 
 def last_lines(output: bytes, count: int = 8) -> str:

@@ -7,13 +7,11 @@ files, so that an unchanged checkout costs one look and a file that is no longer
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runxtools import command
-from runxtools.errors import ToolError
 
 if TYPE_CHECKING:
     from runxtools.lab import Lab
@@ -52,16 +50,11 @@ def install(lab: "Lab") -> bool:
             ],
             "./build install",
         )  # fmt: skip
-        with subprocess.Popen(["tar", "-c", "-C", tree, "--owner=0", "--group=0", "."], stdout=subprocess.PIPE) as pack:
-            receive = subprocess.run(
-                lab.command(["sh", "-c", _RECEIVE, "install", stamp]),
-                stdin=pack.stdout,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        if pack.returncode != 0 or receive.returncode != 0:
-            raise ToolError("the tree was not copied into dom0", command.last_lines(receive.stdout))
+        command.pipe(
+            ["tar", "-c", "-C", tree, "--owner=0", "--group=0", "."],
+            lab.command(["sh", "-c", _RECEIVE, "install", stamp]),
+            "the copy of what is installed to dom0",
+        )
     finally:
         shutil.rmtree(tree, ignore_errors=True)
     return True

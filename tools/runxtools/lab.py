@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from runxtools import cache
+from runxtools import cache, command
 from runxtools.errors import ToolError
 from runxtools.process import Process
 from runxtools.progress import Progress
@@ -24,7 +24,6 @@ from runxtools.ssh import Connection
 _BOOT_LIMIT_S = 300
 _WARM_UP_LIMIT_S = 400
 _ATTEMPTS = 3
-_FILES_LIMIT_S = 300
 
 
 class _Running(NamedTuple):
@@ -53,7 +52,8 @@ class Lab:
         """
         with cache.locked(self.directory / "lock"):
             progress = Progress(5 if install else 4)
-            if running := self._running():
+            running = self._running()
+            if running:
                 for name in ("dom0 image", "first boot", "warm-up"):
                     progress.skip(name, "not needed")
                 progress.skip("lab", f"runs since {time.strftime('%H:%M:%S', time.localtime(running.since))}")
@@ -95,10 +95,10 @@ class Lab:
             "directory": str(self._machine),
         }
 
-    @property
-    def console_log(self) -> Path:
-        """Everything Xen and dom0 printed since the lab was started."""
-        return self._machine / "console.log"
+    def console(self) -> bytes:
+        """Everything Xen and dom0 printed, from the first boot on. Raises ToolError when the lab is not up."""
+        self._require_running()
+        return b"".join((self._machine / name).read_bytes() for name in ("snapshot/console.log", "console.log"))
 
     # --- commands in dom0
 
@@ -146,20 +146,15 @@ class Lab:
         source = Path(local).absolute()
         if not source.exists() and not source.is_symlink():
             raise ToolError(f"{local}: no such file or directory")
-        pack = subprocess.Popen(["tar", "-c", "--format=pax", "-C", source.parent, "--", source.name], stdout=subprocess.PIPE)
         script = (
             'if [ -d "$2" ]; then exec tar -x -p -C "$2"; fi; d=$(mktemp -d "$2.XXXXXX") && '
             'tar -x -p -C "$d" && mv -T -- "$d/$1" "$2"; s=$?; rm -rf -- "$d"; exit $s'
         )
-        receive = subprocess.run(
+        command.pipe(
+            ["tar", "-c", "--format=pax", "-C", source.parent, "--", source.name],
             self.command(["sh", "-c", script, "put", source.name, remote]),
-            stdin=pack.stdout,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_FILES_LIMIT_S,
-            check=False,
+            f"the copy of {local} to {remote} in dom0",
         )
-        _require_ok(f"{local} was not copied to {remote}", pack.wait(), receive.returncode, receive.stdout)
 
     def get(self, remote: str, local: str | Path) -> None:
         """Copies a file or a directory out of dom0 as `cp -a` would: into `local` if that is a directory, else as it."""
@@ -171,20 +166,11 @@ class Lab:
         work = target.parent / f".{target.name}.{os.getpid()}"
         work.mkdir()
         try:
-            send = subprocess.Popen(
+            command.pipe(
                 self.command(["tar", "-c", "--format=pax", "-C", parent, "--", name]),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-            )
-            unpack = subprocess.run(
                 ["tar", "-x", "-p", "-C", work],
-                stdin=send.stdout,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_FILES_LIMIT_S,
-                check=False,
+                f"the copy of {remote} from dom0 to {local}",
             )
-            _require_ok(f"{remote} was not copied to {local}", send.wait(), unpack.returncode, unpack.stdout)
             os.rename(work / name, target)
         finally:
             shutil.rmtree(work)
@@ -243,7 +229,7 @@ class Lab:
 
     def _first_boot(self, directory: Path, image: Path, progress: Progress) -> None:
         """Fills a directory with the disk and the state of a dom0 that is booted and warm."""
-        from runxtools import command, qemu
+        from runxtools import qemu
 
         qemu.link(directory, "image", image)
         booted: list[tuple[Process, int]] = []
@@ -314,8 +300,3 @@ class _ended_on_failure:  # noqa: N801 (reads as a statement)
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._process.end()
-
-
-def _require_ok(what: str, sender: int, receiver: int, output: bytes) -> None:
-    if sender != 0 or receiver != 0:
-        raise ToolError(f"{what}: {output.decode(errors='replace').strip() or f'status {sender or receiver}'}")

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from runxtools.command import run
+from runxtools.command import PATH, run
 from runxtools.errors import ToolError
 
 
@@ -19,11 +19,9 @@ class Package(NamedTuple):
 
 def missing(packages: Sequence[Package]) -> list[Package]:
     """Those of the packages whose program is not there."""
-    # mke2fs and others live in sbin, which is not in everyone's PATH.
-    path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
 
     def there(program: str) -> bool:
-        return os.path.exists(program) if program.startswith("/") else shutil.which(program, path=path) is not None
+        return os.path.exists(program) if program.startswith("/") else shutil.which(program, path=PATH) is not None
 
     return [package for package in packages if not there(package.program)]
 

@@ -33,9 +33,14 @@ class Monitor:
 
     def execute(self, command: str, **arguments: Any) -> Any:
         """Runs one command and returns what it returns. Raises ToolError with QEMU's own words when it refuses."""
-        self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        request = json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
         while True:
-            reply = self._read()
+            try:
+                self._socket.sendall(request)
+                request = b""
+                reply = self._read()
+            except OSError as error:
+                raise ToolError(f"QEMU does not answer to {command}: {error}") from None
             if "error" in reply:
                 raise ToolError(f"QEMU refused {command}: {reply['error']['desc']}")
             if "return" in reply:

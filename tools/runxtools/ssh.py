@@ -42,10 +42,12 @@ class Connection:
     def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
         """The local command that runs `argv` in dom0, uses the caller's streams and ends with its exit status.
 
+        With `tty` it has a terminal there, whatever the caller's streams are.
+
         ssh takes one line for the shell of the other side, so the line is quoted here. The total length is limited to
         about 128 KiB, the longest single argument Linux takes.
         """
-        return ["ssh", *self._options, "-o", "ControlMaster=no", "-t" if tty else "-T", "127.0.0.1", remote_line(argv)]
+        return ["ssh", *self._options, "-o", "ControlMaster=no", "-tt" if tty else "-T", "127.0.0.1", remote_line(argv)]
 
     def open(self) -> Process:
         """Opens the shared connection and leaves it in the background. Raises ToolError if dom0 does not answer."""
