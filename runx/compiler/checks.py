@@ -137,10 +137,12 @@ def _names(container: Container, facts: Facts, report: Report) -> None:  # noqa:
 
 
 def _namespaces(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    if report.has_errors_below(("linux", "namespaces")):
+        return
     seen: set[str] = set()
     hint = 'give the container namespaces of its own: {"type": "TYPE"} with no path'
     for index, entry in enumerate(container.document.get("linux", {}).get("namespaces", ())):
-        kind, path = entry.get("type", ""), entry.get("path")
+        kind, path = entry["type"], entry.get("path")
         if kind in seen:
             report.error(("linux", "namespaces", index, "type"), f"the namespace {quote(kind)} is given twice")
         seen.add(kind)

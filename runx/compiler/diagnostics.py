@@ -45,8 +45,13 @@ class Report:
         self.ignored: dict[Path, str] = {}
 
     def error(self, path: Path, message: str, hint: str = "") -> None:
-        """Record a fault. The first one at a path stands: a value of the wrong type is not also "missing"."""
-        self.errors.setdefault(path, Diagnostic(path, message, hint))
+        """Record a fault. The first one at a path stands, also for what is below: a missing object has no wrong members."""
+        if not any(path[:length] in self.errors for length in range(len(path) + 1)):
+            self.errors[path] = Diagnostic(path, message, hint)
+
+    def has_errors_below(self, path: Path) -> bool:
+        """Whether anything at `path` or in it is wrong, so that what is said about it as a whole may be wrong too."""
+        return any(known[: len(path)] == path for known in self.errors)
 
     def ignore(self, path: Path, reason: str) -> None:
         """Record a setting that the plan does not honour, and why."""

@@ -28,17 +28,17 @@ class Source:
             before = raw[: error.start].decode()
             _fail(_location(before, len(before)), f"not UTF-8: byte 0x{raw[error.start]:02x}")
         self._places: dict[Path, int] | None = None
-        self._repeated = False
+        self._suspicious = False
         try:
-            self.document: Any = json.loads(self.text, object_pairs_hook=self._object, parse_constant=_constant)
+            self.document: Any = json.loads(self.text, object_pairs_hook=self._object, parse_constant=self._constant)
         except json.JSONDecodeError as error:
             _fail(Location(error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
         except RecursionError:
             _fail(None, "not a configuration: nested too deeply")
-        except ValueError as error:  # a number of more digits than Python converts, or NaN
-            _fail(None, f"not JSON: {error}")
+        except ValueError:  # sys.set_int_max_str_digits
+            _fail(None, "not a configuration: a number of thousands of digits")
         # Escapes are the only way to these characters, so most texts need no second look.
-        if self._repeated or "\\u0000" in self.text or "\\ud" in self.text or "\\uD" in self.text:
+        if self._suspicious or "\\u0000" in self.text or "\\ud" in self.text or "\\uD" in self.text:
             self._find_faults()
         if not isinstance(self.document, dict):
             _fail(Location(1, 1), "must be an object")
@@ -53,8 +53,11 @@ class Source:
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         members = dict(pairs)
-        self._repeated |= len(members) != len(pairs)
+        self._suspicious |= len(members) != len(pairs)
         return members
+
+    def _constant(self, _name: str) -> None:
+        self._suspicious = True
 
     def _find_faults(self) -> None:
         walk = _Walk(self.text)
@@ -85,6 +88,8 @@ class _Walk:
         value, end = self._decoder.raw_decode(self.text, at)
         if isinstance(value, str):
             self._string(path, at, value)
+        elif isinstance(value, float) and not self.text[at:end].strip("-").startswith(tuple("0123456789")):
+            self.faults.append((at, Diagnostic(path, f"not JSON: {self.text[at:end]} is not a number")))
         return end
 
     def _members(self, path: Path, at: int) -> int:
@@ -127,10 +132,6 @@ class _Walk:
 
 def _location(text: str, offset: int) -> Location:
     return Location(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
-
-
-def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
 
 
 def _fail(place: Location | None, message: str, hint: str = "") -> NoReturn:

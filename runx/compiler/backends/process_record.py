@@ -1,5 +1,6 @@
 """/runx/process: what PID 1 of the guest is to execute (docs/guest.md, "/runx/process")."""
 
+import json
 from collections.abc import Iterable
 
 from runx.compiler.plan import CAPABILITIES, Capabilities, Process
@@ -39,3 +40,14 @@ def _masks(capabilities: Capabilities) -> list[int]:
         capabilities.ambient,
     )
     return [sum(1 << CAPABILITIES.index(name) for name in names) for names in sets]
+
+
+def readable(record: bytes) -> str:
+    """The same for people: a record's name on a line, then its values, indented and quoted as in JSON."""
+    fields = record.decode().split("\0")[:-1]
+    lines: list[str] = []
+    while fields:
+        name, count = fields[0], int(fields[1])
+        values, fields = fields[2 : 2 + count], fields[2 + count :]
+        lines += [name, *(f"    {json.dumps(value, ensure_ascii=False)}" for value in values)]
+    return "\n".join(lines) + "\n"

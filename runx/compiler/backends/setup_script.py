@@ -74,11 +74,11 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
         yield f"device {device.path}", _device(device, number)
     if not any(mount.destination == "/dev" and mount.carrier == "9p" for mount in plan.mounts):
         yield "links of /dev", [command("inroot", "symlink", target, path) for target, path in _LINKS]
+    yield "process.cwd", [command("inroot", "mkdir", plan.process.cwd)]
     yield (
         "read-only mounts",
         [command("inroot", "readonly", mount.destination) for mount in plan.mounts if _late_read_only(mount)],
     )
-    yield "process.cwd", [command("inroot", "mkdir", plan.process.cwd)]
     # The share itself is served writable, or none of the mount points above could be made.
     yield "root.readonly", ["inroot readonly /"] if plan.root.read_only else []
     yield "hostname", [_kernel_parameter("kernel/hostname", plan.guest.hostname)] if plan.guest.hostname else []

@@ -26,7 +26,7 @@ def read_devices(devices: list[dict[str, Any]], report: Report) -> tuple[Device,
 
 
 def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
-    kind = {"c": "c", "u": "c", "b": "b", "p": "p"}.get(entry.get("type", ""), "c")
+    kind = {"c": "c", "u": "c", "b": "b", "p": "p"}.get(entry.get("type", ""), "p")
     if not entry.get("path", "/").startswith("/"):
         report.error((*path, "path"), f"must be an absolute path, not {quote(entry['path'])}")
     numbers = {}

@@ -54,7 +54,7 @@ def parse_options(elements: list[str], path: Path, report: Report) -> list[Optio
 def sort_options(options: list[Option], kind: str, known_data: DataWords, report: Report) -> MountOptions:
     """Sort options into what they are. Of words that exclude one another the last stands, as for mount(8).
 
-    `kind` (`bind mount`, `tmpfs`) is for messages. A word that is neither a flag nor in `known_data` is reported.
+    `kind` (`bind`, `tmpfs`) is for messages. A word that is neither a flag nor in `known_data` is reported.
     """
     flags: dict[str, str] = {}
     data: list[str] = []
@@ -92,8 +92,9 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
 def _unknown(option: Option, kind: str, known_data: DataWords, report: Report) -> None:
     text = option.word if option.value is None else f"{option.word}={option.value}"
     known = (*KNOWN, *known_data.words, *known_data.settings)
-    hint = "" if kind != "bind mount" or option.value is None else "a bind mount has no file system of its own to take it"
-    report.error(option.path, f"unknown option {quote(text)} for a {kind}{did_you_mean(option.word, known)}", hint)
+    what = "a bind mount" if kind == "bind" else f"a mount of type {kind}"
+    hint = "a bind mount has no file system of its own to take it" if kind == "bind" and option.value is not None else ""
+    report.error(option.path, f"unknown option {quote(text)} for {what}{did_you_mean(option.word, known)}", hint)
 
 
 @cache

@@ -50,7 +50,7 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
     options = parse_options(entry.get("options", []), options_path, report)
     is_bind = any(option.word in ("bind", "rbind") for option in options) or entry.get("type") == "bind"
     if is_bind:
-        sorted_options = sort_options(options, "bind mount", DataWords(), report)
+        sorted_options = sort_options(options, "bind", DataWords(), report)
         return MountRequest(destination, "bind", _bind_source(entry, path, bundle, report), sorted_options, path)
 
     kind = entry.get("type", "")

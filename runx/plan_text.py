@@ -1,0 +1,168 @@
+"""The plan for people: tables of what will be, then the files as they will be written."""
+
+from collections.abc import Iterable
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from runx.compiler import Artifacts, Compilation
+from runx.compiler.backends.process_record import readable
+from runx.compiler.plan import Capabilities, Device, Domain, Guest, Mount, Process, Root, VmPlan
+
+PIPE_WIDTH = 160
+"""Columns when the output is no terminal: wide enough that hardly anything is folded, so that it can be searched."""
+
+
+def show(result: Compilation, file: TextIO) -> None:
+    """Write the plan and the artifacts to `file`, in colour when it is a terminal."""
+    console = Console(file=file, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(file=file, highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
+    _plan(console, result.plan)
+    _artifacts(console, result.artifacts)
+
+
+def visible(text: str) -> str:
+    """`text` with everything that a terminal might obey instead of show written as an escape."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _plan(console: Console, plan: VmPlan) -> None:
+    _section(console, "Container", [("id", plan.id), ("bundle", plan.bundle), ("OCI version", plan.oci_version)])
+    _section(console, "Domain", _domain(plan.domain))
+    _section(console, "Root", _root(plan.root))
+    _table(console, "Mounts", ("destination", "carrier", "type", "source", "options", "from"), map(_mount, plan.mounts))
+    _section(console, "Process", _process(plan.process))
+    _section(console, "Guest", _guest(plan.guest))
+    _table(console, "Devices", ("path", "type", "number", "mode", "owner", "made"), map(_device, plan.guest.devices))
+    _section(console, "Annotations", plan.annotations)
+    if plan.cgroups_path:
+        _section(console, "Host", [("cgroup of the supervisor", plan.cgroups_path)])
+    _table(console, "Ignored", ("setting", "why"), ((entry.path, entry.reason) for entry in plan.ignored))
+
+
+def _artifacts(console: Console, artifacts: Artifacts) -> None:
+    _text(console, "domain.cfg", artifacts.domain_cfg)
+    _text(console, "cmdline", artifacts.cmdline)
+    rows = ((file.path, f"{file.mode:04o}", f"{len(file.content)} bytes") for file in artifacts.overlay)
+    _table(console, "overlay (added to the ramdisk)", ("file", "mode", "size"), rows)
+    for file in artifacts.overlay:
+        is_record = file.path == "runx/process"
+        _text(console, f"overlay/{file.path}", readable(file.content) if is_record else file.content.decode())
+
+
+def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
+    yield "name", domain.name
+    yield "type", domain.type
+    yield "memory", f"{domain.memory_mib} MiB"
+    yield "virtual CPUs", str(domain.vcpus)
+    yield "kernel", domain.kernel
+    yield "ramdisk", f"{domain.ramdisk} ({domain.base_ramdisk} and the overlay)"
+    for share in domain.shares:
+        yield f"share {share.tag}", share.path
+
+
+def _root(root: Root) -> Iterable[tuple[str, str]]:
+    yield "path", root.path
+    yield "carrier", root.carrier
+    yield "read-only", "yes" if root.read_only else "no"
+
+
+def _mount(mount: Mount) -> tuple[str, ...]:
+    kind = mount.type
+    if mount.carrier == "9p":
+        kind = ("rbind" if mount.recursive else "bind") + (" of a file" if mount.is_file else "")
+    options = ",".join((*mount.flags, *mount.data, *mount.propagation))
+    return mount.destination, mount.carrier, kind, mount.source, options, mount.origin
+
+
+def _process(process: Process) -> Iterable[tuple[str, str]]:
+    for index, argument in enumerate(process.args):
+        yield f"args[{index}]", argument
+    for entry in process.env:
+        yield "env", entry
+    yield "cwd", process.cwd
+    yield "uid, gid", f"{process.uid}, {process.gid}"
+    if process.additional_gids:
+        yield "additional gids", ", ".join(map(str, process.additional_gids))
+    if process.umask is not None:
+        yield "umask", f"{process.umask:04o}"
+    for limit in process.rlimits:
+        yield f"limit {limit.name}", f"{limit.soft}, at most {limit.hard}"
+    yield from _capabilities(process.capabilities)
+    yield "no new privileges", "yes" if process.no_new_privileges else "no"
+    if process.oom_score_adj is not None:
+        yield "oom score", str(process.oom_score_adj)
+    yield "PID namespace", "its own" if process.pid_namespace else "the guest's"
+
+
+def _capabilities(capabilities: Capabilities | None) -> Iterable[tuple[str, str]]:
+    if capabilities is None:
+        yield "capabilities", "all"
+        return
+    # Most configurations name the same ones in several sets.
+    sets: dict[tuple[str, ...], list[str]] = {}
+    for name in ("bounding", "effective", "inheritable", "permitted", "ambient"):
+        sets.setdefault(getattr(capabilities, name), []).append(name)
+    for members, names in sets.items():
+        shown = " ".join(member.removeprefix("CAP_").lower() for member in members)
+        yield "capabilities", f"{', '.join(names)}: {shown or 'none'}"
+
+
+def _guest(guest: Guest) -> Iterable[tuple[str, str]]:
+    if guest.hostname:
+        yield "hostname", guest.hostname
+    if guest.domainname:
+        yield "domainname", guest.domainname
+    for name, value in guest.sysctl:
+        yield f"sysctl {name}", value
+    for path in guest.masked_paths:
+        yield "masked", path
+    for path in guest.readonly_paths:
+        yield "read-only", path
+
+
+def _device(device: Device) -> tuple[str, ...]:
+    number = "" if device.type == "p" else f"{device.major}:{device.minor}"
+    made = "in the ramdisk, bound" if device.bound else "in place"
+    return device.path, device.type, number, f"{device.mode:04o}", f"{device.uid}:{device.gid}", made
+
+
+def _section(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:
+    rows = list(rows)
+    if not rows:
+        return
+    console.print(Text(title, style="bold"))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(f"  {visible(name)}"), Text(visible(value)))
+    console.print(table)
+    console.print()
+
+
+def _table(console: Console, title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    rows = list(rows)
+    if not rows:
+        return
+    console.print(Text(title, style="bold"))
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    console.print(table)
+    console.print()
+
+
+def _text(console: Console, title: str, text: str) -> None:
+    console.print(Rule(title, align="left", style="dim"))
+    # Line by line and never folded: what is shown here can be copied.
+    for line in text.splitlines():
+        console.print(Text(visible(line)), soft_wrap=True)
+    console.print()

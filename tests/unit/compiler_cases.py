@@ -1,0 +1,61 @@
+"""The compiler's cases: tests/cases/CASE/config.json, and what it is compiled with.
+
+`case.toml` beside a configuration says what the case is about and what the host looks like:
+
+    about = "one line"
+    [host]                      # optional: what is at a path; anything not named is a directory
+    "/etc/hosts" = "file"       # directory, file, socket, fifo, device, missing or unreadable
+"""
+
+import tomllib
+from functools import cached_property
+from pathlib import Path
+
+from runx.compiler import Compilation, compile
+
+TESTS = Path(__file__).parent.parent
+CASES = TESTS / "cases"
+SNAPSHOTS = TESTS / "snapshots"
+
+
+class Case:
+    """One case, and the facts of a host made up for it. Every bundle is /bundle, every state root /run/runx."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.settings = tomllib.loads((directory / "case.toml").read_text())
+
+    def __repr__(self) -> str:
+        return self.directory.name
+
+    @cached_property
+    def about(self) -> str:
+        return str(self.settings["about"])
+
+    def compile(self) -> Compilation:
+        return compile("/bundle", container_id=self.directory.name, state_root="/run/runx", assets="/usr/share/runx", facts=self)
+
+    def config(self, bundle: str) -> bytes:
+        assert bundle == "/bundle"
+        return (self.directory / "config.json").read_bytes()
+
+    def kind(self, path: str) -> str:
+        return self.settings.get("host", {}).get(path, "directory")
+
+
+def all_cases() -> list[Case]:
+    return [Case(path.parent) for path in sorted(CASES.glob("*/case.toml"))]
+
+
+class TextFacts:
+    """Facts for a test that brings its configuration as text; every path is a directory unless `kinds` says otherwise."""
+
+    def __init__(self, text: str | bytes, kinds: dict[str, str] | None = None) -> None:
+        self.raw = text if isinstance(text, bytes) else text.encode()
+        self.kinds = kinds or {}
+
+    def config(self, bundle: str) -> bytes:  # noqa: ARG002
+        return self.raw
+
+    def kind(self, path: str) -> str:
+        return self.kinds.get(path, "directory")
