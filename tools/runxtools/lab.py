@@ -57,6 +57,7 @@ class Lab:
                 for name in ("dom0 image", "first boot", "warm-up"):
                     progress.skip(name, "not needed")
                 progress.skip("lab", f"runs since {time.strftime('%H:%M:%S', time.localtime(running.since))}")
+                self._note_changed_recipe(running, progress)
             else:
                 self._start(progress)
             self._set_clock()
@@ -207,14 +208,13 @@ class Lab:
 
         needed = packages.missing([*dom0.HOST_PACKAGES, *qemu.HOST_PACKAGES])
         packages.install(needed, progress.note)
-        image_key = dom0.key()
+        image_key, snapshot_key = self._keys()
         image = cache.find(self.directory, "dom0", image_key)
         if image:
             progress.skip("dom0 image", "cached")
         else:
             with progress.step("dom0 image", about_s=70):
                 image = cache.make(self.directory, "dom0", image_key, dom0.build)
-        snapshot_key = cache.key_of({"image": image_key, "machine": "\0".join(qemu.MACHINE), "qemu": qemu.version()})
         snapshot = cache.find(self.directory, "booted", snapshot_key)
         if snapshot:
             progress.skip("first boot", "cached")
@@ -226,6 +226,22 @@ class Lab:
             )
         with progress.step("restore", about_s=5):
             qemu.retry(_ATTEMPTS, lambda: self._restore(image, snapshot), progress.note)
+
+    @staticmethod
+    def _keys() -> tuple[str, str]:
+        """Names of the dom0 image and of the saved machine that today's recipe makes."""
+        from runxtools import dom0, qemu
+
+        image = dom0.key()
+        return image, cache.key_of({"image": image, "machine": "\0".join(qemu.MACHINE), "qemu": qemu.version()})
+
+    def _note_changed_recipe(self, running: _Running, progress: Progress) -> None:
+        from runxtools import dom0, packages, qemu
+
+        if packages.missing([*dom0.HOST_PACKAGES, *qemu.HOST_PACKAGES]):
+            return  # it was made elsewhere
+        if running.snapshot != f"booted-{self._keys()[1]}":
+            progress.note("its recipe has changed since it was made: `tools/lab down`, then `up`, makes it anew")
 
     def _first_boot(self, directory: Path, image: Path, progress: Progress) -> None:
         """Fills a directory with the disk and the state of a dom0 that is booted and warm."""

@@ -23,7 +23,7 @@ class Connection:
         self._control = control
         self._options = [
             "-F", "none",
-            "-i", str(key),
+            "-o", f"IdentityFile={_quoted(key)}",
             "-p", str(port),
             "-l", "root",
             "-o", "IdentitiesOnly=yes",
