@@ -1,6 +1,7 @@
 """The plan for people: tables of what will be, then the files as they will be written."""
 
 from collections.abc import Iterable
+from io import StringIO
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -19,16 +20,23 @@ PIPE_WIDTH = 160
 
 def show(result: Compilation, file: TextIO) -> None:
     """Write the plan and the artifacts to `file`, in colour when it is a terminal."""
-    console = Console(file=file, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(file=file, highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
-    _plan(console, result.plan)
-    _artifacts(console, result.artifacts)
+    if file.isatty():
+        _show(result, Console(file=file, highlight=False))
+        return
+    buffer = StringIO()
+    _show(result, Console(file=buffer, highlight=False, width=PIPE_WIDTH))
+    # Tables are padded with spaces, which are no use in a file.
+    file.writelines(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
 
 
 def visible(text: str) -> str:
     """`text` with everything that a terminal might obey instead of show written as an escape."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _show(result: Compilation, console: Console) -> None:
+    _plan(console, result.plan)
+    _artifacts(console, result.artifacts)
 
 
 def _plan(console: Console, plan: VmPlan) -> None:

@@ -5,6 +5,8 @@
     about = "one line"
     [host]                      # optional: what is at a path; anything not named is a directory
     "/etc/hosts" = "file"       # directory, file, socket, fifo, device, missing or unreadable
+
+A configuration that is refused only as long as something is not supported yet says so: `refused = "hooks"`.
 """
 
 import tomllib
@@ -32,6 +34,11 @@ class Case:
     def about(self) -> str:
         return str(self.settings["about"])
 
+    @property
+    def refused(self) -> bool:
+        """Whether the case is to fail: its name begins with bad-, or `refused` in case.toml says why it does for now."""
+        return self.directory.name.startswith("bad-") or "refused" in self.settings
+
     def compile(self) -> Compilation:
         return compile("/bundle", container_id=self.directory.name, state_root="/run/runx", assets="/usr/share/runx", facts=self)
 
@@ -45,6 +52,11 @@ class Case:
 
 def all_cases() -> list[Case]:
     return [Case(path.parent) for path in sorted(CASES.glob("*/case.toml"))]
+
+
+def good_cases() -> list[Case]:
+    """Those that compile."""
+    return [case for case in all_cases() if not case.refused]
 
 
 class TextFacts:

@@ -1,0 +1,190 @@
+"""`runx plan`: what it shows, what it writes, and that it changes nothing else."""
+
+import io
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from compiler_cases import CASES
+from test_cpio import read
+
+from runx import plan_command
+from runx.compiler.plan import VmPlan
+from runx.errors import RunxError
+from runx.plan_text import visible
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    directory = tmp_path / "bundle"
+    (directory / "rootfs").mkdir(parents=True)
+    shutil.copy(CASES / "ctr-plain/config.json", directory / "config.json")
+    return directory
+
+
+def snapshot(directory: Path) -> dict[str, tuple[int, int, bytes]]:
+    return {
+        str(path): (path.lstat().st_mode, path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+def test_text_tells_everything(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = snapshot(bundle)
+    assert plan_command.main([str(bundle), "--id", "c1"], root="/run/elsewhere") == 0
+    text = capsys.readouterr().out
+    for words in (
+        "/run/elsewhere/c1/shares/root", f"{bundle}/rootfs", "nosuid,strictatime,mode=755,size=65536k", "FOO=bar baz",
+        "linux.resources.cpu.shares", 'extra = "console=hvc0', "inroot mount proc proc /proc", "runx/process",
+        "/default/ctr-plain",
+    ):  # fmt: skip
+        assert words in text
+    assert "\x1b" not in text
+    assert snapshot(bundle) == before
+
+
+def test_json_is_the_plan(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan_command.main(["--format=json", str(bundle)]) == 0
+    text = capsys.readouterr().out
+    assert VmPlan.model_validate_json(text).bundle == str(bundle)
+    assert json.loads(text)["root"]["path"] == f"{bundle}/rootfs"
+
+
+def test_colours_are_for_terminals(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    plan_command.main([str(bundle)])
+    assert "\x1b[" in terminal.getvalue()
+
+
+def test_a_relative_bundle(bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(bundle.parent)
+    plan_command.main(["bundle", "--format", "json"], root="state")
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["bundle"] == str(bundle)
+    assert plan["domain"]["ramdisk"] == f"{bundle.parent}/state/ID/initrd"
+
+
+def test_what_the_image_says_cannot_act_on_the_terminal(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = json.loads((bundle / "config.json").read_text())
+    config["process"]["args"] = ["\x1b]0;owned\x07", "[bold]not markup[/bold] :smile:"]
+    config["annotations"] = {"\x1b[31m": "\x9b"}
+    (bundle / "config.json").write_text(json.dumps(config))
+    plan_command.main([str(bundle)])
+    text = capsys.readouterr().out
+    assert "\\x1b]0;owned\\x07" in text
+    assert "[bold]not markup[/bold] :smile:" in text
+    assert not {character for character in text if not character.isprintable()} - {"\n"}
+    assert visible("a\u202eb\n") == "a\\u202eb\\n"
+
+
+def test_output(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    plan_command.main([str(bundle), "-o", str(out), "--format", "json"])
+    assert (out / "plan.json").read_text() == capsys.readouterr().out
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert files == ["cmdline", "domain.cfg", "overlay.cpio", "overlay/runx/process", "overlay/runx/setup", "plan.json"]
+    assert stat.S_IMODE(out.stat().st_mode) == 0o700
+    assert not [path for path in out.rglob("*") if path.lstat().st_mode & 0o077]
+    packed = {name: content for name, mode, content, _ in read((out / "overlay.cpio").read_bytes()) if stat.S_ISREG(mode)}
+    assert packed == {f"runx/{name}": (out / "overlay/runx" / name).read_bytes() for name in ("setup", "process")}
+    subprocess.run(["sh", "-n", out / "overlay/runx/setup"], check=True)
+
+
+def test_output_again_replaces_the_files(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    plan_command.main([str(bundle), "-o", str(out)])
+    first = (out / "domain.cfg").read_text()
+    plan_command.main([str(bundle), "-o", str(out), "--id", "other"])
+    assert "runx-other-" in (out / "domain.cfg").read_text() != first
+    assert not list(out.rglob(".*"))
+
+
+def test_output_leaves_directories_of_others_alone(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious").touch()
+    with pytest.raises(RunxError, match="not empty"):
+        plan_command.main([str(bundle), "-o", str(out)])
+    assert os.listdir(out) == ["precious"]
+
+
+def test_output_follows_no_link(bundle: Path, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("precious")
+    out.mkdir()
+    (out / "plan.json").symlink_to(elsewhere / "file")
+    (out / "overlay").symlink_to(elsewhere)
+    with pytest.raises(RunxError, match=r"out/overlay: not a directory"):
+        plan_command.main([str(bundle), "-o", str(out)])
+    assert os.listdir(elsewhere) == ["file"]
+    assert (elsewhere / "file").read_text() == "precious"
+    assert not (out / "plan.json").is_symlink()
+
+
+def test_output_says_what_cannot_be_written(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunxError, match=r"file: not a directory"):
+        plan_command.main([str(bundle), "-o", str(tmp_path / "file")])
+    with pytest.raises(RunxError, match=r"none/out: no such file or directory"):
+        plan_command.main([str(bundle), "-o", str(tmp_path / "none/out")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected one operand, BUNDLE"),
+        (["a", "b"], "expected one operand, BUNDLE"),
+        (["--format", "yaml", "BUNDLE"], "neither text nor json"),
+        (["--id", "../x", "BUNDLE"], "invalid container id"),
+        (["/no/such/bundle"], "bundle /no/such/bundle: no such directory"),
+        (["--frmat", "json"], "unknown option --frmat"),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str, bundle: Path) -> None:
+    with pytest.raises(RunxError, match=message):
+        plan_command.main([str(bundle) if word == "BUNDLE" else word for word in arguments])
+
+
+def test_nothing_is_shown_or_written_of_a_bad_configuration(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(CASES / "bad-mount-options/config.json", bundle / "config.json")
+    with pytest.raises(RunxError, match="noexce"):
+        plan_command.main([str(bundle), "-o", str(tmp_path / "out")])
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan_command.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: runx [global options] plan")
+    for option in plan_command.OPTIONS:
+        assert option.names[-1] in text
+        assert f"**{option.names[-1]}**" in (Path(__file__).parents[2] / "docs/man/runx-plan.1.md").read_text()
+
+
+def test_the_command_line(bundle: Path) -> None:
+    """The whole program: one error on standard error, exit status 1, and no Xen needed."""
+    command = [sys.executable, "-m", "runx", "plan", str(bundle)]
+    environment = {**os.environ, "PATH": "/nonexistent"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "inroot mount" in done.stdout
+    (bundle / "rootfs").rmdir()
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("runx: config.json:79:13: root.path: ")

@@ -1,0 +1,179 @@
+"""The text of a configuration, where things stand in it, and what is not a configuration."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from compiler_cases import TextFacts, all_cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runx.compiler import compile
+from runx.compiler.diagnostics import CompileError, Location, Report, path_text
+from runx.compiler.facts import HostFacts
+from runx.compiler.source import SIZE_LIMIT, Source
+from runx.errors import RunxError
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | KEYS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def everything(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], object]]:
+    found = [(path, value)]
+    if isinstance(value, dict):
+        found += [pair for key, item in value.items() for pair in everything(item, (*path, key))]
+    elif isinstance(value, list):
+        found += [pair for index, item in enumerate(value) for pair in everything(item, (*path, index))]
+    return found
+
+
+@given(st.dictionaries(KEYS, JSON, max_size=4), st.sampled_from([None, 0, 3]), st.booleans())
+def test_every_value_is_found_in_the_text(document: dict[str, object], indent: int | None, ascii_only: bool) -> None:
+    text = "\n \t" + json.dumps(document, indent=indent, ensure_ascii=ascii_only) + "\n"
+    source = Source(text.encode())
+    assert source.document == document
+    for path, value in everything(document):
+        place = source.locate(path)
+        assert place is not None
+        start = sum(len(line) for line in text.split("\n")[: place.line - 1]) + place.line - 1 + place.column - 1
+        assert json.JSONDecoder().raw_decode(text, start)[0] == value
+
+
+def test_an_absent_value_is_placed_where_it_is_missing() -> None:
+    source = Source(b'{\n "a": [1, {}]\n}')
+    assert source.locate(("a", 1, "b", "c")) == Location(2, 11)
+    assert source.locate(("x",)) == Location(1, 1)
+
+
+def test_lines_are_not_counted_for_a_good_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runx.compiler.source._Walk", None)
+    Source(b'{"a": [1, 2, {"b": "\\u00e9"}]}')
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_anything_else_is_an_error_with_a_message(raw: bytes) -> None:
+    try:
+        assert isinstance(Source(raw).document, dict)
+    except CompileError as error:
+        assert error.message.startswith("config.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "a": 1}', 'config.json:1:10: a: given twice'),
+        ('{"a": {"b": [{"c": 1, "d": 2, "c": 3}]}}', "config.json:1:31: a.b[0].c: given twice"),
+        ('{"a": "\\u0000"}', 'config.json:1:7: a: "\\u0000" holds a NUL'),
+        ('{"a\\u0000": 1}', "config.json:1:2: "),
+        ('{"a": "\\udc00x"}', "config.json:1:7: a: holds half of a surrogate pair"),
+        ('{"a": -Infinity}', "config.json:1:7: a: not JSON: -Infinity is not a number"),
+        ("{" + '"a":{' * 100 + "}" * 101 + " ", "config.json"),
+        ('{"a": ' + "[" * 5000 + "]" * 5000 + "}", "config.json: not a configuration: nested too deeply"),
+        ('{"a": ' + "9" * 5000 + "}", "config.json: not a configuration: a number of thousands of digits"),
+        ("", "config.json:1:1: not JSON"),
+        ("null", "config.json:1:1: must be an object"),
+        ("\ufeff{}", "config.json:1:1: not JSON"),
+    ],
+)  # fmt: skip
+def test_messages(text: str, message: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        source = Source(text.encode())
+        report = Report()
+        report.error(("a",) * 100, "deep")
+        report.raise_errors(source.locate)
+    assert caught.value.message.startswith(message)
+
+
+def test_a_backslash_before_u0000_is_no_nul() -> None:
+    assert Source(b'{"a": "\\\\u0000"}').document == {"a": "\\u0000"}
+    assert Source(b'{"a": "\\ud83d\\ude00"}').document == {"a": "\U0001f600"}
+
+
+def test_the_size_has_a_limit() -> None:
+    padding = b" " * (SIZE_LIMIT - 2)
+    assert Source(b"{}" + padding).document == {}
+    with pytest.raises(CompileError, match="larger than 16 MiB"):
+        Source(b"{} " + padding)
+
+
+def test_paths_are_written_as_people_write_them() -> None:
+    assert path_text(("mounts", 3, "options", 1)) == "mounts[3].options[1]"
+    assert path_text(("annotations", "a.b")) == 'annotations["a.b"]'
+    assert path_text(("annotations", "")) == 'annotations[""]'
+    assert path_text(("linux", "cpu_x")) == "linux.cpu_x"
+
+
+def test_faults_are_sorted_by_their_place() -> None:
+    source = Source(b'{"b": 1,\n "a": 2}')
+    report = Report()
+    for path in (("a",), ("b",), ("a",), ("a", "below")):
+        report.error(path, f"wrong {path}")
+    with pytest.raises(CompileError) as caught:
+        report.raise_errors(source.locate)
+    assert [fault.path for fault in caught.value.diagnostics] == [("b",), ("a",)]
+
+
+GOOD = [json.loads((case.directory / "config.json").read_text()) for case in all_cases() if not repr(case).startswith("bad-")]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_configuration_compiles_or_is_explained(data: st.DataObject) -> None:
+    """Nothing but RunxError ever comes out, whatever value is put where in a real configuration."""
+    document = json.loads(json.dumps(data.draw(st.sampled_from(GOOD))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        path, _value = data.draw(st.sampled_from(everything(document)[1:]))
+        holder = document
+        for part in path[:-1]:
+            holder = holder[part]  # type: ignore[index]
+        if data.draw(st.booleans()):
+            del holder[path[-1]]  # type: ignore[arg-type]
+        else:
+            holder[path[-1]] = data.draw(JSON)  # type: ignore[index]
+    try:
+        result = compile("/b", container_id="c", state_root="/run", assets="/a", facts=TextFacts(json.dumps(document)))
+        assert json.loads(result.artifacts.plan_json)["id"] == "c"
+    except RunxError as error:
+        assert error.message
+
+
+def test_what_is_at_a_path(tmp_path: Path) -> None:
+    facts = HostFacts()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "loop").symlink_to("loop")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    kinds = {name: facts.kind(f"{tmp_path}/{name}") for name in ("", "file", "link", "fifo", "socket", "none", "file/x", "loop")}
+    assert kinds == {
+        "": "directory", "file": "file", "link": "file", "fifo": "fifo", "socket": "socket", "none": "missing",
+        "file/x": "missing", "loop": "unreadable",
+    }  # fmt: skip
+    assert facts.kind("/dev/null") == "device"
+
+
+def test_a_bundle_needs_a_configuration(tmp_path: Path) -> None:
+    facts = HostFacts()
+    with pytest.raises(RunxError, match="bundle /no/such/place: no such directory"):
+        facts.config("/no/such/place")
+    with pytest.raises(RunxError, match=r"config\.json: no such file or directory") as caught:
+        facts.config(str(tmp_path))
+    assert "a bundle is a directory" in caught.value.hint
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(RunxError, match=r"config\.json: not a file"):
+        facts.config(str(tmp_path))
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(RunxError, match=r"config\.json: "):
+        facts.config(str(tmp_path))
+    (tmp_path / "config.json").rmdir()
+    (tmp_path / "config.json").write_bytes(b"{}" + b" " * SIZE_LIMIT)
+    assert len(facts.config(str(tmp_path))) == SIZE_LIMIT + 1

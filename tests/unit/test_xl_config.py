@@ -1,0 +1,86 @@
+"""domain.cfg, read back with the parser of xl itself."""
+
+import pytest
+from compiler_cases import Case, good_cases
+from hypothesis import given
+from hypothesis import strategies as st
+from xlutil import AVAILABLE, SyntaxFault, XlConfig
+
+from runx.compiler.backends.cmdline import LIMITS, command_line
+from runx.compiler.backends.xl_config import quote, xl_config
+from runx.compiler.plan import Domain, Share
+from runx.errors import RunxError
+
+needs_parser = pytest.mark.skipif(not AVAILABLE, reason="libxlutil is not installed (package libxenmisc4.17)")
+CASES = good_cases()
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+def domain(**changes: object) -> Domain:
+    values: dict[str, object] = {
+        "name": "d", "type": "pv", "kernel": "/k", "base_ramdisk": "/b", "ramdisk": "/r", "memory_mib": 64, "vcpus": 1,
+        "cmdline": ("console=hvc0",), "shares": (),
+    }  # fmt: skip
+    return Domain.model_validate(values | changes)
+
+
+@needs_parser
+@given(TEXT)
+def test_any_string_survives(text: str) -> None:
+    with XlConfig(f"a = {quote(text)}\nb = [ {quote(text)}, {quote(text)} ]\n") as config:
+        assert config.string("a") == text
+        assert config.list("b") == [text, text]
+
+
+@needs_parser
+def test_the_parser_refuses_what_is_not_quoted() -> None:
+    """The test above would prove nothing with a parser that takes everything."""
+    for text in ('a = "x\ny"\n', "a = x\n", 'a = "x"y"\n', 'a = "\\x41"\n'):
+        with pytest.raises(SyntaxFault):
+            XlConfig(text)
+
+
+@needs_parser
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_a_domain_is_read_as_meant(case: Case) -> None:
+    plan, artifacts = case.compile()
+    with XlConfig(artifacts.domain_cfg) as config:
+        assert config.string("name") == plan.domain.name
+        assert config.string("type") == plan.domain.type
+        assert config.string("kernel") == plan.domain.kernel
+        assert config.string("ramdisk") == plan.domain.ramdisk
+        assert config.string("extra") == artifacts.cmdline.rstrip("\n")
+        assert config.number("memory") == plan.domain.memory_mib
+        assert config.number("vcpus") == plan.domain.vcpus
+        assert [dict(part.split("=", 1) for part in item.split(",")) for item in config.list("p9")] == [
+            {"tag": share.tag, "security_model": "none", "path": share.path} for share in plan.domain.shares
+        ]
+
+
+@needs_parser
+def test_a_hostile_path_stays_a_path() -> None:
+    path = '/x"\nname = "other"\n# \\'
+    with XlConfig(xl_config(domain(kernel=path), "c")) as config:
+        assert config.string("kernel") == path
+        assert config.string("name") == "d"
+
+
+def test_what_cannot_be_written_is_an_error() -> None:
+    with pytest.raises(RunxError, match="NUL"):
+        quote("a\0b")
+    with pytest.raises(RunxError, match="comma"):
+        xl_config(domain(shares=(Share(tag="root", path="/a,b"),)), "c")
+
+
+@pytest.mark.parametrize("parameter", ["", "a b", 'a="b"', "é", "a\nb"])
+def test_a_parameter_that_the_kernel_would_take_apart(parameter: str) -> None:
+    with pytest.raises(RunxError, match="kernel parameter"):
+        command_line(domain(cmdline=("quiet", parameter)))
+
+
+@pytest.mark.parametrize("kind", ["pv", "pvh"])
+def test_the_command_line_has_a_limit(kind: str) -> None:
+    longest = ("a" * LIMITS[kind],)
+    assert command_line(domain(type=kind, cmdline=longest)) == longest[0]
+    with pytest.raises(RunxError, match=f"{LIMITS[kind] + 2} bytes"):
+        command_line(domain(type=kind, cmdline=(*longest, "b")))
