@@ -635,7 +635,7 @@ static int init_main(const char *device)
         fatal(STATUS_SETUP_FAILED, "/runx/process: terminals are not supported by this guest");
     start();
 
-    while (!all_done()) {
+    for (;;) {
         relay_log();
         if (state.started) {
             relay_output(&state.out);
@@ -645,6 +645,8 @@ static int init_main(const char *device)
         send_input_news();
         if (!link_flush())
             hang_up();
+        if (all_done())
+            break;
         wait_for_events();
     }
     /* The process's mount namespace died with its last process, so its file systems are unmounted by now. */
