@@ -1,0 +1,242 @@
+"""Runs the guest's /init and inroot on this machine: in namespaces of their own, with a pty as the console link.
+
+The root is the tree of the base initrd (busybox of `./build`, or the machine's static one) with /init compiled from the
+sources here. Everything mounted dies with the namespaces. Needs root and musl-gcc.
+"""
+
+import gzip
+import os
+import pty
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import time
+import tty
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+INIT_SOURCES = CHECKOUT / "guest-assets" / "init"
+DEADLINE_S = 10.0
+
+HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT, STDIN_CLOSED = range(1, 10)
+HOST_STDIN, HOST_STDIN_EOF, HOST_SIGNAL, HOST_WINSIZE, HOST_CREDIT, HOST_CLOSED = range(0x41, 0x47)
+
+DEFAULT_SETUP = """set -e
+inroot mount proc proc /proc nosuid,nodev,noexec
+"""
+
+
+def compile_guest(folder: Path) -> tuple[Path, Path]:
+    """Compiles /init and the probe; returns their paths."""
+    init, probe = folder / "init", folder / "probe"
+    flags = ["-static", "-Os", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["musl-gcc", *flags, "-o", init, *sorted(INIT_SOURCES.glob("*.c"))], check=True)
+    subprocess.run(["musl-gcc", *flags, "-o", probe, Path(__file__).with_name("probe.c")], check=True)
+    return init, probe
+
+
+def initrd_entries(path: Path) -> dict[str, tuple[int, bytes]]:
+    """Name → (mode, data) of a gzipped newc archive."""
+    raw = gzip.decompress(path.read_bytes())
+    entries: dict[str, tuple[int, bytes]] = {}
+    at = 0
+    while True:
+        assert raw[at : at + 6] == b"070701", f"{path} is no newc archive at {at}"
+        fields = [int(raw[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
+        mode, size, name_size = fields[1], fields[6], fields[11]
+        name = raw[at + 110 : at + 110 + name_size - 1].decode()
+        if name == "TRAILER!!!":
+            return entries
+        start = (at + 110 + name_size + 3) & ~3
+        entries[name] = (mode, raw[start : start + size])
+        at = (start + size + 3) & ~3
+
+
+def busybox() -> bytes:
+    """A static busybox: the one of `./build` when it is there, else Debian's."""
+    built = CHECKOUT / "out" / os.uname().machine / "initrd"
+    if built.exists():
+        return initrd_entries(built)["bin/busybox"][1]
+    debian = Path("/bin/busybox")
+    assert debian.exists(), "no busybox: run ./build, or install busybox-static"
+    return debian.read_bytes()
+
+
+def install_busybox(root: Path, binary: bytes) -> None:
+    """Puts busybox and its names into ROOT/bin, as the base initrd has them."""
+    (root / "bin").mkdir(parents=True, exist_ok=True)
+    target = root / "bin" / "busybox"
+    target.write_bytes(binary)
+    target.chmod(0o755)
+    for name in subprocess.run([target, "--list"], check=True, capture_output=True, text=True).stdout.split():
+        if name != "busybox":
+            (root / "bin" / name).symlink_to("busybox")
+
+
+def make_root(root: Path, init: Path, probe: Path) -> Path:
+    """Makes the ramdisk's tree at ROOT, with a small container root in ROOT/newroot."""
+    for name in ("dev", "proc", "sys", "run", "runx", "newroot", "shares/mounts", "tmp"):
+        (root / name).mkdir(parents=True)
+    root.chmod(0o755)
+    binary = busybox()
+    install_busybox(root, binary)
+    shutil.copy(init, root / "init")
+    (root / "bin" / "inroot").symlink_to("/init")
+    container = root / "newroot"
+    install_busybox(container, binary)
+    shutil.copy(probe, container / "bin" / "probe")
+    for name in ("proc", "tmp", "etc", "work"):
+        (container / name).mkdir()
+    (container / "tmp").chmod(0o1777)
+    return container
+
+
+def records(**values: object) -> bytes:
+    """/runx/process: each value a string, bytes, a number, or a list of them."""
+    out = b""
+    for name, value in values.items():
+        items = list(value) if isinstance(value, list | tuple) else [value]
+        encoded = [item if isinstance(item, bytes) else str(item).encode() for item in items]
+        out += b"".join(part + b"\0" for part in (name.encode(), str(len(items)).encode(), *encoded))
+    return out
+
+
+def unshare(*arguments: str) -> list[str]:
+    """The start of a command line that runs in new namespaces and dies with its starter."""
+    return ["unshare", "--mount", "--propagation", "private", "--uts", "--ipc", *arguments]
+
+
+class GuestBox:
+    """One /init, from its start to its end."""
+
+    def __init__(self, root: Path, *, setup: str = DEFAULT_SETUP, process: bytes) -> None:
+        """Starts /init with ROOT as its ramdisk."""
+        (root / "runx" / "setup").write_text(setup)
+        (root / "runx" / "process").write_bytes(process)
+        (root / "link").touch()
+        self.master, self._slave = pty.openpty()
+        tty.setraw(self._slave)  # until /init does it: nothing may be echoed
+        os.set_blocking(self.master, False)
+        # As in the guest, the root is a mount.
+        script = 'mount --bind "$2" "$2" && mount --bind "$1" "$2/link" && exec chroot "$2" /init /link'
+        command = [*unshare("--pid", "--fork", "--kill-child"), "sh", "-c", script, "-"]
+        self.proc = subprocess.Popen(  # a session of its own, or the pty would become its terminal
+            [*command, os.ttyname(self._slave), str(root)], start_new_session=True, stdin=subprocess.DEVNULL
+        )
+        self._buffer = b""
+        self._unsent = b""
+        self.auto_credit = True
+        self.streams = {STDOUT: b"", STDERR: b""}
+        self.log = b""
+        self.credit = 0
+        self.seen: list[int] = []
+
+    def __enter__(self) -> "GuestBox":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in (self.master, self._slave):
+            if fd >= 0:
+                os.close(fd)
+        if self.proc.poll() is None:
+            self.proc.kill()
+        self.proc.wait()
+
+    def send(self, kind: int, payload: bytes = b"") -> None:
+        """Queues a frame; it goes out while frames are being read."""
+        self._unsent += struct.pack("<BBH", kind, 0, len(payload)) + payload
+        self._push()
+
+    def _push(self) -> None:
+        if not self._unsent:
+            return
+        try:
+            self._unsent = self._unsent[os.write(self.master, self._unsent) :]
+        except BlockingIOError:
+            pass
+
+    def frame(self, timeout_s: float = DEADLINE_S) -> tuple[int, bytes] | None:
+        """The next frame, or None when the other end has gone. AssertionError when none comes in time."""
+        end = time.monotonic() + timeout_s
+        while True:
+            if len(self._buffer) >= 4:
+                kind, zero, length = struct.unpack("<BBH", self._buffer[:4])
+                assert zero == 0 and length <= 4096 and HELLO <= kind <= STDIN_CLOSED, self._buffer[:16]
+                if len(self._buffer) >= 4 + length:
+                    payload = self._buffer[4 : 4 + length]
+                    self._buffer = self._buffer[4 + length :]
+                    self._note(kind, payload)
+                    return kind, payload
+            left = end - time.monotonic()
+            assert left > 0, f"no frame within {timeout_s} s; seen {self.seen}, log {self.log!r}"
+            readable, writable, _ = select.select([self.master], [self.master] if self._unsent else [], [], left)
+            if writable:
+                self._push()
+            if readable:
+                try:
+                    chunk = os.read(self.master, 65536)
+                except OSError:
+                    return None
+                self._buffer += chunk
+
+    def _note(self, kind: int, payload: bytes) -> None:
+        self.seen.append(kind)
+        if kind == HELLO and self._slave >= 0:
+            os.close(self._slave)  # from now on the end of /init ends the reading
+            self._slave = -1
+        elif kind in self.streams:
+            self.streams[kind] += payload
+            if payload and self.auto_credit:
+                self.give_credit(kind, len(payload))
+        elif kind == LOG:
+            self.log += payload
+        elif kind == CREDIT:
+            stream, count = struct.unpack("<BI", payload)
+            assert stream == 0
+            self.credit += count
+
+    def give_credit(self, kind: int, count: int) -> None:
+        self.send(HOST_CREDIT, struct.pack("<BI", 1 if kind == STDOUT else 2, count))
+
+    def until(self, kind: int) -> bytes:
+        """Reads up to the first frame of this kind and returns its payload."""
+        while got := self.frame():
+            if got[0] == kind:
+                return got[1]
+        raise AssertionError(f"/init ended without frame {kind}; seen {self.seen}, log {self.log!r}")
+
+    def until_output(self, text: bytes, kind: int = STDOUT) -> None:
+        """Reads until the stream's output so far contains TEXT."""
+        while text not in self.streams[kind]:
+            assert self.frame(), f"/init ended; output {self.streams}, log {self.log!r}"
+
+    def exit_status(self) -> int:
+        """Reads to EXIT, and sees that nothing follows and that /init powers off."""
+        status = self.until(EXIT)
+        assert len(status) == 1
+        self.gone()
+        return status[0]
+
+    def fatal(self) -> tuple[int, str]:
+        """Reads to FATAL, and sees that nothing follows and that /init powers off."""
+        payload = self.until(FATAL)
+        self.gone()
+        assert EXIT not in self.seen
+        return payload[0], payload[1:].decode()
+
+    def gone(self) -> None:
+        assert self.frame() is None
+        # reboot(2) in a PID namespace ends its PID 1 by SIGINT for a power off; unshare(1) hands the death on.
+        assert self.proc.wait(DEADLINE_S) in (128 + signal.SIGINT, -signal.SIGINT)
+
+
+def pairs(output: bytes) -> dict[str, list[bytes]]:
+    """The probe's output: name → its values."""
+    parts = output.split(b"\0")
+    assert parts.pop() == b""
+    found: dict[str, list[bytes]] = {}
+    for name, value in zip(parts[::2], parts[1::2], strict=True):
+        found.setdefault(name.decode(), []).append(value)
+    return found
