@@ -165,6 +165,11 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:  # 
         )
 
 
+def _devices(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    if container.devices and container.has_bound_dev:
+        report.ignore(("linux", "devices"), "/dev is a directory of the host, to which nothing is added")
+
+
 def _not_carried(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     for path, reason in IGNORED:
         value: Any = container.document
@@ -185,6 +190,7 @@ CHECKS = (
     _vm_section,
     _names,
     _namespaces,
+    _devices,
     _not_carried,
 )
 """In the order of reading: what is executed and on what first, what is left out last."""

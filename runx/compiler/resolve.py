@@ -24,9 +24,6 @@ MAX_VCPUS = 64
 # costs time on that console. panic: restart at once, for which the domain is destroyed, instead of hanging.
 CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
 
-NR_OPEN = 1048576
-"""fs.nr_open at boot: RLIMIT_NOFILE goes no higher until it is raised."""
-
 
 class Place(NamedTuple):
     """Who the container is and where runx keeps it."""
@@ -71,7 +68,7 @@ def resolve(container: Container, place: Place, facts: Facts, report: Report) ->
             devices=_devices(container, mounts),
             masked_paths=container.masked_paths,
             readonly_paths=container.readonly_paths,
-            sysctl=tuple(_sysctl(container).items()),
+            sysctl=tuple(container.sysctl.items()),
         ),
         cgroups_path=container.cgroups_path,
         ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
@@ -137,11 +134,11 @@ def _mount(request: MountRequest, slot: int | None, is_file: bool) -> Mount:
 
 
 def _devices(container: Container, mounts: tuple[Mount, ...]) -> tuple[Device, ...]:
-    """The default devices, then those of the configuration, which win at the same path. As runc, no defaults in a bound /dev."""
-    devices = list(container.devices)
-    if not any(mount.destination == "/dev" and mount.type == "bind" for mount in mounts):
-        named = {device.path for device in devices}
-        devices = [*(device for device in DEFAULT_DEVICES if device.path not in named), *devices]
+    """The default devices, then those of the configuration, which win at the same path. As runc, none when /dev is bound."""
+    if container.has_bound_dev:
+        return ()
+    named = {device.path for device in container.devices}
+    devices = [*(device for device in DEFAULT_DEVICES if device.path not in named), *container.devices]
     return tuple(device.model_copy(update={"bound": not _in_tmpfs(device.path, mounts)}) for device in devices)
 
 
@@ -149,11 +146,3 @@ def _in_tmpfs(path: str, mounts: tuple[Mount, ...]) -> bool:
     covering = [mount for mount in mounts if path.startswith(mount.destination + "/")]
     # Of mounts at equal depth the last one is on top.
     return bool(covering) and max(reversed(covering), key=lambda mount: len(mount.destination)).type in ("tmpfs", "ramfs")
-
-
-def _sysctl(container: Container) -> dict[str, str]:
-    settings = dict(container.sysctl)
-    most_files = max((rlimit.hard for rlimit in container.process.rlimits if rlimit.name == "nofile"), default=0)
-    if most_files > NR_OPEN:
-        settings.setdefault("fs/nr_open", str(most_files))
-    return settings

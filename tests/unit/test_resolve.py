@@ -178,15 +178,6 @@ def test_every_fault_is_told_at_once() -> None:
     assert [line.split(": ")[1] for line in message.splitlines()] == ["root.path", "process.cwd", "process.args", "hostname"]
 
 
-def test_open_files_beyond_the_kernels_default() -> None:
-    limits = [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2**21}]
-    assert plan(config(process={"rlimits": limits})).guest.sysctl == (("fs/nr_open", str(2**21)),)
-    named = config(process={"rlimits": limits}, linux={"sysctl": {"fs.nr_open": "3000000"}})
-    assert plan(named).guest.sysctl == (("fs/nr_open", "3000000"),)
-    limits[0]["hard"] = 2**20
-    assert plan(config(process={"rlimits": limits})).guest.sysctl == ()
-
-
 @pytest.mark.skipif(not SPEC.is_dir(), reason="the specification's schemas are not here")
 class TestSchema:
     @pytest.mark.parametrize("path", sorted(SPEC.glob("test/config/bad/*.json")), ids=lambda path: path.stem)

@@ -48,3 +48,8 @@ class Container(NamedTuple):
     cgroups_path: str | None
     namespaces: frozenset[str]
     limits: Limits
+
+    @property
+    def has_bound_dev(self) -> bool:
+        """Whether /dev is a directory of the host, to which nothing is added."""
+        return any(mount.destination == "/dev" and mount.type == "bind" for mount in self.mounts)
