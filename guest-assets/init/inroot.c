@@ -47,19 +47,23 @@ static _Noreturn void fail(const char *format, ...)
 
 enum missing { MISSING_FAILS, MISSING_IS_FILE, MISSING_IS_DIRECTORY };
 
-static int root_fd(void)
+static int root = -1;
+
+/* Anew for every walk: the command itself may have mounted something over the root since. */
+static void open_root(void)
 {
-    static int fd = -1;
-    if (fd < 0 && (fd = open(NEWROOT, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+    if (root >= 0)
+        close(root);
+    root = open(NEWROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
         fail("%s: %s", NEWROOT, reason(errno));
-    return fd;
 }
 
 /* Opens PATH (relative to the root, no symlinks in it) itself. */
 static int open_plain(const char *path)
 {
     struct how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = IN_ROOT | NO_SYMLINKS};
-    return (int)syscall(SYS_openat2, root_fd(), *path ? path : ".", &how, sizeof how);
+    return (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof how);
 }
 
 static int make_missing(int parent, const char *name, enum missing kind)
@@ -113,6 +117,7 @@ static int resolve(const char *dest, enum missing kind, char *keep_last)
     if (snprintf(walk.rest, sizeof walk.rest, "%s", dest) >= (int)sizeof walk.rest)
         fail("%s", reason(ENAMETOOLONG));
 
+    open_root();
     int here = open_plain("");
     if (here < 0)
         fail("%s", reason(errno));
