@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from runxtools.command import last_lines, run
@@ -116,7 +117,8 @@ def await_boot(directory: Path, process: Process, limit_s: float) -> None:
 
 def quit_and_wait(directory: Path, process: Process) -> None:
     """Ends a machine so that its disk is written out whole."""
-    with monitor(directory, process) as connection:
+    with monitor(directory, process) as connection, suppress(ToolError):
+        # It may be gone before its answer is read; what counts is that it ends.
         connection.execute("quit")
     deadline = time.monotonic() + 20
     while process.alive():

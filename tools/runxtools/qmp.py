@@ -33,19 +33,17 @@ class Monitor:
 
     def execute(self, command: str, **arguments: Any) -> Any:
         """Runs one command and returns what it returns. Raises ToolError with QEMU's own words when it refuses."""
-        request = json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
-        while True:
-            try:
-                self._socket.sendall(request)
-                request = b""
+        try:
+            self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+            while True:
                 reply = self._read()
-            except OSError as error:
-                raise ToolError(f"QEMU does not answer to {command}: {error}") from None
-            if "error" in reply:
-                raise ToolError(f"QEMU refused {command}: {reply['error']['desc']}")
-            if "return" in reply:
-                return reply["return"]
-            # Anything else is an event.
+                if "error" in reply:
+                    raise ToolError(f"QEMU refused {command}: {reply['error']['desc']}")
+                if "return" in reply:
+                    return reply["return"]
+                # Anything else is an event.
+        except OSError as error:
+            raise ToolError(f"QEMU does not answer to {command}: {error}") from None
 
     def save_state(self, path: Path, limit_s: float = 120) -> None:
         """Stops the machine and writes its state (memory and devices) to a file, with QEMU's migration."""
