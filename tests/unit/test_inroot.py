@@ -255,7 +255,7 @@ def test_bind_of_a_file_over_a_directory(run: Run, root: Path) -> None:
     assert run("inroot bind /shares/mounts/0 /etc -", fails=True) == "inroot: bind /etc: not a directory\n"
 
 
-def test_bind_takes_no_data(run: Run, root: Path) -> None:
+def test_bind_takes_no_data(run: Run) -> None:
     error = run("inroot bind /tmp /x size=1", fails=True)
     assert error == 'inroot: bind /x: a bind mount takes no option "size=1"\n'
 
@@ -269,7 +269,7 @@ def test_bind_takes_no_data(run: Run, root: Path) -> None:
 )
 def test_propagation(run: Run, word: str, seen: str) -> None:
     # Made shared first, so that the others have something to change.
-    script = f"inroot mount tmpfs t /m -; inroot propagation /m shared; inroot bind /newroot/m /n -\n"
+    script = "inroot mount tmpfs t /m -; inroot propagation /m shared; inroot bind /newroot/m /n -\n"
     script += f"inroot propagation /m {word}; grep ' /newroot/m ' /proc/self/mountinfo"
     fields = run(script).split(" - ")[0].split()[6:]
     assert [field.split(":")[0] for field in fields] == ([seen] if seen else [])
@@ -356,10 +356,10 @@ def test_mask(run: Run, newroot: Path) -> None:
     assert not (newroot / "nosuch").exists()
 
 
-def test_readonly(run: Run, newroot: Path) -> None:
+def test_readonly(run: Run) -> None:
     script = "inroot readonly /etc; inroot readonly /nosuch; inroot readonly /work\n"
-    script += "for d in etc work tmp; do (touch /newroot/$d/x) 2>/dev/null && echo $d writable || echo $d read-only; done"
-    assert run(script).splitlines() == ["etc read-only", "work read-only", "tmp writable"]
+    script += "for d in etc work tmp; do (touch /newroot/$d/x) 2>/dev/null && echo $d rw || echo $d ro; done"
+    assert run(script).splitlines() == ["etc ro", "work ro", "tmp rw"]
 
 
 def test_readonly_keeps_other_flags(run: Run) -> None:
