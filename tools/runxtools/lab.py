@@ -208,13 +208,16 @@ class Lab:
 
         needed = packages.missing([*dom0.HOST_PACKAGES, *qemu.HOST_PACKAGES])
         packages.install(needed, progress.note)
-        image_key, snapshot_key = self._keys()
+        for unfinished in (self.directory / "booted.tmp", self._machine):
+            qemu.end_left_over(unfinished)
+        image_key = dom0.key()
         image = cache.find(self.directory, "dom0", image_key)
         if image:
             progress.skip("dom0 image", "cached")
         else:
             with progress.step("dom0 image", about_s=70):
                 image = cache.make(self.directory, "dom0", image_key, dom0.build)
+        snapshot_key = self._snapshot_key(image)
         snapshot = cache.find(self.directory, "booted", snapshot_key)
         if snapshot:
             progress.skip("first boot", "cached")
@@ -228,19 +231,26 @@ class Lab:
             qemu.retry(_ATTEMPTS, lambda: self._restore(image, snapshot), progress.note)
 
     @staticmethod
-    def _keys() -> tuple[str, str]:
-        """Names of the dom0 image and of the saved machine that today's recipe makes."""
-        from runxtools import dom0, qemu
+    def _snapshot_key(image: Path) -> str:
+        from runxtools import qemu
 
-        image = dom0.key()
-        return image, cache.key_of({"image": image, "machine": "\0".join(qemu.MACHINE), "qemu": qemu.version()})
+        return cache.key_of(
+            {
+                "image": image.name,
+                # An image made again from the same recipe is another disk; its host keys tell them apart.
+                "made": (image / "known_hosts").read_bytes(),
+                "machine": "\0".join(qemu.MACHINE),
+                "qemu": qemu.version(),
+            }
+        )
 
     def _note_changed_recipe(self, running: _Running, progress: Progress) -> None:
         from runxtools import dom0, packages, qemu
 
         if packages.missing([*dom0.HOST_PACKAGES, *qemu.HOST_PACKAGES]):
             return  # it was made elsewhere
-        if running.snapshot != f"booted-{self._keys()[1]}":
+        image = cache.find(self.directory, "dom0", dom0.key())
+        if image is None or running.snapshot != f"booted-{self._snapshot_key(image)}":
             progress.note("its recipe has changed since it was made: `tools/lab down`, then `up`, makes it anew")
 
     def _first_boot(self, directory: Path, image: Path, progress: Progress) -> None:

@@ -5,6 +5,7 @@ links `image` (xen, vmlinuz, initrd, disk.raw) and, for one that continues a sav
 With relative names nothing in a path can be taken for QEMU's syntax.
 """
 
+import json
 import os
 import socket
 import subprocess
@@ -43,6 +44,7 @@ MACHINE = [
 ]  # fmt: skip
 """All but the forwarded port. A saved state fits only a machine of the same arguments."""
 
+_PROCESS = "process.json"
 _READY = "LAB: ready"
 _DEAD = ("Panic on CPU", "Kernel panic", "Domain 0 crashed")
 
@@ -81,9 +83,19 @@ def start(directory: Path, port: int, state: str | None = None) -> Process:
         process = Process.of(child.pid)
     except ProcessLookupError:
         raise _ended(directory) from None
+    (directory / _PROCESS).write_text(json.dumps(process))
     # It outlives us: keep subprocess from warning that nobody waited for it.
     child.returncode = 0
     return process
+
+
+def end_left_over(directory: Path) -> None:
+    """Ends the machine of a directory whose maker was killed before it could."""
+    try:
+        process = Process(*json.loads((directory / _PROCESS).read_bytes()))
+    except (FileNotFoundError, ValueError):
+        return
+    process.end()
 
 
 def monitor(directory: Path, process: Process, limit_s: float = 20) -> Monitor:
@@ -146,4 +158,4 @@ def retry(attempts: int, body: Callable[[], None], note: Callable[[str], None]) 
 
 def _ended(directory: Path) -> ToolError:
     log = directory / "qemu.log"
-    return ToolError("QEMU ended at once", last_lines(log.read_bytes()) if log.exists() else None)
+    return ToolError("QEMU ended", last_lines(log.read_bytes()) if log.exists() else None)
