@@ -27,7 +27,7 @@ cat >tree.tar
 tar -t -f tree.tar | grep -v '/$' | sort >manifest.new
 # Anything the tree before this one had and this one has not.
 if [ -e manifest ]; then comm -23 manifest manifest.new | (cd / && tr '\n' '\0' | xargs -0 -r rm -f --); fi
-tar -x -p --no-same-owner --keep-directory-symlink -C / -f tree.tar
+tar -x -p --no-same-owner --keep-directory-symlink --no-overwrite-dir -C / -f tree.tar
 rm tree.tar
 mv manifest.new manifest
 printf %s "$1" >stamp
