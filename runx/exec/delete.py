@@ -4,7 +4,7 @@ import os
 
 from runx.errors import RunxError
 from runx.exec import record as records
-from runx.exec import run, xl
+from runx.exec import xl
 from runx.exec.record import Record
 
 _END_TIMEOUT_S = 60.0
@@ -38,14 +38,13 @@ def destroy_container(record: Record, *, own: bool = False) -> None:
     lock = records.lock(record)
     try:
         if record.domain and record.domid >= 0:
-            xl.destroy(record.domain)
-        if record.supervised() and not own and record.pid != os.getpid():
+            xl.destroy(record.domain)  # at once, by its unique name: the supervisor sees it and ends
+        if not own and record.supervised():
             _end_supervisor(record)
-        if record.domain and record.domid < 0 and record.exit_status == "":
-            # It ended before it could say whether there is a domain.
-            number = xl.domid(record.domain) if _xl_exists() else None
-            if number is not None:
-                xl.destroy(str(number))
+        if os.path.exists(record.directory):
+            record = records.load(*os.path.split(record.directory))
+        if record.domain and not (record.domid < 0 and record.exit_status):
+            _remove_domain(record)  # its supervisor did not live to say that the domain has gone
         records.remove(record)
     except FileNotFoundError:
         pass  # another `delete` was quicker
@@ -53,12 +52,18 @@ def destroy_container(record: Record, *, own: bool = False) -> None:
         os.close(lock)
 
 
-def _xl_exists() -> bool:
+def _remove_domain(record: Record) -> None:
+    from runx.exec import domains
+    from runx.exec.xenstore import XenStore
+
     try:
-        run.program("xl")
+        store = XenStore()
     except RunxError:
-        return False
-    return True
+        return  # no xenstored, no domains
+    try:
+        domains.remove(store, record.domain, record.domid)
+    finally:
+        store.close()
 
 
 def _end_supervisor(record: Record) -> None:

@@ -4,6 +4,7 @@ import os
 
 from runx.errors import RunxError
 from runx.exec import run, xl
+from runx.exec.pv_console import withdraw
 from runx.exec.xenstore import XenStore, XenStoreError
 
 
@@ -72,10 +73,16 @@ def _become_xl(path: str, argv: list[str], directory: str, output: int) -> None:
 
 
 def remove(store: XenStore, name: str, domid: int) -> None:
-    """Destroy the domain if it exists; domid -1 when it is not known. Raises RunxError when xl cannot."""
-    number: int | None = domid
+    """Destroy the domain if it exists, and the nodes of our console backend; domid -1 when it is not known.
+
+    Raises RunxError when xl cannot.
+    """
     if domid < 0 or store.read(f"/local/domain/{domid}/name") != name:
         number = find(store, name)  # a number is given to another domain once its own has gone
+    else:
+        number = domid
     if number is not None:
         xl.destroy(str(number))
-        store.remove(f"/local/domain/0/backend/console/{number}")
+    for known in {domid, number}:
+        if known is not None and known >= 0:
+            withdraw(store, known)

@@ -30,6 +30,14 @@ class RingError(RunxError):
     """The guest wrote impossible indices."""
 
 
+def withdraw(store: XenStore, domid: int) -> None:
+    """Remove the backend's nodes, and their parent once the toolstack has removed its own console there."""
+    parent = f"/local/domain/0/backend/console/{domid}"
+    store.remove(f"{parent}/1")
+    if not store.directory(parent):
+        store.remove(parent)
+
+
 class PvConsole:
     """The backend of `device/console/1` of a domain: hvc1 in the guest."""
 
@@ -41,7 +49,7 @@ class PvConsole:
         self.fd = -1
         """The event channel's descriptor, to be polled; -1 until connected."""
         self._page: mmap.mmap | None = None
-        self._index: memoryview
+        self._index: memoryview | None = None
         self._port = b""
 
     def publish(self) -> None:
@@ -97,7 +105,7 @@ class PvConsole:
     def read(self) -> bytes:
         """What the guest has written, at most 2048 bytes. Raises RingError for indices no guest driver makes."""
         page, index = self._page, self._index
-        if page is None:
+        if page is None or index is None:
             return b""
         consumed, produced = index[_OUT_CONS], index[_OUT_PROD]
         size = (produced - consumed) & 0xFFFFFFFF
@@ -115,7 +123,7 @@ class PvConsole:
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Give the guest what its ring has room for; how many bytes that was."""
         page, index = self._page, self._index
-        if page is None:
+        if page is None or index is None:
             return 0
         consumed, produced = index[_IN_CONS], index[_IN_PROD]
         used = (produced - consumed) & 0xFFFFFFFF
@@ -133,14 +141,14 @@ class PvConsole:
 
     def close(self) -> None:
         """Let go of the ring and remove the backend's nodes. The guest's tty hangs up."""
-        if self._page is not None:
+        if self._page is not None and self._index is not None:
             self._index.release()
             self._page.close()
-            self._page = None
+            self._page = self._index = None
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-        self._store.remove(f"/local/domain/0/backend/console/{self._domid}/1")
+        withdraw(self._store, self._domid)
 
     def _notify(self) -> None:
         fcntl.ioctl(self.fd, _NOTIFY, self._port)

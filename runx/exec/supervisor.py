@@ -89,6 +89,8 @@ class Supervisor:
             status = end.status
         except RunxError as error:
             self._say(f"the container is ended: {error.message}")
+        except Exception as error:  # a fault of ours must not leave a domain, nor look like the container's own status
+            self._say(f"internal error, the container is ended: {type(error).__name__}: {error}")
         finally:
             self._finish(status)
         return status

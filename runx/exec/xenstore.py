@@ -103,16 +103,22 @@ class XenStore:
 
     def events(self) -> list[tuple[str, str]]:
         """The (path, token) events that arrived; waits for one when there is none."""
-        if not self._events:
-            kind, payload = self._message()
-            self._keep_event(kind, payload)
+        if not self.has_events:
+            self._keep_event(*self._message())
+        while self._message_buffered():
+            self._keep_event(*self._message())
         events, self._events = self._events, []
         return events
 
     @property
     def has_events(self) -> bool:
-        """Did events arrive while a request was answered? They make no descriptor readable."""
-        return bool(self._events)
+        """Are there events that make no descriptor readable: they came with, or before, the answer to a request?"""
+        return bool(self._events) or self._message_buffered()
+
+    def _message_buffered(self) -> bool:
+        if len(self._input) < _HEADER.size:
+            return False
+        return len(self._input) >= _HEADER.size + int(_HEADER.unpack_from(self._input)[3])
 
     def _keep_event(self, kind: int, payload: bytes) -> None:
         if kind != _WATCH_EVENT:

@@ -30,7 +30,8 @@ def test_global_options_stop_at_the_verb() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "message"), [(["--bundel", "x"], "unknown option --bundel"), (["--bundle"], "needs a value"), (["--all=3"], "no value")]
+    ("argv", "message"),
+    [(["--bundel", "x"], "unknown option --bundel"), (["--bundle"], "needs a value"), (["--all=3"], "no value")],
 )
 def test_errors(argv: list[str], message: str) -> None:
     with pytest.raises(RunxError, match=message):

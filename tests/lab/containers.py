@@ -1,0 +1,55 @@
+"""Containers in the lab, through containerd's ctr."""
+
+import subprocess
+import uuid
+from collections.abc import Sequence
+
+from runxtools.lab import Lab
+
+IMAGE = "localhost/runx-test:latest"
+RUNX = "/usr/local/bin/runx"
+LIMIT_S = 300
+"""A container takes seconds in a quiet lab and many times that beside other load."""
+
+
+def new_id() -> str:
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "") -> list[str]:
+    """A `ctr run` of argv with runx; it prints what the container prints and ends with its exit status."""
+    return ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, IMAGE, container or new_id(), *argv]
+
+
+def run(lab: Lab, argv: Sequence[str], options: Sequence[str] = (), stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    return lab.run(command(argv, options), stdin=stdin, timeout=LIMIT_S)
+
+
+def sh(
+    lab: Lab, script: str, *arguments: str, options: Sequence[str] = (), stdin: bytes = b""
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run a shell script as the container's process."""
+    return run(lab, ["/bin/sh", "-c", script, "sh", *arguments], options, stdin)
+
+
+class Running:
+    """A container started with `ctr run` that has printed `ready`."""
+
+    def __init__(self, lab: Lab, script: str, options: Sequence[str] = ()) -> None:
+        self.lab = lab
+        self.id = new_id()
+        argv = command(["/bin/sh", "-c", script], options, self.id)
+        self.process = lab.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if line != b"ready\n":
+            _, errors = self.process.communicate()
+            raise AssertionError(f"the container printed {line!r}, and on standard error {errors.decode(errors='replace')}")
+
+    def kill(self, signal: str) -> None:
+        self.lab.run(["ctr", "task", "kill", "-s", signal, self.id], check=True, timeout=LIMIT_S)
+
+    def end(self, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        """Give it the rest of its input and wait for its end: exit status, the rest of its output, its errors."""
+        output, errors = self.process.communicate(stdin, timeout=LIMIT_S)
+        return self.process.returncode, output, errors

@@ -1,0 +1,190 @@
+"""containerd's ctr runs containers with runx as Xen virtual machines, and cannot tell them from runc's.
+
+What is left behind after all of it is checked by the `lab` fixture.
+"""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from containers import RUNX, Running, new_id, run, sh
+from runxtools.lab import Lab
+
+AWKWARD = [
+    "",
+    "two  spaces",
+    "a\nb\n",
+    "$HOME `id` $(id)",
+    "a=b=c",
+    "'single' \"double\" \\back\\slash",
+    "*?[a-z]~",
+    "ünïcödé 🎉",
+    "-x",
+    "\t",
+    "%s%n",
+    "#",
+]
+
+
+def test_output_and_errors_come_apart(lab: Lab) -> None:
+    result = sh(lab, "echo to stdout; echo to stderr >&2; exit 3")
+    assert (result.stdout, result.stderr, result.returncode) == (b"to stdout\n", b"to stderr\n", 3)
+
+
+@pytest.mark.parametrize("status", [0, 255])
+def test_exit_status(lab: Lab, status: int) -> None:
+    assert sh(lab, f"exit {status}").returncode == status
+
+
+def test_input_comes_back_byte_for_byte_with_its_end(lab: Lab) -> None:
+    data = random.Random(1).randbytes(200_000)
+    result = run(lab, ["/bin/cat"], stdin=data)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == data
+
+
+def test_arguments_are_exact(lab: Lab) -> None:
+    result = sh(lab, "cat /proc/$$/cmdline; :", *AWKWARD)
+    assert result.returncode == 0, result.stderr
+    assert [word.decode() for word in result.stdout.split(b"\0")[:-1]] == [
+        "/bin/sh",
+        "-c",
+        "cat /proc/$$/cmdline; :",
+        "sh",
+        *AWKWARD,
+    ]
+
+
+def test_environment_directory_and_user_are_exact(lab: Lab) -> None:
+    options = [word for n, value in enumerate(AWKWARD) for word in ("--env", f"V{n}={value}")]
+    options += ["--cwd", "/var/tmp", "--user", "1000:50"]
+    result = sh(lab, 'cat /proc/$$/environ; printf "\\0"; pwd; id -u; id -g; touch made; stat -c "%u %g" made', options=options)
+    assert result.returncode == 0, result.stderr
+    environment, _, rest = result.stdout.partition(b"\0\0")
+    variables = dict(word.decode().split("=", 1) for word in environment.split(b"\0"))
+    assert [variables[f"V{n}"] for n in range(len(AWKWARD))] == AWKWARD
+    assert variables["PATH"] == "/bin:/usr/bin"
+    assert variables["HOME"] == "/home/user"
+    assert rest.decode().split() == ["/var/tmp", "1000", "50", "1000", "50"]
+
+
+def test_additional_groups(lab: Lab) -> None:
+    result = sh(lab, "id -G", options=["--user", "user"])
+    assert result.returncode == 0, result.stderr
+    assert sorted(result.stdout.split()) == [b"1000", b"50"], result.stdout
+
+
+def test_a_read_only_bind_stays_read_only(lab: Lab, scratch: str) -> None:
+    lab.run(["sh", "-c", f"mkdir {scratch}/ro {scratch}/rw; echo kept > {scratch}/ro/file; chmod 777 {scratch}/rw"], check=True)
+    script = """
+        cat /ro/file
+        echo changed > /ro/file || echo refused
+        mount -o remount,rw /ro; mount -o remount,bind,rw /ro
+        echo changed > /ro/file || echo refused again
+        echo written > /rw/new
+        cp /bin/busybox /rw/program; /rw/program true || echo not executable
+    """
+    options = ["--privileged"]
+    for where, words in (("ro", "rbind:ro"), ("rw", "bind:rw:noexec")):
+        options += ["--mount", f"type=bind,src={scratch}/{where},dst=/{where},options={words}"]
+    result = sh(lab, script, options=options)
+    assert result.stdout.decode().split("\n")[:4] == ["kept", "refused", "refused again", "not executable"], result.stderr
+    assert lab.run(["cat", f"{scratch}/ro/file", f"{scratch}/rw/new"]).stdout == b"kept\nwritten\n"
+
+
+def test_a_single_file_is_bound(lab: Lab, scratch: str) -> None:
+    options = ["--mount", f"type=bind,src={scratch}/plain,dst=/etc/bound,options=rbind:ro"]
+    lab.run(["sh", "-c", f"echo one file > {scratch}/plain"], check=True)
+    result = sh(lab, "cat /etc/bound", options=options)
+    assert (result.stdout, result.returncode) == (b"one file\n", 0), result.stderr
+
+
+def test_sigterm_reaches_a_trap(lab: Lab) -> None:
+    container = Running(lab, "trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.1; done")
+    container.kill("SIGTERM")
+    assert container.end()[:2] == (7, b"caught\n")
+
+
+def test_death_by_sigterm_is_143(lab: Lab) -> None:
+    container = Running(lab, "echo ready; exec sleep 1000")
+    container.kill("SIGTERM")
+    assert container.end()[:2] == (143, b"")
+
+
+def test_death_by_sigkill_is_137(lab: Lab) -> None:
+    container = Running(lab, "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    container.kill("SIGKILL")
+    assert container.end()[:2] == (137, b"")
+
+
+def test_a_child_that_dies_by_a_signal_is_seen_by_its_shell(lab: Lab) -> None:
+    assert sh(lab, "sh -c 'kill -TERM $$'; echo $?; sh -c 'kill -KILL $$'; echo $?").stdout == b"143\n137\n"
+
+
+def test_a_missing_executable_is_127_and_named(lab: Lab) -> None:
+    result = run(lab, ["/no/such/program"])
+    assert result.returncode == 127
+    assert b"/no/such/program" in result.stderr
+    result = run(lab, ["no-such-word"])
+    assert result.returncode == 127
+    assert b"no-such-word" in result.stderr
+
+
+def test_the_container_is_a_domain_of_its_own(lab: Lab) -> None:
+    container = Running(lab, "echo ready; read line; uname -r; echo $$")
+    domains = lab.run(["xl", "list"], check=True).stdout.decode()
+    assert container.id in domains
+    status, output, errors = container.end(b"go\n")
+    assert status == 0, errors
+    release, pid = output.decode().split()
+    assert release.endswith("-runx")
+    assert pid == "1", "the process is PID 1 of its namespace, as under runc"
+
+
+def test_five_at_once(lab: Lab) -> None:
+    def one(number: int) -> tuple[int, bytes]:
+        result = sh(lab, f"read line; echo {number} $line; exit {number}", stdin=b"input %d\n" % number)
+        return result.returncode, result.stdout
+
+    with ThreadPoolExecutor(5) as pool:
+        results = list(pool.map(one, range(5)))
+    assert results == [(n, b"%d input %d\n" % (n, n)) for n in range(5)]
+
+
+def test_limits_become_the_machine(lab: Lab) -> None:
+    """The container has at least the memory of its limit, and one processor by default."""
+    result = sh(
+        lab, "awk '/MemTotal|MemAvailable/ { print $2 }' /proc/meminfo; nproc", options=["--memory-limit", str(128 << 20)]
+    )
+    total, available, processors = map(int, result.stdout.split())
+    assert 128 << 10 <= available <= total <= 192 << 10
+    assert processors == 1
+
+
+def test_what_is_not_supported_is_an_error_that_says_so(lab: Lab) -> None:
+    for options, words in ((["--net-host"], b"network"), (["--env", "NETCONF=/etc/cni/net.d/x,x"], b"NETCONF")):
+        result = sh(lab, "true", options=options)
+        assert result.returncode != 0
+        assert words in result.stderr, result.stderr
+
+
+def test_bad_input_leaves_nothing(lab: Lab, scratch: str) -> None:
+    """What a verb refuses is one message with its place, in the log too, and no state."""
+    log = f"{scratch}/log"
+    base = [RUNX, "--root", f"{scratch}/root", "--log", log, "--log-format", "json"]
+    result = lab.run([*base, "create", "--bundle", f"{scratch}/none", new_id()])
+    assert result.returncode == 1
+    assert b"none" in result.stderr
+    lab.run(["sh", "-c", f"mkdir -p {scratch}/b/rootfs; echo '{{\"ociVersion\": 3}}' > {scratch}/b/config.json"], check=True)
+    result = lab.run([*base, "create", "--bundle", f"{scratch}/b", new_id()])
+    assert result.returncode == 1
+    assert b"config.json:1:16: ociVersion:" in result.stderr, result.stderr
+    assert b"config.json:1:16: ociVersion:" in lab.run(["tail", "-n", "1", log]).stdout
+    assert lab.run(["ls", f"{scratch}/root"]).stdout == b""
+
+
+def test_xl_failing_is_told_in_its_own_words(lab: Lab) -> None:
+    result = sh(lab, "true", options=["--memory-limit", str(64 << 30)])
+    assert result.returncode == 1
+    assert b"xl create" in result.stderr, result.stderr
+    assert b"memory" in result.stderr

@@ -1,0 +1,330 @@
+"""The verbs, against a Xen of bookkeeping: states, errors, and that nothing is left behind. No guest runs here."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakexen import FakeXen
+from runx import paths
+
+FAST_VERBS = {
+    "state": ["state", "c"],
+    "start": ["start", "c"],
+    "kill": ["kill", "c", "TERM"],
+    "delete": ["delete", "--force", "c"],
+}
+HEAVY = "pydantic lark rich argparse logging pathlib typing dataclasses asyncio json re subprocess socket signal ctypes".split()
+
+
+class Host:
+    """A machine with the fake Xen, a bundle, and runx."""
+
+    def __init__(self, xen: FakeXen, directory: Path) -> None:
+        self.xen = xen
+        self.root = directory / "state"
+        self.bundle = directory / "bundle"
+        self.log = directory / "log"
+        (self.bundle / "rootfs").mkdir(parents=True)
+        self.config = {
+            "ociVersion": "1.0.2",
+            "process": {"args": ["/bin/true"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+            "root": {"path": "rootfs"},
+            "annotations": {"org.example.key": 'a "value"'},
+            "linux": {"namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "mount"}]},
+        }
+        # The guest's files need only be there: no guest is booted.
+        assets = directory / "assets"
+        assets.mkdir()
+        for name in ("kernel", "initrd"):
+            (assets / name).write_bytes(name.encode())
+        self.program = (
+            f"import sys; sys.path[:0] = {sys.path!r}; from runx import paths; paths.assets_dir = lambda: {str(assets)!r}; "
+            "from runx.cli import main; sys.exit(main(sys.argv[1:]))"
+        )
+        self.write_config()
+
+    def write_config(self) -> None:
+        (self.bundle / "config.json").write_text(json.dumps(self.config))
+
+    def argv(self, *words: str) -> list[str]:
+        log = ["--log", str(self.log), "--log-format", "json"]
+        return [sys.executable, "-I", "-S", "-c", self.program, "--root", str(self.root), *log, *words]
+
+    def runx(self, *words: str, **options: object) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            self.argv(*words), env=self.xen.environment(), capture_output=True, text=True, timeout=60, **options
+        )  # type: ignore[call-overload, no-any-return]
+
+    def create(self, container: str = "c") -> int:
+        """Create a container with the bundle; the supervisor's pid. Its streams are files: a test's pipes would not end."""
+        with (self.bundle / "out").open("wb") as out, (self.bundle / "err").open("wb") as err:
+            argv = self.argv("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), container)
+            status = subprocess.run(
+                argv, env=self.xen.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=60
+            )
+        assert status.returncode == 0, (self.bundle / "err").read_text()
+        return int((self.bundle / "pid").read_text())
+
+    def state(self, container: str = "c") -> dict[str, object]:
+        result = self.runx("state", container)
+        assert result.returncode == 0, result.stderr
+        state: dict[str, object] = json.loads(result.stdout)
+        return state
+
+    def await_status(self, status: str, container: str = "c") -> None:
+        limit = time.monotonic() + 60
+        while self.state(container)["status"] != status:
+            assert time.monotonic() < limit, f"the container never became {status}"
+            time.sleep(0.02)
+
+    def last_error(self) -> str:
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        message: str = [line["msg"] for line in lines if line["level"] == "error"][-1]
+        return message
+
+    def nothing_left(self) -> None:
+        assert not list(self.root.iterdir()) if self.root.exists() else True
+        assert self.xen.domains() == {}
+        assert not [node for node in self.xen.nodes if node.startswith("/local/domain/0/backend/console/")]
+        assert str(self.root) not in Path("/proc/self/mounts").read_text()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    # A unix socket's path has at most 107 bytes, and pytest's directories are long.
+    with FakeXen(tmp_path / "xen") as xen:
+        host = Host(xen, tmp_path)
+        yield host
+        for container in list(host.root.iterdir()) if host.root.exists() else []:
+            host.runx("delete", "--force", container.name)
+
+
+def test_a_life(host: Host) -> None:
+    pid = host.create()
+    assert (host.bundle / "pid").read_text() == str(pid), "no newline"
+    assert host.state() == {
+        "ociVersion": "1.0.2",
+        "id": "c",
+        "status": "created",
+        "pid": pid,
+        "bundle": str(host.bundle),
+        "annotations": {"org.example.key": 'a "value"'},
+    }
+    (name,) = host.xen.domains().values()
+    assert host.xen.calls()[0][:5] == ["xl", "create", "-p", "-e", "-q"][1:] + [str(host.root / "c" / "domain.cfg")]
+    assert host.xen.permissions["/local/domain/1/device/console/1"] == ["n1", "r0"]
+    assert host.xen.permissions["/local/domain/0/backend/console/1/1"] == ["n0", "r1"]
+
+    assert host.runx("start", "c").returncode == 0
+    assert host.state()["status"] == "running"
+    assert ["unpause", "1"] in host.xen.calls()
+    assert "running" in host.runx("start", "c").stderr
+
+    result = host.runx("delete", "c")
+    assert (result.returncode, "that is not stopped: running" in result.stderr) == (1, True)
+
+    assert host.runx("kill", "c", "KILL").returncode == 0
+    assert ["destroy", name] in host.xen.calls()
+    host.await_status("stopped")
+    assert host.state()["pid"] == 0
+    assert host.runx("kill", "c", "TERM").stderr == "runx: container not running\n"
+    assert host.runx("kill", "--all", "c", "TERM").returncode == 0
+    assert host.runx("delete", "c").returncode == 0
+    assert 'container "c" does not exist' in host.runx("state", "c").stderr
+    host.nothing_left()
+
+
+def test_the_supervisors_status_is_the_containers(host: Host) -> None:
+    """Engines are subreapers: the supervisor becomes their child, and they wait for it."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+    try:
+        pid = host.create()
+        assert host.runx("kill", "c", "KILL").returncode == 0
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 137
+        pid = (host.runx("delete", "c"), host.create())[1]
+        assert host.runx("kill", "c", "SIGTERM").returncode == 0
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 143, "a created container ends by what would end a process"
+    finally:
+        libc.prctl(36, 0, 0, 0, 0)
+
+
+def test_the_same_id_in_two_roots_makes_two_domains(host: Host) -> None:
+    host.create()
+    first = host.root
+    host.root = host.root.with_name("state2")
+    host.create()
+    assert len(set(host.xen.domains().values())) == 2
+    assert host.runx("delete", "--force", "c").returncode == 0
+    host.root = first
+    assert host.state()["status"] == "created"
+
+
+def test_force_deletes_in_any_state(host: Host) -> None:
+    host.create()
+    assert host.runx("delete", "--force", "c").returncode == 0
+    host.nothing_left()
+    assert host.runx("delete", "--force", "c").returncode == 0
+    assert host.runx("delete", "c").returncode == 1
+
+
+def test_a_killed_supervisor_leaves_what_delete_removes(host: Host) -> None:
+    pid = host.create()
+    os.kill(pid, 9)
+    host.await_status("stopped")
+    assert host.xen.domains(), "the domain is still there"
+    assert host.runx("start", "c").returncode == 1
+    assert host.runx("delete", "c").returncode == 0
+    assert host.xen.domains() == {}
+    assert not list(host.root.iterdir())
+
+
+def test_sigkill_works_without_the_supervisor(host: Host) -> None:
+    os.kill(host.create(), 9)
+    host.await_status("stopped")
+    assert host.runx("kill", "c", "9").returncode == 0
+    assert host.xen.domains() == {}
+
+
+def test_a_destroyed_domain_ends_its_container(host: Host) -> None:
+    host.create()
+    assert host.runx("start", "c").returncode == 0
+    (number,) = host.xen.domains()
+    subprocess.run([str(host.xen.directory / "bin" / "xl"), "destroy", str(number)], check=True)
+    host.await_status("stopped")
+
+
+def test_an_id_that_exists(host: Host) -> None:
+    host.create()
+    result = host.runx("create", "--bundle", str(host.bundle), "c")
+    assert (result.returncode, "already exists" in result.stderr) == (1, True)
+    assert "already exists" in host.last_error()
+    assert host.state()["status"] == "created", "the first is untouched"
+
+
+@pytest.mark.parametrize("container", ["a/b", "..", "", "x y"])
+def test_bad_ids(host: Host, container: str) -> None:
+    result = host.runx("create", "--bundle", str(host.bundle), "--", container)
+    assert result.returncode == 1
+    assert "invalid container id" in result.stderr
+    host.nothing_left()
+
+
+def test_bad_bundles_leave_nothing(host: Host) -> None:
+    config = host.bundle / "config.json"
+    for text, words in (("{", "config.json:1:2:"), ('{"ociVersion": 3}', "config.json:1:16: ociVersion:"), (None, "config.json")):
+        config.unlink()
+        if text is not None:
+            config.write_text(text)
+        else:
+            config.mkdir()
+        result = host.runx("create", "--bundle", str(host.bundle), "c")
+        assert result.returncode == 1
+        assert words in result.stderr
+        assert words in host.last_error()
+        host.nothing_left()
+    assert host.runx("create", "--bundle", "/no/such", "c").returncode == 1
+    host.nothing_left()
+
+
+def test_xl_failing_is_told_in_its_own_words(host: Host) -> None:
+    host.xen.fault("create", "libxl: error: something specific went wrong")
+    result = host.runx("create", "--bundle", str(host.bundle), "c")
+    assert result.returncode == 1
+    assert "xl create failed with exit status 3: libxl: error: something specific went wrong" in result.stderr
+    assert "something specific" in host.last_error()
+    assert not (host.bundle / "pid").exists()
+    host.nothing_left()
+
+
+def test_no_xl(host: Host) -> None:
+    (host.xen.directory / "bin" / "xl").unlink()
+    result = host.runx("create", "--bundle", str(host.bundle), "c")
+    assert (result.returncode, "xl: command not found" in result.stderr) == (1, True)
+    assert "hint:" in result.stderr
+    host.nothing_left()
+
+
+def test_xen_not_running(host: Host) -> None:
+    host.xen.fault("list", "xencall: error: Could not obtain handle on privileged command interface: No such file or directory")
+    environment = host.xen.environment() | {"XENSTORED_PATH": "/no/such/socket"}
+    argv = host.argv("create", "--bundle", str(host.bundle), "c")
+    result = subprocess.run(argv, env=environment, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "privileged command interface" in result.stderr
+    assert "Xen is not running here" in result.stderr
+    host.nothing_left()
+
+
+def test_unpause_failing(host: Host) -> None:
+    host.create()
+    host.xen.fault("unpause", "libxl: error: cannot unpause")
+    result = host.runx("start", "c")
+    assert (result.returncode, "cannot unpause" in result.stderr) == (1, True)
+    assert host.state()["status"] == "created"
+
+
+def test_a_pid_file_that_cannot_be_written(host: Host) -> None:
+    result = host.runx("create", "--bundle", str(host.bundle), "--pid-file", "/no/such/dir/pid", "c")
+    assert (result.returncode, "/no/such/dir/pid" in result.stderr) == (1, True)
+    host.nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["exec", "c", "sh"], "no agent"),
+        (["pause", "c"], "not supported yet"),
+        (["frobnicate"], "unknown command"),
+        (["create", "--console-socket", "/x", "c"], "terminals are not supported yet"),
+        (["create", "--preserve-fds", "2", "c"], "file descriptors of the host"),
+        (["create", "--frob", "c"], "unknown option --frob"),
+        (["kill", "c", "NOSUCH"], "unknown signal"),
+        (["state"], "expected one operand"),
+        (["state", "nobody"], "does not exist"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_error(host: Host, words: list[str], message: str) -> None:
+    result = host.runx(*words)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert message in host.last_error()
+
+
+def test_version_as_docker_reads_it(host: Host) -> None:
+    first, second = host.runx("--version").stdout.splitlines()
+    assert first.startswith("runx version ")
+    assert second.startswith("spec: 1.")
+
+
+@pytest.mark.parametrize("verb", FAST_VERBS)
+def test_fast_verbs_import_nothing_heavy(host: Host, verb: str) -> None:
+    host.create()
+    code = host.program.replace("sys.exit(main(sys.argv[1:]))", "main(sys.argv[1:]); print('\\n' + ' '.join(sys.modules))")
+    argv = [sys.executable, "-I", "-S", "-c", code, "--root", str(host.root), *FAST_VERBS[verb]]
+    result = subprocess.run(argv, env=host.xen.environment(), capture_output=True, text=True, check=True)
+    assert not set(HEAVY) & set(result.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("word", "number"), [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigusr1", 10), ("RTMIN", 34), ("RTMAX-1", 63)]
+)
+def test_signal_names(word: str, number: int) -> None:
+    import signal
+
+    from runx.exec.kill import number_of
+
+    assert number_of(word) == number
+    for member in signal.Signals:
+        assert number_of(member.name) == member
+
+
+def test_paths_are_found_from_the_package() -> None:
+    assert Path(paths.LIBRARY_DIR, "runx", "paths.py").exists()
