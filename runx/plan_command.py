@@ -1,5 +1,6 @@
 """`runx plan`: show everything that would be done for a bundle, and do none of it."""
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -50,10 +51,14 @@ def main(argv: list[str], root: str = DEFAULT_STATE_ROOT) -> int:
     if arguments.values["output"]:
         write(result.artifacts, arguments.values["output"])
     if arguments.values["format"] == "json":
-        sys.stdout.write(result.artifacts.plan_json)
+        # JSON is UTF-8, whatever the locale (RFC 8259).
+        sys.stdout.flush()
+        sys.stdout.buffer.write(result.artifacts.plan_json.encode())
     else:
         from runx.plan_text import show
 
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         show(result, sys.stdout)
     return 0
 

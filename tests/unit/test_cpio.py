@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runx.compiler.backends.cpio import BLOCK, OverlayFile, archive
+from runx.compiler.backends.cpio import BLOCK, TRAILER, OverlayFile, archive
+from runx.errors import RunxError
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=12).filter(
-    lambda name: name not in (".", "..")
+    lambda name: name not in (".", "..", TRAILER)
 )
 FILES = st.dictionaries(
     st.lists(NAMES, min_size=2, max_size=4).map("/".join), st.tuples(st.integers(0, 0o7777), st.binary(max_size=2000)), max_size=5
@@ -59,6 +60,11 @@ def test_round_trip(files: dict[str, tuple[int, bytes]]) -> None:
 def test_the_same_files_give_the_same_bytes() -> None:
     files = [OverlayFile("runx/setup", 0o700, b"x"), OverlayFile("runx/process", 0o600, b"")]
     assert archive(files) == archive(files)
+
+
+def test_the_name_that_ends_an_archive_ends_no_archive() -> None:
+    with pytest.raises(RunxError, match="TRAILER"):
+        archive([OverlayFile("TRAILER!!!/x", 0o600, b"")])
 
 
 @pytest.mark.skipif(not shutil.which("cpio"), reason="cpio is not installed")

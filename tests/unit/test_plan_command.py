@@ -168,6 +168,21 @@ def test_nothing_is_shown_or_written_of_a_bad_configuration(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_locale_that_knows_ascii_alone(bundle: Path, output: str) -> None:
+    config = json.loads((bundle / "config.json").read_text())
+    config["process"]["args"] = ["é☃"]
+    (bundle / "config.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "runx", "plan", "--format", output, str(bundle)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, env=environment, cwd=Path(__file__).parents[2], check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    if output == "json":
+        assert json.loads(done.stdout)["process"]["args"] == ["é☃"]
+    else:
+        assert b"\\xe9\\u2603" in done.stdout
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert plan_command.main(["--help"]) == 0
     text = capsys.readouterr().out

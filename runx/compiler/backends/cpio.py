@@ -7,8 +7,14 @@ import stat
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from runx.errors import RunxError
+
 BLOCK = 512
 """Bytes; the archive is padded to a multiple, as cpio(1) does, so that another may follow it."""
+
+
+TRAILER = "TRAILER!!!"
+"""The name of the entry that ends an archive."""
 
 
 class OverlayFile(NamedTuple):
@@ -20,7 +26,10 @@ class OverlayFile(NamedTuple):
 
 
 def archive(files: Iterable[OverlayFile]) -> bytes:
-    """The archive of `files` and of the directories above them (0755), each directory once and before what it holds."""
+    """The archive of `files` and of the directories above them (0755), each directory once and before what it holds.
+
+    Raises RunxError for the one name that the format keeps for itself.
+    """
     parts: list[bytes] = []
     made: set[str] = set()
     number = 0
@@ -34,12 +43,14 @@ def archive(files: Iterable[OverlayFile]) -> bytes:
                 parts.append(_entry(number, directory, stat.S_IFDIR | 0o755, b""))
         number += 1
         parts.append(_entry(number, file.path, stat.S_IFREG | file.mode, file.content))
-    parts.append(_entry(0, "TRAILER!!!", 0, b""))
+    parts.append(_entry(0, TRAILER, 0, b""))
     data = b"".join(parts)
     return data + bytes(-len(data) % BLOCK)
 
 
 def _entry(number: int, path: str, mode: int, content: bytes) -> bytes:
+    if path == TRAILER and mode:
+        raise RunxError(f"a file of the ramdisk cannot be called {TRAILER}")
     name = path.encode() + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
     # ino, mode, uid, gid, nlink, mtime, filesize, device (two), rdevice (two), namesize, check.
