@@ -77,10 +77,9 @@ def remove(store: XenStore, name: str, domid: int) -> None:
 
     Raises RunxError when xl cannot.
     """
-    if domid < 0 or store.read(f"/local/domain/{domid}/name") != name:
-        number = find(store, name)  # a number is given to another domain once its own has gone
-    else:
-        number = domid
+    # A number is given to another domain once its own has gone, so the name decides.
+    known_alive = domid >= 0 and store.read(f"/local/domain/{domid}/name") == name
+    number = domid if known_alive else find(store, name)
     if number is not None:
         xl.destroy(str(number))
     for known in {domid, number}:

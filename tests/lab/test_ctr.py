@@ -7,6 +7,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from containers import RUNX, Running, new_id, run, sh
 from runxtools.lab import Lab
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from runxtools.lab import Lab
 from runxtools.leaks import inventory, leaks
 

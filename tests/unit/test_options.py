@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from runx import log
 from runx.errors import RunxError
 from runx.options import Option, parse

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from runx.exec import console_link as link
 from runx.exec import relay
 

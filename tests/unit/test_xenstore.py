@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from fakexen import FakeXen
 from runx.errors import RunxError
 from runx.exec.xenstore import XenStore, XenStoreError
