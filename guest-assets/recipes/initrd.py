@@ -1,0 +1,99 @@
+"""The base initrd: a newc archive of busybox and /init (docs/guest.md), compressed with gzip."""
+
+import gzip
+import struct
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipes.settings import Arch, Settings
+from runxtools.errors import ToolError
+
+# What setup scripts use, and what the kernel runs; a busybox given to us has to have these.
+REQUIRED = tuple(
+    "sh [ cat chmod chown cp dd dmesg echo env grep head hostname id ip kill ln ls mkdir mknod mount mv poweroff printf ps "
+    "readlink reboot halt rm rmdir sed sleep sync sysctl test touch tr true false udhcpc umount uname".split()
+)
+_SBIN = {"halt", "poweroff", "reboot"}
+
+_DIRECTORIES = ("bin dev etc newroot proc run runx sbin shares shares/mounts sys tmp").split()
+
+_S_IFDIR, _S_IFREG, _S_IFLNK, _S_IFCHR = 0o040000, 0o100000, 0o120000, 0o020000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the archive; all belong to root and have no date."""
+
+    name: str
+    mode: int
+    data: bytes = b""
+    device: tuple[int, int] = (0, 0)
+
+
+def tree(init: bytes, busybox: bytes, applets: Iterable[str]) -> list[Entry]:
+    """What is in the base initrd."""
+    entries = [Entry(name, _S_IFDIR | 0o755) for name in _DIRECTORIES]
+    # The kernel opens /dev/console for PID 1 before there is a devtmpfs.
+    entries.append(Entry("dev/console", _S_IFCHR | 0o600, device=(5, 1)))
+    entries.append(Entry("dev/null", _S_IFCHR | 0o666, device=(1, 3)))
+    entries.append(Entry("init", _S_IFREG | 0o755, init))
+    entries.append(Entry("bin/inroot", _S_IFLNK | 0o777, b"/init"))
+    entries.append(Entry("bin/busybox", _S_IFREG | 0o755, busybox))
+    for name in applets:
+        entries.append(Entry(f"{'sbin' if name in _SBIN else 'bin'}/{name}", _S_IFLNK | 0o777, b"/bin/busybox"))
+    return entries
+
+
+def archive(entries: Iterable[Entry]) -> bytes:
+    """A newc archive (cpio(5)), sorted by name so that directories come before what is in them."""
+    out = bytearray()
+
+    def add(number: int, entry: Entry) -> None:
+        links = 2 if entry.mode & 0o170000 == _S_IFDIR else 1
+        name = entry.name.encode() + b"\0"
+        fields = (number, entry.mode, 0, 0, links, 0, len(entry.data), 0, 0, *entry.device, len(name), 0)
+        out.extend(b"070701" + b"".join(b"%08X" % field for field in fields) + name)
+        out.extend(bytes(-len(out) % 4))
+        out.extend(entry.data)
+        out.extend(bytes(-len(out) % 4))
+
+    for number, entry in enumerate(sorted(entries, key=lambda entry: entry.name), 1):
+        add(number, entry)
+    add(0, Entry("TRAILER!!!", 0))
+    return bytes(out)
+
+
+def pack(entries: Iterable[Entry]) -> bytes:
+    """The compressed archive. Zeros bring it to a multiple of 512: the kernel wants what is appended to it aligned."""
+    packed = gzip.compress(archive(entries), 9, mtime=0)
+    return packed + bytes(-len(packed) % 512)
+
+
+def check_static(path: Path, arch: Arch) -> None:
+    """Raises ToolError unless the file is a program for this architecture that needs no other file (elf(5))."""
+    data = path.read_bytes()
+    if data[:4] != b"\x7fELF" or len(data) < 64:
+        raise ToolError(f"{path} is no program")
+    if data[5] != 1 or struct.unpack_from("<H", data, 18)[0] != arch.elf_machine:
+        raise ToolError(f"{path} is no program for {arch.name}")
+    wide = data[4] == 2
+    offset = struct.unpack_from("<Q", data, 32)[0] if wide else struct.unpack_from("<I", data, 28)[0]
+    size, count = struct.unpack_from("<HH", data, 54 if wide else 42)
+    for number in range(count):
+        at = offset + number * size
+        if at + 4 <= len(data) and struct.unpack_from("<I", data, at)[0] == 3:  # PT_INTERP
+            raise ToolError(f"{path} is not static: there is no dynamic linker in the initrd")
+
+
+def applets(busybox: Path, settings: Settings) -> list[str]:
+    """The names busybox answers to; for one this machine cannot run, those that setup scripts use."""
+    if not settings.native:
+        return list(REQUIRED)
+    result = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=False)
+    names = sorted(set(result.stdout.split()) - {"busybox"})
+    missing = sorted(set(REQUIRED) - set(names))
+    if result.returncode or missing:
+        raise ToolError(f"{busybox} lacks {' '.join(missing)}", "setup scripts in the guest need them")
+    return names

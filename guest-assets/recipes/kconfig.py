@@ -1,0 +1,55 @@
+"""Kconfig files: our fragments, and whether a configuration made from them says what they say."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from runxtools.errors import ToolError
+
+_SET = re.compile(r"(CONFIG_\w+)=(.+)")
+_UNSET = re.compile(r"# (CONFIG_\w+) is not set")
+
+
+def parse(text: str, where: str) -> dict[str, str]:
+    """Symbol → value, "n" for one that is not set. Raises ToolError for a line that is neither that nor a comment."""
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        found = _SET.fullmatch(line)
+        if found:
+            values[found[1]] = found[2]
+        elif found := _UNSET.fullmatch(line):
+            values[found[1]] = "n"
+        elif line and not line.startswith("#"):
+            raise ToolError(f"{where}:{number}: {line!r} is no line of a configuration")
+    return values
+
+
+def read_fragments(paths: Sequence[Path]) -> dict[str, str]:
+    """The fragments one after the other. Raises ToolError when two of them disagree, or one does with itself."""
+    merged: dict[str, str] = {}
+    for path in paths:
+        seen: set[str] = set()
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            for name, value in parse(line, f"{path}:{number}").items():
+                if name in seen or merged.get(name, value) != value:
+                    raise ToolError(f"{path}:{number}: {name} is set twice")
+                seen.add(name)
+                merged[name] = value
+    return merged
+
+
+def text_of(values: dict[str, str]) -> str:
+    """A configuration file with these values, sorted."""
+    return "".join(f"{name}={value}\n" if value != "n" else f"# {name} is not set\n" for name, value in sorted(values.items()))
+
+
+def check(wanted: dict[str, str], made: Path, what: str) -> None:
+    """Raises ToolError naming every wanted value that the configuration in `made` does not have."""
+    got = parse(made.read_text(), str(made))
+    missed = [f"{name}={value} became {got.get(name, 'n')}" for name, value in wanted.items() if got.get(name, "n") != value]
+    if missed:
+        raise ToolError(
+            f"{what}: {len(missed)} lines of our configuration did not take",
+            "\n  ".join(missed) + "\nthe symbol is gone, or depends on another one, in this source or with this compiler",
+        )

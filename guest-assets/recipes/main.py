@@ -1,0 +1,119 @@
+"""The command line of `./build`."""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+
+from recipes import install, parts
+from recipes.runner import say
+from recipes.settings import Settings, settings_from
+from runxtools import cache
+from runxtools.errors import ToolError
+
+_NAMES = ("ARCH", "CROSS_COMPILE", "KERNEL_SRC", "OUT", "busybox")
+_TARGETS = ("all", "kernel", "initrd", "install", "uninstall")
+
+_DESCRIPTION = """\
+Makes the guest's kernel and initrd, and installs runx.
+
+targets:
+  all          kernel and initrd, into OUT/ARCH (the default)
+  kernel       the kernel alone
+  initrd       the initrd alone: busybox and /init
+  install      runx and what has been built, below --prefix
+  uninstall    removes that again
+
+settings, as arguments or in the environment:
+  ARCH=NAME            x86_64, aarch64 or arm (default: this machine's)
+  CROSS_COMPILE=PREFIX of the compiler's programs (default: Debian's cross compiler for another ARCH)
+  KERNEL_SRC=PATH      a kernel tree or tarball (default: Debian's linux-source-6.1)
+  busybox=PATH         a static busybox to use instead of compiling one
+  OUT=DIRECTORY        where results go (default: out)
+  RUNX_CACHE=DIRECTORY where what has been made is kept, by its content (default: ~/.cache/runx)
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="./build",
+        usage="./build [options] [NAME=VALUE ...] [target ...]",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="target", help=argparse.SUPPRESS)
+    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="compile so many files at once (%(default)s)")
+    parser.add_argument("--no-install", action="store_true", help="never install missing Debian packages, name them")
+    parser.add_argument("--keep-work", action="store_true", help="keep unpacked sources and objects, for quick rebuilds")
+    parser.add_argument("--update", action="store_true", help="look for a newer source package of busybox")
+    where = parser.add_argument_group("install and uninstall")
+    where.add_argument("--prefix", default="/usr/local", help="where runx will be (%(default)s)")
+    where.add_argument("--destdir", help="a directory that stands for / while installing, for packages")
+    where.add_argument(
+        "--python",
+        default=os.environ.get("PYTHON", "/usr/bin/python3"),
+        help="the interpreter runx will run with (%(default)s; PYTHON in the environment)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line; the exit status."""
+    options = _parser().parse_intermixed_args(argv)
+    try:
+        values, targets = _words(options.words)
+        if options.jobs < 1:
+            raise ToolError(f"--jobs {options.jobs} compiles nothing")
+        settings = settings_from(
+            values,
+            jobs=options.jobs,
+            install_packages=not options.no_install,
+            keep_work=options.keep_work,
+            update=options.update,
+        )
+        for target in targets:
+            _run(target, settings, options)
+    except ToolError as error:
+        print(f"build: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("build: interrupted; what was compiled is kept, the next run goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _words(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    values: dict[str, str] = {}
+    targets: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and name in _NAMES:
+            values[name] = value
+        elif not equals and word in _TARGETS:
+            targets.append(word)
+        elif equals:
+            raise ToolError(f"unknown setting {name}=", f"there are {', '.join(_NAMES)}")
+        else:
+            raise ToolError(f"unknown target {word}", f"there are {', '.join(_TARGETS)}")
+    return values, targets or ["all"]
+
+
+def _run(target: str, settings: Settings, options: argparse.Namespace) -> None:
+    if target in ("install", "uninstall"):
+        place = install.place(options.prefix, options.destdir, options.python)
+        with cache.locked(cache.root() / "install.lock"):
+            if target == "install":
+                install.install(settings, place)
+            else:
+                install.uninstall(place)
+        return
+    with cache.locked(cache.root() / "guest.lock"):
+        # The small part first: a mistake in it should not show after ten minutes.
+        if target in ("all", "initrd"):
+            parts.deliver(settings, parts.ramdisk(settings), ("initrd",), "initrd")
+        if target in ("all", "kernel"):
+            parts.deliver(settings, parts.kernel(settings), ("kernel", "kernel.config"), "kernel")
+        if not settings.keep_work and parts.work_directory().exists():
+            say("removing unpacked sources and objects")
+            shutil.rmtree(parts.work_directory())

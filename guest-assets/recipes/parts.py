@@ -1,0 +1,222 @@
+"""The parts of a guest, each cached under a key of what it is made from: kernel, busybox, /init, and the initrd of both."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from recipes import initrd, kconfig, needs, sources, toolchain
+from recipes.runner import Counter, Log, say
+from recipes.settings import ASSETS, INITRD_LIMIT, KIB, Settings
+from recipes.sources import KernelSource
+from runxtools import cache
+from runxtools.errors import ToolError
+
+# Part of every key: a change of how things are made, which no input shows.
+RECIPE = "2"
+
+_KBUILD = {
+    # What the kernel would otherwise record of this machine (Documentation/kbuild/reproducible-builds.rst).
+    "KBUILD_BUILD_USER": "runx",
+    "KBUILD_BUILD_HOST": "runx",
+    "KBUILD_BUILD_VERSION": "1",
+    "KBUILD_BUILD_TIMESTAMP": "@1704067200",
+}
+INIT_FLAGS = [
+    "-static", "-Os", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror",
+    # Sections that nobody calls, and tables for exceptions that C has not, stay out.
+    "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-Wl,--gc-sections", "-s",
+]  # fmt: skip
+
+
+def work_directory() -> Path:
+    """Where sources are unpacked and compiled; removed after a build that worked."""
+    return cache.root() / "guest-work"
+
+
+def _make(settings: Settings, name: str, ingredients: dict[str, str | bytes], fill: Callable[[Path], None]) -> Path:
+    part = f"guest-{name}-{settings.arch.name}"
+    key = cache.key_of({"recipe": RECIPE, "arch": settings.arch.name, **ingredients})
+    return cache.find(cache.root(), part, key) or cache.make(cache.root(), part, key, fill)
+
+
+def _elapsed(start: float) -> str:
+    seconds = time.monotonic() - start
+    return f"{seconds / 60:.1f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
+def kernel(settings: Settings) -> Path:
+    """The directory with the compiled `kernel` and its `config`."""
+    needs.ensure(settings, needs.for_kernel(settings))
+    arch = settings.arch
+    source = KernelSource(settings)
+    fragments = kconfig.read_fragments([ASSETS / "kernel" / "common.config", ASSETS / "kernel" / f"{arch.name}.config"])
+    ingredients: dict[str, str | bytes] = {
+        "source": source.identity,
+        "config": kconfig.text_of(fragments),
+        "compiler": toolchain.kernel_version(settings),
+        "environment": repr(sorted(_KBUILD.items())),
+    }
+
+    def fill(directory: Path) -> None:
+        _require_space(work_directory(), 3 * 1024**3)
+        log = Log(f"kernel-{arch.name}")
+        tree = source.unpacked(work_directory(), log)
+        objects = work_directory() / f"kernel-{arch.name}-{source.identity[:16]}"
+        objects.mkdir(parents=True, exist_ok=True)
+        wanted = objects / "runx.config"
+        wanted.write_text(kconfig.text_of(fragments))
+        make = ["make", "-C", str(tree), f"ARCH={arch.kernel_arch}", f"O={objects}", f"CROSS_COMPILE={settings.cross}"]
+        log.run([*make, f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig"], "kernel: configuration", env=_KBUILD)
+        kconfig.check(fragments, objects / ".config", "kernel")
+        about_min = arch.compile_minutes / settings.jobs * 1.2
+        cores = f"{settings.jobs} cores" if settings.jobs > 1 else "1 core"
+        say(f"kernel: compiling, about {about_min:.0f} min on {cores}; log: {log.path}")
+        start = time.monotonic()
+        counter = Counter("kernel: compiling", arch.files, about_min)
+        log.run([*make, f"-j{settings.jobs}", arch.image], "kernel: compiling", env=_KBUILD, counter=counter)
+        shutil.copyfile(objects / "arch" / _boot_of(arch.kernel_arch) / "boot" / arch.image, directory / "kernel")
+        shutil.copyfile(objects / ".config", directory / "kernel.config")
+        say(f"kernel: compiled {counter.count} files in {_elapsed(start)}")
+
+    entry = _make(settings, "kernel", ingredients, fill)
+    _require_size(entry / "kernel", arch.kernel_limit, "kernel")
+    return entry
+
+
+def _boot_of(kernel_arch: str) -> str:
+    return "x86" if kernel_arch == "x86_64" else kernel_arch
+
+
+def _headers(settings: Settings) -> Path:
+    """The kernel's headers for programs, which musl has not: the directory for -idirafter."""
+    needs.ensure(settings, needs.for_kernel(settings))
+    source = KernelSource(settings)
+
+    def fill(directory: Path) -> None:
+        log = Log(f"headers-{settings.arch.name}")
+        tree = source.unpacked(work_directory(), log)
+        objects = work_directory() / f"headers-{settings.arch.name}"
+        say("busybox: kernel headers, about 10 s")
+        make = ["make", "-C", str(tree), f"ARCH={settings.arch.kernel_arch}", f"O={objects}", f"-j{settings.jobs}"]
+        log.run([*make, "headers"], "kernel headers")
+        shutil.copytree(objects / "usr" / "include", directory / "include", ignore=shutil.ignore_patterns(".*", "Makefile"))
+
+    return _make(settings, "headers", {"source": source.identity}, fill) / "include"
+
+
+def busybox(settings: Settings) -> Path:
+    """The static busybox: the one given, or ours compiled from Debian's source."""
+    if settings.busybox:
+        initrd.check_static(settings.busybox, settings.arch)
+        return settings.busybox
+    needs.ensure(settings, needs.for_busybox(settings))
+    source = sources.busybox_source(settings)
+    (description,) = source.glob("busybox_*.dsc")
+    wanted = kconfig.read_fragments([ASSETS / "busybox" / "busybox.config"])
+    compiler = toolchain.musl_compiler(settings)
+
+    def fill(directory: Path) -> None:
+        headers = _headers(settings)
+        log = Log(f"busybox-{settings.arch.name}")
+        say(f"busybox: compiling, about {40 / settings.jobs:.0f} s; log: {log.path}")
+        start = time.monotonic()
+        tree = directory / "source"
+        log.run(["dpkg-source", "--no-check", "-x", description, tree], "busybox: unpacking")
+        _configure_busybox(tree, wanted | {"CONFIG_EXTRA_CFLAGS": f'"-idirafter {headers}"'}, log)
+        make = ["make", "-C", str(tree), f"CC={' '.join(compiler)}", f"CROSS_COMPILE={settings.cross}", "HOSTCC=gcc"]
+        log.run([*make, f"-j{settings.jobs}", "busybox"], "busybox: compiling")
+        shutil.copyfile(tree / "busybox", directory / "busybox")
+        (directory / "busybox").chmod(0o755)
+        shutil.rmtree(tree)
+        say(f"busybox: compiled in {_elapsed(start)}")
+
+    ingredients: dict[str, str | bytes] = {
+        "source": description.name + description.read_text(errors="replace"),
+        "config": kconfig.text_of(wanted),
+        "compiler": toolchain.musl_version(settings),
+    }
+    return _make(settings, "busybox", ingredients, fill) / "busybox"
+
+
+def _configure_busybox(tree: Path, wanted: dict[str, str], log: Log) -> None:
+    """Only what is wanted, and what that selects.
+
+    Busybox's kconfig knows no fragments, and answers a question that only appears with our answers by its default,
+    mostly yes. So: ask, say no to everything that came on by itself, and ask again until nothing changes.
+    """
+    make = ["make", "-C", str(tree)]
+    config = tree / ".config"
+    log.run([*make, "allnoconfig"], "busybox: configuration")
+    previous: dict[str, str] = {}
+    while (current := kconfig.parse(config.read_text(), str(config))) != previous:
+        previous = current
+        unasked = {name: "n" for name, value in current.items() if value == "y" and name not in wanted}
+        config.write_text(kconfig.text_of(current | unasked | wanted))
+        log.run([*make, "oldconfig"], "busybox: configuration")
+    kconfig.check(wanted, config, "busybox")
+
+
+def init(settings: Settings) -> Path:
+    """The compiled /init."""
+    needs.ensure(settings, needs.for_init(settings))
+    compiler = toolchain.musl_compiler(settings)
+    files = sorted((ASSETS / "init").glob("*.[ch]"))
+
+    def fill(directory: Path) -> None:
+        say("init: compiling")
+        code = [path for path in files if path.suffix == ".c"]
+        Log(f"init-{settings.arch.name}").run([*compiler, *INIT_FLAGS, "-o", directory / "init", *code], "init: compiling")
+
+    ingredients: dict[str, str | bytes] = {f"file {path.name}": path.read_bytes() for path in files}
+    ingredients |= {"flags": " ".join(INIT_FLAGS), "compiler": toolchain.musl_version(settings)}
+    return _make(settings, "init", ingredients, fill) / "init"
+
+
+def ramdisk(settings: Settings) -> Path:
+    """The directory with the compressed `initrd`."""
+    inputs = {"init": init(settings).read_bytes(), "busybox": (binary := busybox(settings)).read_bytes()}
+
+    def fill(directory: Path) -> None:
+        names = initrd.applets(binary, settings)
+        (directory / "initrd").write_bytes(initrd.pack(initrd.tree(inputs["init"], inputs["busybox"], names)))
+
+    recipe = (ASSETS / "recipes" / "initrd.py").read_bytes()
+    entry = _make(settings, "initrd", {**inputs, "layout": recipe}, fill)
+    _require_size(entry / "initrd", INITRD_LIMIT, "initrd")
+    return entry
+
+
+def _require_size(path: Path, limit: int, what: str) -> None:
+    size = path.stat().st_size
+    if size > limit:
+        hint = f"it is {path}; take something out of its configuration"
+        raise ToolError(f"{what} has {size} bytes, the limit is {limit}", hint)
+
+
+def _require_space(directory: Path, needed: int) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise ToolError(
+            f"{directory} has {free // 1024**2} MiB left, compiling a kernel takes {needed // 1024**2}",
+            "RUNX_CACHE=DIRECTORY puts the cache elsewhere",
+        )
+
+
+def deliver(settings: Settings, entry: Path, names: tuple[str, ...], what: str) -> None:
+    """Copies files of a cache entry to the results, if they differ, and says which it was."""
+    settings.results.mkdir(parents=True, exist_ok=True)
+    changed = False
+    for name in names:
+        made, result = entry / name, settings.results / name
+        if not result.is_file() or result.read_bytes() != made.read_bytes():
+            temporary = result.with_name(f"{name}.tmp")
+            shutil.copyfile(made, temporary)
+            temporary.replace(result)
+            changed = True
+    result = settings.results / names[0]
+    size = f"{result.stat().st_size / KIB:.0f} KiB"
+    say(f"{what}: {'written to' if changed else 'up to date,'} {result} ({size})")

@@ -1,0 +1,83 @@
+"""The compilers: the kernel's, and the one for static programs with musl."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from recipes.runner import Log, environment, say
+from recipes.settings import Settings
+from recipes.sources import PrivateApt, source_entries
+from runxtools import cache
+from runxtools.command import PATH
+from runxtools.errors import ToolError
+
+
+def version(*argv: str | Path) -> str:
+    """What the program says of its version, for cache keys. Raises ToolError when there is none."""
+    try:
+        result = subprocess.run([*argv, "--version"], env=environment(), capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ToolError(f"{argv[0]} does not run: {error}") from None
+    return result.stdout.splitlines()[0]
+
+
+def kernel_version(settings: Settings) -> str:
+    """Compiler and linker of the kernel."""
+    return f"{version(settings.cross + 'gcc')}; {version(settings.cross + 'ld')}"
+
+
+def musl_compiler(settings: Settings) -> list[str]:
+    """The start of a command that compiles static programs for the guest."""
+    if settings.native and not settings.cross:
+        return ["musl-gcc"]
+    specs = _foreign_musl(settings) / "musl-gcc.specs"
+    return [f"{settings.cross}gcc", "-specs", str(specs)]
+
+
+def musl_version(settings: Settings) -> str:
+    """The compiler of musl_compiler, and which musl."""
+    libc = Path(f"/usr/lib/{settings.arch.musl}/libc.a")
+    if not settings.native or settings.cross:
+        libc = _foreign_musl(settings) / "usr" / "lib" / settings.arch.musl / "libc.a"
+    status = libc.stat() if libc.exists() else None
+    return f"{version(settings.cross + 'gcc')}; musl {status.st_size if status else 0}"
+
+
+def _foreign_musl(settings: Settings) -> Path:
+    """musl for another architecture: Debian's package of it, unpacked, and a specs file that names its place."""
+    arch = settings.arch
+    native_specs = _native_specs()
+    part = f"guest-musl-{arch.name}"
+    key = cache.key_of({"recipe": "1", "specs": native_specs.read_bytes(), "place": str(cache.root())})
+    entry = cache.find(cache.root(), part, key)
+    if entry:
+        return entry
+
+    def fill(directory: Path) -> None:
+        say(f"musl: downloading Debian's package for {arch.debian}")
+        log = Log(f"musl-{arch.name}")
+        sources = {name: text.replace("deb-src", "deb") for name, text in source_entries().items()}
+        apt = PrivateApt(directory / "apt", log, sources, (arch.debian,))
+        apt.run("update", cwd=directory, check=False)
+        apt.run("download", f"musl-dev:{arch.debian}", cwd=directory)
+        for deb in directory.glob("*.deb"):
+            log.run(["dpkg-deb", "-x", deb, directory], "unpacking musl")
+            deb.unlink()
+        shutil.rmtree(directory / "apt")
+        place = cache.root() / f"{part}-{key}"
+        native = native_specs.parent.name
+        text = native_specs.read_text()
+        text = re.sub(rf"/usr/(include|lib)/{native}", rf"{place}/usr/\1/{arch.musl}", text)
+        (directory / "musl-gcc.specs").write_text(text)
+
+    return cache.make(cache.root(), part, key, fill)
+
+
+def _native_specs() -> Path:
+    """musl-tools' specs file of this machine."""
+    script = shutil.which("musl-gcc", path=PATH)
+    found = re.search(r"-specs \"?([^\" ]+)", Path(script).read_text()) if script else None
+    if not found or not Path(found[1]).exists():
+        raise ToolError("musl-gcc names no specs file", "apt-get install musl-tools")
+    return Path(found[1])
