@@ -1,7 +1,7 @@
 """Installs this checkout in the lab: the tree that `./build install` makes, copied to / of dom0.
 
-dom0 keeps two files of it in /var/lib/runx-lab: `stamp`, what the tree was made from, and `manifest`, the names of its
-files, so that an unchanged checkout costs one look and a file that is no longer installed goes away.
+dom0 keeps two files of it in /var/lib/runx-lab: `stamp`, what the tree was made from, and `manifest`, a line for each of its
+files. So an unchanged checkout costs one look, only files that differ are copied, and one that is no longer installed goes.
 """
 
 import hashlib
@@ -17,20 +17,16 @@ if TYPE_CHECKING:
     from runxtools.lab import Lab
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-_SOURCES = ("build", "pyproject.toml", "runx", "grammars", "guest-assets", "docs")
+_SOURCES = ("build", "pyproject.toml", "requirements-dev.txt", "runx", "grammars", "guest-assets", "docs")
 _ASSETS = "out/x86_64"
-_RECEIVE = r"""
+_STATE = "var/lib/runx-lab"
+# Both go first: after an interrupted copy nobody can know what dom0 has. The archive ends with them.
+_RECEIVE = f"""
 set -e
-cd /var/lib/runx-lab
-rm -f stamp
-cat >tree.tar
-tar -t -f tree.tar | grep -v '/$' | sort >manifest.new
-# Anything the tree before this one had and this one has not.
-if [ -e manifest ]; then comm -23 manifest manifest.new | (cd / && tr '\n' '\0' | xargs -0 -r rm -f --); fi
-tar -x -p --no-same-owner --keep-directory-symlink --no-overwrite-dir -C / -f tree.tar
-rm tree.tar
-mv manifest.new manifest
-printf %s "$1" >stamp
+cd /{_STATE}
+rm -f stamp manifest
+if [ -s gone ]; then (cd / && xargs -0 rm -f -- <"/{_STATE}/gone"); fi
+exec tar -x -p --no-same-owner --keep-directory-symlink --no-overwrite-dir -C /
 """
 
 
@@ -50,14 +46,41 @@ def install(lab: "Lab") -> bool:
             ],
             "./build install",
         )  # fmt: skip
-        command.pipe(
-            ["tar", "-c", "-C", tree, "--owner=0", "--group=0", "."],
-            lab.command(["sh", "-c", _RECEIVE, "install", stamp]),
-            "the copy of what is installed to dom0",
-        )
+        _copy(lab, tree, stamp)
     finally:
         shutil.rmtree(tree, ignore_errors=True)
     return True
+
+
+def _copy(lab: "Lab", tree: Path, stamp: str) -> None:
+    there = lab.run(["cat", f"/{_STATE}/manifest"]).stdout.decode(errors="surrogateescape").splitlines()
+    before = {path: kind for kind, _, path in (line.partition(" ") for line in there)}
+    now = dict(_manifest(tree))
+    changed = [path for path, kind in now.items() if before.get(path) != kind]
+    gone = [path for path in before if path not in now]
+    state = tree / _STATE
+    state.mkdir(parents=True)
+    lab.run(["sh", "-c", f"cat >/{_STATE}/gone"], "\0".join(gone).encode(errors="surrogateescape"), check=True)
+    manifest = "".join(f"{kind} {path}\n" for path, kind in now.items())
+    (state / "manifest").write_bytes(manifest.encode(errors="surrogateescape"))
+    (state / "stamp").write_text(stamp)
+    names = tree / "names"
+    listed = [*changed, f"{_STATE}/manifest", f"{_STATE}/stamp"]
+    names.write_bytes("\0".join(listed).encode(errors="surrogateescape"))
+    command.pipe(
+        ["tar", "-c", "-C", tree, "--owner=0", "--group=0", "--null", "--verbatim-files-from", "-T", names],
+        lab.command(["sh", "-c", _RECEIVE]),
+        "the copy of what is installed to dom0",
+    )
+
+
+def _manifest(tree: Path) -> Iterator[tuple[str, str]]:
+    """Path and a word that changes with content or mode, for each file of the tree."""
+    for directory, below, names in os.walk(tree):
+        for name in names + [name for name in below if os.path.islink(os.path.join(directory, name))]:
+            path = Path(directory, name)
+            content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+            yield str(path.relative_to(tree)), f"{path.lstat().st_mode:o}-{hashlib.sha256(content).hexdigest()}"
 
 
 def _stamp() -> str:
