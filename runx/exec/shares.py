@@ -7,6 +7,7 @@ last process in the namespace, whatever ends it.
 import ctypes
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,9 @@ _KEPT = (
     (2048, _MS_NODIRATIME),
     (4096, _MS_RELATIME),
 )
+
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 def prepare(directory: str, plan: dict[str, Any]) -> None:
@@ -58,10 +62,20 @@ def enter(directory: str) -> None:
             continue
         place = f"{directory}/shares/mounts/{entry['slot']}"
         mount(entry["origin"], entry["source"], place, _MS_BIND | (_MS_REC if entry["recursive"] else 0))
-        if entry["read_only"]:
-            present = os.statvfs(place).f_flag
+        for point in _mount_points(place) if entry["read_only"] else ():
+            # With rbind, each mount below as well: the guest's own flag is not what keeps a hostile guest out.
+            present = os.statvfs(point).f_flag
             kept = sum(flag for bit, flag in _KEPT if present & bit)
-            mount(entry["origin"], "none", place, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
+            mount(entry["origin"], "none", point, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
+
+
+def _mount_points(path: str) -> list[str]:
+    """The mount points at and below a path in this process's mount namespace (proc(5), mountinfo, field 5)."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        fields = [line.split(b" ")[4] for line in file]
+    # Space, tab, newline and backslash are written as three octal digits there.
+    points = [os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field)) for field in fields]
+    return [point for point in points if point == path or point.startswith(path + "/")]
 
 
 def _mounter(libc: ctypes.CDLL) -> Callable[[str, str, str, int], None]:
