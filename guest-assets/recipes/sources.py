@@ -32,7 +32,7 @@ def source_entries(directory: Path = _APT) -> dict[str, str]:
             lines = (line.strip() for line in path.read_text().splitlines())
             entries = [re.sub(r"^deb\s", "deb-src ", line) for line in lines if re.match(r"deb\s", line)]
             if entries:
-                files[path.name if path.suffix == ".list" else "sources.list.list"] = "\n".join(entries) + "\n"
+                files[path.name] = "\n".join(entries) + "\n"
     for path in sorted((directory / "sources.list.d").glob("*.sources")):
         stanzas = []
         for stanza in re.split(r"\n(?:[ \t]*\n)+", path.read_text().strip()):
