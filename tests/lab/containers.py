@@ -16,9 +16,9 @@ def new_id() -> str:
     return f"test-{uuid.uuid4().hex[:12]}"
 
 
-def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "") -> list[str]:
+def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "", image: str = IMAGE) -> list[str]:
     """A `ctr run` of argv with runx; it prints what the container prints and ends with its exit status."""
-    return ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, IMAGE, container or new_id(), *argv]
+    return ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, image, container or new_id(), *argv]
 
 
 def run(lab: Lab, argv: Sequence[str], options: Sequence[str] = (), stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":

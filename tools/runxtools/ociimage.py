@@ -27,13 +27,16 @@ _DIRECTORIES = {  # name: mode, owner
 }  # fmt: skip
 
 
-def write(target: Path, busybox: Path) -> None:
-    """Writes the image with this busybox, a static executable of this machine's architecture."""
+def write(target: Path, busybox: Path, name: str = NAME, user: str = "") -> None:
+    """Writes the image with this busybox, a static executable of this machine's architecture.
+
+    `user` is whom its process runs as (image-spec, config.md, "User"), by default root.
+    """
     layer = _layer(busybox)
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Env": ["PATH=/bin:/usr/bin"], "Cmd": ["/bin/sh"], "WorkingDir": "/"},
+        "config": {"Env": ["PATH=/bin:/usr/bin"], "Cmd": ["/bin/sh"], "WorkingDir": "/", "User": user},
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
     }
     config_blob = _json(config)
@@ -47,7 +50,7 @@ def write(target: Path, busybox: Path) -> None:
     )
     entry = _descriptor("application/vnd.oci.image.manifest.v1+json", manifest_blob)
     # The first annotation is containerd's, the second the image-spec's, which podman reads.
-    entry["annotations"] = {"io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": NAME}
+    entry["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
     with tarfile.open(target, "w") as archive:
         _add(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(archive, "index.json", _json({"schemaVersion": 2, "manifests": [entry]}))
