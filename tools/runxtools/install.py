@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runxtools import command
+from runxtools.packages import Package
 
 if TYPE_CHECKING:
     from runxtools.lab import Lab
+
+HOST_PACKAGES = (Package("python3-pip", "/usr/lib/python3/dist-packages/pip", "fetches the libraries that runx uses"),)
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 _SOURCES = ("build", "pyproject.toml", "requirements-dev.txt", "runx", "grammars", "guest-assets", "docs")

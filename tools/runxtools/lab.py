@@ -308,8 +308,9 @@ class Lab:
         self.run(["date", "-u", "-s", f"@{time.time():.3f}"], check=True)
 
     def _install(self, progress: Progress) -> None:
-        from runxtools import install
+        from runxtools import install, packages
 
+        packages.install(packages.missing(install.HOST_PACKAGES), progress.note)
         with progress.step("runx into dom0", about_s=20):
             install.install(self)
 
