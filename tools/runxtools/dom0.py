@@ -53,8 +53,9 @@ def key() -> str:
         "left out": " ".join(_LEFT_OUT),
         "mmdebstrap": run(["mmdebstrap", "--version"]),
         "mke2fs": run(["mke2fs", "-V"]),
+        "test image": ociimage.image(b"busybox", ["sh"]),
     }
-    for path in [Path(__file__), Path(ociimage.__file__), *(ASSETS / name for name in _FURNITURE)]:
+    for path in [Path(__file__), *(ASSETS / name for name in _FURNITURE)]:
         ingredients[path.name] = path.read_bytes()
     for path in _apt_sources():
         # Sources may hold passwords: only their hash goes on.

@@ -9,6 +9,7 @@ import io
 import json
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,13 @@ def write(target: Path, busybox: Path, name: str = NAME, user: str = "") -> None
 
     `user` is whom its process runs as (image-spec, config.md, "User"), by default root.
     """
-    layer = _layer(busybox)
+    applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    target.write_bytes(image(busybox.read_bytes(), applets, name, user))
+
+
+def image(busybox: bytes, applets: Sequence[str], name: str = NAME, user: str = "") -> bytes:
+    """The tar file of the image, for a busybox that has these applets."""
+    layer = _layer(busybox, applets)
     config = {
         "architecture": "amd64",
         "os": "linux",
@@ -51,22 +58,23 @@ def write(target: Path, busybox: Path, name: str = NAME, user: str = "") -> None
     entry = _descriptor("application/vnd.oci.image.manifest.v1+json", manifest_blob)
     # The first annotation is containerd's, the second the image-spec's, which podman reads.
     entry["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
-    with tarfile.open(target, "w") as archive:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(archive, "index.json", _json({"schemaVersion": 2, "manifests": [entry]}))
         for blob in (config_blob, manifest_blob, layer):
             _add(archive, f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}", blob)
+    return buffer.getvalue()
 
 
-def _layer(busybox: Path) -> bytes:
-    applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
+def _layer(busybox: bytes, applets: Sequence[str]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, (mode, owner) in sorted(_DIRECTORIES.items()):
             member = tarfile.TarInfo(name)
             member.type, member.mode, member.uid, member.gid = tarfile.DIRTYPE, mode, owner, owner
             archive.addfile(member)
-        _add(archive, "bin/busybox", busybox.read_bytes(), 0o755)
+        _add(archive, "bin/busybox", busybox, 0o755)
         for applet in sorted(set(applets) - {"busybox"}):
             member = tarfile.TarInfo(f"bin/{applet}")
             member.type, member.linkname, member.mode = tarfile.SYMTYPE, "busybox", 0o777
