@@ -21,15 +21,17 @@ def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "
     return ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, image, container or new_id(), *argv]
 
 
-def run(lab: Lab, argv: Sequence[str], options: Sequence[str] = (), stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-    return lab.run(command(argv, options), stdin=stdin, timeout=LIMIT_S)
+def run(
+    lab: Lab, argv: Sequence[str], options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
+) -> "subprocess.CompletedProcess[bytes]":
+    return lab.run(command(argv, options, image=image), stdin=stdin, timeout=LIMIT_S)
 
 
 def sh(
-    lab: Lab, script: str, *arguments: str, options: Sequence[str] = (), stdin: bytes = b""
+    lab: Lab, script: str, *arguments: str, options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run a shell script as the container's process."""
-    return run(lab, ["/bin/sh", "-c", script, "sh", *arguments], options, stdin)
+    return run(lab, ["/bin/sh", "-c", script, "sh", *arguments], options, stdin, image)
 
 
 class Running:
