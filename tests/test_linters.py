@@ -36,9 +36,13 @@ def test_mypy(files: list[str]) -> None:
 
 def test_shellcheck() -> None:
     scripts = [name for name in tracked() if re.match(rb"#! ?/bin/(ba)?sh", (TOP / name).read_bytes()[:16])]
-    scripts += tracked("tools/*.sh")
     assert scripts
-    run("shellcheck", "-x", *scripts)
+    # Snapshots are scripts runx wrote: a dollar sign in single quotes is what it is to write.
+    for excluded, group in (
+        ("", [n for n in scripts if "/snapshots/" not in n]),
+        ("SC2016", [n for n in scripts if "/snapshots/" in n]),
+    ):
+        run("shellcheck", "-x", f"--exclude={excluded}", *group)
 
 
 def test_spelling() -> None:
@@ -48,7 +52,7 @@ def test_spelling() -> None:
 def test_c_compiles_without_warnings() -> None:
     compiler = shutil.which("musl-gcc") or "gcc"
     for name in tracked("guest-assets/init/*.c"):
-        run(compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Os", "-fsyntax-only", name)
+        run(compiler, "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-Os", "-fsyntax-only", name)
 
 
 def test_documents_name_files_that_exist() -> None:

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the tools that a person starts on a fresh machine: makes sure there is a Python to run the rest with.
 # Sets PYTHON. Debian's own interpreter is preferred: the same one runs runx in dom0.
 PYTHON=/usr/bin/python3

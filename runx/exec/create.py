@@ -110,4 +110,4 @@ def _undo(record: Record) -> None:
     from runx.exec.delete import destroy_container
 
     with contextlib.suppress(RunxError, OSError):
-        destroy_container(records.load(os.path.dirname(record.directory), os.path.basename(record.directory)), own=True)
+        destroy_container(records.load(os.path.dirname(record.directory), os.path.basename(record.directory)))

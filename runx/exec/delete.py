@@ -33,13 +33,13 @@ def delete(root: str, container_id: str, *, force: bool = False) -> None:
     destroy_container(record)
 
 
-def destroy_container(record: Record, *, own: bool = False) -> None:
-    """End whatever still lives of the container and remove its directory. own: the record's process is the caller itself."""
+def destroy_container(record: Record) -> None:
+    """End whatever still lives of the container and remove its directory."""
     lock = records.lock(record)
     try:
         if record.domain and record.domid >= 0:
             xl.destroy(record.domain)  # at once, by its unique name: the supervisor sees it and ends
-        if not own and record.supervised():
+        if record.supervised() and record.pid != os.getpid():  # it is ours while `create` undoes what it did
             _end_supervisor(record)
         if os.path.exists(record.directory):
             record = records.load(*os.path.split(record.directory))

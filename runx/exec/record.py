@@ -86,8 +86,8 @@ class Record:
         return self.pid > 0 and self.pid_start != "" and start_time(self.pid) == self.pid_start
 
     def current_status(self) -> str:
-        """The status now (OCI runtime.md, "State"): a container whose supervisor has gone is stopped."""
-        if self.status in ("created", "running") and not self.supervised():
+        """The status now (OCI runtime.md, "State"): a container whose `create` or supervisor has gone is stopped."""
+        if self.status != "stopped" and not self.supervised():
             return "stopped"
         return self.status
 

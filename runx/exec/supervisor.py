@@ -25,6 +25,8 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 _IGNORED_BY_DEFAULT = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
 _STATUS_BROKEN = 255
 _STATUS_KILLED = 128 + signal.SIGKILL
+_QUEUE_LIMIT = 64 * 1024
+"""Bytes waiting for a guest that reads none, beyond which signals are refused."""
 _LOOK_AGAIN_S = 1.0
 """After xenstored says that some domain ended: how long to wait before asking xl whether it is ours. One look answers for
 all that end in that time."""
@@ -204,6 +206,8 @@ class Supervisor:
             if number not in _IGNORED_BY_DEFAULT:
                 raise Ended(128 + number)
             return
+        if len(self.to_guest) > _QUEUE_LIMIT:
+            raise RunxError("the guest takes no more signals", "it hangs; kill it with SIGKILL")
         self.to_guest += link.frame(link.SIGNAL, bytes((number,)))
 
     def _xenstore_events(self) -> None:
