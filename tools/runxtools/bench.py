@@ -1,0 +1,280 @@
+"""tools/bench: what runx costs, in time and memory, against its limits (docs/benchmarks.md).
+
+Times are shown as multiples of a floor measured in the same run, round by round, so that they mean the same on every machine.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from runxtools import cache
+from runxtools.errors import ToolError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ASSETS = CHECKOUT / "tools" / "bench-assets"
+ROUNDS = 31
+FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")
+"""The least that anything written in Python costs."""
+
+
+class Figure(NamedTuple):
+    """One line of the table: what was measured, against what, and how far it may go."""
+
+    what: str
+    unit: str
+    samples: Sequence[float]
+    floor: Sequence[float] = ()
+    """Measured in the same run and unit; the limit is then a multiple of its median."""
+    limit: float | None = None
+    """None: reported only. With a floor a multiple of it, else in `unit`."""
+    at_least: bool = False
+    """The limit is what must be reached, not what must not be exceeded."""
+
+    @property
+    def value(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times the floor; None without a floor."""
+        return self.value / statistics.median(self.floor) if self.floor else None
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the limit is kept; None when there is none."""
+        if self.limit is None:
+            return None
+        judged = self.value if self.ratio is None else self.ratio
+        return judged >= self.limit if self.at_least else judged <= self.limit
+
+    def cells(self) -> tuple[str, ...]:
+        """The columns of the table; `columns` names them."""
+        limit = ""
+        if self.limit is not None:
+            limit = f"{'>=' if self.at_least else '<='} {self.limit:g} {'x' if self.floor else self.unit}"
+        return (
+            self.what,
+            f"{self.value:.1f} {self.unit}",
+            f"{statistics.median(self.floor):.1f} {self.unit}" if self.floor else "",
+            f"{self.ratio:.1f} x" if self.ratio is not None else "",
+            limit,
+            {None: "", True: "ok", False: "OVER"}[self.kept],
+        )
+
+    def record(self) -> dict[str, Any]:
+        """The same for --json."""
+        return {
+            "what": self.what,
+            "unit": self.unit,
+            "median": self.value,
+            "rounds": len(self.samples),
+            "least": min(self.samples),
+            "most": max(self.samples),
+            "floor": statistics.median(self.floor) if self.floor else None,
+            "ratio": self.ratio,
+            "limit": self.limit,
+            "limit_is": "at least" if self.at_least else "at most",
+            "kept": self.kept,
+        }
+
+
+COLUMNS = ("what", "measured", "floor", "ratio", "limit", "")
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """The figures in columns: words to the left, numbers to the right."""
+    rows = [COLUMNS, *(figure.cells() for figure in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    lines = []
+    for row in rows:
+        numbers = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *numbers, row[-1]]).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def circumstances() -> dict[str, Any]:
+    """What a reader has to know of the machine to judge the figures."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        models = [line.partition(":")[2].strip() for line in file if line.startswith(("model name", "Processor"))]
+    return {
+        "processor": models[0] if models else os.uname().machine,
+        "processors": os.cpu_count(),
+        "kernel": os.uname().release,
+        "load": os.getloadavg()[0],
+    }
+
+
+# ---- runx's own work, with an xl that costs nothing
+
+
+class Host:
+    """runx as installed, on a Xen of bookkeeping, with one bundle and one container."""
+
+    def __init__(self, prefix: Path, directory: Path, environment: dict[str, str]) -> None:
+        self.runx = f"{prefix}/bin/runx"
+        self.root = directory / "state"
+        self.bundle = directory / "bundle"
+        self._environment = environment
+        (self.bundle / "rootfs").mkdir(parents=True)
+        # What containerd's ctr makes of an image: seven mounts, capabilities, limits, masked paths.
+        shutil.copy(CHECKOUT / "tests/cases/ctr-plain/config.json", self.bundle)
+        self._output = os.open(directory / "output", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def verb_argv(self, *words: str) -> list[str]:
+        return [self.runx, "--root", str(self.root), *words]
+
+    def verb(self, *words: str) -> float:
+        """Run a verb; milliseconds from its start to its end."""
+        return self.program(self.verb_argv(*words))
+
+    def program(self, argv: Sequence[str]) -> float:
+        """Run a program; milliseconds from its start to its end. Raises ToolError when it fails."""
+        actions = [(os.POSIX_SPAWN_DUP2, self._null, 0), *((os.POSIX_SPAWN_DUP2, self._output, fd) for fd in (1, 2))]
+        begin = time.perf_counter()
+        pid = os.posix_spawn(argv[0], list(argv), self._environment, file_actions=actions)
+        _, status = os.waitpid(pid, 0)
+        end = time.perf_counter()
+        if status:
+            said = os.pread(self._output, 65536, max(0, os.fstat(self._output).st_size - 2000)).decode(errors="replace")
+            raise ToolError(f"{' '.join(argv)} failed: {said}")
+        return (end - begin) * 1000
+
+    def pid(self) -> int:
+        return int((self.bundle / "pid").read_text())
+
+    def create(self) -> float:
+        return self.verb("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), "c")
+
+
+def measure_verbs(host: Host, fake_xl: str, rounds: int, progress: Callable[[int], None]) -> list[Figure]:
+    """A container's life, `rounds` times over, each verb beside a run of the floor."""
+    times: dict[str, list[float]] = {name: [] for name in ("floor", "xl", "create", "state", "start", "kill", "delete")}
+    rss: list[float] = []
+    pss: list[float] = []
+
+    def beside_floor(name: str, measure: Callable[[], float]) -> None:
+        times["floor"].append(host.program(FLOOR))
+        times[name].append(measure())
+
+    for number in range(-1, rounds):
+        if number == 0:  # the first round warmed the page cache
+            for samples in (*times.values(), rss, pss):
+                samples.clear()
+        progress(number + 1)
+        beside_floor("create", host.create)
+        pid = host.pid()
+        rss_kib, pss_kib = memory_kib(pid)
+        rss.append(rss_kib / 1024)
+        pss.append(pss_kib / 1024)
+        beside_floor("state", lambda: host.verb("state", "c"))
+        beside_floor("start", lambda: host.verb("start", "c"))
+        beside_floor("xl", lambda: host.program([fake_xl, "unpause", "1"]))
+        beside_floor("kill", lambda: host.verb("kill", "c", "TERM"))
+        host.verb("kill", "c", "KILL")
+        os.waitpid(pid, 0)
+        beside_floor("delete", lambda: host.verb("delete", "c"))
+
+    floor = times["floor"]
+    return [
+        Figure("state", "ms", times["state"], floor, 3),
+        Figure("start", "ms", times["start"], floor, 3),
+        Figure("kill TERM, running", "ms", times["kill"], floor, 3),
+        Figure("create", "ms", times["create"], floor, 25),
+        Figure("delete, stopped", "ms", times["delete"], floor),
+        Figure("the no-cost xl itself", "ms", times["xl"], floor),
+        Figure("supervisor, VmRSS", "MiB", rss, limit=14),
+        Figure("supervisor, Pss", "MiB", pss),
+    ]
+
+
+def memory_kib(pid: int) -> tuple[int, int]:
+    """VmRSS and Pss of a process, in KiB (proc(5), smaps_rollup)."""
+    values = {}
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        for line in file:
+            name, _, rest = line.partition(":")
+            if name in ("Rss", "Pss"):
+                values[name] = int(rest.split()[0])
+    return values["Rss"], values["Pss"]
+
+
+def measure_sizes(prefix: Path) -> list[Figure]:
+    """What every guest boots, as installed."""
+    directory = prefix / "share" / "runx" / os.uname().machine
+    kernel, initrd = ((directory / name).stat().st_size for name in ("kernel", "initrd"))
+    return [
+        Figure("kernel", "MiB", [kernel / 1024**2], limit=3),
+        Figure("base initrd", "KiB", [initrd / 1024], limit=400),
+    ]
+
+
+def install() -> Path:
+    """The checkout, installed as `./build install` does; the prefix."""
+    home = cache.root() / "bench"
+    prefix = home / "installed"
+    # A cache of its own: libraries are compiled for one prefix, and there is room for one in a cache.
+    environment = os.environ | {"RUNX_CACHE": str(home), "PYTHON": FLOOR[0]}
+    result = subprocess.run(
+        [sys.executable, "./build", "install", "--prefix", prefix], cwd=CHECKOUT, env=environment, capture_output=True, text=True
+    )
+    if result.returncode:
+        raise ToolError(f"./build install failed: {result.stderr.strip()}")
+    return prefix
+
+
+def measure_host(rounds: int) -> list[Figure]:
+    """Everything that needs no Xen."""
+    sys.path.insert(0, str(CHECKOUT / "tests"))
+    from fakexen import FakeXen
+
+    # As an engine: the supervisor becomes our child when `create` has ended (prctl(2), PR_SET_CHILD_SUBREAPER).
+    if ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0):
+        raise ToolError(f"prctl: {os.strerror(ctypes.get_errno())}")
+    prefix = install()
+    with tempfile.TemporaryDirectory(prefix="runx-bench-") as name, FakeXen(Path(name) / "xen") as xen:
+        host = Host(prefix, Path(name), xen.environment())
+        try:
+            figures = measure_verbs(host, f"{xen.directory}/bin/xl", rounds, _progress(rounds))
+        finally:
+            subprocess.run(host.verb_argv("delete", "--force", "c"), env=xen.environment())
+        return figures + measure_sizes(prefix)
+
+
+def _progress(rounds: int) -> Callable[[int], None]:
+    def show(number: int) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\rround {number} of {rounds}" + ("\n" if number == rounds else ""))
+
+    return show
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
+    parser.add_argument("--no-lab", action="store_true", help="leave out what needs the Xen lab")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE as well")
+    options = parser.parse_args()
+    before = circumstances()
+    figures = measure_host(ROUNDS)
+    print(table(figures), end="")
+    return 1 if any(figure.kept is False for figure in figures) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ToolError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
