@@ -1,0 +1,39 @@
+"""podman runs containers with runx as it is: conmon waits for the supervisor, the log file tells why something failed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from containers import LIMIT_S, RUNX
+from runxtools import ociimage
+from runxtools.lab import Lab
+
+IMAGE = "localhost/runx-test-podman:latest"
+
+
+@pytest.fixture
+def podman(lab: Lab, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
+    """podman's command line, with a storage of its own that has the test image."""
+    command = ["podman", "--root", f"{scratch}/storage", "--runroot", f"{scratch}/run", "--storage-driver", "vfs"]
+    command += ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", RUNX]
+    lab.get("/bin/busybox", tmp_path / "busybox")
+    ociimage.write(tmp_path / "image.tar", tmp_path / "busybox", IMAGE)
+    lab.put(tmp_path / "image.tar", f"{scratch}/image.tar")
+    lab.run([*command, "load", "-i", f"{scratch}/image.tar"], check=True, timeout=LIMIT_S)
+    yield command
+    lab.run([*command, "rm", "--all", "--force"], check=True, timeout=LIMIT_S)
+
+
+def test_a_container(lab: Lab, podman: list[str]) -> None:
+    script = "echo to stdout; echo to stderr >&2; cat; hostname; exit 4"
+    argv = [*podman, "run", "--network", "none", "--hostname", "named", "-i", IMAGE, "/bin/sh", "-c", script]
+    result = lab.run(argv, stdin=b"input\n", timeout=LIMIT_S)
+    assert result.stdout == b"to stdout\ninput\nnamed\n", result.stderr
+    assert b"to stderr\n" in result.stderr
+    assert result.returncode == 4
+    listing = lab.run([*podman, "ps", "-a", "--format", "{{.Status}}"], check=True, timeout=LIMIT_S).stdout
+    assert listing.startswith(b"Exited (4)")
+    result = lab.run([*podman, "run", "--rm", "--network", "none", IMAGE, "no-such-program"], timeout=LIMIT_S)
+    assert result.returncode == 127
+    assert b"no-such-program" in result.stderr
