@@ -2,11 +2,13 @@
 #ifndef RUNX_INIT_H
 #define RUNX_INIT_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <time.h>
 
 #define NEWROOT "/newroot"
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -106,6 +108,64 @@ _Noreturn void process_become(struct process *p, const struct child_pipes *pipes
 /* execute.c: the last steps, inside the root. */
 _Noreturn void process_execute(struct process *p, int report);
 _Noreturn void report_failure(int report, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* log.c: what the setup script prints, and warnings of our own. */
+void log_open(int script);
+int log_fd(void);
+void log_relay(void);
+void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Ends the guest with the last whole lines of what the script printed as the reason. */
+_Noreturn void log_fail(void);
+
+/* signals.c: the process seen from outside. */
+extern struct child {
+    pid_t pid;
+    bool in_pid_namespace;
+    bool started;  /* execve has succeeded */
+    bool ended;    /* and has been waited for */
+    bool any_left; /* this process still has children of any kind */
+    struct timespec ended_at;
+} child;
+
+void signals_watch(void);
+int signals_fd(void);
+void signals_take(void);
+/* Sends the process a signal, now or once it has started. */
+void deliver(int number);
+/* Tells that execve has succeeded: what deliver() has kept goes out. */
+void child_started(void);
+/* Waits for children that have ended. */
+void reap(void);
+uint8_t exit_status(void);
+
+/* streams.c: standard input, output and error of the process. */
+void streams_open(int in, int out, int err);
+/* Moves what can be moved. AT_END: a pipe that gives nothing now is taken for closed. */
+void streams_relay(bool at_end);
+bool streams_drained(void);
+/* False for a frame that is none of theirs. */
+bool streams_take_frame(unsigned type, const unsigned char *payload, size_t length);
+/* What to wait for: standard input first. */
+void streams_poll(struct pollfd fds[3]);
+/* The process has closed its standard input, or is gone. */
+void streams_lose_input(void);
+
+/* end.c */
+enum {
+    /* How long processes that ignore SIGKILL (stuck in the kernel) may hold up the end. */
+    STUCK_MS = 10 * 1000,
+    /* poll(2) on a console may miss that there is room again; look often enough that it does not show. */
+    RETRY_MS = 50,
+};
+_Noreturn void power_off(void);
+/* Sends the last frame, which finds room whatever is queued, and ends the machine when the console has taken it. */
+_Noreturn void finish(enum frame_type type, const void *payload, size_t length);
+/* The console is gone: the host has hung up, nobody is left to run for. */
+_Noreturn void hang_up(void);
+/* Sends FATAL with a reason as the last frame. */
+_Noreturn void fatal(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* SIGKILL for every process but this one. */
+void kill_everything(void);
 
 /* inroot.c */
 int inroot_main(int argc, char **argv);

@@ -1,10 +1,8 @@
 /* inroot: acts inside the container's root at /newroot, before anything of the container runs (docs/guest.md).
  *
- * The image decides what lies in that root, so every path is walked here component by component, each one opened
- * relative to the root with RESOLVE_IN_ROOT and RESOLVE_NO_SYMLINKS, and mounts go to /proc/self/fd/N of what was
- * found: no symbolic link of the image can lead outside.
+ * The image decides what lies in that root: path.c finds places in it, and mounts go to /proc/self/fd/N of what it
+ * found, so that no symbolic link of the image leads outside.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -15,24 +13,14 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "init.h"
-
-/* openat2(2), which this C library does not wrap. */
-struct how {
-    uint64_t flags, mode, resolve;
-};
-enum { NO_SYMLINKS = 0x04, IN_ROOT = 0x10 };
-
-enum { LINKS_MAX = 40 }; /* as the kernel's own limit */
+#include "inroot.h"
 
 static const char *verb, *subject;
 
-static _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static _Noreturn void fail(const char *format, ...)
+void fail(const char *format, ...)
 {
     char text[512];
     va_list arguments;
@@ -41,149 +29,6 @@ static _Noreturn void fail(const char *format, ...)
     va_end(arguments);
     fprintf(stderr, "inroot: %s %s: %s\n", verb, subject, text);
     exit(1);
-}
-
-/* ---- paths ---- */
-
-enum missing { MISSING_FAILS, MISSING_IS_FILE, MISSING_IS_DIRECTORY };
-
-static int root = -1;
-
-/* Anew for every walk: the command itself may have mounted something over the root since. */
-static void open_root(void)
-{
-    if (root >= 0)
-        close(root);
-    root = open(NEWROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
-        fail("%s: %s", NEWROOT, reason(errno));
-}
-
-/* Opens PATH (relative to the root, no symlinks in it) itself. */
-static int open_plain(const char *path)
-{
-    struct how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = IN_ROOT | NO_SYMLINKS};
-    return (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof how);
-}
-
-static int make_missing(int parent, const char *name, enum missing kind)
-{
-    if (kind == MISSING_IS_DIRECTORY)
-        return mkdirat(parent, name, 0755);
-    int fd = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return -1;
-    return close(fd);
-}
-
-/* The walk: RESOLVED is where it stands, free of symlinks, without a leading slash. */
-struct walk {
-    char resolved[PATH_MAX];
-    char rest[PATH_MAX];
-    int links;
-};
-
-static void go_up(struct walk *walk)
-{
-    char *slash = strrchr(walk->resolved, '/');
-    *(slash ? slash : walk->resolved) = 0;
-}
-
-/* Puts a symlink's target before what is left to walk. */
-static int follow(struct walk *walk, int link)
-{
-    char target[PATH_MAX], rest[PATH_MAX];
-    ssize_t length = readlinkat(link, "", target, sizeof target - 1);
-    if (length < 0)
-        return errno;
-    target[length] = 0;
-    if (++walk->links > LINKS_MAX)
-        return ELOOP;
-    if (snprintf(rest, sizeof rest, "%s/%s", target, walk->rest) >= (int)sizeof rest)
-        return ENAMETOOLONG;
-    strcpy(walk->rest, rest);
-    if (target[0] == '/')
-        walk->resolved[0] = 0;
-    return 0;
-}
-
-/* Walks DEST inside the root and returns an O_PATH descriptor of what it names, mounts included. What is missing is
- * made, the last part as KIND says. With KEEP_LAST the last part is not opened but left in it, and the descriptor is
- * its parent's. Returns -1 with errno for what is missing when KIND is MISSING_FAILS; ends the program otherwise. */
-static int resolve(const char *dest, enum missing kind, char *keep_last)
-{
-    static struct walk walk;
-    memset(&walk, 0, sizeof walk);
-    if (snprintf(walk.rest, sizeof walk.rest, "%s", dest) >= (int)sizeof walk.rest)
-        fail("%s", reason(ENAMETOOLONG));
-
-    open_root();
-    int here = open_plain("");
-    if (here < 0)
-        fail("%s", reason(errno));
-    for (;;) {
-        char name[NAME_MAX + 1];
-        char *at = walk.rest + strspn(walk.rest, "/");
-        size_t length = strcspn(at, "/");
-        if (!length) {
-            if (keep_last)
-                fail("names no entry of a directory");
-            return here;
-        }
-        if (length > NAME_MAX)
-            fail("%s", reason(ENAMETOOLONG));
-        memcpy(name, at, length);
-        name[length] = 0;
-        at += length;
-        at += strspn(at, "/");
-        bool last = !*at;
-        memmove(walk.rest, at, strlen(at) + 1);
-
-        if (!strcmp(name, ".") || !strcmp(name, "..")) {
-            if (last && keep_last)
-                fail("names no entry of a directory");
-            if (name[1])
-                go_up(&walk);
-        } else {
-            size_t before = strlen(walk.resolved);
-            if (last && keep_last) {
-                strcpy(keep_last, name);
-                return here;
-            }
-            if (before + 1 + length >= sizeof walk.resolved)
-                fail("%s", reason(ENAMETOOLONG));
-            snprintf(walk.resolved + before, sizeof walk.resolved - before, "%s%s", before ? "/" : "", name);
-            int next = open_plain(walk.resolved);
-            if (next < 0 && errno == ENOENT && kind != MISSING_FAILS) {
-                if (make_missing(here, name, last ? kind : MISSING_IS_DIRECTORY) < 0)
-                    fail("making /%s: %s", walk.resolved, reason(errno));
-                next = open_plain(walk.resolved);
-            }
-            if (next < 0) {
-                if (kind == MISSING_FAILS && (errno == ENOENT || errno == ENOTDIR))
-                    return -1;
-                fail("/%s: %s", walk.resolved, reason(errno));
-            }
-            struct stat status;
-            if (fstat(next, &status) < 0)
-                fail("/%s: %s", walk.resolved, reason(errno));
-            if (!S_ISLNK(status.st_mode)) {
-                close(here);
-                here = next;
-                continue;
-            }
-            walk.resolved[before] = 0;
-            int error = follow(&walk, next);
-            close(next);
-            if (error)
-                fail("%s: %s", name, reason(error));
-        }
-        /* Only a symlink or ".." leads anywhere but down. */
-        close(here);
-        here = open_plain(walk.resolved);
-        if (here < 0)
-            fail("/%s: %s", walk.resolved, reason(errno));
-    }
 }
 
 /* The name under which mount(2) finds a descriptor's file. */
@@ -270,87 +115,6 @@ static void read_options(char *text, struct options *options)
             add_data(options, word);
         }
     }
-}
-
-/* ---- copying, for tmpcopyup ---- */
-
-static void copy_bytes(int from, int to, const char *name)
-{
-    static char buffer[64 * 1024];
-    ssize_t count;
-    while ((count = read(from, buffer, sizeof buffer)) > 0)
-        for (ssize_t done = 0; done < count;) {
-            ssize_t written = write(to, buffer + done, (size_t)(count - done));
-            if (written < 0)
-                fail("copying %s: %s", name, reason(errno));
-            done += written;
-        }
-    if (count < 0)
-        fail("copying %s: %s", name, reason(errno));
-}
-
-static void copy_directory(int from, int to, int depth);
-
-static void copy_entry(int from, int to, const char *name, int depth)
-{
-    struct stat status;
-    char target[PATH_MAX];
-    int in, out, made = 0;
-    if (fstatat(from, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-        fail("copying %s: %s", name, reason(errno));
-    if (S_ISLNK(status.st_mode)) {
-        ssize_t length = readlinkat(from, name, target, sizeof target - 1);
-        target[length < 0 ? 0 : length] = 0;
-        made = length < 0 ? -1 : symlinkat(target, to, name);
-    } else if (S_ISDIR(status.st_mode)) {
-        made = mkdirat(to, name, 0700);
-        in = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        out = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (made < 0 || in < 0 || out < 0)
-            fail("copying %s: %s", name, reason(errno));
-        copy_directory(in, out, depth + 1);
-        close(out);
-    } else if (S_ISREG(status.st_mode)) {
-        in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (in < 0 || out < 0)
-            fail("copying %s: %s", name, reason(errno));
-        copy_bytes(in, out, name);
-        close(in);
-        close(out);
-    } else {
-        made = mknodat(to, name, status.st_mode, status.st_rdev);
-    }
-    struct timespec times[] = {status.st_atim, status.st_mtim};
-    if (made < 0 || fchownat(to, name, status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-        (!S_ISLNK(status.st_mode) && fchmodat(to, name, status.st_mode & 07777, 0) < 0) ||
-        utimensat(to, name, times, AT_SYMLINK_NOFOLLOW) < 0)
-        fail("copying %s: %s", name, reason(errno));
-}
-
-/* Takes FROM over. */
-static void copy_directory(int from, int to, int depth)
-{
-    DIR *directory = fdopendir(from);
-    struct dirent *entry;
-    if (!directory)
-        fail("copying: %s", reason(errno));
-    if (depth > 256)
-        fail("copying: more than 256 directories deep");
-    while ((entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            copy_entry(dirfd(directory), to, entry->d_name, depth);
-    closedir(directory);
-}
-
-static void copy_up(int below, int above)
-{
-    int from = openat(below, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int to = openat(above, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (from < 0 || to < 0)
-        fail("copying: %s", reason(errno));
-    copy_directory(from, to, 0);
-    close(to);
 }
 
 /* ---- verbs ---- */

@@ -173,7 +173,9 @@ def _libraries(place: Place) -> Path:
         shutil.rmtree(target / "bin", ignore_errors=True)
         _compile(place, target, target)
 
-    return cache.find(cache.root(), "install-libraries", key) or cache.make(cache.root(), "install-libraries", key, fill)
+    # A part for each place, since making one removes older ones of the same part.
+    part = f"install-libraries.{cache.key_of({'place': str(place.library)})[:6]}"
+    return cache.find(cache.root(), part, key) or cache.make(cache.root(), part, key, fill)
 
 
 def _compile(place: Place, directory: Path, root: Path) -> None:

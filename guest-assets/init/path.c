@@ -1,0 +1,160 @@
+/* Paths inside the container's root.
+ *
+ * The image decides what lies there, so every path is walked component by component, each one opened relative to the
+ * root with RESOLVE_IN_ROOT and RESOLVE_NO_SYMLINKS. Symbolic links are followed here, so that what they name can be
+ * made when it is missing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "inroot.h"
+
+/* openat2(2), which this C library does not wrap. */
+struct how {
+    uint64_t flags, mode, resolve;
+};
+enum { NO_SYMLINKS = 0x04, IN_ROOT = 0x10 };
+
+enum { LINKS_MAX = 40 }; /* as the kernel's own limit */
+
+static int root = -1;
+
+/* Anew for every walk: the command itself may have mounted something over the root since. */
+static void open_root(void)
+{
+    if (root >= 0)
+        close(root);
+    root = open(NEWROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        fail("%s: %s", NEWROOT, reason(errno));
+}
+
+/* Opens PATH (relative to the root, no symlinks in it) itself. */
+static int open_plain(const char *path)
+{
+    struct how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = IN_ROOT | NO_SYMLINKS};
+    return (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof how);
+}
+
+static int make_missing(int parent, const char *name, enum missing kind)
+{
+    if (kind == MISSING_IS_DIRECTORY)
+        return mkdirat(parent, name, 0755);
+    int fd = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -1;
+    return close(fd);
+}
+
+/* The walk: RESOLVED is where it stands, free of symlinks, without a leading slash. */
+struct walk {
+    char resolved[PATH_MAX];
+    char rest[PATH_MAX];
+    int links;
+};
+
+static void go_up(struct walk *walk)
+{
+    char *slash = strrchr(walk->resolved, '/');
+    *(slash ? slash : walk->resolved) = 0;
+}
+
+/* Puts a symlink's target before what is left to walk. */
+static int follow(struct walk *walk, int link)
+{
+    char target[PATH_MAX], rest[PATH_MAX];
+    ssize_t length = readlinkat(link, "", target, sizeof target - 1);
+    if (length < 0)
+        return errno;
+    target[length] = 0;
+    if (++walk->links > LINKS_MAX)
+        return ELOOP;
+    if (snprintf(rest, sizeof rest, "%s/%s", target, walk->rest) >= (int)sizeof rest)
+        return ENAMETOOLONG;
+    strcpy(walk->rest, rest);
+    if (target[0] == '/')
+        walk->resolved[0] = 0;
+    return 0;
+}
+
+int resolve(const char *dest, enum missing kind, char *keep_last)
+{
+    static struct walk walk;
+    memset(&walk, 0, sizeof walk);
+    if (snprintf(walk.rest, sizeof walk.rest, "%s", dest) >= (int)sizeof walk.rest)
+        fail("%s", reason(ENAMETOOLONG));
+
+    open_root();
+    int here = open_plain("");
+    if (here < 0)
+        fail("%s", reason(errno));
+    for (;;) {
+        char name[NAME_MAX + 1];
+        char *at = walk.rest + strspn(walk.rest, "/");
+        size_t length = strcspn(at, "/");
+        if (!length) {
+            if (keep_last)
+                fail("names no entry of a directory");
+            return here;
+        }
+        if (length > NAME_MAX)
+            fail("%s", reason(ENAMETOOLONG));
+        memcpy(name, at, length);
+        name[length] = 0;
+        at += length;
+        at += strspn(at, "/");
+        bool last = !*at;
+        memmove(walk.rest, at, strlen(at) + 1);
+
+        if (!strcmp(name, ".") || !strcmp(name, "..")) {
+            if (last && keep_last)
+                fail("names no entry of a directory");
+            if (name[1])
+                go_up(&walk);
+        } else {
+            size_t before = strlen(walk.resolved);
+            if (last && keep_last) {
+                strcpy(keep_last, name);
+                return here;
+            }
+            if (before + 1 + length >= sizeof walk.resolved)
+                fail("%s", reason(ENAMETOOLONG));
+            snprintf(walk.resolved + before, sizeof walk.resolved - before, "%s%s", before ? "/" : "", name);
+            int next = open_plain(walk.resolved);
+            if (next < 0 && errno == ENOENT && kind != MISSING_FAILS) {
+                if (make_missing(here, name, last ? kind : MISSING_IS_DIRECTORY) < 0)
+                    fail("making /%s: %s", walk.resolved, reason(errno));
+                next = open_plain(walk.resolved);
+            }
+            if (next < 0) {
+                if (kind == MISSING_FAILS && (errno == ENOENT || errno == ENOTDIR))
+                    return -1;
+                fail("/%s: %s", walk.resolved, reason(errno));
+            }
+            struct stat status;
+            if (fstat(next, &status) < 0)
+                fail("/%s: %s", walk.resolved, reason(errno));
+            if (!S_ISLNK(status.st_mode)) {
+                close(here);
+                here = next;
+                continue;
+            }
+            walk.resolved[before] = 0;
+            int error = follow(&walk, next);
+            close(next);
+            if (error)
+                fail("%s: %s", name, reason(error));
+        }
+        /* Only a symlink or ".." leads anywhere but down. */
+        close(here);
+        here = open_plain(walk.resolved);
+        if (here < 0)
+            fail("/%s: %s", walk.resolved, reason(errno));
+    }
+}

@@ -1,0 +1,189 @@
+/* The process's three standard streams, within the windows of the link (docs/console-link.md, "Flow control"). */
+#include <errno.h>
+#include <unistd.h>
+
+#include "init.h"
+
+enum {
+    OUTPUT_WINDOW = 128 * 1024, /* of each stream, what the host has not yet given back */
+    INPUT_WINDOW = 32 * 1024,
+};
+
+struct output {
+    int fd; /* -1: closed */
+    enum frame_type type;
+    size_t window;
+};
+
+static struct output out = {-1, FRAME_STDOUT, OUTPUT_WINDOW};
+static struct output err = {-1, FRAME_STDERR, OUTPUT_WINDOW};
+
+static int in = -1; /* -1: closed */
+static bool input_ended;
+static unsigned char input[INPUT_WINDOW]; /* a ring */
+static size_t input_start, input_length;
+static uint32_t credit; /* taken by the process, not yet told */
+static bool tell_closed;
+
+void streams_open(int in_fd, int out_fd, int err_fd)
+{
+    in = in_fd;
+    out.fd = out_fd;
+    err.fd = err_fd;
+}
+
+static struct output *stream(unsigned number)
+{
+    return number == 1 ? &out : number == 2 ? &err : NULL;
+}
+
+static void close_output(struct output *output)
+{
+    if (output->fd >= 0)
+        close(output->fd);
+    output->fd = -1;
+}
+
+static void close_input(void)
+{
+    if (in >= 0)
+        close(in);
+    in = -1;
+    input_length = 0;
+}
+
+void streams_lose_input(void)
+{
+    if (in < 0)
+        return;
+    close_input();
+    tell_closed = !input_ended && !child.ended;
+}
+
+static void take_input(const unsigned char *bytes, size_t length)
+{
+    if (in < 0)
+        return; /* sent before STDIN_CLOSED arrived */
+    if (length > INPUT_WINDOW - input_length) {
+        log_warn("init: input beyond the window was dropped\n");
+        return;
+    }
+    for (size_t i = 0; i < length; i++)
+        input[(input_start + input_length + i) % INPUT_WINDOW] = bytes[i];
+    input_length += length;
+}
+
+static uint32_t read_u32(const unsigned char *at)
+{
+    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+/* With AT_END nobody is waited for: a pipe that gives nothing now is taken for closed. */
+static void relay_output(struct output *output, bool at_end)
+{
+    while (output->fd >= 0 && output->window && link_has_room()) {
+        ssize_t count = link_send_from(output->type, output->fd, output->window);
+        if (count > 0) {
+            output->window -= (size_t)count;
+        } else if (count < 0 && errno == EINTR) {
+            continue;
+        } else if (count < 0 && errno == EAGAIN && !at_end) {
+            return;
+        } else {
+            link_send(output->type, NULL, 0);
+            close_output(output);
+        }
+    }
+}
+
+static void feed_input(void)
+{
+    while (in >= 0 && input_length) {
+        size_t contiguous = INPUT_WINDOW - input_start;
+        if (contiguous > input_length)
+            contiguous = input_length;
+        ssize_t count = write(in, input + input_start, contiguous);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0 && errno == EAGAIN)
+            return;
+        if (count < 0) { /* EPIPE */
+            streams_lose_input();
+            return;
+        }
+        input_start = (input_start + (size_t)count) % INPUT_WINDOW;
+        input_length -= (size_t)count;
+        credit += (uint32_t)count;
+    }
+    if (input_ended)
+        close_input();
+}
+
+static void send_input_news(void)
+{
+    if (credit && link_has_room()) {
+        uint32_t n = credit;
+        unsigned char payload[5] = {0, (unsigned char)n, (unsigned char)(n >> 8), (unsigned char)(n >> 16),
+                                    (unsigned char)(n >> 24)};
+        link_send(FRAME_CREDIT, payload, sizeof payload);
+        credit = 0;
+    }
+    if (tell_closed && link_has_room()) {
+        link_send(FRAME_STDIN_CLOSED, NULL, 0);
+        tell_closed = false;
+    }
+}
+
+void streams_relay(bool at_end)
+{
+    if (child.started) {
+        relay_output(&out, at_end);
+        relay_output(&err, at_end);
+        feed_input();
+    }
+    send_input_news();
+}
+
+bool streams_drained(void)
+{
+    return out.fd < 0 && err.fd < 0;
+}
+
+bool streams_take_frame(unsigned type, const unsigned char *payload, size_t length)
+{
+    struct output *output;
+    switch (type) {
+    case FRAME_HOST_STDIN:
+        take_input(payload, length);
+        return true;
+    case FRAME_HOST_STDIN_EOF:
+        input_ended = true;
+        return true;
+    case FRAME_HOST_CREDIT:
+        if (length == 5 && (output = stream(payload[0]))) {
+            uint32_t bytes = read_u32(payload + 1);
+            size_t missing = OUTPUT_WINDOW - output->window;
+            output->window += bytes < missing ? bytes : missing;
+        }
+        return true;
+    case FRAME_HOST_CLOSED:
+        if (length == 1 && (output = stream(payload[0])))
+            close_output(output);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int readable(const struct output *output)
+{
+    return child.started && output->window && link_has_room() ? output->fd : -1;
+}
+
+void streams_poll(struct pollfd fds[3])
+{
+    /* An error is always reported: asking for no event tells when the other end is closed. */
+    fds[0] = (struct pollfd){.fd = child.started ? in : -1, .events = input_length ? POLLOUT : 0};
+    fds[1] = (struct pollfd){.fd = readable(&out), .events = POLLIN};
+    fds[2] = (struct pollfd){.fd = readable(&err), .events = POLLIN};
+}
