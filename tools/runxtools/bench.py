@@ -7,6 +7,7 @@ import argparse
 import ctypes
 import json
 import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -19,10 +20,14 @@ from typing import Any, NamedTuple
 
 from runxtools import cache
 from runxtools.errors import ToolError
+from runxtools.lab import Lab
+from runxtools.progress import Progress
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ASSETS = CHECKOUT / "tools" / "bench-assets"
 ROUNDS = 31
+LAB_ROUNDS = 3
+LAB_LIMIT_S = 900
 FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")
 """The least that anything written in Python costs."""
 
@@ -102,16 +107,12 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def circumstances() -> dict[str, Any]:
+def circumstances() -> str:
     """What a reader has to know of the machine to judge the figures."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.partition(":")[2].strip() for line in file if line.startswith(("model name", "Processor"))]
-    return {
-        "processor": models[0] if models else os.uname().machine,
-        "processors": os.cpu_count(),
-        "kernel": os.uname().release,
-        "load": os.getloadavg()[0],
-    }
+        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    processor = models[0] if models else os.uname().machine
+    return f"{os.cpu_count()} x {processor}, Linux {os.uname().release}, Python {platform.python_version()}"
 
 
 # ---- runx's own work, with an xl that costs nothing
@@ -157,7 +158,7 @@ class Host:
         return self.verb("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), "c")
 
 
-def measure_verbs(host: Host, fake_xl: str, rounds: int, progress: Callable[[int], None]) -> list[Figure]:
+def measure_verbs(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
     """A container's life, `rounds` times over, each verb beside a run of the floor."""
     times: dict[str, list[float]] = {name: [] for name in ("floor", "xl", "create", "state", "start", "kill", "delete")}
     rss: list[float] = []
@@ -171,7 +172,6 @@ def measure_verbs(host: Host, fake_xl: str, rounds: int, progress: Callable[[int
         if number == 0:  # the first round warmed the page cache
             for samples in (*times.values(), rss, pss):
                 samples.clear()
-        progress(number + 1)
         beside_floor("create", host.create)
         pid = host.pid()
         rss_kib, pss_kib = memory_kib(pid)
@@ -199,14 +199,13 @@ def measure_verbs(host: Host, fake_xl: str, rounds: int, progress: Callable[[int
 
 
 def memory_kib(pid: int) -> tuple[int, int]:
-    """VmRSS and Pss of a process, in KiB (proc(5), smaps_rollup)."""
-    values = {}
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        for line in file:
-            name, _, rest = line.partition(":")
-            if name in ("Rss", "Pss"):
-                values[name] = int(rest.split()[0])
-    return values["Rss"], values["Pss"]
+    """VmRSS (proc(5), status) and Pss (smaps_rollup) of a process, in KiB."""
+    return _kib(f"/proc/{pid}/status", "VmRSS"), _kib(f"/proc/{pid}/smaps_rollup", "Pss")
+
+
+def _kib(path: str, name: str) -> int:
+    with open(path, encoding="utf-8") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:"))
 
 
 def measure_sizes(prefix: Path) -> list[Figure]:
@@ -245,18 +244,35 @@ def measure_host(rounds: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="runx-bench-") as name, FakeXen(Path(name) / "xen") as xen:
         host = Host(prefix, Path(name), xen.environment())
         try:
-            figures = measure_verbs(host, f"{xen.directory}/bin/xl", rounds, _progress(rounds))
+            figures = measure_verbs(host, f"{xen.directory}/bin/xl", rounds)
         finally:
             subprocess.run(host.verb_argv("delete", "--force", "c"), env=xen.environment())
         return figures + measure_sizes(prefix)
 
 
-def _progress(rounds: int) -> Callable[[int], None]:
-    def show(number: int) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\rround {number} of {rounds}" + ("\n" if number == rounds else ""))
+# ---- with Xen, in the lab
 
-    return show
+
+def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
+    """What needs a hypervisor; `bench-assets/dom0.py` measures it in dom0. The lab is up."""
+    program = "/var/lib/runx-lab/bench.py"
+    lab.put(ASSETS / "dom0.py", program)
+    output = lab.run(["python3", program, str(rounds)], timeout=LAB_LIMIT_S, check=True).stdout
+    return lab_figures([json.loads(line) for line in output.splitlines()])
+
+
+def lab_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
+    """The lines of the table for what dom0.py printed, a dict a round."""
+
+    def column(name: str, scale: float = 1) -> list[float]:
+        return [round_[name] / scale for round_ in rounds]
+
+    return [
+        Figure("lab: a container's stdout, against hvc0", "KB/s", column("link", 1000), column("hvc0", 1000), 8, at_least=True),
+        Figure("lab: xl create, nothing but kernel and ramdisk", "s", column("xl_create_s")),
+        Figure("lab: runx create", "s", column("create_s")),
+        Figure("lab: a whole container, create to exit", "s", column("life_s")),
+    ]
 
 
 def main() -> int:
@@ -264,10 +280,25 @@ def main() -> int:
     parser.add_argument("--no-lab", action="store_true", help="leave out what needs the Xen lab")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE as well")
     options = parser.parse_args()
-    before = circumstances()
-    figures = measure_host(ROUNDS)
-    print(table(figures), end="")
-    return 1 if any(figure.kept is False for figure in figures) else 0
+    loads = [os.getloadavg()[0]]
+    progress = Progress(1 if options.no_lab else 2)
+    with progress.step(f"verbs, {ROUNDS} rounds", about_s=30):
+        figures = measure_host(ROUNDS)
+    if not options.no_lab:
+        lab = Lab()
+        lab.up()
+        with progress.step(f"in the lab, {LAB_ROUNDS} rounds", about_s=150):
+            figures += measure_lab(lab, LAB_ROUNDS)
+    loads.append(os.getloadavg()[0])
+    where = f"{circumstances()}; load {loads[0]:.1f} before, {loads[-1]:.1f} after"
+    if options.json:
+        record = {"circumstances": where, "figures": [figure.record() for figure in figures]}
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    print(f"{table(figures)}\nMedians. {where}")
+    over = [figure.what for figure in figures if figure.kept is False]
+    if over:
+        print(f"bench: over the limit: {', '.join(over)}", file=sys.stderr)
+    return 1 if over else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,243 @@
+#!/usr/bin/python3
+"""Runs in dom0 for tools/bench: how quickly a container's output reaches its reader, and how long its life takes.
+
+    dom0.py ROUNDS
+
+Each round measures a container's standard output, which travels over the console link, and then the same bytes through
+hvc0 and xenconsoled, from the same kernel. ssh and engines are not in the way: this program is the reader. One JSON object
+a round, on standard output.
+"""
+
+import ctypes
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import termios
+import time
+
+LIBRARY = "/usr/local/lib/runx"
+ASSETS = "/usr/local/share/runx/x86_64"
+RUNX = "/usr/local/bin/runx"
+IMAGE = "/var/lib/runx-lab/test-image.tar"
+LINK_SIZE = 4 * 1024 * 1024
+HVC0_SIZE = 256 * 1024
+"""Bytes; xenconsoled takes about as long for these as the link for its."""
+LIMIT_S = 300
+CHUNK = 65536
+
+HVC0_INIT = f"""\
+#!/bin/sh
+mount -t devtmpfs dev /dev
+dd if=/dev/zero of=/dev/hvc0 bs=4096 count={HVC0_SIZE // 4096} 2>/dev/null
+poweroff -f
+"""
+HVC0_CONFIG = """\
+name = "{name}"
+type = "pv"
+kernel = "{assets}/kernel"
+ramdisk = "{directory}/initrd"
+extra = "console=hvc0 quiet loglevel=1 panic=-1 rdinit=/bench"
+memory = 256
+on_poweroff = "destroy"
+on_reboot = "destroy"
+on_crash = "destroy"
+"""
+
+
+class Rate:
+    """Bytes a second from the first to the last byte that arrived."""
+
+    def __init__(self) -> None:
+        self.size = self.first_size = 0
+        self.first = self.last = 0.0
+
+    def count(self, data: bytes) -> None:
+        self.last = time.monotonic()
+        if not self.size:
+            self.first, self.first_size = self.last, len(data)
+        self.size += len(data)
+
+    def value(self, expected: int) -> float:
+        if self.size != expected:
+            raise SystemExit(f"{self.size} bytes arrived of {expected}")
+        return (self.size - self.first_size) / (self.last - self.first)
+
+
+def read_all(fd: int, rate: Rate, wanted: int | None = None) -> None:
+    """Count the NUL bytes that arrive until the end, or until `wanted` have. Nothing else is sent, but for kernel messages."""
+    limit = time.monotonic() + LIMIT_S
+    while wanted is None or rate.size < wanted:
+        if not select.select([fd], [], [], max(0, limit - time.monotonic()))[0]:
+            raise SystemExit(f"nothing arrived any more within {LIMIT_S} s, after {rate.size} bytes")
+        try:
+            data = os.read(fd, CHUNK)
+        except OSError:  # EIO: xenconsoled closed its end
+            break
+        if not data:
+            break
+        data = bytes(data.count(0))
+        if data:
+            rate.count(data)
+
+
+def make_root(directory: str) -> None:
+    """The root filesystem of the test image, whose only layer is a plain tar file."""
+    os.mkdir(directory)
+    with tarfile.open(IMAGE) as image:
+
+        def member(name: str) -> bytes:
+            file = image.extractfile(name)
+            assert file is not None
+            return file.read()
+
+        def blob(digest: str) -> bytes:
+            return member("blobs/" + digest.replace(":", "/"))
+
+        index = json.loads(member("index.json"))
+        for layer in json.loads(blob(index["manifests"][0]["digest"]))["layers"]:
+            subprocess.run(["tar", "-x", "-C", directory], input=blob(layer["digest"]), check=True)
+
+
+class Container:
+    """One container of a bundle made for it, driven as an engine does. A context: nothing of it is left."""
+
+    def __init__(self, directory: str, root: str, args: list[str]) -> None:
+        self.bundle = tempfile.mkdtemp(prefix="bundle-", dir=directory)
+        self._state = f"{directory}/state"
+        config = {
+            "ociVersion": "1.0.2",
+            "process": {"args": args, "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+            "root": {"path": root},
+            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+        }
+        with open(f"{self.bundle}/config.json", "w") as file:
+            json.dump(config, file)
+
+    def __enter__(self) -> "Container":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runx("delete", "--force", "bench")
+
+    def create(self, stdout: int) -> None:
+        self._runx("create", "--bundle", self.bundle, "--pid-file", f"{self.bundle}/pid", "bench", stdout=stdout)
+        with open(f"{self.bundle}/pid") as file:
+            self.pid = int(file.read())
+
+    def start(self) -> None:
+        self._runx("start", "bench")
+
+    def wait(self) -> None:
+        """Until it has ended; it is our child, since we are its subreaper."""
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if status:
+            with open(f"{self.bundle}/errors") as file:
+                raise SystemExit(f"the container ended with status {status}: {file.read()}")
+
+    def _runx(self, *words: str, stdout: int = subprocess.DEVNULL) -> None:
+        with open(f"{self.bundle}/errors", "a+") as errors:
+            argv = [RUNX, "--root", self._state, *words]
+            if subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=errors).returncode:
+                errors.seek(0)
+                raise SystemExit(f"runx {words[0]} failed: {errors.read()}")
+
+
+def measure_link(directory: str, root: str) -> float:
+    """Bytes a second of a container's standard output."""
+    rate = Rate()
+    with Container(directory, root, ["/bin/dd", "if=/dev/zero", "bs=64k", f"count={LINK_SIZE // CHUNK}"]) as container:
+        read_end, write_end = os.pipe()
+        container.create(write_end)
+        os.close(write_end)
+        container.start()
+        read_all(read_end, rate)
+        os.close(read_end)
+        container.wait()
+    return rate.value(LINK_SIZE)
+
+
+def measure_life(directory: str, root: str) -> tuple[float, float]:
+    """Seconds of `runx create`, and from its start until a container that does nothing has ended."""
+    with Container(directory, root, ["/bin/true"]) as container:
+        begin = time.monotonic()
+        container.create(subprocess.DEVNULL)
+        created = time.monotonic()
+        container.start()
+        container.wait()
+        return created - begin, time.monotonic() - begin
+
+
+def measure_hvc0(directory: str) -> tuple[float, float]:
+    """Seconds of a bare `xl create`, and bytes a second of what that guest writes to hvc0."""
+    name = f"runx-bench-{os.getpid()}"
+    with open(f"{directory}/hvc0.cfg", "w") as file:
+        file.write(HVC0_CONFIG.format(name=name, assets=ASSETS, directory=directory))
+    rate = Rate()
+    begin = time.monotonic()
+    argv = ["xl", "create", "-p", "-e", "-q", f"{directory}/hvc0.cfg"]
+    result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    created = time.monotonic() - begin
+    if result.returncode:
+        raise SystemExit(f"xl create failed: {result.stderr}")
+    try:
+        pty = open_console(name)
+        subprocess.run(["xl", "unpause", name], check=True)
+        read_all(pty, rate, HVC0_SIZE)
+        os.close(pty)
+    finally:
+        subprocess.run(["xl", "destroy", name], stderr=subprocess.DEVNULL)  # it may have ended by itself
+    return created, rate.value(HVC0_SIZE)
+
+
+def open_console(name: str) -> int:
+    """The pty of hvc0, raw: else it would echo what the guest writes."""
+    domid = subprocess.run(["xl", "domid", name], check=True, capture_output=True, text=True).stdout.strip()
+    limit = time.monotonic() + LIMIT_S
+    path = ""
+    while not path:  # xenconsoled publishes it a moment after the domain is there
+        if time.monotonic() > limit:
+            raise SystemExit("xenconsoled gave the domain no console")
+        read = subprocess.run(["xenstore-read", f"/local/domain/{domid}/console/tty"], capture_output=True, text=True)
+        path = read.stdout.strip()
+    pty = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    mode = termios.tcgetattr(pty)
+    mode[0] = mode[1] = mode[3] = 0
+    termios.tcsetattr(pty, termios.TCSANOW, mode)
+    return pty
+
+
+def make_ramdisk(directory: str) -> None:
+    """runx's own initrd with another init: the kernel unpacks both archives, and rdinit= names ours."""
+    sys.path.insert(0, LIBRARY)
+    from runx.compiler.backends.cpio import OverlayFile, archive
+
+    with open(f"{ASSETS}/initrd", "rb") as file:
+        base = file.read()
+    with open(f"{directory}/initrd", "wb") as file:
+        file.write(base + bytes(-len(base) % 4) + archive([OverlayFile("bench", 0o755, HVC0_INIT.encode())]))
+
+
+def main() -> None:
+    # As an engine: the supervisor becomes our child (prctl(2), PR_SET_CHILD_SUBREAPER).
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    directory = tempfile.mkdtemp(prefix="runx-bench-")
+    try:
+        root = f"{directory}/root"
+        make_root(root)
+        make_ramdisk(directory)
+        for _ in range(int(sys.argv[1])):
+            create_s, life_s = measure_life(directory, root)
+            link = measure_link(directory, root)
+            xl_create_s, hvc0 = measure_hvc0(directory)
+            round_ = {"create_s": create_s, "life_s": life_s, "link": link, "xl_create_s": xl_create_s, "hvc0": hvc0}
+            print(json.dumps(round_), flush=True)
+    finally:
+        shutil.rmtree(directory)
+
+
+main()
