@@ -154,7 +154,8 @@ def main(argv: list[str] | None = None) -> int:
             return _call(options, rest[0], rest[1:])
         return 0
     except RunxError as error:
-        _report(error.message, error.hint, log_path, as_json)
+        _report(error.message, error.hint, log_path, as_json, error.for_people())
+        return error.status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except Exception as error:
@@ -198,8 +199,8 @@ def _no_such_verb(name: str) -> RunxError:
     return RunxError(f"unknown command {name!r}", "see: runx --help")
 
 
-def _report(message: str, hint: str, log_path: str, as_json: bool) -> None:
-    sys.stderr.write(f"runx: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+def _report(message: str, hint: str, log_path: str, as_json: bool, shown: str = "") -> None:
+    sys.stderr.write(f"runx: {shown or message}\n" + (f"  hint: {hint}\n" if hint else ""))
     log.append(log_path, "error", message + (f" ({hint})" if hint else ""), as_json=as_json)
 
 

@@ -11,3 +11,9 @@ class RunxError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.status = 1
+        """The exit status of the program."""
+
+    def for_people(self) -> str:
+        """What a terminal is shown: the message, and more where there is more to see. The log gets the message alone."""
+        return self.message

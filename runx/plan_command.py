@@ -1,59 +1,82 @@
 """`runx plan`: show everything that would be done for a bundle, and do none of it."""
 
 import io
+import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runx.errors import RunxError
-from runx.options import Option, help_lines, parse
+from runx.options import Arguments, Option, help_lines, parse
 from runx.paths import DEFAULT_STATE_ROOT, assets_dir
 
 if TYPE_CHECKING:
-    from runx.compiler import Artifacts
+    from runx.compiler import Artifacts, Compilation
 
 OPTIONS = (
     Option("-f", "--format", value="FORMAT", default="text", help="text (default): the plan and the files; json: the plan alone"),
     Option("-o", "--output", value="DIR", help="also write plan.json, domain.cfg, cmdline, overlay/ and overlay.cpio into DIR"),
+    Option("-b", "--bundle", value="DIR", help="with -: the bundle directory (default: the current one)"),
+    Option("--diff", value="OTHER", help="show only what differs from the plan of OTHER: a bundle, or a plan.json"),
     Option("--id", value="ID", default="ID", help="the container's id, which names its domain and its directory (default ID)"),
     Option("-h", "--help", help="show this help"),
 )
 
 HELP = """\
 usage: runx [global options] plan [options] BUNDLE
+       runx [global options] plan [options] -
 
 Shows the virtual machine that runx would make of BUNDLE: the plan, the configuration for xl, the kernel's
 command line and what is added to the ramdisk. Needs no Xen and changes nothing but DIR of -o.
+With - the configuration is read from standard input.
+
+Exit status: 0, or 1 for an error. With --diff: 0 no difference, 1 differences, 2 an error.
 """
+
+TROUBLE = 2
+"""Exit status of an error with --diff, as diff(1) has it."""
+
+_OPERAND = "usage: runx plan [options] BUNDLE, or - for standard input"
 
 
 def main(argv: list[str], root: str = DEFAULT_STATE_ROOT) -> int:
     """Run `runx plan` with the words after the verb; `root` is the state root. Raises RunxError."""
+    try:
+        return _main(argv, root)
+    except RunxError as error:
+        if any(word == "--diff" or word.startswith("--diff=") for word in argv):
+            error.status = TROUBLE
+        raise
+
+
+def _main(argv: list[str], root: str) -> int:
     arguments, _ = parse(argv, OPTIONS)
+    values = arguments.values
     if "help" in arguments.switches:
         sys.stdout.write("\n".join([HELP, *help_lines(OPTIONS)]) + "\n")
         return 0
     if len(arguments.operands) != 1:
-        raise RunxError(f"expected one operand, BUNDLE, not {len(arguments.operands)}", "usage: runx plan [options] BUNDLE")
-    if arguments.values["format"] not in ("text", "json"):
-        raise RunxError(f"--format: {arguments.values['format']!r} is neither text nor json")
+        raise RunxError(f"expected one operand, BUNDLE, not {len(arguments.operands)}", _OPERAND)
+    if values["format"] not in ("text", "json"):
+        raise RunxError(f"--format: {values['format']!r} is neither text nor json")
+    if values["bundle"] and arguments.operands[0] != "-":
+        raise RunxError("--bundle goes with -, the configuration from standard input", _OPERAND)
 
-    from runx.compiler import compile
     from runx.exec.record import check_id
 
-    check_id(arguments.values["id"])
-    result = compile(
-        os.path.abspath(arguments.operands[0]),
-        container_id=arguments.values["id"],
-        state_root=os.path.abspath(root),
-        assets=assets_dir(),
-    )
-    if arguments.values["output"]:
-        write(result.artifacts, arguments.values["output"])
-    if arguments.values["format"] == "json":
-        # JSON is UTF-8, whatever the locale (RFC 8259).
-        sys.stdout.flush()
-        sys.stdout.buffer.write(result.artifacts.plan_json.encode())
+    check_id(values["id"])
+    try:
+        result = _compile(arguments.operands[0], arguments, root)
+    except RunxError as error:
+        if values["format"] == "json":
+            _write_json(_diagnostics(error))
+        raise
+    if values["output"]:
+        write(result.artifacts, values["output"])
+    if values["diff"]:
+        return _diff(arguments, result, root)
+    if values["format"] == "json":
+        _write_stdout(result.artifacts.plan_json)
     else:
         from runx.plan_text import show
 
@@ -61,6 +84,83 @@ def main(argv: list[str], root: str = DEFAULT_STATE_ROOT) -> int:
             sys.stdout.reconfigure(errors="backslashreplace")
         show(result, sys.stdout)
     return 0
+
+
+def _compile(operand: str, arguments: Arguments, root: str) -> "Compilation":
+    from runx.compiler import compile
+    from runx.compiler.facts import HostFacts
+    from runx.compiler.source import SIZE_LIMIT
+
+    is_stdin = operand == "-"
+    return compile(
+        os.path.abspath((arguments.values["bundle"] or ".") if is_stdin else operand),
+        container_id=arguments.values["id"],
+        state_root=os.path.abspath(root),
+        assets=assets_dir(),
+        facts=HostFacts(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None),
+        name="<stdin>" if is_stdin else "config.json",
+    )
+
+
+def _diff(arguments: Arguments, result: "Compilation", root: str) -> int:
+    from runx.plan_diff import changes, text
+    from runx.plan_text import visible
+
+    other = arguments.values["diff"]
+    is_bundle = os.path.isdir(other)
+    before = json.loads(_compile(other, arguments, root).artifacts.plan_json) if is_bundle else _saved_plan(other)
+    found = list(changes(before, json.loads(result.artifacts.plan_json)))
+    if arguments.values["format"] == "json":
+        _write_json([change._asdict() for change in found])
+    else:
+        _write_stdout("".join(f"{visible(line)}\n" for line in text(found).split("\n")[:-1]))
+    return 1 if found else 0
+
+
+def _saved_plan(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            plan = json.load(file)
+    except OSError as error:
+        raise RunxError(f"--diff {path}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:
+        raise RunxError(f"--diff {path}: not JSON: {error}") from None
+    if not isinstance(plan, dict) or "version" not in plan or "domain" not in plan:
+        hint = "OTHER is a bundle's directory, or a plan.json that runx plan wrote"
+        raise RunxError(f"--diff {path}: not a plan", hint)
+    return plan
+
+
+def _diagnostics(error: RunxError) -> list[dict[str, Any]]:
+    """What is wrong, and what would be ignored, for tools."""
+    from runx.compiler.diagnostics import CompileError, path_text
+
+    if not isinstance(error, CompileError):
+        nowhere = {"file": None, "path": "", "line": None, "column": None}
+        return [{"severity": "error", **nowhere, "message": error.message, "hint": error.hint}]
+    return [
+        {
+            "severity": severity,
+            "file": error.file_name,
+            "path": path_text(diagnostic.path),
+            "line": place.line if place else None,
+            "column": place.column if place else None,
+            "message": diagnostic.message,
+            "hint": diagnostic.hint,
+        }
+        for severity, located in (("error", error.located), ("warning", error.ignored))
+        for place, diagnostic in located
+    ]
+
+
+def _write_json(value: object) -> None:
+    _write_stdout(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _write_stdout(text: str) -> None:
+    # JSON is UTF-8, whatever the locale (RFC 8259).
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
 
 
 def write(artifacts: "Artifacts", directory: str) -> None:

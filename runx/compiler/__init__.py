@@ -36,19 +36,26 @@ class Compilation(NamedTuple):
 
 
 def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
-    bundle: str, *, container_id: str, state_root: str, assets: str, facts: Facts | None = None
+    bundle: str,
+    *,
+    container_id: str,
+    state_root: str,
+    assets: str,
+    facts: Facts | None = None,
+    name: str = "config.json",
 ) -> Compilation:
     """Compile the bundle at the absolute path `bundle`. Changes nothing and, but for `facts`, looks at nothing.
 
     The container's directory will be `state_root`/`container_id`; `assets` holds the guest's kernel and initrd, which need
-    not exist yet. Raises RunxError when there is no configuration, CompileError (a RunxError) with all faults of it at once.
+    not exist yet; `name` is what messages call the configuration. Raises RunxError when there is no configuration,
+    CompileError (a RunxError) with all faults of it at once.
     """
     facts = facts or HostFacts()
     report = Report()
-    source = Source(facts.config(bundle))
+    source = Source(facts.config(bundle), name)
     container = read_container(source, bundle, report)
     check(container, facts, report)
-    report.raise_errors(source.locate)
+    report.raise_errors(source.locate, source.name, source.text)
     plan = resolve(container, Place(container_id, bundle, state_root, assets), facts, report)
 
     cmdline = command_line(plan.domain)

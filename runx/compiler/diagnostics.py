@@ -29,12 +29,37 @@ class Diagnostic(NamedTuple):
 
 
 class CompileError(RunxError):
-    """The configuration cannot become a virtual machine. `diagnostics` are sorted by their place in the file."""
+    """The configuration cannot become a virtual machine. `located` is sorted by the place in the file.
 
-    def __init__(self, located: Iterable[tuple[Location | None, Diagnostic]], file_name: str = "config.json") -> None:
-        ordered = sorted(located, key=lambda pair: (pair[0] or Location(0, 0), path_text(pair[1].path), pair[1].message))
-        self.diagnostics = tuple(diagnostic for _, diagnostic in ordered)
-        super().__init__("\n".join(_show(place, diagnostic, file_name) for place, diagnostic in ordered))
+    `text` is the file's, for the lines that people are shown below each message; `ignored` is what was already known to be
+    ignored, by path.
+    """
+
+    def __init__(
+        self,
+        located: Iterable[tuple[Location | None, Diagnostic]],
+        file_name: str = "config.json",
+        text: str = "",
+        ignored: Iterable[tuple[Location | None, Diagnostic]] = (),
+    ) -> None:
+        self.located = _sorted(located)
+        self.ignored = _sorted(ignored)
+        self.file_name = file_name
+        self._text = text
+        super().__init__("\n".join(_show(place, diagnostic, file_name) for place, diagnostic in self.located))
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """The faults without their places."""
+        return tuple(diagnostic for _, diagnostic in self.located)
+
+    def for_people(self) -> str:
+        """Each fault with the line it is in, and a caret below its column."""
+        lines = self._text.split("\n")
+        return "\n".join(
+            _show(place, diagnostic, self.file_name, lines[place.line - 1] if place and self._text else "")
+            for place, diagnostic in self.located
+        )
 
 
 class Report:
@@ -57,10 +82,12 @@ class Report:
         """Record a setting that the plan does not honour, and why."""
         self.ignored.setdefault(path, reason)
 
-    def raise_errors(self, locate: Callable[[Path], Location | None]) -> None:
+    def raise_errors(self, locate: Callable[[Path], Location | None], file_name: str = "config.json", text: str = "") -> None:
         """Raise CompileError with everything recorded, if anything is."""
         if self.errors:
-            raise CompileError((locate(path), diagnostic) for path, diagnostic in self.errors.items())
+            ignored = [(locate(path), Diagnostic(path, reason)) for path, reason in self.ignored.items()]
+            located = [(locate(path), diagnostic) for path, diagnostic in self.errors.items()]
+            raise CompileError(located, file_name, text, ignored)
 
 
 def path_text(path: Path) -> str:
@@ -91,13 +118,48 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {quote(close[0])}?)" if close else ""
 
 
-def _show(place: Location | None, diagnostic: Diagnostic, file_name: str) -> str:
+LINE_WIDTH = 100
+"""Columns of a source line that are shown with a fault."""
+
+
+def excerpt(line: str, column: int, width: int = LINE_WIDTH) -> tuple[str, str]:
+    """The source line for people, cut around `column` when it is longer than `width`, and the line with the caret.
+
+    Tabs become spaces, one each, and what a terminal might obey becomes U+FFFD, so the caret stands where it should.
+    """
+    at = column - 1
+    start = max(0, min(at - width // 2, len(line) - width))
+    end = min(len(line), start + width)
+    # Columns of a terminal are counted, not characters: wide ones take two.
+    shown = "".join(" " if c == "\t" else c if c.isprintable() else "\ufffd" for c in line[start:end])
+    before, after = "..." if start else "", "..." if end < len(line) else ""
+    return before + shown + after, " " * (len(before) + _columns(shown[: at - start])) + "^"
+
+
+def _columns(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    wide = sum(unicodedata.east_asian_width(character) in ("W", "F") for character in text)
+    return len(text) + wide - sum(unicodedata.combining(character) != 0 for character in text)
+
+
+def _sorted(located: Iterable[tuple[Location | None, Diagnostic]]) -> tuple[tuple[Location | None, Diagnostic], ...]:
+    return tuple(sorted(located, key=lambda pair: (pair[0] or Location(0, 0), path_text(pair[1].path), pair[1].message)))
+
+
+def _show(place: Location | None, diagnostic: Diagnostic, file_name: str, line: str = "") -> str:
     text = file_name
     if place:
         text += f":{place.line}:{place.column}"
     if diagnostic.path:
         text += f": {path_text(diagnostic.path)}"
     text += f": {diagnostic.message}"
+    if place and line.strip():
+        source, caret = excerpt(line, place.column)
+        margin = f"{place.line:5} | "
+        text += f"\n{margin}{source}\n{' ' * (len(margin) - 2)}| {caret}"
     if diagnostic.hint:
         text += f"\n    hint: {diagnostic.hint}"
     return text

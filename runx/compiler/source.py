@@ -19,34 +19,37 @@ class Source:
     the like, and for strings that no system call can take (NUL) or that are not Unicode (half of a surrogate pair).
     """
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, name: str = "config.json") -> None:
+        self.name = name
+        """What messages call the file."""
+        self.text = ""
         if len(raw) > SIZE_LIMIT:
-            _fail(None, f"larger than {SIZE_LIMIT // 1024 // 1024} MiB")
+            self.fail(None, f"larger than {SIZE_LIMIT // 1024 // 1024} MiB")
         try:
             self.text = raw.decode()
         except UnicodeDecodeError as error:
             before = raw[: error.start].decode()
-            _fail(_location(before, len(before)), f"not UTF-8: byte 0x{raw[error.start]:02x}")
+            self.fail(_location(before, len(before)), f"not UTF-8: byte 0x{raw[error.start]:02x}")
         self._places: dict[Path, int] | None = None
         self._suspicious = False
         try:
             self.document: Any = json.loads(self.text, object_pairs_hook=self._object, parse_constant=self._constant)
         except json.JSONDecodeError as error:
-            _fail(Location(error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
+            self.fail(Location(error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
         except RecursionError:
-            _fail(None, "not a configuration: nested too deeply")
+            self.fail(None, "not a configuration: nested too deeply")
         except ValueError:  # sys.set_int_max_str_digits
-            _fail(None, "not a configuration: a number of thousands of digits")
+            self.fail(None, "not a configuration: a number of thousands of digits")
         # Escapes are the only way to these characters, so most texts need no second look.
         if self._suspicious or "\\u0000" in self.text or "\\ud" in self.text or "\\uD" in self.text:
             self._find_faults()
         if not isinstance(self.document, dict):
-            _fail(Location(1, 1), "must be an object")
+            self.fail(Location(1, 1), "must be an object")
 
     def locate(self, path: Path) -> Location | None:
         """Where the value at `path` starts; for one that is absent, where the object that lacks it does."""
         if self._places is None:
-            self._places = _Walk(self.text).places
+            self._places = _Walk(self).places
         while path not in self._places:
             path = path[:-1]
         return _location(self.text, self._places[path])
@@ -60,16 +63,21 @@ class Source:
         self._suspicious = True
 
     def _find_faults(self) -> None:
-        walk = _Walk(self.text)
+        walk = _Walk(self)
         if walk.faults:
-            raise CompileError((_location(self.text, at), fault) for at, fault in walk.faults)
+            raise CompileError([(_location(self.text, at), fault) for at, fault in walk.faults], self.name, self.text)
+
+    def fail(self, place: Location | None, message: str) -> NoReturn:
+        """Raise CompileError about the text as a whole."""
+        raise CompileError([(place, Diagnostic((), message))], self.name, self.text)
 
 
 class _Walk:
     """One slow pass over valid JSON: the offset of every value, and the faults that json.loads does not see."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.text = source.text
         self.places: dict[Path, int] = {}
         self.faults: list[tuple[int, Diagnostic]] = []
         self._decoder = json.JSONDecoder()
@@ -78,7 +86,7 @@ class _Walk:
     def _value(self, path: Path, at: int) -> int:
         """Record the value at offset `at` and return the offset after it."""
         if len(path) > DEPTH_LIMIT:
-            _fail(_location(self.text, at), "not a configuration: nested too deeply")
+            self._source.fail(_location(self.text, at), "not a configuration: nested too deeply")
         self.places[path] = at
         first = self.text[at]
         if first == "{":
@@ -132,7 +140,3 @@ class _Walk:
 
 def _location(text: str, offset: int) -> Location:
     return Location(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
-
-
-def _fail(place: Location | None, message: str, hint: str = "") -> NoReturn:
-    raise CompileError([(place, Diagnostic((), message, hint))])

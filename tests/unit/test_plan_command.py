@@ -151,6 +151,10 @@ def test_output_says_what_cannot_be_written(bundle: Path, tmp_path: Path) -> Non
         (["--id", "../x", "BUNDLE"], "invalid container id"),
         (["/no/such/bundle"], "bundle /no/such/bundle: no such directory"),
         (["--frmat", "json"], "unknown option --frmat"),
+        (["--bundle", "/", "BUNDLE"], "--bundle goes with -"),
+        (["--diff", "/no/such", "BUNDLE"], "--diff /no/such: no such file"),
+        (["--diff", "/dev/null", "BUNDLE"], "--diff /dev/null: not JSON"),
+        (["--diff", str(CASES / "minimal/config.json"), "BUNDLE"], "not a plan"),
     ],
 )
 def test_mistakes(arguments: list[str], message: str, bundle: Path) -> None:
@@ -181,6 +185,107 @@ def test_a_locale_that_knows_ascii_alone(bundle: Path, output: str) -> None:
         assert json.loads(done.stdout)["process"]["args"] == ["é☃"]
     else:
         assert b"\\xe9\\u2603" in done.stdout
+
+
+def run(*argv: object, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """The whole program, in a process of its own."""
+    top = Path(__file__).parents[2]
+    command = [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(top)!r}]; from runx.cli import main; sys.exit(main())"]
+    return subprocess.run([*command, *map(str, argv)], input=stdin, capture_output=True, cwd=cwd, check=False)
+
+
+def test_standard_input(bundle: Path) -> None:
+    config = (bundle / "config.json").read_bytes()
+    (bundle / "config.json").unlink()
+    here = run("plan", "-", "--format", "json", stdin=config, cwd=bundle)
+    there = run("plan", "-", "--format", "json", "--bundle", bundle, stdin=config)
+    assert (here.returncode, here.stderr) == (0, b"")
+    assert here.stdout == there.stdout
+    assert json.loads(here.stdout)["root"]["path"] == f"{bundle}/rootfs"
+    assert run("plan", "-", stdin=b'{"a": x}').stderr.startswith(b"runx: <stdin>:1:7: not JSON")
+
+
+def test_same_input_same_bytes(bundle: Path) -> None:
+    for form in ("text", "json"):
+        outputs = {run("plan", "--format", form, bundle).stdout for _ in range(3)}
+        assert len(outputs) == 1
+        assert outputs != {b""}
+
+
+def test_diff(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("plan", "-o", out, bundle).returncode == 0
+    same = run("plan", "--diff", out / "plan.json", bundle)
+    assert (same.returncode, same.stdout, same.stderr) == (0, b"", b"")
+
+    config = json.loads((bundle / "config.json").read_text())
+    config["hostname"] = "\x1b[31m"
+    config["mounts"].insert(0, {"destination": "/data", "type": "tmpfs", "options": ["ro"]})
+    config["mounts"][1]["options"] = ["nosuid"]
+    config["process"]["args"].insert(1, "-x")
+    config["process"]["env"].pop()
+    (bundle / "config.json").write_text(json.dumps(config))
+    done = run("plan", "--diff", out / "plan.json", bundle)
+    assert (done.returncode, done.stderr) == (1, b"")
+    lines = done.stdout.decode().splitlines()
+    assert lines[lines.index('mounts["/data"]') + 1].startswith('  + {"destination": "/data", ')
+    assert f'mounts["{config["mounts"][1]["destination"]}"].flags[0]' in lines or any(".data[0]" in line for line in lines)
+    changed = {line for line in lines if line.startswith("mounts[") and not line.endswith(".origin")}
+    assert all(line.startswith(('mounts["/data"]', f'mounts["{config["mounts"][1]["destination"]}"]')) for line in changed)
+    assert ["process.args[1]", '  + "-x"'] == lines[lines.index("process.args[1]") :][:2]
+    assert any(line.startswith("  - ") for line in lines)
+    assert ["guest.hostname", '  - "ID"', '  + "\\u001b[31m"'] == lines[lines.index("guest.hostname") :][:3]
+
+    as_json = json.loads(run("plan", "--format", "json", "--diff", out / "plan.json", bundle).stdout)
+    assert {"path": "guest.hostname", "before": "ID", "after": "\x1b[31m"} in as_json
+
+
+def test_diff_of_bundles(bundle: Path, tmp_path: Path) -> None:
+    assert run("plan", "--diff", bundle, bundle).returncode == 0
+    shutil.copytree(bundle, tmp_path / "other")
+    done = run("plan", "--diff", tmp_path / "other", bundle)
+    assert done.returncode == 1
+    assert done.stdout.decode().startswith(f'bundle\n  - "{tmp_path}/other"\n  + "{bundle}"\n')
+
+
+def test_an_error_of_diff_is_no_difference(bundle: Path, tmp_path: Path) -> None:
+    assert run("plan", "--diff", bundle, tmp_path).returncode == 2
+    assert run("plan", "--diff=/no/such", bundle).returncode == 2
+    assert run("plan", "--diff").returncode == 2
+    assert run("plan", tmp_path).returncode == 1
+
+
+def test_diagnostics_for_tools(bundle: Path) -> None:
+    config = json.loads((bundle / "config.json").read_text())
+    config["mounts"][0]["options"].append("noexce")
+    config["unheard"] = 1
+    (bundle / "config.json").write_text(json.dumps(config, indent=1))
+    done = run("plan", "--format", "json", bundle)
+    assert done.returncode == 1
+    first, *others = json.loads(done.stdout)
+    line = next(n for n, text in enumerate((bundle / "config.json").read_text().splitlines(), 1) if "noexce" in text)
+    index = len(config["mounts"][0]["options"]) - 1
+    assert first.pop("message").startswith('unknown option "noexce"')
+    assert first == {
+        "severity": "error", "file": "config.json", "path": f"mounts[0].options[{index}]", "line": line, "column": 5, "hint": "",
+    }  # fmt: skip
+    assert ("warning", "unheard", "unknown property") in {(d["severity"], d["path"], d["message"]) for d in others}
+    assert done.stderr.startswith(f"runx: config.json:{line}:5: mounts[0].options[{index}]: unknown".encode())
+    missing = json.loads(run("plan", "--format", "json", "/no/such").stdout)
+    assert [(d["severity"], d["line"], d["message"]) for d in missing] == [("error", None, "bundle /no/such: no such directory")]
+
+
+def test_people_see_the_line(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "config.json").write_text('{\n\t"é界": 1, "ociVersion": 3}\n')
+    done = run("--log", tmp_path / "log", "plan", bundle)
+    shown = done.stderr.decode()
+    assert "config.json:2:25: ociVersion: must be a string, not the number 3\n" in shown
+    assert '\n    2 |  "é界": 1, "ociVersion": 3}\n' in shown
+    lines = shown.splitlines()
+    at = next(index for index, line in enumerate(lines) if "2:25" in line) + 1
+    # 界 takes two columns.
+    assert lines[at + 1].index("^") == lines[at].index("3}") + 1
+    assert "^" not in (tmp_path / "log").read_text()
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runx.compiler import compile
-from runx.compiler.diagnostics import CompileError, Location, Report, path_text
+from runx.compiler.diagnostics import LINE_WIDTH, CompileError, Location, Report, excerpt, path_text
 from runx.compiler.facts import HostFacts
 from runx.compiler.source import SIZE_LIMIT, Source
 from runx.errors import RunxError
@@ -108,6 +108,16 @@ def test_paths_are_written_as_people_write_them() -> None:
     assert path_text(("annotations", "a.b")) == 'annotations["a.b"]'
     assert path_text(("annotations", "")) == 'annotations[""]'
     assert path_text(("linux", "cpu_x")) == "linux.cpu_x"
+
+
+@given(st.text(st.characters(codec="ascii", min_codepoint=9), min_size=1, max_size=400), st.data())
+def test_the_caret_stands_below_its_column(line: str, data: st.DataObject) -> None:
+    column = data.draw(st.integers(1, len(line)))
+    shown, caret = excerpt(line, column)
+    assert len(shown) <= LINE_WIDTH + 6
+    assert shown.isprintable()
+    wanted = line[column - 1]
+    assert shown[caret.index("^")] == (" " if wanted == "\t" else wanted if wanted.isprintable() else "\ufffd")
 
 
 def test_faults_are_sorted_by_their_place() -> None:
