@@ -36,8 +36,6 @@ def _create(options: Arguments, arguments: Arguments) -> None:
     from runx.exec.create import create
 
     values = arguments.values
-    if values["console_socket"]:
-        raise RunxError("--console-socket: terminals are not supported yet", "run the container without a terminal")
     if values["preserve_fds"] not in ("", "0"):
         raise RunxError("--preserve-fds: a virtual machine cannot be given file descriptors of the host")
     container_id = _operand(arguments, "ID")
@@ -47,6 +45,7 @@ def _create(options: Arguments, arguments: Arguments) -> None:
         container_id,
         values["bundle"],
         pid_file=values["pid_file"],
+        console_socket=values["console_socket"],
         log=options.values["log"],
         log_json=as_json,
     )
@@ -107,7 +106,7 @@ VERBS = {
         "[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create,
         Option("-b", "--bundle", value="DIR", default=".", help="the bundle (default: the current directory)"),
         Option("--pid-file", value="FILE", help="write the supervisor's pid to FILE"),
-        Option("--console-socket", value="SOCKET", help="terminals: not supported yet"),
+        Option("--console-socket", value="SOCKET", help="send the master of the container's terminal to this unix socket"),
         Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),
         Option("--no-pivot", help="accepted for runc's callers; the guest always moves its root"),
         Option("--no-new-keyring", help="accepted for runc's callers; a guest's kernel has keyrings of its own"),

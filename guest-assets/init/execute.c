@@ -160,7 +160,6 @@ static const char *find_program(const struct process *p, int report)
 
 void process_execute(struct process *p, int report)
 {
-    SETUP_STEP(setsid(), "setsid");
     umask(p->umask);
     apply_limits(p, report);
     fill_in_home(p);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ static struct process process;
 
 /* What the child says on its way to the process. */
 static int reports = -1;
+static int terminal_socket = -1; /* on which it sends the master of the process's terminal */
 static unsigned char reported[REPORT_MAX];
 static size_t reported_length;
 
@@ -57,12 +59,14 @@ static void make_pipe(int ends[2])
 
 static void start(void)
 {
-    int in[2], out[2], err[2], log[2], report[2];
+    int in[2], out[2], err[2], log[2], report[2], terminal[2] = {-1, -1};
     make_pipe(in);
     make_pipe(out);
     make_pipe(err);
     make_pipe(log);
     make_pipe(report);
+    if (process.terminal && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, terminal) < 0)
+        fatal(STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
     if (process.pid_namespace && unshare(CLONE_NEWPID) < 0)
         fatal(STATUS_SETUP_FAILED, "new PID namespace: %s", reason(errno));
     child.in_pid_namespace = process.pid_namespace;
@@ -70,7 +74,7 @@ static void start(void)
     if (child.pid < 0)
         fatal(STATUS_SETUP_FAILED, "fork: %s", reason(errno));
     if (!child.pid) {
-        struct child_pipes pipes = {in[0], out[1], err[1], log[1], report[1]};
+        struct child_pipes pipes = {in[0], out[1], err[1], log[1], report[1], terminal[1]};
         process_become(&process, &pipes);
     }
     close(in[0]);
@@ -83,7 +87,16 @@ static void start(void)
     set_nonblocking(err[0]);
     set_nonblocking(log[0]);
     set_nonblocking(report[0]);
-    streams_open(in[1], out[0], err[0]);
+    if (process.terminal) {
+        close(terminal[1]);
+        close(in[1]);
+        close(out[0]);
+        close(err[0]);
+        terminal_socket = terminal[0];
+        streams_await_terminal();
+    } else {
+        streams_open(in[1], out[0], err[0]);
+    }
     log_open(log[0]);
     reports = report[0];
 }
@@ -104,6 +117,13 @@ static void judge_report(void)
         }
     if (!length || text[length - 1] != REPORT_EXECUTING)
         fatal(STATUS_SETUP_FAILED, "the set-up was killed");
+    if (process.terminal) {
+        int master = terminal_receive(terminal_socket);
+        if (master < 0)
+            fatal(STATUS_SETUP_FAILED, "the terminal did not arrive");
+        set_nonblocking(master);
+        streams_open_terminal(master);
+    }
     link_send(FRAME_STARTED, NULL, 0);
     child_started();
 }
@@ -145,8 +165,6 @@ static void handle_frame(unsigned type, const unsigned char *payload, size_t len
         if (length == 1)
             deliver(payload[0]);
         return;
-    case FRAME_HOST_WINSIZE:
-        return; /* of a terminal; there are only pipes so far */
     default:
         log_warn("init: unknown frame 0x%02x from the host\n", type);
     }
@@ -193,8 +211,6 @@ static int init_main(const char *device)
     const char *wrong = process_read("/runx/process", &process);
     if (wrong)
         fatal(STATUS_SETUP_FAILED, "/runx/process: %s", wrong);
-    if (process.terminal)
-        fatal(STATUS_SETUP_FAILED, "/runx/process: terminals are not supported by this guest");
     start();
 
     for (;;) {

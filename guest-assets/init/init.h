@@ -97,6 +97,7 @@ struct child_pipes {
     int in, out, err; /* the process's standard streams */
     int log;          /* what the setup script prints */
     int report;       /* close-on-exec: REPORT_* messages */
+    int terminal;     /* a socket for the terminal's master, -1 without one; in, out and err are not used then */
 };
 
 /* A report is 'F', status, text when something failed (no text: the script's output says it), 'E' just before execve. */
@@ -108,6 +109,19 @@ _Noreturn void process_become(struct process *p, const struct child_pipes *pipes
 /* execute.c: the last steps, inside the root. */
 _Noreturn void process_execute(struct process *p, int report);
 _Noreturn void report_failure(int report, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* terminal.c */
+
+/* Since Linux 4.13; opens the other end without a path that the image could have put something else at. */
+#ifndef TIOCGPTPEER
+#define TIOCGPTPEER _IO('T', 0x41)
+#endif
+
+/* In the child, inside the root: makes the terminal, its standard streams and a session of it; sends the master to PID 1. */
+void terminal_open(const struct process *p, int socket, int report);
+/* The master that the child has sent, -1 when there is none. Closes the socket. */
+int terminal_receive(int socket);
+void terminal_resize(int master, unsigned short rows, unsigned short columns);
 
 /* log.c: what the setup script prints, and warnings of our own. */
 void log_open(int script);
@@ -140,6 +154,9 @@ uint8_t exit_status(void);
 
 /* streams.c: standard input, output and error of the process. */
 void streams_open(int in, int out, int err);
+/* Instead: all of them will be a terminal, and then are one, with this master. */
+void streams_await_terminal(void);
+void streams_open_terminal(int master);
 /* Moves what can be moved. AT_END: a pipe that gives nothing now is taken for closed. */
 void streams_relay(bool at_end);
 bool streams_drained(void);

@@ -370,7 +370,11 @@ void process_become(struct process *p, const struct child_pipes *pipes)
     run_setup(pipes);
     prepare(p, pipes->report);
     enter_root(pipes->report);
-    if (dup2(pipes->in, 0) < 0 || dup2(pipes->out, 1) < 0 || dup2(pipes->err, 2) < 0)
+    if (p->terminal)
+        terminal_open(p, pipes->terminal, pipes->report);
+    else if (setsid() < 0)
+        report_failure(pipes->report, STATUS_SETUP_FAILED, "setsid: %s", reason(errno));
+    else if (dup2(pipes->in, 0) < 0 || dup2(pipes->out, 1) < 0 || dup2(pipes->err, 2) < 0)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "standard streams: %s", reason(errno));
     process_execute(p, pipes->report);
 }

@@ -1,5 +1,7 @@
 /* The process's three standard streams, within the windows of the link (docs/console-link.md, "Flow control"). */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "init.h"
@@ -15,11 +17,15 @@ struct output {
     size_t window;
 };
 
+static void resize(unsigned short rows, unsigned short columns);
+
 static struct output out = {-1, FRAME_STDOUT, OUTPUT_WINDOW};
 static struct output err = {-1, FRAME_STDERR, OUTPUT_WINDOW};
 
 static int in = -1; /* -1: closed */
 static bool input_ended;
+static bool is_terminal;
+static int terminal_end = -1; /* the process's end, kept open: only then does it not matter who else has it open */
 static unsigned char input[INPUT_WINDOW]; /* a ring */
 static size_t input_start, input_length;
 static uint32_t credit; /* taken by the process, not yet told */
@@ -30,6 +36,21 @@ void streams_open(int in_fd, int out_fd, int err_fd)
     in = in_fd;
     out.fd = out_fd;
     err.fd = err_fd;
+}
+
+void streams_await_terminal(void)
+{
+    is_terminal = true;
+}
+
+void streams_open_terminal(int master)
+{
+    in = fcntl(master, F_DUPFD_CLOEXEC, 0);
+    terminal_end = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (in < 0 || terminal_end < 0)
+        fatal(STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
+    out.fd = master;
+    resize(0, 0);
 }
 
 static struct output *stream(unsigned number)
@@ -52,6 +73,13 @@ static void close_input(void)
     input_length = 0;
 }
 
+static void close_terminal_end(void)
+{
+    if (terminal_end >= 0)
+        close(terminal_end);
+    terminal_end = -1;
+}
+
 void streams_lose_input(void)
 {
     if (in < 0)
@@ -62,7 +90,7 @@ void streams_lose_input(void)
 
 static void take_input(const unsigned char *bytes, size_t length)
 {
-    if (in < 0)
+    if (in < 0 && !(is_terminal && !child.started))
         return; /* sent before STDIN_CLOSED arrived */
     if (length > INPUT_WINDOW - input_length) {
         log_warn("init: input beyond the window was dropped\n");
@@ -71,6 +99,18 @@ static void take_input(const unsigned char *bytes, size_t length)
     for (size_t i = 0; i < length; i++)
         input[(input_start + input_length + i) % INPUT_WINDOW] = bytes[i];
     input_length += length;
+}
+
+/* A size that comes before the terminal is the one it starts with. */
+static void resize(unsigned short rows, unsigned short columns)
+{
+    static unsigned short early_rows, early_columns;
+    if (rows || columns) {
+        early_rows = rows;
+        early_columns = columns;
+    }
+    if (is_terminal && in >= 0 && (early_rows || early_columns))
+        terminal_resize(in, early_rows, early_columns);
 }
 
 static uint32_t read_u32(const unsigned char *at)
@@ -115,8 +155,14 @@ static void feed_input(void)
         input_length -= (size_t)count;
         credit += (uint32_t)count;
     }
-    if (input_ended)
+    if (input_ended && in >= 0) {
         close_input();
+        /* The user's terminal has gone, and so does the process's: the kernel hangs up its session. */
+        if (is_terminal) {
+            close_terminal_end();
+            close_output(&out);
+        }
+    }
 }
 
 static void send_input_news(void)
@@ -136,6 +182,9 @@ static void send_input_news(void)
 
 void streams_relay(bool at_end)
 {
+    /* With nobody left, the master's read gives what there still is, and then EIO: the end. */
+    if (child.ended && !child.any_left)
+        close_terminal_end();
     if (child.started) {
         relay_output(&out, at_end);
         relay_output(&err, at_end);
@@ -158,6 +207,10 @@ bool streams_take_frame(unsigned type, const unsigned char *payload, size_t leng
         return true;
     case FRAME_HOST_STDIN_EOF:
         input_ended = true;
+        return true;
+    case FRAME_HOST_WINSIZE:
+        if (length == 4)
+            resize((unsigned short)(payload[0] | payload[1] << 8), (unsigned short)(payload[2] | payload[3] << 8));
         return true;
     case FRAME_HOST_CREDIT:
         if (length == 5 && (output = stream(payload[0]))) {

@@ -103,10 +103,7 @@ def _mount_mappings(container: Container, facts: Facts, report: Report) -> None:
 
 def _terminal(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     process = container.document.get("process", {})
-    if process.get("terminal"):
-        hint = "run the container without one (-t of ctr, docker and podman)"
-        report.error(("process", "terminal"), "terminals are not supported yet", hint)
-    elif "consoleSize" in process:
+    if "consoleSize" in process and not process.get("terminal"):
         report.ignore(("process", "consoleSize"), "the process has no terminal")
 
 

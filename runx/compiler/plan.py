@@ -139,6 +139,11 @@ class Process(_Part):
     """None: the process keeps all of them, as runc does without a `capabilities` object."""
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
+    terminal: bool = False
+    """Standard input, output and error are one terminal, made in the guest."""
+    rows: int = 0
+    """Its size at the start (process.consoleSize); 0 when the engine will set it."""
+    columns: int = 0
     pid_namespace: bool = False
     """The process is PID 1 of its own PID namespace in the guest (linux.namespaces has `pid`)."""
 

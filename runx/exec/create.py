@@ -18,11 +18,21 @@ from runx.exec.record import Record
 from runx.exec.shares import prepare
 
 
-def create(root: str, container_id: str, bundle: str, *, pid_file: str = "", log: str = "", log_json: bool = True) -> None:
+def create(
+    root: str,
+    container_id: str,
+    bundle: str,
+    *,
+    pid_file: str = "",
+    console_socket: str = "",
+    log: str = "",
+    log_json: bool = True,
+) -> None:
     """Make the container `container_id` from a bundle, up to the state "created" (OCI runtime.md, "Create").
 
-    root: the state root. pid_file: where to write the supervisor's pid, without a newline. log: the --log file, for
-    errors of the supervisor later on. Raises RunxError (or CompileError); nothing is left behind then.
+    root: the state root. pid_file: where to write the supervisor's pid, without a newline. console_socket: the unix socket
+    that takes the master of the terminal of a container that has one. log: the --log file, for errors of the supervisor
+    later on. Raises RunxError (or CompileError); nothing is left behind then.
     """
     records.check_id(container_id)
     bundle = os.path.abspath(bundle)
@@ -32,6 +42,7 @@ def create(root: str, container_id: str, bundle: str, *, pid_file: str = "", log
     try:
         record.log = os.path.abspath(log) if log else ""
         record.log_json = "1" if log_json else "0"
+        record.console_socket = os.path.abspath(console_socket) if console_socket else ""
         supervisor = _Supervisor(record)
         with _no_garbage_collection():
             _compile_into(record, bundle, root)
@@ -67,6 +78,12 @@ def _compile_into(record: Record, bundle: str, root: str) -> None:
     container_id = os.path.basename(record.directory)
     result = compile(bundle, container_id=container_id, state_root=root, assets=paths.assets_dir())
     plan, artifacts = result.plan, result.artifacts
+    process = plan.process
+    if process.terminal and not record.console_socket:
+        raise RunxError("process.terminal is true, but there is no --console-socket", "run the container without a terminal (-t)")
+    if record.console_socket and not process.terminal:
+        raise RunxError("--console-socket was given, but process.terminal is false", "leave it out, or ask for a terminal")
+    record.terminal = f"{process.rows} {process.columns}" if process.terminal else ""
     directory = record.directory
     _write(f"{directory}/plan.json", artifacts.plan_json.encode())
     _write(f"{directory}/domain.cfg", artifacts.domain_cfg.encode("utf-8", "surrogateescape"))

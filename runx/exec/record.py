@@ -38,7 +38,10 @@ def start_time(pid: int) -> str:
 class Record:
     """The record of one container. Attributes are the file's lines; all are strings but pid and domid."""
 
-    __slots__ = ("directory", "domain", "domid", "exit_status", "log", "log_json", "oci", "pid", "pid_start", "status")
+    __slots__ = (
+        "console_socket", "directory", "domain", "domid", "exit_status", "log", "log_json", "oci", "pid", "pid_start", "status",
+        "terminal",
+    )  # fmt: skip
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -57,6 +60,10 @@ class Record:
         self.log = ""
         """Path of --log given to create, for the supervisor's own errors."""
         self.log_json = "1"
+        self.console_socket = ""
+        """Path of --console-socket given to create."""
+        self.terminal = ""
+        """Rows and columns of the container's terminal, separated by a space; "" when it has none."""
         self.oci = "{}"
         """JSON object: the parts of OCI's state (runtime.md, "State") that do not change."""
 

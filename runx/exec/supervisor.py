@@ -46,8 +46,7 @@ class Supervisor:
     def __init__(self, record: Record, store: XenStore) -> None:
         self.record = record
         self.store = store
-        self.outputs = {link.STDOUT: relay.Output(1, 1), link.STDERR: relay.Output(2, 2)}
-        self.input = relay.Input(0)
+        self._take_streams()
         self.decoder = link.Decoder()
         self.to_guest = bytearray()
         self.status: int | None = None
@@ -56,6 +55,10 @@ class Supervisor:
         """The guest's PID 1 listens. Before that its tty may not be raw yet, so nothing is sent."""
         self.look_at: float | None = None
         """When to ask xl whether the domain still lives."""
+
+    def _take_streams(self) -> None:
+        self.outputs = {link.STDOUT: relay.Output(1, 1), link.STDERR: relay.Output(2, 2)}
+        self.input = relay.Input(0)
 
     # -- before the container exists -----------------------------------------------------------------------------------
 
@@ -70,6 +73,8 @@ class Supervisor:
             self.store.watch(self.console.frontend + "/state", "console")
             self.store.watch("@releaseDomain", "release")
             self.listener = control.listen(record.directory)
+            if record.terminal:
+                self._open_terminal()
             record.pid = os.getpid()
             record.pid_start = start_time(record.pid)
             record.status = "created"
@@ -77,6 +82,16 @@ class Supervisor:
         except BaseException:
             domains.remove(self.store, record.domain, record.domid)
             raise
+
+    def _open_terminal(self) -> None:
+        from runx.exec import terminal
+
+        # That the engine closes the master is seen by poll, and becomes a hang-up of the guest's terminal.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        rows, columns = map(int, self.record.terminal.split())
+        terminal.open_terminal(self.record.console_socket, rows, columns)
+        self.terminal_size = terminal.size
+        self._take_streams()
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -127,7 +142,10 @@ class Supervisor:
             self._serve(control.accept(self.listener))
         if signals in ready:
             for number in os.read(signals, 64):
-                self._signal(number)
+                if number == signal.SIGWINCH:
+                    self._resize()
+                else:
+                    self._signal(number)
         if self.store.fileno() in ready or self.store.has_events:
             self._xenstore_events()
         if self.look_at is not None and time.monotonic() >= self.look_at:
@@ -210,6 +228,10 @@ class Supervisor:
             raise RunxError("the guest takes no more signals", "it hangs; kill it with SIGKILL")
         self.to_guest += link.frame(link.SIGNAL, bytes((number,)))
 
+    def _resize(self) -> None:
+        rows, columns = self.terminal_size()
+        self.to_guest += link.frame(link.WINSIZE, rows.to_bytes(2, "little") + columns.to_bytes(2, "little"))
+
     def _xenstore_events(self) -> None:
         for _, token in self.store.events():
             if token == "console":
@@ -278,8 +300,13 @@ class Supervisor:
     def _catch_signals(self) -> int:
         read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        terminal = bool(self.record.terminal)
         for number in _FORWARDED:
-            signal.signal(number, lambda *_: None)
+            if not (terminal and number == signal.SIGHUP):
+                signal.signal(number, lambda *_: None)
+        if terminal:
+            signal.signal(signal.SIGWINCH, lambda *_: None)
+            self._resize()  # what the engine set before we listened
         return read_end
 
 

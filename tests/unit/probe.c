@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -46,6 +47,11 @@ int main(int argc, char **argv)
         show("arg", argv[i]);
     for (char **entry = environ; *entry; entry++)
         show("env", *entry);
+    struct winsize size;
+    if (ioctl(0, TIOCGWINSZ, &size) == 0) {
+        snprintf(text, sizeof text, "%u %u", size.ws_row, size.ws_col);
+        show("terminal", text);
+    }
     show("cwd", getcwd(text, sizeof text) ? text : "?");
     show_number("uid", getuid());
     show_number("euid", geteuid());

@@ -340,7 +340,6 @@ def test_the_scripts_output_is_no_output_of_the_process(start: Start) -> None:
         (records(args=["x"], cwd="/", rlimit=["nofile", 1]), "rlimit: 2 values are no triples"),
         (records(args=["x"], cwd="/", rlimit=["files", 1, 1]), 'rlimit: unknown resource "files"'),
         (records(args=["x"], cwd="/", groups=["wheel"]), 'groups: "wheel" is no group id'),
-        (records(args=["x"], cwd="/", terminal=[24, 80]), "terminals are not supported by this guest"),
     ],
 )
 def test_faults_of_the_records(root: Path, process: bytes, reason: str) -> None:

@@ -1,9 +1,13 @@
 """The verbs, against a Xen of bookkeeping: states, errors, and that nothing is left behind. No guest runs here."""
 
+import fcntl
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -284,7 +288,6 @@ def test_a_pid_file_that_cannot_be_written(host: Host) -> None:
         (["exec", "c", "sh"], "no agent"),
         (["pause", "c"], "not supported yet"),
         (["frobnicate"], "unknown command"),
-        (["create", "--console-socket", "/x", "c"], "terminals are not supported yet"),
         (["create", "--preserve-fds", "2", "c"], "file descriptors of the host"),
         (["create", "--frob", "c"], "unknown option --frob"),
         (["kill", "c", "NOSUCH"], "unknown signal"),
@@ -297,6 +300,41 @@ def test_what_cannot_be_done_is_one_clear_error(host: Host, words: list[str], me
     assert result.returncode == 1
     assert message in result.stderr
     assert message in host.last_error()
+
+
+def test_a_terminal_goes_to_the_engine(host: Host, tmp_path: Path) -> None:
+    host.config["process"] |= {"terminal": True, "consoleSize": {"height": 33, "width": 101}}  # type: ignore[operator]
+    host.write_config()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "console"))
+        listener.listen()
+        # Its streams are the engine's pipes, and the supervisor must not keep them: run() waits for their end.
+        result = host.runx("create", "--bundle", str(host.bundle), "--console-socket", str(tmp_path / "console"), "c")
+        assert result.returncode == 0, result.stderr
+        connection, _ = listener.accept()
+        with connection:
+            _, (master,), _, _ = socket.recv_fds(connection, 64, 4)
+    with open(master, "r+b", buffering=0) as terminal:
+        assert struct.unpack("HHHH", fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))[:2] == (33, 101)
+        assert host.runx("kill", "c", "KILL").returncode == 0
+        with pytest.raises(OSError, match="Input/output error"):
+            while terminal.read(100):
+                pass
+    host.await_status("stopped")
+    assert host.runx("delete", "c").returncode == 0
+    host.nothing_left()
+
+
+def test_a_terminal_needs_its_socket(host: Host) -> None:
+    result = host.runx("create", "--bundle", str(host.bundle), "--console-socket", "/no/such", "c")
+    assert "process.terminal is false" in result.stderr
+    host.config["process"] |= {"terminal": True}  # type: ignore[operator]
+    host.write_config()
+    result = host.runx("create", "--bundle", str(host.bundle), "c")
+    assert "there is no --console-socket" in result.stderr
+    result = host.runx("create", "--bundle", str(host.bundle), "--console-socket", "/no/such", "c")
+    assert "--console-socket /no/such: No such file or directory" in result.stderr
+    host.nothing_left()
 
 
 def test_version_as_docker_reads_it(host: Host) -> None:

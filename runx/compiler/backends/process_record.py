@@ -19,6 +19,7 @@ def process_record(process: Process) -> bytes:
         ("capabilities", [] if process.capabilities is None else _masks(process.capabilities)),
         ("no_new_privs", [1] if process.no_new_privileges else []),
         ("oom_score_adj", [] if process.oom_score_adj is None else [process.oom_score_adj]),
+        ("terminal", [process.rows, process.columns] if process.terminal else []),
         ("pid_namespace", [1] if process.pid_namespace else []),
     ]
     return b"".join(_record(name, [str(value) for value in values]) for name, values in records)

@@ -19,6 +19,7 @@ NOFILE_MAX = 2147483584
 def read_process(process: dict[str, Any], pid_namespace: bool, report: Report) -> Process:
     """The process of a checked document. Faults of names and values go to `report`."""
     user = process.get("user", {})
+    rows, columns = _console_size(process, report)
     capabilities = process.get("capabilities")
     return Process(
         args=_args(process, report),
@@ -32,8 +33,22 @@ def read_process(process: dict[str, Any], pid_namespace: bool, report: Report) -
         capabilities=None if capabilities is None else _capabilities(capabilities, report),
         no_new_privileges=process.get("noNewPrivileges", False),
         oom_score_adj=process.get("oomScoreAdj"),
+        terminal=process.get("terminal", False),
+        rows=rows,
+        columns=columns,
         pid_namespace=pid_namespace,
     )
+
+
+def _console_size(process: dict[str, Any], report: Report) -> tuple[int, int]:
+    """Rows and columns of the terminal at its start, 0 and 0 without (struct winsize of ioctl_tty(2) has 16 bits for each)."""
+    size = process.get("consoleSize")
+    if not size or not process.get("terminal"):
+        return 0, 0
+    for name in ("height", "width"):
+        if size[name] > 0xFFFF:
+            report.error(("process", "consoleSize", name), f"{size[name]} is more than a terminal can have (65535)")
+    return size["height"], size["width"]
 
 
 def _args(process: dict[str, Any], report: Report) -> tuple[str, ...]:

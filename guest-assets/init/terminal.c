@@ -1,0 +1,94 @@
+/* The terminal of the process: a pseudoterminal of the container's own devpts, its master with PID 1. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "init.h"
+
+union control {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+};
+
+static bool send_descriptor(int socket, int fd)
+{
+    union control control = {0};
+    struct iovec byte = {.iov_base = "t", .iov_len = 1};
+    struct msghdr message = {.msg_iov = &byte, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    return sendmsg(socket, &message, MSG_NOSIGNAL) == 1;
+}
+
+int terminal_receive(int socket)
+{
+    union control control = {0};
+    char byte;
+    struct iovec room = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &room, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    int fd = -1;
+    if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) == 1) {
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+            memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    }
+    close(socket);
+    return fd;
+}
+
+void terminal_resize(int fd, unsigned short rows, unsigned short columns)
+{
+    struct winsize size = {.ws_row = rows, .ws_col = columns};
+    if (fd >= 0)
+        ioctl(fd, TIOCSWINSZ, &size);
+}
+
+/* /dev/console is this terminal too, as under runc. A /dev that cannot hold it goes without. */
+static void bind_console(int master)
+{
+    unsigned number;
+    char path[32];
+    if (ioctl(master, TIOCGPTN, &number) < 0)
+        return;
+    snprintf(path, sizeof path, "/dev/pts/%u", number);
+    if (mknod("/dev/console", S_IFREG | 0620, 0) < 0 && errno != EEXIST)
+        return;
+    mount(path, "/dev/console", NULL, MS_BIND, NULL);
+}
+
+void terminal_open(const struct process *p, int socket, int report)
+{
+    int unlocked = 0;
+    int master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0)
+        master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0)
+        report_failure(report, STATUS_SETUP_FAILED, "terminal: /dev/ptmx: %s", reason(errno));
+    int slave = -1;
+    if (ioctl(master, TIOCSPTLCK, &unlocked) < 0 || (slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY)) < 0)
+        report_failure(report, STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
+    if (p->rows || p->columns)
+        terminal_resize(master, p->rows, p->columns);
+    if (fchown(slave, p->uid, (gid_t)-1) < 0)
+        report_failure(report, STATUS_SETUP_FAILED, "terminal: its owner: %s", reason(errno));
+    bind_console(master);
+    /* Of a session of its own, whose controlling terminal this becomes. */
+    if (setsid() < 0 || ioctl(slave, TIOCSCTTY, 0) < 0)
+        report_failure(report, STATUS_SETUP_FAILED, "controlling terminal: %s", reason(errno));
+    if (dup2(slave, 0) < 0 || dup2(slave, 1) < 0 || dup2(slave, 2) < 0)
+        report_failure(report, STATUS_SETUP_FAILED, "standard streams: %s", reason(errno));
+    if (slave > 2)
+        close(slave);
+    if (!send_descriptor(socket, master))
+        report_failure(report, STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
+    close(master);
+}
