@@ -9,7 +9,7 @@ from runxtools.lab import Lab
 
 def test_a_terminal(lab: Lab) -> None:
     script = (
-        "trap 'echo interrupted; exit 9' INT; stty size; tty; echo ready; read line; echo got $line; while :; do sleep 1; done"
+        "trap 'echo caught; exit 9' INT; stty size; tty; echo ready; read line; echo got $line; while :; do sleep 1; done"
     )
     ctr = shlex.join(command(["/bin/sh", "-c", script], ["-t"]))
     process = lab.popen(
@@ -36,5 +36,5 @@ def test_a_terminal(lab: Lab) -> None:
     assert b"hello\r\n" in seen, "the guest's terminal echoes"
     process.stdin.write(b"\x03")
     process.stdin.flush()
-    until(b"interrupted\r\n")
+    until(b"caught\r\n")
     assert process.wait(LIMIT_S) == 9
