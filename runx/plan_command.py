@@ -4,7 +4,7 @@ import io
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runx.errors import RunxError
 from runx.options import Arguments, Option, help_lines, parse
@@ -12,12 +12,14 @@ from runx.paths import DEFAULT_STATE_ROOT, assets_dir
 
 if TYPE_CHECKING:
     from runx.compiler import Artifacts, Compilation
+    from runx.compiler.facts import Facts
 
 OPTIONS = (
     Option("-f", "--format", value="FORMAT", default="text", help="text (default): the plan and the files; json: the plan alone"),
     Option("-o", "--output", value="DIR", help="also write plan.json, domain.cfg, cmdline, overlay/ and overlay.cpio into DIR"),
     Option("-b", "--bundle", value="DIR", help="with -: the bundle directory (default: the current one)"),
     Option("--diff", value="OTHER", help="show only what differs from the plan of OTHER: a bundle, or a plan.json"),
+    Option("--explain", value="PATH", help="show where the plan's value at PATH comes from and where it shows"),
     Option("--id", value="ID", default="ID", help="the container's id, which names its domain and its directory (default ID)"),
     Option("-h", "--help", help="show this help"),
 )
@@ -66,7 +68,10 @@ def _main(argv: list[str], root: str) -> int:
 
     check_id(values["id"])
     try:
-        result = _compile(arguments.operands[0], arguments, root)
+        inputs = _inputs(arguments.operands[0], arguments, root)
+        if values["explain"]:
+            return _explain(arguments, inputs)
+        result = _compile(inputs)
     except RunxError as error:
         if values["format"] == "json":
             _write_json(_diagnostics(error))
@@ -86,13 +91,23 @@ def _main(argv: list[str], root: str) -> int:
     return 0
 
 
-def _compile(operand: str, arguments: Arguments, root: str) -> "Compilation":
-    from runx.compiler import compile
+class Inputs(NamedTuple):
+    """The arguments of a compilation."""
+
+    bundle: str
+    container_id: str
+    state_root: str
+    assets: str
+    facts: "Facts"
+    name: str
+
+
+def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
     from runx.compiler.facts import HostFacts
     from runx.compiler.source import SIZE_LIMIT
 
     is_stdin = operand == "-"
-    return compile(
+    return Inputs(
         os.path.abspath((arguments.values["bundle"] or ".") if is_stdin else operand),
         container_id=arguments.values["id"],
         state_root=os.path.abspath(root),
@@ -102,13 +117,31 @@ def _compile(operand: str, arguments: Arguments, root: str) -> "Compilation":
     )
 
 
+def _compile(inputs: Inputs) -> "Compilation":
+    from runx.compiler import compile
+
+    return compile(**inputs._asdict())
+
+
+def _explain(arguments: Arguments, inputs: Inputs) -> int:
+    from runx.plan_explain import as_json, explain, text
+    from runx.plan_text import visible
+
+    explanation = explain(inputs, arguments.values["explain"])
+    if arguments.values["format"] == "json":
+        _write_json(as_json(explanation))
+    else:
+        _write_stdout("".join(f"{visible(line)}\n" for line in text(explanation, inputs.name).split("\n")[:-1]))
+    return 0
+
+
 def _diff(arguments: Arguments, result: "Compilation", root: str) -> int:
     from runx.plan_diff import changes, text
     from runx.plan_text import visible
 
     other = arguments.values["diff"]
     is_bundle = os.path.isdir(other)
-    before = json.loads(_compile(other, arguments, root).artifacts.plan_json) if is_bundle else _saved_plan(other)
+    before = json.loads(_compile(_inputs(other, arguments, root)).artifacts.plan_json) if is_bundle else _saved_plan(other)
     found = list(changes(before, json.loads(result.artifacts.plan_json)))
     if arguments.values["format"] == "json":
         _write_json([change._asdict() for change in found])

@@ -58,15 +58,17 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     report.raise_errors(source.locate, source.name, source.text)
     plan = resolve(container, Place(container_id, bundle, state_root, assets), facts, report)
 
+    return Compilation(plan, artifacts(plan))
+
+
+def artifacts(plan: VmPlan) -> Artifacts:
+    """Everything that is made of a plan. Raises RunxError for a value that cannot be written where it has to be."""
     cmdline = command_line(plan.domain)
     files = overlay(plan)
-    return Compilation(
-        plan,
-        Artifacts(
-            plan_json=plan.model_dump_json(indent=2) + "\n",
-            domain_cfg=xl_config(plan.domain, cmdline),
-            cmdline=cmdline + "\n",
-            overlay=files,
-            overlay_cpio=archive(files),
-        ),
+    return Artifacts(
+        plan_json=plan.model_dump_json(indent=2) + "\n",
+        domain_cfg=xl_config(plan.domain, cmdline),
+        cmdline=cmdline + "\n",
+        overlay=files,
+        overlay_cpio=archive(files),
     )

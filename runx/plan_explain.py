@@ -1,0 +1,354 @@
+"""`runx plan --explain`: why the plan says what it says.
+
+Nothing here knows what any setting means. The compiler is a pure function and takes about two milliseconds, so it is asked: each
+value of the configuration, each fact of the host and each argument is changed in turn, everything else left as it is, and what
+changes the value in question is what it comes from. In the same way the value is changed in the plan, to see which lines of the
+artifacts follow it.
+"""
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from runx.compiler import Artifacts, artifacts, compile
+from runx.compiler.backends.process_record import readable
+from runx.compiler.diagnostics import Location, Path, did_you_mean, path_text
+from runx.compiler.facts import Facts, Kind
+from runx.compiler.plan import VmPlan
+from runx.compiler.source import Source
+from runx.errors import RunxError
+from runx.plan_command import Inputs
+from runx.plan_diff import changes
+
+_ABSENT = object()
+_TOKEN = re.compile(r'\.?([A-Za-z_][A-Za-z_0-9]*)|\[([0-9]+)\]|\[("(?:[^"\\]|\\.)*")\]')
+
+
+class Cause(NamedTuple):
+    """Something the value comes from: `what` names it, and with `instead` in its place the value would be `value`."""
+
+    place: Location | None
+    what: str
+    now: Any
+    instead: Any
+    value: Any
+
+
+class Explanation(NamedTuple):
+    """`shown_in`: lines of the artifacts that follow the value, as `domain.cfg:6: memory = 256`."""
+
+    path: str
+    value: Any
+    causes: tuple[Cause, ...]
+    shown_in: tuple[str, ...]
+
+
+class _Trial:
+    """The host's facts with some of them changed, remembered, as a trial must not see anything but its own change."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self.raw: bytes | None = None
+        self.kinds: dict[str, Kind] = {}
+        self.is_first = True
+
+    def config(self, bundle: str) -> bytes:
+        if self.raw is None:
+            self.raw = self._facts.config(bundle)
+        return self.raw
+
+    def kind(self, path: str) -> Kind:
+        if path not in self.kinds:
+            if not self.is_first:
+                return "directory"  # a path made up by a trial
+            self.kinds[path] = self._facts.kind(path)
+        return self.kinds[path]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._facts, name)
+
+
+def explain(inputs: Inputs, path_wanted: str) -> Explanation:
+    """Explain the plan's value at a path such as `mounts[3].read_only`. Raises RunxError when the plan has none there."""
+    facts = _Trial(inputs.facts)
+    plan, made = _compile(inputs, facts)
+    facts.is_first = False
+    source = Source(facts.config(inputs.bundle), inputs.name)
+    document = json.loads(plan.model_dump_json())
+    path = _parse(path_wanted, document)
+    value = _at(document, path)
+    if value is _ABSENT:
+        raise _unknown(path_wanted, document, source, inputs, facts)
+
+    def with_changed(changed: Inputs) -> Any:
+        try:
+            return _at(json.loads(_compile(changed, facts)[0].model_dump_json()), path)
+        except RunxError:
+            return _ABSENT
+
+    causes: list[Cause] = []
+    for config_path, now, alternatives in _changeable(source.document, lambda raw: _works(inputs, facts, raw)):
+        for instead in alternatives:
+            original, facts.raw = facts.raw, _with(source.document, config_path, instead)
+            after = with_changed(inputs)
+            facts.raw = original
+            if after is not _ABSENT and after != value:
+                causes.append(Cause(source.locate(config_path), path_text(config_path), now, instead, after))
+                break  # one change that shows it is enough
+    causes.sort(key=lambda cause: cause.place or Location(0, 0))
+    causes += _other_causes(inputs, facts, value, with_changed)
+    return Explanation(path_text(path), value, tuple(causes), tuple(_shown_in(document, path, made)))
+
+
+def _compile(inputs: Inputs, facts: Facts) -> tuple[VmPlan, Artifacts]:
+    return compile(**inputs._replace(facts=facts)._asdict())
+
+
+def _other_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Callable[[Inputs], Any]) -> Iterator[Cause]:
+    """The host and the command line."""
+    for path in sorted(facts.kinds):
+        now = facts.kinds[path]
+        instead: Kind = "file" if now == "directory" else "directory"
+        facts.kinds[path] = instead
+        after = with_changed(inputs)
+        facts.kinds[path] = now
+        if after is not _ABSENT and after != value:
+            yield Cause(None, f"the host: what is at {path}", now, instead, after)
+    for what, field in (
+        ("the container's id", "container_id"),
+        ("the bundle's directory", "bundle"),
+        ("the state root", "state_root"),
+        ("the directory of the guest's files", "assets"),
+    ):
+        now = getattr(inputs, field)
+        after = with_changed(inputs._replace(**{field: now + "-other"}))
+        if after is not _ABSENT and after != value:
+            yield Cause(None, what, now, now + "-other", after)
+
+
+def _works(inputs: Inputs, facts: _Trial, raw: bytes) -> bool:
+    original, facts.raw = facts.raw, raw
+    try:
+        _compile(inputs, facts)
+    except RunxError:
+        return False
+    finally:
+        facts.raw = original
+    return True
+
+
+def _changeable(document: Any, works: Callable[[bytes], bool]) -> Iterator[tuple[Path, Any, list[Any]]]:
+    """Every value of the configuration and what may stand there instead (_ABSENT: nothing).
+
+    A word of a fixed set cannot become just any other; for it the words at the same place of other entries are taken. An
+    entry of a list none of whose members can change at all ({"type": "pid"}) may be missing as a whole.
+    """
+    words: dict[Path, set[str]] = {}
+    leaves = list(_leaves(document))
+    for path, leaf in leaves:
+        if isinstance(leaf, str):
+            words.setdefault(_pattern(path), set()).add(leaf)
+    stuck: dict[Path, bool] = {}
+    for path, leaf in leaves:
+        near = [instead for instead in _alternatives(leaf) if works(_with(document, path, instead))]
+        if not near and isinstance(leaf, str):
+            others = sorted(words[_pattern(path)] - {leaf})[:8]
+            near = [instead for instead in others if works(_with(document, path, instead))]
+        if len(path) > 1 and isinstance(path[-2], int):
+            stuck[path[:-1]] = stuck.get(path[:-1], True) and not near
+        if near:
+            yield path, leaf, near
+    for path, is_stuck in stuck.items():
+        if is_stuck:
+            yield path, _at(document, path), [_ABSENT]
+
+
+def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, dict) and value:
+        for name, member in value.items():
+            yield from _leaves(member, (*path, name))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*path, index))
+    else:
+        yield path, value
+
+
+def _pattern(path: Path) -> Path:
+    return tuple("" if isinstance(part, int) else part for part in path)
+
+
+def _alternatives(value: Any) -> list[Any]:
+    """Other values for one: near it, then nothing at all."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value * 2 + 2**20, _ABSENT]  # far enough for what is rounded
+    return [value + "x", _ABSENT] if isinstance(value, str) else [_ABSENT]
+
+
+def _with(document: Any, path: Path, value: Any) -> bytes:
+    changed = copy.deepcopy(document)
+    above = changed
+    for part in path[:-1]:
+        above = above[part]
+    if value is _ABSENT:
+        del above[path[-1]]
+    else:
+        above[path[-1]] = value
+    return json.dumps(changed).encode()
+
+
+def _shown_in(document: Any, path: Path, made: Artifacts) -> Iterator[str]:
+    before = _texts(made)
+    shown: dict[tuple[str, int], str] = {}
+    added: dict[str, None] = {}
+    for leaf_path, leaf in list(_leaves(_at(document, path), path))[:50]:
+        for after in _changed_artifacts(document, leaf_path, leaf):
+            for name, text in before.items():
+                _changed_lines(name, text, _texts(after).get(name, ""), shown, added)
+            break
+    for (name, number), line in sorted(shown.items(), key=lambda item: (list(before).index(item[0][0]), item[0][1])):
+        yield f"{name}:{number}: {line}"
+    if not shown:
+        yield from added
+
+
+def _changed_artifacts(document: Any, path: Path, leaf: Any) -> Iterator[Artifacts]:
+    """The artifacts of plans with another value at `path`, as far as the plan's types and the backends allow one."""
+    alternatives = [*_alternatives(leaf), "x", 1]
+    while alternatives:
+        instead = alternatives.pop(0)
+        try:
+            yield artifacts(VmPlan.model_validate_json(_with(document, path, instead)))
+        except RunxError:
+            continue
+        except ValueError as error:  # pydantic's, which names the words it takes
+            expected = re.search(r"Input should be ('.*) \[type=literal_error", str(error))
+            if expected:
+                alternatives[:0] = [word for word in re.findall(r"'([^']*)'", expected[1]) if word != leaf]
+
+
+def _texts(made: Artifacts) -> dict[str, str]:
+    files = {file.path: file.content for file in made.overlay}
+    texts = {"domain.cfg": made.domain_cfg, "cmdline": made.cmdline}
+    for name, content in files.items():
+        texts[f"overlay/{name}"] = readable(content) if name == "runx/process" else content.decode(errors="replace")
+    return texts
+
+
+def _changed_lines(name: str, before: str, after: str, shown: dict[tuple[str, int], str], added: dict[str, None]) -> None:
+    old, new = before.splitlines(), after.splitlines()
+    for what, low, high, new_low, new_high in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if what in ("replace", "delete"):
+            shown.update({(name, number + 1): old[number] for number in range(low, high)})
+        elif what == "insert":
+            added.update(dict.fromkeys(f"{name}: with another value also: {line}" for line in new[new_low:new_high] if line))
+
+
+def _parse(text: str, document: Any) -> Path:
+    """`mounts[3].read_only`, or `mounts["/data"].read_only` with the name of an entry as --diff writes it."""
+    path: list[str | int] = []
+    at = 0
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        if not token or (at == 0) == token[0].startswith((".", "[")):
+            raise RunxError(f"--explain {text}: not a place in a plan", "write it as in mounts[3].read_only")
+        if token[1]:
+            path.append(token[1])
+        elif token[2]:
+            path.append(int(token[2]))
+        else:
+            path.append(_index(_at(document, tuple(path)), json.loads(token[3])))
+        at = token.end()
+    return tuple(path)
+
+
+def _index(entries: Any, name: str) -> str | int:
+    if isinstance(entries, list):
+        for index, entry in enumerate(entries):
+            names = [entry.get(key) for key in ("destination", "tag", "name", "path")] if isinstance(entry, dict) else entry[:1]
+            if name in names:
+                return index
+    return name
+
+
+def _at(value: Any, path: Path) -> Any:
+    for part in path:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return _ABSENT
+    return value
+
+
+def _unknown(wanted: str, document: Any, source: Source, inputs: Inputs, facts: _Trial) -> RunxError:
+    known: dict[str, None] = {}
+    for path, _ in _leaves(document):
+        known.update({path_text(path[:length]): None for length in range(1, len(path) + 1)})
+    hint = did_you_mean(wanted, known).strip(" ()")
+    decided = _decided(wanted, document, source, inputs, facts)
+    if decided is not None:
+        what = ", ".join(decided[:8]) or "nothing in the plan"
+        hint = f"it is a place in the configuration, and decides {what}"
+    if not hint:
+        near = [name for name in known if name.rpartition(".")[2] == wanted.rpartition(".")[2]]
+        hint = f"there is {', '.join((near or list(document))[:12])}"
+    return RunxError(f"--explain {wanted}: the plan has no such value", hint)
+
+
+def _decided(wanted: str, plan: Any, source: Source, inputs: Inputs, facts: _Trial) -> list[str] | None:
+    """What the configuration's value at a path decides in the plan; None when the configuration has none there either."""
+    path = next((path for path, _ in _leaves(source.document) if path_text(path) == wanted), None)
+    if path is None:
+        return None
+    found: dict[str, None] = {}
+    for at, _, alternatives in _changeable(source.document, lambda raw: _works(inputs, facts, raw)):
+        for instead in alternatives if at == path else ():
+            facts.raw = _with(source.document, path, instead)
+            after = json.loads(_compile(inputs, facts)[0].model_dump_json())
+            found.update(dict.fromkeys(change.path for change in changes(plan, after)))
+    return list(found)
+
+
+def text(explanation: Explanation, file_name: str) -> str:
+    """The explanation for people."""
+    lines = [f"{explanation.path} = {_json(explanation.value)}", "", "comes from"]
+    for cause in explanation.causes:
+        where = f"{file_name}:{cause.place.line}:{cause.place.column}: " if cause.place else ""
+        change = "without it" if cause.instead is _ABSENT else f"with {_json(cause.instead)} instead"
+        lines.append(f"  {where}{cause.what} = {_json(cause.now)}")
+        lines.append(f"      {change}: {_json(cause.value)}")
+    if not explanation.causes:
+        lines.append("  runx itself: no value of the configuration, of the host or of the command line changes it")
+    lines += ["", "shows in", "  plan.json"]
+    lines += [f"  {line}" for line in explanation.shown_in]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def as_json(explanation: Explanation) -> dict[str, Any]:
+    """The same for tools; `instead` is null for a value that was taken away."""
+    return {
+        "path": explanation.path,
+        "value": explanation.value,
+        "causes": [
+            {
+                "line": cause.place.line if cause.place else None,
+                "column": cause.place.column if cause.place else None,
+                "what": cause.what,
+                "now": cause.now,
+                "instead": None if cause.instead is _ABSENT else cause.instead,
+                "value": cause.value,
+            }
+            for cause in explanation.causes
+        ],
+        "shown_in": ["plan.json", *explanation.shown_in],
+    }
+
+
+def _json(value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 160 else shown[:157] + "..."
