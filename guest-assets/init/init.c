@@ -67,6 +67,7 @@ static void start(void)
     make_pipe(report);
     if (process.terminal && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, terminal) < 0)
         fatal(STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
+    network_start(log[1]); /* before there is a PID namespace to be in */
     if (process.pid_namespace && unshare(CLONE_NEWPID) < 0)
         fatal(STATUS_SETUP_FAILED, "new PID namespace: %s", reason(errno));
     child.in_pid_namespace = process.pid_namespace;

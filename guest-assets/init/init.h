@@ -106,6 +106,18 @@ enum { REPORT_FAILED = 'F', REPORT_EXECUTING = 'E', REPORT_MAX = 2048 };
 /* In the child: assembles the root with the setup script, enters it and executes the process. Never returns. */
 _Noreturn void process_become(struct process *p, const struct child_pipes *pipes);
 
+/* PID 1 blocks and ignores signals for its own purposes; what it starts must not inherit that. */
+void restore_signals(void);
+/* The environment of its scripts. */
+extern char *const SCRIPT_ENVIRONMENT[];
+
+/* network.c */
+
+/* Starts /runx/network, if there is one, with LOG as its output. */
+void network_start(int log);
+/* In what becomes the setup script: hands it the descriptor that tells when the network is up. */
+bool network_pass(void);
+
 /* execute.c: the last steps, inside the root. */
 _Noreturn void process_execute(struct process *p, int report);
 _Noreturn void report_failure(int report, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -275,8 +275,9 @@ void report_failure(int report, int status, const char *format, ...)
     _exit(write(report, text, (size_t)length + 2) < 0 ? STATUS_SETUP_FAILED : status);
 }
 
-/* PID 1 blocks and ignores signals for its own purposes; what it starts must not inherit that. */
-static void restore_signals(void)
+char *const SCRIPT_ENVIRONMENT[] = {"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", NULL};
+
+void restore_signals(void)
 {
     sigset_t none;
     for (int number = 1; number <= SIGRTMAX; number++)
@@ -288,15 +289,14 @@ static void restore_signals(void)
 static void run_setup(const struct child_pipes *pipes)
 {
     static char *const ARGUMENTS[] = {"sh", "/runx/setup", NULL};
-    static char *const ENVIRONMENT[] = {"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", NULL};
     pid_t shell = fork();
     if (shell < 0)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "starting the setup script: %s", reason(errno));
     if (!shell) {
         int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        if (null < 0 || dup2(null, 0) < 0 || dup2(pipes->log, 1) < 0 || dup2(pipes->log, 2) < 0)
+        if (null < 0 || dup2(null, 0) < 0 || dup2(pipes->log, 1) < 0 || dup2(pipes->log, 2) < 0 || !network_pass())
             report_failure(pipes->report, STATUS_SETUP_FAILED, "the setup script's streams: %s", reason(errno));
-        execve("/bin/sh", ARGUMENTS, ENVIRONMENT);
+        execve("/bin/sh", ARGUMENTS, SCRIPT_ENVIRONMENT);
         report_failure(pipes->report, STATUS_SETUP_FAILED, "/bin/sh: %s", reason(errno));
     }
     int status = 0;

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.settings import Arch, Settings
+from recipes.settings import ASSETS, Arch, Settings
 from runxtools.errors import ToolError
 
 # What setup scripts use, and what the kernel runs; a busybox given to us has to have these.
@@ -15,6 +15,8 @@ REQUIRED = tuple(
     "sh [ cat chmod chown cp dd dmesg echo env grep head hostname id ip kill ln ls mkdir mknod mount mv poweroff printf ps "
     "readlink reboot halt rm rmdir sed sleep sync sysctl test touch tr true false udhcpc umount uname".split()
 )
+# Beside busybox, what a script of the container's calls or busybox does (guest-assets/network).
+NETWORK = {"await-interface": "bin/await-interface", "collect-dns": "bin/collect-dns", "udhcpc.script": "etc/udhcpc.script"}
 _SBIN = {"halt", "poweroff", "reboot"}
 
 _DIRECTORIES = ("bin dev etc newroot proc run runx sbin shares shares/mounts sys tmp").split()
@@ -40,6 +42,7 @@ def tree(init: bytes, busybox: bytes, applets: Iterable[str]) -> list[Entry]:
     entries.append(Entry("dev/null", _S_IFCHR | 0o666, device=(1, 3)))
     entries.append(Entry("init", _S_IFREG | 0o755, init))
     entries.append(Entry("bin/inroot", _S_IFLNK | 0o777, b"/init"))
+    entries += [Entry(path, _S_IFREG | 0o755, (ASSETS / "network" / name).read_bytes()) for name, path in NETWORK.items()]
     entries.append(Entry("bin/busybox", _S_IFREG | 0o755, busybox))
     for name in applets:
         entries.append(Entry(f"{'sbin' if name in _SBIN else 'bin'}/{name}", _S_IFLNK | 0o777, b"/bin/busybox"))

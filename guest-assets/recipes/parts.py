@@ -183,7 +183,8 @@ def ramdisk(settings: Settings) -> Path:
         (directory / "initrd").write_bytes(initrd.pack(initrd.tree(inputs["init"], inputs["busybox"], names)))
 
     recipe = (ASSETS / "recipes" / "initrd.py").read_bytes()
-    entry = _make(settings, "initrd", {**inputs, "layout": recipe}, fill)
+    scripts = {f"script {name}": (ASSETS / "network" / name).read_bytes() for name in initrd.NETWORK}
+    entry = _make(settings, "initrd", {**inputs, "layout": recipe, **scripts}, fill)
     _require_size(entry / "initrd", INITRD_LIMIT, "initrd")
     return entry
 

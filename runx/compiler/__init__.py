@@ -53,7 +53,7 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     facts = facts or HostFacts()
     report = Report()
     source = Source(facts.config(bundle), name)
-    container = read_container(source, bundle, report)
+    container = read_container(source, bundle, facts.netconf, report)
     check(container, facts, report)
     report.raise_errors(source.locate, source.name, source.text)
     plan = resolve(container, Place(container_id, bundle, state_root, assets), facts, report)

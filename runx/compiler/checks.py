@@ -6,7 +6,7 @@ A check reads the container and the host's facts and tells the report, which sor
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, quote
-from runx.compiler.facts import Facts
+from runx.compiler.facts import Facts, bridge_directory
 from runx.compiler.frontends.container import Container
 
 _EVERYTHING_ELSE = "nothing in a virtual machine corresponds to it"
@@ -55,7 +55,6 @@ IGNORED: tuple[tuple[Path, str], ...] = (
 
 # Variables with which an image or a user speaks to runx. Each is refused as long as nothing acts on it.
 ENV_NOT_YET = {
-    "NETCONF": "networks by CNI configuration are not supported yet",
     "RUNX_KERNEL": "kernels from the container's root filesystem are not supported yet",
     "RUNX_RAMDISK": "ramdisks from the container's root filesystem are not supported yet",
     "XLCONF": "raw xl settings are not supported yet",
@@ -112,6 +111,13 @@ def _environment(container: Container, facts: Facts, report: Report) -> None:  #
         name = entry.partition("=")[0]
         if name in ENV_NOT_YET:
             report.error(("process", "env", index), f"{name}: {ENV_NOT_YET[name]}", "leave the variable out")
+
+
+def _bridges(container: Container, facts: Facts, report: Report) -> None:
+    for network in container.networks:
+        if facts.kind(bridge_directory(network.bridge)) != "directory":
+            hint = f"ip link add {network.bridge} type bridge, or another bridge in the network's file"
+            report.error(network.path, f"NETCONF: the host has no bridge {network.bridge}", hint)
 
 
 def _hooks(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
@@ -183,6 +189,7 @@ CHECKS = (
     _mount_mappings,
     _terminal,
     _environment,
+    _bridges,
     _hooks,
     _vm_section,
     _names,

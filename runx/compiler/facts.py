@@ -19,6 +19,10 @@ class Facts(Protocol):
     def kind(self, path: str) -> Kind:
         """What is at `path`, symbolic links followed."""
 
+    def netconf(self, path: str, root: str) -> bytes:
+        """The bytes of the CNI file at `path`, one more than SIZE_LIMIT at most. Raises RunxError when it cannot be read, or is
+        below `root`, the container's root filesystem: what an image brings must not choose the host's networks."""
+
 
 class HostFacts:
     """What is true of this machine now. With `given`, that is the configuration, and the bundle's own is not read."""
@@ -31,17 +35,21 @@ class HostFacts:
             return self._given
         path = f"{bundle}/config.json"
         try:
-            # Without O_NONBLOCK, a fifo called config.json would hang the caller.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            with open(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise RunxError(f"{path}: not a file")
-                return file.read(SIZE_LIMIT + 1)
+            return _read(path)
         except OSError as error:
             if not os.path.isdir(bundle):
                 raise RunxError(f"bundle {bundle}: no such directory") from None
             hint = "a bundle is a directory with a config.json and a root filesystem" if not os.path.exists(path) else ""
             raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}", hint) from None
+
+    def netconf(self, path: str, root: str) -> bytes:
+        real = os.path.realpath(path)
+        if os.path.commonpath((real, os.path.realpath(root))) == os.path.realpath(root):
+            raise RunxError(f"{path} is inside the container's root filesystem", "name a file that is the host's own")
+        try:
+            return _read(real)
+        except OSError as error:
+            raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
     def kind(self, path: str) -> Kind:
         try:
@@ -57,3 +65,33 @@ class HostFacts:
         if stat.S_ISSOCK(mode):
             return "socket"
         return "fifo" if stat.S_ISFIFO(mode) else "device"
+
+
+class HostFactsWithBridges(HostFacts):
+    """For `runx plan`, which shows the plan also where its bridges are not: all are taken to exist. `missing` names those."""
+
+    def __init__(self) -> None:
+        self.missing: list[str] = []
+
+    def kind(self, path: str) -> Kind:
+        kind = super().kind(path)
+        name = path.removeprefix("/sys/class/net/").removesuffix("/bridge")
+        if kind == "directory" or path != bridge_directory(name):
+            return kind
+        self.missing.append(name)
+        return "directory"
+
+
+def bridge_directory(name: str) -> str:
+    """What exists when the host has a bridge of this name (Linux, Documentation/ABI/testing/sysfs-class-net)."""
+    return f"/sys/class/net/{name}/bridge"
+
+
+def _read(path: str) -> bytes:
+    """One byte more than SIZE_LIMIT at most. Raises OSError, and RunxError for what is no file."""
+    # Without O_NONBLOCK, a fifo would hang the caller.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise RunxError(f"{path}: not a file")
+        return file.read(SIZE_LIMIT + 1)

@@ -35,6 +35,30 @@ class Share(_Part):
     """Absolute path on the host; below the container's state directory, so it needs no quoting in `p9=`."""
 
 
+class Interface(_Part):
+    """A network interface of the guest, attached to a bridge of the host (xl-network-configuration(5), `vif=`)."""
+
+    name: str
+    """Its name in the guest: `eth0`, `eth1`, …"""
+    mac: str
+    """In Xen's range, 00:16:3e:…; the same for the same container."""
+    bridge: str
+    mtu: int | None = None
+    """Bytes; None leaves the kernel's default."""
+    network: str
+    """Name of the CNI network."""
+    address: str | None = None
+    """`192.168.0.7/24` or `fd00::7/64`; None: by DHCP."""
+    routes: tuple[tuple[str, str], ...] = ()
+    """Destination (`default` or a network) and gateway."""
+    nameservers: tuple[str, ...] = ()
+    """For resolv.conf(5), as are the two below; with any of them what a DHCP server says of names is not taken."""
+    search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    origin: str
+    """Where it comes from: `process.env[2]`."""
+
+
 class Domain(_Part):
     """What xl.cfg(5) needs to know."""
 
@@ -52,6 +76,7 @@ class Domain(_Part):
     cmdline: tuple[str, ...]
     """Kernel parameters, in order."""
     shares: tuple[Share, ...]
+    interfaces: tuple[Interface, ...] = ()
 
 
 class Root(_Part):

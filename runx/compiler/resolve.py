@@ -7,7 +7,7 @@ from runx.compiler.diagnostics import Report, path_text
 from runx.compiler.facts import Facts
 from runx.compiler.frontends.container import Container, Limits, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
-from runx.compiler.plan import Device, Domain, Guest, Ignored, Mount, Root, Share, VmPlan
+from runx.compiler.plan import Device, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan
 from runx.errors import RunxError
 
 DEFAULT_MEMORY_MIB = 256
@@ -57,6 +57,7 @@ def resolve(container: Container, place: Place, facts: Facts, report: Report) ->
             vcpus=_vcpus(container.limits, report),
             cmdline=CMDLINE,
             shares=shares,
+            interfaces=_interfaces(container, place),
         ),
         root=Root(carrier="9p", path=container.root_path, read_only=container.root_read_only),
         mounts=mounts,
@@ -79,6 +80,31 @@ def domain_name(container_id: str, state_root: str) -> str:
     """The Xen domain's name: readable, and different for the same id under another state root."""
     digest = hashlib.sha256(f"{state_root}\0{container_id}".encode()).hexdigest()
     return f"runx-{container_id[:48]}-{digest[:12]}"
+
+
+def _interfaces(container: Container, place: Place) -> tuple[Interface, ...]:
+    return tuple(
+        Interface(
+            name=f"eth{index}",
+            mac=mac_address(place.container_id, place.state_root, index),
+            bridge=request.bridge,
+            mtu=request.mtu,
+            network=request.network,
+            address=request.address,
+            routes=request.routes,
+            nameservers=request.nameservers,
+            search=request.search,
+            dns_options=request.dns_options,
+            origin=path_text(request.path),
+        )
+        for index, request in enumerate(container.networks)
+    )
+
+
+def mac_address(container_id: str, state_root: str, index: int) -> str:
+    """An address of Xen's range (00:16:3e, its OUI) that stays the same for an interface of a container."""
+    digest = hashlib.sha256(f"{state_root}\0{container_id}\0{index}".encode()).digest()
+    return "00:16:3e:" + ":".join(f"{byte:02x}" for byte in digest[:3])
 
 
 def _memory_mib(limits: Limits, shares: int) -> int:

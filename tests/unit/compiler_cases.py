@@ -6,6 +6,9 @@
     [host]                      # optional: what is at a path; anything not named is a directory
     "/etc/hosts" = "file"       # directory, file, socket, fifo, device, missing or unreadable
 
+    [files]                     # optional: CNI files of the host
+    "/etc/cni/net.d/a.conf" = '''{ … }'''
+
 A configuration that is refused only as long as something is not supported yet says so: `refused = "hooks"`.
 """
 
@@ -14,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from runx.compiler import Compilation, compile
+from runx.errors import RunxError
 
 TESTS = Path(__file__).parent.parent
 CASES = TESTS / "cases"
@@ -49,6 +53,9 @@ class Case:
     def kind(self, path: str) -> str:
         return self.settings.get("host", {}).get(path, "directory")
 
+    def netconf(self, path: str, root: str) -> bytes:  # noqa: ARG002
+        return _file(self.settings.get("files", {}), path)
+
 
 def all_cases() -> list[Case]:
     return [Case(path.parent) for path in sorted(CASES.glob("*/case.toml"))]
@@ -62,12 +69,22 @@ def good_cases() -> list[Case]:
 class TextFacts:
     """Facts for a test that brings its configuration as text; every path is a directory unless `kinds` says otherwise."""
 
-    def __init__(self, text: str | bytes, kinds: dict[str, str] | None = None) -> None:
+    def __init__(self, text: str | bytes, kinds: dict[str, str] | None = None, files: dict[str, str] | None = None) -> None:
         self.raw = text if isinstance(text, bytes) else text.encode()
         self.kinds = kinds or {}
+        self.files = files or {}
 
     def config(self, bundle: str) -> bytes:  # noqa: ARG002
         return self.raw
 
     def kind(self, path: str) -> str:
         return self.kinds.get(path, "directory")
+
+    def netconf(self, path: str, root: str) -> bytes:  # noqa: ARG002
+        return _file(self.files, path)
+
+
+def _file(files: dict[str, str], path: str) -> bytes:
+    if path not in files:
+        raise RunxError(f"{path}: no such file or directory")
+    return files[path].encode()

@@ -55,6 +55,15 @@ def test_a_domain_is_read_as_meant(case: Case) -> None:
         assert [dict(part.split("=", 1) for part in item.split(",")) for item in config.list("p9")] == [
             {"tag": share.tag, "security_model": "none", "path": share.path} for share in plan.domain.shares
         ]
+        if plan.domain.interfaces:
+            vifs = [dict(part.split("=", 1) for part in item.split(",")) for item in config.list("vif")]
+            assert vifs == [
+                {"mac": interface.mac, "bridge": interface.bridge} | ({"mtu": str(interface.mtu)} if interface.mtu else {})
+                for interface in plan.domain.interfaces
+            ]
+        else:
+            with pytest.raises(KeyError):
+                config.list("vif")
 
 
 @needs_parser

@@ -1,6 +1,7 @@
 """What the container adds to the base initrd: the setup script and the process record (docs/guest.md)."""
 
 from runx.compiler.backends.cpio import OverlayFile
+from runx.compiler.backends.network_script import network_script
 from runx.compiler.backends.process_record import process_record
 from runx.compiler.backends.setup_script import setup_script
 from runx.compiler.plan import VmPlan
@@ -8,8 +9,10 @@ from runx.compiler.plan import VmPlan
 
 def overlay(plan: VmPlan) -> tuple[OverlayFile, ...]:
     """The overlay's files, in order."""
+    network = network_script(plan)
     return (
         OverlayFile("runx/setup", 0o700, setup_script(plan).encode()),
+        *([OverlayFile("runx/network", 0o700, network.encode())] if network else []),
         # The environment may hold secrets.
         OverlayFile("runx/process", 0o600, process_record(plan.process)),
     )

@@ -30,6 +30,9 @@ _LINKS = (
     ("/proc/self/fd/2", "/dev/stderr"),
 )
 
+_RESOLV_CONF = "/run/network/resolv.conf"
+"""Not there when neither the configuration nor a DHCP server knows of names."""
+
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_")
 
 
@@ -75,6 +78,11 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
     if not any(mount.destination == "/dev" and mount.carrier == "9p" for mount in plan.mounts):
         yield "links of /dev", [command("inroot", "symlink", target, path) for target, path in _LINKS]
     yield "process.cwd", [command("inroot", "mkdir", plan.process.cwd)]
+    if plan.domain.interfaces:
+        # /runx/network ran beside this so far; PID 1 gives a line when it has done its work (docs/guest.md).
+        yield "network", ["read -r _ <&3"]
+        if not any(mount.destination == "/etc/resolv.conf" for mount in plan.mounts):
+            yield "resolv.conf", [f"[ ! -e {_RESOLV_CONF} ] || inroot bind {_RESOLV_CONF} /etc/resolv.conf -"]
     yield (
         "read-only mounts",
         [command("inroot", "readonly", mount.destination) for mount in plan.mounts if _late_read_only(mount)],

@@ -1,6 +1,6 @@
 """The domain's configuration for `xl create` (xl.cfg(5))."""
 
-from runx.compiler.plan import Domain
+from runx.compiler.plan import Domain, Interface
 from runx.errors import RunxError
 
 
@@ -16,6 +16,7 @@ def xl_config(domain: Domain, cmdline: str) -> str:
         ("memory", str(domain.memory_mib)),
         ("vcpus", str(domain.vcpus)),
         ("p9", _list(shares)),
+        *([("vif", _list([_vif(interface) for interface in domain.interfaces]))] if domain.interfaces else []),
         # The supervisor learns the exit status from the console; a domain that stays after its end only holds memory.
         *((f"on_{event}", quote("destroy")) for event in ("poweroff", "reboot", "watchdog", "crash", "soft_reset")),
     ]
@@ -41,6 +42,13 @@ def _share(tag: str, path: str) -> str:
         raise RunxError(f"{path}: a shared path cannot hold a comma")
     # none: the guest's root acts on files as the host's root does; the trees belong to the container alone.
     return f"tag={tag},security_model=none,path={path}"
+
+
+def _vif(interface: Interface) -> str:
+    """One network device (xl-network-configuration(5)); the default script attaches it to the bridge."""
+    # vif-bridge gives the backend the bridge's MTU, or this one; what the guest takes is set in the guest.
+    mtu = f",mtu={interface.mtu}" if interface.mtu else ""
+    return f"mac={interface.mac},bridge={interface.bridge}{mtu}"
 
 
 def _list(items: list[str]) -> str:

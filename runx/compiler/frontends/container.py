@@ -17,6 +17,20 @@ class MountRequest(NamedTuple):
     path: Path
 
 
+class NetworkRequest(NamedTuple):
+    """What one NETCONF asks for; plan.Interface explains the fields of the same names."""
+
+    network: str
+    bridge: str
+    mtu: int | None
+    address: str | None
+    routes: tuple[tuple[str, str], ...]
+    nameservers: tuple[str, ...]
+    search: tuple[str, ...]
+    dns_options: tuple[str, ...]
+    path: Path
+
+
 class Limits(NamedTuple):
     """linux.resources, as far as a virtual machine's size expresses it. None: no limit."""
 
@@ -48,6 +62,7 @@ class Container(NamedTuple):
     cgroups_path: str | None
     namespaces: frozenset[str]
     limits: Limits
+    networks: tuple[NetworkRequest, ...] = ()
 
     @property
     def has_bound_dev(self) -> bool:

@@ -1,9 +1,10 @@
 """From the text of a config.json to a Container (OCI runtime-spec, config.md)."""
 
 import posixpath
+from collections.abc import Callable
 
 from runx.compiler.diagnostics import Report, quote
-from runx.compiler.frontends.container import Container
+from runx.compiler.frontends.container import Container, NetworkRequest
 from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_sysctl
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
@@ -12,24 +13,27 @@ from runx.compiler.frontends.shapes import checked
 from runx.compiler.source import Source
 
 
-def read_container(source: Source, bundle: str, report: Report) -> Container:
+def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str], bytes], report: Report) -> Container:
     """The container that `source` describes; faults and what is ignored go to `report`.
 
+    read_netconf: the bytes of a CNI file of the host, and below which directory it must not lie; raises RunxError.
     When `report` holds errors afterwards, the parts they concern are empty or defaults, good enough for further checks alone.
     """
     document = checked(source.document, CONFIG, (), report)
     linux = document.get("linux", {})
     root = document.get("root", {})
     namespaces = frozenset(entry.get("type", "") for entry in linux.get("namespaces", ()))
+    root_path = posixpath.normpath(posixpath.join(bundle, root.get("path", "")))
+    process = read_process(document.get("process", {}), "pid" in namespaces, report)
     return Container(
         document=document,
         bundle=bundle,
         oci_version=_version(document.get("ociVersion", ""), report),
         annotations=document.get("annotations", {}),
-        root_path=posixpath.normpath(posixpath.join(bundle, root.get("path", ""))),
+        root_path=root_path,
         root_read_only=root.get("readonly", False),
         mounts=read_mounts(document.get("mounts", []), bundle, report),
-        process=read_process(document.get("process", {}), "pid" in namespaces, report),
+        process=process,
         hostname=document.get("hostname") or None,
         domainname=document.get("domainname") or None,
         devices=read_devices(linux.get("devices", []), report),
@@ -39,7 +43,17 @@ def read_container(source: Source, bundle: str, report: Report) -> Container:
         cgroups_path=linux.get("cgroupsPath") or None,
         namespaces=namespaces,
         limits=read_limits(linux.get("resources", {}), report),
+        networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
     )
+
+
+def _networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:
+    if not any(entry.startswith("NETCONF=") for entry in env):
+        return ()
+    # Few containers have one: its grammar and the addresses' module are loaded for those alone.
+    from runx.compiler.frontends.netconf import read_networks
+
+    return read_networks(env, read, report)
 
 
 def _version(version: str, report: Report) -> str:

@@ -1,0 +1,48 @@
+/* The network script, /runx/network: beside the setup script and in /init's own namespaces, where a DHCP client it leaves
+ * in the background is out of the process's sight and reach. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "init.h"
+
+#define SCRIPT "/runx/network"
+
+/* The setup script waits for a line on it (docs/guest.md). */
+enum { DESCRIPTOR = 3 };
+
+static int line = -1;
+
+/* Onto the number that a script expects, without close-on-exec. */
+static bool keep(int fd)
+{
+    return fd == DESCRIPTOR ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, DESCRIPTOR) == DESCRIPTOR;
+}
+
+void network_start(int log)
+{
+    /* Only the outer shell holds the pipe: a client in the background would keep the end of a failed script from being seen. */
+    static char *const ARGUMENTS[] = {"sh", "-c", "sh " SCRIPT " 3>&- && echo up >&3", NULL};
+    int ends[2];
+    if (access(SCRIPT, F_OK) < 0)
+        return;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        fatal(STATUS_SETUP_FAILED, "pipe: %s", reason(errno));
+    pid_t shell = fork();
+    if (shell < 0)
+        fatal(STATUS_SETUP_FAILED, "starting the network script: %s", reason(errno));
+    if (!shell) {
+        int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        restore_signals();
+        if (null >= 0 && dup2(null, 0) == 0 && dup2(log, 1) == 1 && dup2(log, 2) == 2 && keep(ends[1]))
+            execve("/bin/sh", ARGUMENTS, SCRIPT_ENVIRONMENT);
+        _exit(STATUS_SETUP_FAILED); /* and the setup script gets no line */
+    }
+    close(ends[1]);
+    line = ends[0];
+}
+
+bool network_pass(void)
+{
+    return line < 0 || keep(line);
+}

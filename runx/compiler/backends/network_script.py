@@ -1,0 +1,86 @@
+"""/runx/network: the shell script that brings the guest's interfaces up (docs/guest.md; busybox ash).
+
+PID 1 runs it beside the setup script and outside of the container's PID namespace, where the DHCP client stays.
+"""
+
+from collections.abc import Iterator
+from ipaddress import ip_interface
+
+from runx.compiler.backends.setup_script import command, quote
+from runx.compiler.plan import Interface, VmPlan
+
+_HEAD = """\
+#!/bin/sh
+# Brings up the network of container {id}. Written by runx; see docs/guest.md.
+set -eu
+at=start
+trap '[ $? -eq 0 ] || echo "runx: $at failed" >&2' EXIT
+mkdir /run/network
+"""
+
+_FIRST_IPV6_METRIC = 1024
+"""The kernel's own, for a route that is given none (Linux, IP6_RT_PRIO_USER)."""
+
+
+def network_script(plan: VmPlan) -> str:
+    """The script's text; empty when there is no interface."""
+    if not plan.domain.interfaces:
+        return ""
+    script = [_HEAD.format(id=plan.id)]
+    # What DHCP clients know comes after this in the process's resolv.conf.
+    lines = resolv_conf(plan.domain.interfaces)
+    if lines:
+        words = " ".join(map(quote, lines))
+        script.append(f"\nat=resolv.conf\nprintf '%s\\n' {words} > /run/network/configured.dns\ncollect-dns\n")
+    for index, interface in enumerate(plan.domain.interfaces):
+        script.append(f"\nat={quote(f'network {interface.network}, {interface.name}')}\n")
+        script += [f"{line}\n" for line in _interface(interface, index)]
+    return "".join(script)
+
+
+def resolv_conf(interfaces: tuple[Interface, ...]) -> list[str]:
+    """The lines of resolv.conf(5) that the configuration knows."""
+    search = dict.fromkeys(word for interface in interfaces for word in interface.search)
+    options = dict.fromkeys(word for interface in interfaces for word in interface.dns_options)
+    servers = dict.fromkeys(server for interface in interfaces for server in interface.nameservers)
+    return [
+        *([f"search {' '.join(search)}"] if search else []),
+        *(f"nameserver {server}" for server in servers),
+        *([f"options {' '.join(options)}"] if options else []),
+    ]
+
+
+def _interface(interface: Interface, index: int) -> Iterator[str]:
+    name = interface.name
+    # Several may appear in any order: what tells them apart is their address.
+    yield command("await-interface", interface.mac, name)
+    if interface.mtu:
+        yield command("ip", "link", "set", name, "mtu", str(interface.mtu))
+    if interface.address is None:
+        knows_names = interface.nameservers or interface.search or interface.dns_options
+        yield command("ip", "link", "set", name, "up")
+        # Variables for guest-assets/network/udhcpc.script. -n: no lease is a failure; with one the client stays behind.
+        variables = f"METRIC={index} DNS={'no' if knows_names else 'yes'}"
+        yield f"{variables} {command('udhcpc', '-i', name, '-n', '-t', '10', '-T', '2')}"
+        return
+    address = ip_interface(interface.address)
+    if address.version == 6:
+        # Nobody else has the address; without this it cannot be used for a second.
+        yield f"echo 0 > /proc/sys/net/ipv6/conf/{name}/accept_dad"
+    yield command("ip", "link", "set", name, "up")
+    broadcast = ("broadcast", "+") if address.version == 4 and address.network.prefixlen < 31 else ()
+    yield command("ip", f"-{address.version}", "addr", "add", interface.address, *broadcast, "dev", name)
+    yield from _routes(interface, index)
+
+
+def _routes(interface: Interface, index: int) -> Iterator[str]:
+    address = ip_interface(interface.address or "")
+    ip = ("ip", f"-{address.version}", "route", "add")
+    metric = _FIRST_IPV6_METRIC + index if address.version == 6 else index
+    # Of several default routes that of the first interface is taken.
+    rank = ("metric", str(metric)) if index else ()
+    outside = dict.fromkeys(gateway for _, gateway in interface.routes if ip_interface(gateway).ip not in address.network)
+    for gateway in outside:
+        yield command(*ip, gateway, "dev", interface.name)
+    for target, gateway in interface.routes:
+        yield command(*ip, target, "via", gateway, "dev", interface.name, *rank)

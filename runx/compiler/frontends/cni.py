@@ -1,0 +1,230 @@
+"""A CNI configuration (CNI specification 0.2.0 and newer; plugins `bridge`, `host-local`, `static`, `dhcp`) as far as it makes
+a virtual interface of a domain.
+"""
+
+from collections.abc import Iterator
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
+from typing import Any
+
+from runx.compiler.diagnostics import Path, Report, path_text, quote
+from runx.compiler.frontends.container import NetworkRequest
+from runx.compiler.frontends.shapes import Int, Map, Matching, checked
+
+DEFAULT_BRIDGE = "cni0"
+"""What the bridge plugin calls its bridge when the configuration does not."""
+
+_Address = IPv4Address | IPv6Address
+_Interface = IPv4Interface | IPv6Interface
+_Network = IPv4Network | IPv6Network
+
+_WORD = Matching(r"[!-~]+", "a word without spaces")
+_WORDS = [_WORD]
+_RANGE = {"subnet!": str, "rangeStart": str, "rangeEnd": str, "gateway": str}
+_DNS = {"nameservers": [str], "domain": _WORD, "search": _WORDS, "options": _WORDS}
+_IPAM = {
+    "type": str,
+    **{name.removesuffix("!"): shape for name, shape in _RANGE.items()},
+    "ranges": [[_RANGE]],
+    "addresses": [{"address!": str, "gateway": str}],
+    "routes": [{"dst!": str, "gw": str}],
+    "dns": _DNS,
+    "resolvConf": str, "dataDir": str, "daemonSocketPath": str, "request": object, "provide": object,
+}  # fmt: skip
+# Bridge plugin, "Network configuration reference". object: not read here.
+_BRIDGE = {
+    "type!": str,
+    "cniVersion": str,
+    "name": str,
+    "args": object,
+    "capabilities": object,
+    "bridge": Matching(r"[A-Za-z0-9_.-]{1,15}", "the name of a network interface"),
+    "mtu": Int(0, 65521),
+    "isGateway": bool, "isDefaultGateway": bool, "forceAddress": bool, "ipMasq": bool, "ipMasqBackend": str, "hairpinMode": bool,
+    "promiscMode": bool, "vlan": Int(0, 4094), "vlanTrunk": [object], "preserveDefaultVlan": bool, "macspoofchk": bool,
+    "disableContainerInterface": bool, "enabledad": bool, "portIsolation": bool,
+    "ipam": _IPAM,
+    "dns": _DNS,
+}  # fmt: skip
+_LIST = {
+    "cniVersion": str,
+    "cniVersions": [str],
+    "name!": str,
+    "disableCheck": object,
+    "disableGC": object,
+    "plugins!": [Map(object)],
+}
+
+# What a virtual machine on the bridge does not get, and why. The bridge itself is the host's: runx never changes it.
+_IGNORED = {
+    "ipMasq": "masquerading is up to whoever set the bridge up",
+    "hairpinMode": "a setting of the bridge's port, which is Xen's",
+    "promiscMode": "a setting of the bridge, which runx does not change",
+    "macspoofchk": "a setting of the host's firewall, which runx does not change",
+    "portIsolation": "a setting of the bridge's port, which is Xen's",
+}
+_REFUSED = {
+    "vlan": "VLANs of a bridge are not supported",
+    "vlanTrunk": "VLANs of a bridge are not supported",
+    "disableContainerInterface": "an interface that stays down is not supported",
+}
+
+
+class CniFault(Exception):
+    """The configuration cannot be followed; the text completes `FILE: `."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def read_network(
+    document: Any, name: str, address: _Address | None, prefix: int | None, place: Path, report: Report
+) -> NetworkRequest:
+    """What the network `name` of a CNI file gives an interface with this address (None: the file's, or by DHCP).
+
+    What is left out goes to `report` at `place`, the entry of process.env. Raises CniFault.
+    """
+    bridge = _bridge_of(document, name, place, report)
+    for key, message in _REFUSED.items():
+        if bridge.get(key):
+            raise CniFault(f"{key}: {message}", "use a bridge that needs no such setting")
+    for key, reason in _IGNORED.items():
+        if bridge.get(key):
+            report.ignore((*place, key), reason)
+    ipam = bridge.get("ipam", {})
+    if ipam.get("resolvConf"):
+        report.ignore((*place, "ipam", "resolvConf"), "files of the host are not read; put the servers under dns")
+    ranges = list(_ranges(ipam))
+    interface, gateway = _static(ipam, ranges, address, prefix)
+    dns = ipam.get("dns") or bridge.get("dns") or {}
+    for server in dns.get("nameservers", ()):
+        _parsed(ip_address, server, "dns.nameservers: {} is no IP address")
+    domain = dns.get("domain")
+    return NetworkRequest(
+        network=name,
+        bridge=bridge.get("bridge", DEFAULT_BRIDGE),
+        mtu=bridge.get("mtu") or None,
+        address=str(interface) if interface else None,
+        routes=tuple(_routes(bridge, ipam, interface, gateway)) if interface else (),
+        nameservers=tuple(dns.get("nameservers", ())),
+        search=tuple(dns.get("search", ())) or ((domain,) if domain else ()),
+        dns_options=tuple(dns.get("options", ())),
+        path=place,
+    )
+
+
+def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report) -> dict[str, Any]:
+    """The bridge plugin's part of a network configuration or of a list of plugins, every value of its type."""
+    if "plugins" in document:
+        document = _shaped(document, _LIST, place, report)
+        _expect_name(document["name"], name)
+        if not document["plugins"]:
+            raise CniFault("plugins: empty")
+        first, *others = document["plugins"]
+        for other in others:
+            reason = "a chained plugin acts on the host, which runx leaves as it is"
+            report.ignore((*place, str(other.get("type", "plugin"))), reason)
+    else:
+        first = document
+        if not isinstance(document.get("name"), str):
+            raise CniFault("name: missing" if "name" not in document else "name: must be a string")
+        _expect_name(document["name"], name)
+    kind = first.get("type")
+    if kind != "bridge":
+        what = f"type {quote(kind)} is not supported" if isinstance(kind, str) else "type: missing"
+        raise CniFault(what, 'a container is attached to a bridge of the host: "type": "bridge"')
+    return _shaped(first, _BRIDGE, place, report)
+
+
+def _expect_name(found: str, wanted: str) -> None:
+    if found != wanted:
+        raise CniFault(f"holds the network {quote(found)}, not {quote(wanted)}", "name the network as its file does")
+
+
+def _shaped(value: dict[str, Any], shape: dict[str, Any], place: Path, report: Report) -> dict[str, Any]:
+    own = Report()
+    result: dict[str, Any] = checked(value, shape, (), own)
+    if own.errors:
+        raise CniFault("; ".join(f"{path_text(fault.path)}: {fault.message}" for fault in own.errors.values()))
+    for path, reason in own.ignored.items():
+        report.ignore((*place, *path), reason)
+    return result
+
+
+def _ranges(ipam: dict[str, Any]) -> Iterator[tuple[_Network, _Address]]:
+    """Each subnet and its gateway, which is the subnet's first address unless it is given (host-local)."""
+    entries = [entry for group in ipam.get("ranges", ()) for entry in group]
+    for entry in ([ipam] if ipam.get("subnet") else []) + entries:
+        subnet = _parsed(lambda text: ip_network(text, strict=False), entry["subnet"], "ipam: {} is no subnet")
+        gateway = subnet.network_address + 1 if subnet.num_addresses > 1 else subnet.network_address
+        if entry.get("gateway"):
+            gateway = _parsed(ip_address, entry["gateway"], "ipam: the gateway {} is no IP address")
+        yield subnet, gateway
+
+
+def _static(
+    ipam: dict[str, Any], ranges: list[tuple[_Network, _Address]], address: _Address | None, prefix: int | None
+) -> tuple[_Interface | None, _Address | None]:
+    """The interface's address with its prefix length, and the gateway of its subnet."""
+    if address is None:
+        # Addresses that host-local would hand out are in its own records; a server knows what is free.
+        if ipam.get("type") != "static" or not ipam.get("addresses"):
+            return None, None
+        first, *others = ipam["addresses"]
+        if others:
+            raise CniFault("ipam.addresses: one address for an interface is supported", "use a NETCONF for each")
+        interface = _parsed(ip_interface, first["address"], "ipam.addresses: {} is no IP address with a prefix length")
+        gateway = first.get("gateway")
+        return interface, gateway and _parsed(ip_address, gateway, "ipam.addresses: the gateway {} is no IP address")
+    same = [(subnet, gateway) for subnet, gateway in ranges if subnet.version == address.version]
+    for subnet, gateway in same:
+        if address in subnet:
+            return ip_interface(f"{address}/{subnet.prefixlen if prefix is None else prefix}"), gateway
+    if same:
+        raise CniFault(f"{address} is not in {' or '.join(str(subnet) for subnet, _ in same)}", "take an address of the subnet")
+    if prefix is None:
+        raise CniFault(f"has no subnet for {address}", f"give the prefix length with the address: {address}/PREFIX")
+    return ip_interface(f"{address}/{prefix}"), None
+
+
+def _routes(
+    bridge: dict[str, Any], ipam: dict[str, Any], interface: _Interface, gateway: _Address | None
+) -> Iterator[tuple[str, str]]:
+    """Destination and gateway of each route of the interface's family."""
+    everything = ip_network("0.0.0.0/0" if interface.version == 4 else "::/0")
+    given: list[tuple[_Network, _Address | None]] = []
+    for route in ipam.get("routes", ()):
+        target = _parsed(lambda text: ip_network(text, strict=False), route["dst"], "ipam.routes: {} is no network")
+        via = _parsed(ip_address, route["gw"], "ipam.routes: the gateway {} is no IP address") if route.get("gw") else gateway
+        if target.version == interface.version:
+            given.append((target, via))
+    has_default = any(target == everything for target, _ in given)
+    named = bool(ipam.get("gateway") or any(entry.get("gateway") for entry in ipam.get("addresses", ())))
+    is_gateway = bridge.get("isGateway") or named
+    if not has_default and (bridge.get("isDefaultGateway") or (is_gateway and not given)):
+        if gateway is None:
+            raise CniFault("isGateway: no gateway and no subnet to take one from", "give ipam a subnet or a gateway")
+        given.append((everything, gateway))
+    for target, via in given:
+        if via is None:
+            raise CniFault(f"ipam.routes: no gateway for {target}", "give the route a gw, or ipam a gateway")
+        if via.version != interface.version:
+            raise CniFault(f"ipam.routes: {via} is no gateway for {target}")
+        yield "default" if target == everything else str(target), str(via)
+
+
+def _parsed(parse: Any, text: str, message: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError:
+        raise CniFault(message.format(quote(text))) from None

@@ -1,0 +1,114 @@
+"""NETCONF in process.env: `/path,name[,IP[/PREFIX]]`, parsed with grammars/netconf.lark, and the CNI file it names.
+
+docs/networking.md says what of a CNI configuration is followed.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+
+from lark import Lark, Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from runx.compiler.diagnostics import CompileError, Path, Report, quote
+from runx.compiler.frontends.cni import CniFault, read_network
+from runx.compiler.frontends.container import NetworkRequest
+from runx.compiler.grammar import load_grammar
+from runx.compiler.source import Source
+from runx.errors import RunxError
+
+VARIABLE = "NETCONF="
+
+_HINT = "write NETCONF=/path/of/file.conf,name or NETCONF=/path/of/file.conf,name,IP"
+
+_EXPECTED = {
+    "PATH": "the absolute path of a CNI file",
+    "_COMMA": "a comma",
+    "NAME": "the network's name",
+    "ADDRESS": "an IP address",
+    "SLASH": '"/" and a prefix length',
+    "PREFIX": "a prefix length",
+    "$END": "the end",
+}
+
+
+class Netconf(NamedTuple):
+    """A parsed NETCONF. `prefix` is None when only an address was given, `address` when not even that."""
+
+    file: str
+    name: str
+    address: IPv4Address | IPv6Address | None
+    prefix: int | None
+
+
+def read_networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:
+    """The networks that the entries of process.env ask for, in their order; faults go to `report` under the entry's place.
+
+    read: the bytes of a file of the host; raises RunxError.
+    """
+    return tuple(_read_all(env, read, report))
+
+
+def _read_all(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> Iterator[NetworkRequest]:
+    for index, entry in enumerate(env):
+        if not entry.startswith(VARIABLE):
+            continue
+        place: Path = ("process", "env", index)
+        try:
+            netconf = parse_netconf(entry.removeprefix(VARIABLE))
+        except ValueError as error:
+            report.error(place, f"NETCONF: {error}", _HINT)
+            continue
+        try:
+            document = Source(read(netconf.file)).document
+            yield read_network(document, netconf.name, netconf.address, netconf.prefix, place, report)
+        except CniFault as fault:
+            report.error(place, f"NETCONF: {netconf.file}: {fault}", fault.hint)
+        except CompileError as error:
+            # Where, but nothing of the text: whoever wrote the variable may not be who may read the file.
+            where = error.message.removeprefix("config.json")
+            report.error(place, f"NETCONF: {netconf.file}{where.splitlines()[0]}", "a CNI configuration is JSON")
+        except RunxError as error:
+            report.error(place, f"NETCONF: {error.message}", error.hint)
+
+
+def parse_netconf(text: str) -> Netconf:
+    """The parts of NETCONF's value. Raises ValueError with what was expected, and at which character, counted from 1."""
+    try:
+        file, name, address, prefix = _parser().parse(text).children
+    except UnexpectedInput as error:
+        raise ValueError(_malformed(text, error)) from None
+    assert isinstance(file, Token) and isinstance(name, Token)
+    if address is None:
+        return Netconf(str(file), str(name), None, None)
+    assert isinstance(address, Token)
+    try:
+        value = ip_address(str(address))
+    except ValueError:
+        raise ValueError(f"{quote(address)} at character {_at(address)} is no IP address") from None
+    if isinstance(prefix, Token) and int(prefix) > value.max_prefixlen:
+        raise ValueError(f"the prefix length {prefix} at character {_at(prefix)} is more than {value.max_prefixlen}")
+    return Netconf(str(file), str(name), value, int(prefix) if isinstance(prefix, Token) else None)
+
+
+@cache
+def _parser() -> Lark:
+    return load_grammar("netconf")
+
+
+def _at(token: Token) -> int:
+    return (token.start_pos or 0) + 1
+
+
+def _malformed(text: str, error: UnexpectedInput) -> str:
+    names: set[str] = set()
+    if isinstance(error, UnexpectedToken):
+        names = set(error.expected)
+    elif isinstance(error, UnexpectedCharacters):
+        names = set(error.allowed or ())
+    expected = " or ".join(phrase for name, phrase in _EXPECTED.items() if name in names)
+    at = error.pos_in_stream or 0
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        return f"{quote(text)} ends where {expected} should follow"
+    return f"{quote(text)}: expected {expected} at character {at + 1}, not {quote(text[at])}"
