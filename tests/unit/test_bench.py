@@ -1,0 +1,88 @@
+"""tools/bench: its arithmetic, its table and its exit status. Nothing is timed here."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from runxtools import bench
+from runxtools.bench import Figure, table
+
+
+def test_a_limit_with_a_floor_is_a_multiple_of_it() -> None:
+    figure = Figure("state", "ms", [30, 10, 29], floor=[10, 11, 9], limit=3)
+    assert (figure.value, figure.ratio, figure.kept) == (29, 2.9, True)
+    assert figure._replace(samples=[30]).kept, "the limit itself is kept"
+    assert figure._replace(samples=[30.1]).kept is False
+
+
+def test_a_limit_without_a_floor_is_in_the_unit() -> None:
+    figure = Figure("memory", "MiB", [13, 14], limit=14)
+    assert (figure.value, figure.ratio, figure.kept) == (13.5, None, True)
+    assert figure._replace(samples=[14.5]).kept is False
+
+
+def test_a_limit_to_be_reached() -> None:
+    figure = Figure("throughput", "KB/s", [400], floor=[40], limit=8, at_least=True)
+    assert figure.kept
+    assert figure._replace(samples=[300]).kept is False
+
+
+def test_without_a_limit_nothing_is_judged() -> None:
+    assert Figure("delete", "ms", [20], floor=[10]).kept is None
+
+
+def test_the_table() -> None:
+    figures = [
+        Figure("state", "ms", [15.04], [10], 3),
+        Figure("memory of it", "MiB", [14.5], limit=14),
+        Figure("throughput", "KB/s", [400], [40], 8, at_least=True),
+        Figure("delete", "ms", [20], [10]),
+    ]
+    assert table(figures) == (
+        "what            measured      floor   ratio      limit\n"
+        "state            15.0 ms    10.0 ms   1.5 x     <= 3 x  ok\n"
+        "memory of it    14.5 MiB                     <= 14 MiB  OVER\n"
+        "throughput    400.0 KB/s  40.0 KB/s  10.0 x     >= 8 x  ok\n"
+        "delete           20.0 ms    10.0 ms   2.0 x\n"
+    )
+
+
+def test_the_figures_of_the_lab() -> None:
+    rounds = [
+        {"create_s": 3.0, "life_s": 9.0, "link": 500_000.0, "xl_create_s": 1.0, "hvc0": 50_000.0},
+        {"create_s": 4.0, "life_s": 8.0, "link": 300_000.0, "xl_create_s": 2.0, "hvc0": 30_000.0},
+        {"create_s": 5.0, "life_s": 7.0, "link": 400_000.0, "xl_create_s": 3.0, "hvc0": 60_000.0},
+    ]
+    throughput, *times = bench.lab_figures(rounds)
+    assert (throughput.value, throughput.ratio, throughput.kept) == (400, 8, True)
+    assert [(figure.value, figure.kept) for figure in times] == [(2, None), (4, None), (8, None)]
+
+
+def test_memory_of_a_process() -> None:
+    own_rss, own_pss = bench.memory_kib(os.getpid())
+    assert 0 < own_pss <= own_rss * 1.1
+
+
+@pytest.mark.parametrize(("create_ms", "status"), [(240, 0), (260, 1)])
+def test_a_broken_limit_is_the_exit_status(
+    create_ms: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench, "measure_host", lambda rounds: [Figure("create", "ms", [create_ms] * rounds, [10], 25)])
+    monkeypatch.setattr(sys, "argv", ["bench", "--no-lab", "--json", str(tmp_path / "figures")])
+    assert bench.main() == status
+    captured = capsys.readouterr()
+    assert f"create  {create_ms}.0 ms" in captured.out
+    assert ("over the limit: create" in captured.err) == bool(status)
+    document = json.loads((tmp_path / "figures").read_text())
+    (figure,) = document["figures"]
+    assert (figure["what"], figure["median"], figure["ratio"], figure["kept"]) == (
+        "create",
+        create_ms,
+        create_ms / 10,
+        not status,
+    )
+    assert figure["rounds"] >= 21
+    assert "load" in document["circumstances"]
