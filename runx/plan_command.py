@@ -76,6 +76,7 @@ def _main(argv: list[str], root: str) -> int:
         if values["format"] == "json":
             _write_json(_diagnostics(error))
         raise
+    _warn_of_bridges(inputs.facts)
     if values["output"]:
         write(result.artifacts, values["output"])
     if values["diff"]:
@@ -103,7 +104,7 @@ class Inputs(NamedTuple):
 
 
 def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
-    from runx.compiler.facts import HostFacts
+    from runx.compiler.facts import HostFactsWithBridges
     from runx.compiler.source import SIZE_LIMIT
 
     is_stdin = operand == "-"
@@ -112,9 +113,16 @@ def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
         container_id=arguments.values["id"],
         state_root=os.path.abspath(root),
         assets=assets_dir(),
-        facts=HostFacts(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None),
+        facts=HostFactsWithBridges(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None),
         name="<stdin>" if is_stdin else "config.json",
     )
+
+
+def _warn_of_bridges(facts: "Facts") -> None:
+    from runx.compiler.facts import HostFactsWithBridges
+
+    for bridge in dict.fromkeys(facts.missing if isinstance(facts, HostFactsWithBridges) else ()):
+        sys.stderr.write(f"runx: warning: this host has no bridge {bridge}, without which `runx create` would fail\n")
 
 
 def _compile(inputs: Inputs) -> "Compilation":

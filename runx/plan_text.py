@@ -12,7 +12,7 @@ from rich.text import Text
 
 from runx.compiler import Artifacts, Compilation
 from runx.compiler.backends.process_record import readable
-from runx.compiler.plan import Capabilities, Device, Domain, Guest, Mount, Process, Root, VmPlan
+from runx.compiler.plan import Capabilities, Device, Domain, Guest, Interface, Mount, Process, Root, VmPlan
 
 PIPE_WIDTH = 160
 """Columns when the output is no terminal: wide enough that hardly anything is folded, so that it can be searched."""
@@ -44,6 +44,8 @@ def _plan(console: Console, plan: VmPlan) -> None:
     _section(console, "Domain", _domain(plan.domain))
     _section(console, "Root", _root(plan.root))
     _table(console, "Mounts", ("destination", "carrier", "type", "source", "options", "from"), map(_mount, plan.mounts))
+    for interface in plan.domain.interfaces:
+        _section(console, f"Network {interface.name}", _interface(interface))
     _section(console, "Process", _process(plan.process))
     _section(console, "Guest", _guest(plan.guest))
     _table(console, "Devices", ("path", "type", "number", "mode", "owner", "made"), map(_device, plan.guest.devices))
@@ -86,6 +88,20 @@ def _mount(mount: Mount) -> tuple[str, ...]:
         kind = ("rbind" if mount.recursive else "bind") + (" of a file" if mount.is_file else "")
     options = ",".join((*mount.flags, *mount.data, *mount.propagation))
     return mount.destination, mount.carrier, kind, mount.source, options, mount.origin
+
+
+def _interface(interface: Interface) -> Iterable[tuple[str, str]]:
+    yield "network", f"{interface.network}, from {interface.origin}"
+    yield "bridge", interface.bridge
+    yield "MAC", interface.mac
+    if interface.mtu:
+        yield "MTU", f"{interface.mtu} bytes"
+    yield "address", interface.address or "by DHCP"
+    for target, gateway in interface.routes:
+        yield "route", f"{target} via {gateway}"
+    for name, words in (("nameservers", interface.nameservers), ("search", interface.search), ("options", interface.dns_options)):
+        if words:
+            yield name, " ".join(words)
 
 
 def _process(process: Process) -> Iterable[tuple[str, str]]:

@@ -70,7 +70,8 @@ class HostFacts:
 class HostFactsWithBridges(HostFacts):
     """For `runx plan`, which shows the plan also where its bridges are not: all are taken to exist. `missing` names those."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: bytes | None = None) -> None:
+        super().__init__(given)
         self.missing: list[str] = []
 
     def kind(self, path: str) -> Kind:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,28 @@ def test_a_missing_bridge_is_an_error_but_for_a_plan() -> None:
     assert facts.kind("/sys/class/net/lo") == "directory"
     assert facts.kind("/sys/class/net/lo/other") == "missing"
     assert facts.missing == ["lo"]
+
+
+def test_a_plan_is_shown_without_its_bridge(tmp_path: Path) -> None:
+    """But with a warning; and its table of networks says what each interface is."""
+    (tmp_path / "rootfs").mkdir()
+    cni = {"name": "net", "type": "bridge", "bridge": "no-such-br", "isGateway": True, "ipam": {"subnet": "10.0.0.0/8"}}
+    (tmp_path / "net.conf").write_text(json.dumps(cni | {"dns": {"nameservers": ["10.0.0.53"]}}))
+    config = {"ociVersion": "1.2.0", "root": {"path": "rootfs"}, "linux": {"namespaces": [{"type": "network"}]}}
+    config["process"] = {"cwd": "/", "args": ["/x"], "env": [f"NETCONF={tmp_path}/net.conf,net,10.0.0.7"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    done = subprocess.run(
+        [sys.executable, "-m", "runx", "plan", tmp_path], cwd=SCRIPTS.parents[1], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "runx: warning: this host has no bridge no-such-br, without which `runx create` would fail\n"
+    shown = dict(line.split(maxsplit=1) for line in done.stdout.split("Network eth0\n")[1].split("\n\n")[0].splitlines())
+    assert shown | {"MAC": ""} == {
+        "network": "net, from process.env[0]", "bridge": "no-such-br", "MAC": "", "address": "10.0.0.7/8",
+        "route": "default via 10.0.0.1", "nameservers": "10.0.0.53",
+    }  # fmt: skip
+    with pytest.raises(CompileError, match="the host has no bridge no-such-br"):
+        compile(str(tmp_path), container_id="box", state_root="/r", assets="/a")
 
 
 def test_an_image_brings_no_network(tmp_path: Path) -> None:
