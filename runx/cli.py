@@ -83,6 +83,14 @@ def _delete(options: Arguments, arguments: Arguments) -> None:
     delete(options.values["root"], _operand(arguments, "ID"), force="force" in arguments.switches)
 
 
+def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
+    from runx.config_command import config
+
+    if arguments.operands:
+        raise RunxError("config takes no operand", "usage: runx config [--config FILE]")
+    config(arguments.values["config"])
+
+
 def _operand(arguments: Arguments, name: str) -> str:
     if len(arguments.operands) != 1:
         raise RunxError(f"expected one operand, {name}, not {len(arguments.operands)}")
@@ -120,6 +128,10 @@ VERBS = {
     "delete": Verb(
         "[--force] ID", "remove what is left of a stopped container", _delete,
         Option("-f", "--force", help="end it first, whatever its state; an unknown ID is no error"),
+    ),
+    "config": Verb(
+        "[--config FILE]", "show the host's settings and where each comes from", _config,
+        Option("--config", value="FILE", help="instead of /etc/runx/runx.toml"),
     ),
     "plan": Verb("[options] BUNDLE", "show what would be done for a bundle; changes nothing", lambda *_: None),
 }  # fmt: skip

@@ -18,6 +18,7 @@ OPTIONS = (
     Option("-f", "--format", value="FORMAT", default="text", help="text (default): the plan and the files; json: the plan alone"),
     Option("-o", "--output", value="DIR", help="also write plan.json, domain.cfg, cmdline, overlay/ and overlay.cpio into DIR"),
     Option("-b", "--bundle", value="DIR", help="with -: the bundle directory (default: the current one)"),
+    Option("--config", value="FILE", help="the host's settings instead of /etc/runx/runx.toml"),
     Option("--diff", value="OTHER", help="show only what differs from the plan of OTHER: a bundle, or a plan.json"),
     Option("--explain", value="PATH", help="show where the plan's value at PATH comes from and where it shows"),
     Option("--id", value="ID", default="ID", help="the container's id, which names its domain and its directory (default ID)"),
@@ -113,7 +114,7 @@ def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
         container_id=arguments.values["id"],
         state_root=os.path.abspath(root),
         assets=assets_dir(),
-        facts=HostFactsWithBridges(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None),
+        facts=HostFactsWithBridges(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"]),
         name="<stdin>" if is_stdin else "config.json",
     )
 

@@ -17,6 +17,7 @@ from runx.compiler import Artifacts, artifacts, compile
 from runx.compiler.backends.process_record import readable
 from runx.compiler.diagnostics import Location, Path, did_you_mean, path_text
 from runx.compiler.facts import Facts, Kind
+from runx.compiler.host_config import read_host_config
 from runx.compiler.plan import VmPlan
 from runx.compiler.source import Source
 from runx.errors import RunxError
@@ -53,12 +54,18 @@ class _Trial:
         self._facts = facts
         self.raw: bytes | None = None
         self.kinds: dict[str, Kind] = {}
+        self.host: tuple[str, bytes] | None = None
         self.is_first = True
 
     def config(self, bundle: str) -> bytes:
         if self.raw is None:
             self.raw = self._facts.config(bundle)
         return self.raw
+
+    def host_config(self) -> tuple[str, bytes] | None:
+        if self.is_first:
+            self.host = self._facts.host_config()
+        return self.host
 
     def kind(self, path: str) -> Kind:
         if path not in self.kinds:
@@ -117,6 +124,7 @@ def _other_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Calla
         facts.kinds[path] = now
         if after is not _ABSENT and after != value:
             yield Cause(None, f"the host: what is at {path}", now, instead, after)
+    yield from _host_causes(inputs, facts, value, with_changed)
     for what, field in (
         ("the container's id", "container_id"),
         ("the bundle's directory", "bundle"),
@@ -127,6 +135,33 @@ def _other_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Calla
         after = with_changed(inputs._replace(**{field: now + "-other"}))
         if after is not _ABSENT and after != value:
             yield Cause(None, what, now, now + "-other", after)
+
+
+def _host_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Callable[[Inputs], Any]) -> Iterator[Cause]:
+    """runx.toml: what would be without each of its settings."""
+    if facts.host is None:
+        return
+    import tomllib
+
+    name, raw = original = facts.host
+    document = tomllib.loads(raw.decode())
+    settings = read_host_config(original)
+    for key in settings.lines:
+        section, _, member = key.partition(".")
+        left = {part: {k: v for k, v in members.items() if (part, k) != (section, member)} for part, members in document.items()}
+        facts.host = name, _toml(left).encode()
+        after = with_changed(inputs)
+        facts.host = original
+        if after is not _ABSENT and after != value:
+            yield Cause(None, f"{settings.where(key)}: {key}", document[section][member], _ABSENT, after)
+
+
+def _toml(document: dict[str, dict[str, Any]]) -> str:
+    """Strings, numbers, booleans and lists of strings are written as in JSON."""
+    lines = []
+    for section, members in document.items():
+        lines += [f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in members.items())]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _works(inputs: Inputs, facts: _Trial, raw: bytes) -> bool:

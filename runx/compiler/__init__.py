@@ -14,6 +14,7 @@ from runx.compiler.checks import check
 from runx.compiler.diagnostics import Report
 from runx.compiler.facts import Facts, HostFacts
 from runx.compiler.frontends.oci import read_container
+from runx.compiler.host_config import read_host_config
 from runx.compiler.plan import VmPlan
 from runx.compiler.resolve import Place, resolve
 from runx.compiler.source import Source
@@ -51,12 +52,13 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     CompileError (a RunxError) with all faults of it at once.
     """
     facts = facts or HostFacts()
+    host = read_host_config(facts.host_config())
     report = Report()
     source = Source(facts.config(bundle), name)
     container = read_container(source, bundle, facts.netconf, report)
     check(container, facts, report)
     report.raise_errors(source.locate, source.name, source.text)
-    plan = resolve(container, Place(container_id, bundle, state_root, assets), facts, report)
+    plan = resolve(container, Place(container_id, bundle, state_root, assets), host, facts, report)
 
     return Compilation(plan, artifacts(plan))
 

@@ -4,6 +4,7 @@ import os
 import stat
 from typing import Literal, Protocol
 
+from runx.compiler.host_config import DEFAULT_FILE
 from runx.compiler.source import SIZE_LIMIT
 from runx.errors import RunxError
 
@@ -23,12 +24,19 @@ class Facts(Protocol):
         """The bytes of the CNI file at `path`, one more than SIZE_LIMIT at most. Raises RunxError when it cannot be read, or is
         below `root`, the container's root filesystem: what an image brings must not choose the host's networks."""
 
+    def host_config(self) -> tuple[str, bytes] | None:
+        """Path and bytes of the host's runx.toml; None when there is none."""
+
 
 class HostFacts:
-    """What is true of this machine now. With `given`, that is the configuration, and the bundle's own is not read."""
+    """What is true of this machine now.
 
-    def __init__(self, given: bytes | None = None) -> None:
+    given: the configuration; the bundle's own is not read then. host_config: the runx.toml, which must exist then.
+    """
+
+    def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
         self._given = given
+        self._host_config = host_config
 
     def config(self, bundle: str) -> bytes:
         if self._given is not None:
@@ -51,6 +59,16 @@ class HostFacts:
         except OSError as error:
             raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
+    def host_config(self) -> tuple[str, bytes] | None:
+        path = self._host_config or DEFAULT_FILE
+        try:
+            with open(path, "rb") as file:
+                return path, file.read(SIZE_LIMIT)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self._host_config:
+                return None
+            raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
     def kind(self, path: str) -> Kind:
         try:
             mode = os.stat(path).st_mode
@@ -70,8 +88,8 @@ class HostFacts:
 class HostFactsWithBridges(HostFacts):
     """For `runx plan`, which shows the plan also where its bridges are not: all are taken to exist. `missing` names those."""
 
-    def __init__(self, given: bytes | None = None) -> None:
-        super().__init__(given)
+    def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
+        super().__init__(given, host_config)
         self.missing: list[str] = []
 
     def kind(self, path: str) -> Kind:

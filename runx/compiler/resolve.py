@@ -1,24 +1,20 @@
 """From what a container asks for to what its virtual machine is: every default, and how each thing is carried."""
 
 import hashlib
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from runx.compiler.diagnostics import Report, path_text
 from runx.compiler.facts import Facts
 from runx.compiler.frontends.container import Container, Limits, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
+from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB, HostConfig
 from runx.compiler.plan import Device, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan
 from runx.errors import RunxError
 
-DEFAULT_MEMORY_MIB = 256
-MIN_MEMORY_MIB = 64
 GUEST_OVERHEAD_MIB = 24
 """What the guest's kernel, its page tables and the ramdisk take of a domain's memory."""
 SHARE_OVERHEAD_MIB = 4
 """The ring of one 9p share."""
-
-MAX_VCPUS = 64
-"""CONFIG_NR_CPUS of the guest's kernel."""
 
 # console: hvc0 is Xen's console, whose output becomes the container's log. quiet, loglevel: emergencies alone, as each line
 # costs time on that console. panic: restart at once, for which the domain is destroyed, instead of hanging.
@@ -38,7 +34,7 @@ class Place(NamedTuple):
         return f"{self.state_root}/{self.container_id}"
 
 
-def resolve(container: Container, place: Place, facts: Facts, report: Report) -> VmPlan:
+def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, report: Report) -> VmPlan:
     """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration."""
     mounts = _mounts(container, facts)
     shares = _shares(place, mounts)
@@ -49,13 +45,13 @@ def resolve(container: Container, place: Place, facts: Facts, report: Report) ->
         annotations=tuple(sorted(container.annotations.items())),
         domain=Domain(
             name=domain_name(place.container_id, place.state_root),
-            type="pv",
-            kernel=f"{place.assets}/kernel",
-            base_ramdisk=f"{place.assets}/initrd",
+            type=cast(Literal["pv", "pvh"], host.type),
+            kernel=host.kernel or f"{place.assets}/kernel",
+            base_ramdisk=host.initrd or f"{place.assets}/initrd",
             ramdisk=f"{place.state_dir}/initrd",
-            memory_mib=_memory_mib(container.limits, len(shares)),
-            vcpus=_vcpus(container.limits, report),
-            cmdline=CMDLINE,
+            memory_mib=_memory_mib(container.limits, len(shares), host),
+            vcpus=_vcpus(container.limits, host, report),
+            cmdline=(*CMDLINE, *host.kernel_parameters),
             shares=shares,
             interfaces=_interfaces(container, place),
         ),
@@ -107,15 +103,15 @@ def mac_address(container_id: str, state_root: str, index: int) -> str:
     return "00:16:3e:" + ":".join(f"{byte:02x}" for byte in digest[:3])
 
 
-def _memory_mib(limits: Limits, shares: int) -> int:
+def _memory_mib(limits: Limits, shares: int, host: HostConfig) -> int:
     if limits.memory_bytes is None:
-        return DEFAULT_MEMORY_MIB
+        return host.memory_mib
     mib = -(-limits.memory_bytes // 2**20)
     return max(mib + GUEST_OVERHEAD_MIB + shares * SHARE_OVERHEAD_MIB, MIN_MEMORY_MIB)
 
 
-def _vcpus(limits: Limits, report: Report) -> int:
-    wanted = limits.cpu_count or 1
+def _vcpus(limits: Limits, host: HostConfig, report: Report) -> int:
+    wanted = limits.cpu_count or host.vcpus
     if limits.cpu_quota_us is not None:
         wanted = -(-limits.cpu_quota_us // limits.cpu_period_us)
     if wanted > MAX_VCPUS:

@@ -9,6 +9,8 @@
     [files]                     # optional: CNI files of the host
     "/etc/cni/net.d/a.conf" = '''{ … }'''
 
+A runx.toml beside them is the host's.
+
 A configuration that is refused only as long as something is not supported yet says so: `refused = "hooks"`.
 """
 
@@ -50,6 +52,10 @@ class Case:
         assert bundle == "/bundle"
         return (self.directory / "config.json").read_bytes()
 
+    def host_config(self) -> tuple[str, bytes] | None:
+        file = self.directory / "runx.toml"
+        return ("runx.toml", file.read_bytes()) if file.exists() else None
+
     def kind(self, path: str) -> str:
         return self.settings.get("host", {}).get(path, "directory")
 
@@ -76,6 +82,9 @@ class TextFacts:
 
     def config(self, bundle: str) -> bytes:  # noqa: ARG002
         return self.raw
+
+    def host_config(self) -> None:
+        return None
 
     def kind(self, path: str) -> str:
         return self.kinds.get(path, "directory")

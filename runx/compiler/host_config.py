@@ -1,0 +1,203 @@
+"""runx.toml: what the host's administrator sets for every container (docs/man/runx.toml.5.md).
+
+One table drives the reading, the checks and `runx config`. tomllib is loaded only when there is a file.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
+
+DEFAULT_FILE = "/etc/runx/runx.toml"
+
+MIN_MEMORY_MIB = 64
+MAX_VCPUS = 64
+"""CONFIG_NR_CPUS of the guest's kernel."""
+
+
+class Setting(NamedTuple):
+    """One setting. `kind` is how its value is written: size, count, type, words or path."""
+
+    section: str
+    name: str
+    kind: str
+    default: Any
+    about: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.section}.{self.name}"
+
+
+SETTINGS = (
+    Setting("defaults", "memory", "size", 256, "memory of a virtual machine whose container has no limit"),
+    Setting("defaults", "vcpus", "count", 1, "virtual CPUs of one whose container has neither a quota nor a cpuset"),
+    Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto, which is pv"),
+    Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
+    Setting("paths", "kernel", "path", "", "the guest's kernel instead of the installed one"),
+    Setting("paths", "initrd", "path", "", "the guest's initial ramdisk instead of the installed one"),
+)
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+_SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
+
+
+class HostConfig:
+    """The settings in effect. `lines` has the line of each one that the file sets; the others are defaults."""
+
+    def __init__(self, values: dict[str, Any], lines: dict[str, int], file: str) -> None:
+        self._values = values
+        self.lines = lines
+        self.file = file
+
+    def value(self, key: str) -> Any:
+        """The setting `defaults.memory` and the like; sizes in MiB."""
+        return self._values.get(key, _BY_KEY[key].default)
+
+    def where(self, key: str) -> str:
+        """`runx.toml:3`, or `default`."""
+        return f"{self.file}:{self.lines[key]}" if key in self.lines else "default"
+
+    @property
+    def memory_mib(self) -> int:
+        return int(self.value("defaults.memory"))
+
+    @property
+    def vcpus(self) -> int:
+        return int(self.value("defaults.vcpus"))
+
+    @property
+    def type(self) -> str:
+        """pv or pvh. A PV guest needs no hardware support and starts fastest on x86_64."""
+        chosen = str(self.value("defaults.type"))
+        return "pv" if chosen == "auto" else chosen
+
+    @property
+    def kernel_parameters(self) -> tuple[str, ...]:
+        return tuple(self.value("defaults.kernel_parameters"))
+
+    @property
+    def kernel(self) -> str:
+        """Empty for the installed one; `initrd` likewise."""
+        return str(self.value("paths.kernel"))
+
+    @property
+    def initrd(self) -> str:
+        return str(self.value("paths.initrd"))
+
+
+def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
+    """The settings of a file, given by its path and its bytes; all defaults for None. Raises CompileError with all its faults."""
+    if file is None:
+        return HostConfig({}, {}, "")
+    name, raw = file
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise CompileError([(None, Diagnostic((), "not UTF-8"))], name) from None
+    document = _parse(text, name)
+    lines = _lines(text)
+    faults: list[tuple[Location | None, Diagnostic]] = []
+    values: dict[str, Any] = {}
+
+    def fault(path: Path, message: str, hint: str = "") -> None:
+        key = ".".join(map(str, path))
+        line = lines.get(key) or lines.get(str(path[0]))
+        faults.append((Location(line, 1) if line else None, Diagnostic(path, message, hint)))
+
+    for section, members in document.items():
+        if section not in _SECTIONS:
+            fault((section,), f"unknown section{did_you_mean(section, _SECTIONS)}", f"there are {', '.join(_SECTIONS)}")
+        elif not isinstance(members, dict):
+            fault((section,), f"must be a section, [{section}]")
+        else:
+            for member, value in members.items():
+                setting = _BY_KEY.get(f"{section}.{member}")
+                if setting is None:
+                    known = [setting.name for setting in SETTINGS if setting.section == section]
+                    fault((section, member), f"unknown setting{did_you_mean(member, known)}", f"there are {', '.join(known)}")
+                    continue
+                try:
+                    values[setting.key] = _READERS[setting.kind](value)
+                except ValueError as error:
+                    fault((section, member), f"must be {error}, not {_shown(value)}")
+    if faults:
+        raise CompileError(faults, name, text)
+    return HostConfig(values, {key: lines.get(key) or lines.get(key.partition(".")[0], 1) for key in values}, name)
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        message = str(error)[: place.start()] if place else str(error).removesuffix(" (at end of document)")
+        at = Location(int(place[1]), int(place[2])) if place else Location(text.rstrip("\n").count("\n") + 1, 1)
+        raise CompileError([(at, Diagnostic((), f"not TOML: {message[:1].lower()}{message[1:]}"))], name, text) from None
+    except RecursionError:
+        raise CompileError([(None, Diagnostic((), "nested too deeply"))], name) from None
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Section and `section.name`: its line. tomllib keeps no places; settings are written one a line, so this finds them."""
+    found: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        header = re.match(r"\s*\[\s*([\w.\"'-]+)\s*\]", line)
+        setting = re.match(r"\s*([\w.\"' -]+?)\s*=", line)
+        if header:
+            section = _bare(header[1])
+            found.setdefault(section, number)
+        elif setting:
+            name = _bare(setting[1])
+            found.setdefault(f"{section}.{name}" if section else name, number)
+    return found
+
+
+def _bare(key: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in key.split("."))
+
+
+def _size(value: Any) -> int:
+    units = {"MiB": 1, "GiB": 1024}
+    written = re.fullmatch(r"([1-9]\d{0,6}) ?(MiB|GiB)", value) if isinstance(value, str) else None
+    if not written or int(written[1]) * units[written[2]] < MIN_MEMORY_MIB:
+        raise ValueError(f'a size of at least {MIN_MEMORY_MIB} MiB such as "256MiB" or "2GiB"')
+    return int(written[1]) * units[written[2]]
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_VCPUS:
+        raise ValueError(f"a number from 1 to {MAX_VCPUS}")
+    return value
+
+
+def _type(value: Any) -> str:
+    if value not in ("auto", "pv", "pvh"):
+        raise ValueError("auto, pv or pvh")
+    return str(value)
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    def is_word(word: Any) -> bool:
+        return isinstance(word, str) and bool(re.fullmatch(r"[!#-~]+", word))
+
+    if not isinstance(value, list) or not all(map(is_word, value)):
+        raise ValueError("a list of strings without spaces and double quotes")
+    return tuple(value)
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError("an absolute path")
+    return value
+
+
+_READERS = {"size": _size, "count": _count, "type": _type, "words": _words, "path": _path}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return quote(value) if isinstance(value, str) else quote(str(value))[1:-1]

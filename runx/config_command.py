@@ -1,0 +1,33 @@
+"""`runx config`: the host's settings in effect, and where each comes from."""
+
+import json
+import sys
+from typing import Any
+
+from runx.compiler.facts import HostFacts
+from runx.compiler.host_config import SETTINGS, HostConfig, Setting, read_host_config
+from runx.paths import assets_dir
+
+
+def config(file: str = "") -> None:
+    """Print the settings as a runx.toml, each with its origin. `file`: instead of /etc/runx/runx.toml. Raises RunxError."""
+    settings = read_host_config(HostFacts(host_config=file).host_config())
+    section = ""
+    lines: list[str] = []
+    for setting in SETTINGS:
+        if setting.section != section:
+            section = setting.section
+            lines += ["", f"[{section}]"]
+        text = f"{setting.name} = {_value(setting, settings)}"
+        lines.append(f"{text:<50} # {settings.where(setting.key)}: {setting.about}")
+    sys.stdout.write("\n".join(lines[1:]) + "\n")
+
+
+def _value(setting: Setting, settings: HostConfig) -> str:
+    value: Any = settings.value(setting.key)
+    if setting.kind == "size":
+        return f'"{value}MiB"'
+    if setting.kind == "path" and not value:
+        value = f"{assets_dir()}/{setting.name}"
+    # A list, a string of printable characters or a boolean: TOML writes them as JSON does.
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

@@ -1,0 +1,124 @@
+"""runx.toml: what it may hold, what is said of what it may not, and `runx config`."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from compiler_cases import CASES, TextFacts
+from test_plan_command import bundle, run
+
+from runx.compiler import compile
+from runx.compiler.diagnostics import CompileError
+from runx.compiler.facts import HostFacts
+from runx.compiler.host_config import SETTINGS, read_host_config
+from runx.errors import RunxError
+
+assert bundle  # a fixture
+
+
+def read(text: str) -> object:
+    return read_host_config(("runx.toml", text.encode()))
+
+
+def test_without_a_file_all_are_defaults() -> None:
+    settings = read_host_config(None)
+    assert {settings.value(setting.key) == setting.default for setting in SETTINGS} == {True}
+    assert {settings.where(setting.key) for setting in SETTINGS} == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[defaults]\nmemry = 1\n", 'runx.toml:2:1: defaults.memry: unknown setting (did you mean "memory"?)'),
+        ("\n[defalts]\n", 'runx.toml:2:1: defalts: unknown section (did you mean "defaults"?)'),
+        ("memory = '1GiB'\n", "runx.toml:1:1: memory: unknown section"),
+        ("defaults = 3\n", "runx.toml:1:1: defaults: must be a section, [defaults]"),
+        ("defaults.vcpus = 0\n", "runx.toml:1:1: defaults.vcpus: must be a number from 1 to 64, not 0"),
+        ("defaults = { vcpus = 65 }", "runx.toml:1:1: defaults.vcpus: must be a number from 1 to 64, not 65"),
+        ("[defaults]\nvcpus = true\n", "runx.toml:2:1: defaults.vcpus: must be a number from 1 to 64, not true"),
+        ("[defaults]\nmemory = 256\n", 'must be a size of at least 64 MiB such as "256MiB" or "2GiB", not 256'),
+        ("[defaults]\nmemory = '63MiB'\n", "must be a size of at least 64 MiB"),
+        ("[defaults]\nmemory = '64 MB'\n", "must be a size"),
+        ("[defaults]\ntype = 'hvm'\n", 'must be auto, pv or pvh, not "hvm"'),
+        ("[defaults]\nkernel_parameters = 'x y'\n", "must be a list of strings without spaces"),
+        ("[defaults]\nkernel_parameters = ['x y']\n", "must be a list of strings without spaces"),
+        ("[defaults]\nkernel_parameters = ['é']\n", "must be a list of strings without spaces"),
+        ("[paths]\nkernel = 'boot/k'\n", 'runx.toml:2:1: paths.kernel: must be an absolute path, not "boot/k"'),
+        ("a = 1\na = 2\n", "runx.toml:2:6: not TOML: cannot overwrite a value"),
+        ("[a", "runx.toml:1:1: not TOML: "),
+        ("a = '''\n\n", "runx.toml:1:1: not TOML: "),
+    ],
+)
+def test_faults(text: str, message: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        read(text)
+    assert message in caught.value.message
+
+
+def test_all_faults_at_once() -> None:
+    with pytest.raises(CompileError) as caught:
+        read("[defaults]\nx = 1\nvcpus = 0\n[paths]\ny = 1\n")
+    assert [place.line for place, _ in caught.value.located if place] == [2, 3, 5]
+
+
+def test_not_utf8() -> None:
+    with pytest.raises(CompileError, match="not UTF-8"):
+        read_host_config(("runx.toml", b"\xff"))
+
+
+def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
+    file = tmp_path / "runx.toml"
+    file.write_text("# a comment\n[defaults]\nmemory = '1GiB'\n\nvcpus = 2\n[paths]\nkernel = '/k \"'\n")
+    done = run("config", "--config", file)
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().splitlines()
+    assert [line.partition("#")[2].split(": ")[0].strip() for line in lines if "=" in line] == [
+        f"{file}:3", f"{file}:5", "default", "default", f"{file}:7", "default",
+    ]  # fmt: skip
+    assert tomllib.loads(done.stdout.decode())["paths"]["kernel"] == '/k "'
+    file.write_bytes(done.stdout)
+    again = run("config", "--config", file).stdout.decode()
+    assert tomllib.loads(again) == tomllib.loads(done.stdout.decode())
+    assert "default:" not in again
+
+
+def test_config_says_what_is_wrong(tmp_path: Path) -> None:
+    assert b"no/such: no such file" in run("config", "--config", tmp_path / "no/such").stderr
+    (tmp_path / "f").write_text("[defaults]\n\tvcpus = 0\n")
+    done = run("config", "--config", tmp_path / "f")
+    assert done.returncode == 1
+    assert f"runx: {tmp_path}/f:2:1: defaults.vcpus: must be".encode() in done.stderr
+    assert b"    2 |  vcpus = 0\n" in done.stderr
+
+
+def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(RunxError, match="no such file"):
+        HostFacts(host_config=str(tmp_path / "none")).host_config()
+
+
+def test_the_plan_follows_it(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "runx.toml"
+    file.write_text("[defaults]\nmemory = '1GiB'\n")
+    done = run("plan", "--format", "json", "--config", file, bundle)
+    assert json.loads(done.stdout)["domain"]["memory_mib"] == 1024
+    done = run("plan", "--config", file, "--explain", "domain.memory_mib", bundle)
+    assert f'  {file}:2: defaults.memory = "1GiB"\n      without it: 256\n' in done.stdout.decode()
+
+
+def test_a_limit_of_the_container_wins() -> None:
+    class Facts(TextFacts):
+        def host_config(self) -> tuple[str, bytes]:  # type: ignore[override]
+            return "runx.toml", b"[defaults]\nmemory = '1GiB'\nvcpus = 4\n"
+
+    config = json.loads((CASES / "minimal/config.json").read_text())
+    config["linux"]["resources"] = {"memory": {"limit": 512 << 20}, "cpu": {"quota": 200000, "period": 100000}}
+    plan = compile("/b", container_id="c", state_root="/r", assets="/a", facts=Facts(json.dumps(config))).plan
+    assert (plan.domain.memory_mib, plan.domain.vcpus) == (512 + 24 + 4, 2)
+
+
+def test_the_page_names_every_setting() -> None:
+    page = (Path(__file__).parents[2] / "docs/man/runx.toml.5.md").read_text()
+    for setting in SETTINGS:
+        assert f"[{setting.section}]" in page
+        assert f"**{setting.name}** = " in page
