@@ -3,6 +3,8 @@
 import os
 
 DEFAULT_STATE_ROOT = "/run/runx"
+FILTER_CACHE = "/var/cache/runx/seccomp"
+"""Where compiled seccomp profiles are kept, for root alone; may be deleted at any time."""
 
 _PACKAGE_DIR = os.path.dirname(os.path.abspath(__file__))
 LIBRARY_DIR = os.path.dirname(_PACKAGE_DIR)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from runx.compiler import Artifacts, Compilation
 from runx.compiler.backends.process_record import readable
-from runx.compiler.plan import Capabilities, Device, Domain, Guest, Interface, Mount, Process, Root, VmPlan
+from runx.compiler.plan import Capabilities, Device, Domain, Guest, Interface, Mount, Process, Root, Seccomp, VmPlan
 
 PIPE_WIDTH = 160
 """Columns when the output is no terminal: wide enough that hardly anything is folded, so that it can be searched."""
@@ -61,6 +61,8 @@ def _artifacts(console: Console, artifacts: Artifacts) -> None:
     rows = ((file.path, f"{file.mode:04o}", f"{len(file.content)} bytes") for file in artifacts.overlay)
     _table(console, "overlay (added to the ramdisk)", ("file", "mode", "size"), rows)
     for file in artifacts.overlay:
+        if file.path == "runx/seccomp":
+            continue  # a program of the kernel's; what it is made of is with the process
         is_record = file.path == "runx/process"
         _text(console, f"overlay/{file.path}", readable(file.content) if is_record else file.content.decode())
 
@@ -118,6 +120,8 @@ def _process(process: Process) -> Iterable[tuple[str, str]]:
     for limit in process.rlimits:
         yield f"limit {limit.name}", f"{limit.soft}, at most {limit.hard}"
     yield from _capabilities(process.capabilities)
+    if process.seccomp:
+        yield "seccomp", _seccomp(process.seccomp)
     yield "no new privileges", "yes" if process.no_new_privileges else "no"
     if process.oom_score_adj is not None:
         yield "oom score", str(process.oom_score_adj)
@@ -135,6 +139,13 @@ def _capabilities(capabilities: Capabilities | None) -> Iterable[tuple[str, str]
     for members, names in sets.items():
         shown = " ".join(member.removeprefix("CAP_").lower() for member in members)
         yield "capabilities", f"{', '.join(names)}: {shown or 'none'}"
+
+
+def _seccomp(seccomp: Seccomp) -> str:
+    default = seccomp.default_action.removeprefix("SCMP_ACT_").lower()
+    flags = "".join(f", {flag.removeprefix('SECCOMP_FILTER_FLAG_').lower()}" for flag in seccomp.flags)
+    counts = f"{seccomp.system_calls} system calls, {seccomp.instructions} instructions"
+    return f"{counts}, all else: {default}{flags} (sha256 {seccomp.sha256[:12]})"
 
 
 def _guest(guest: Guest) -> Iterable[tuple[str, str]]:

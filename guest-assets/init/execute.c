@@ -23,6 +23,13 @@ struct capability_data {
     uint32_t effective, permitted, inheritable;
 };
 
+/* seccomp(2), likewise. */
+enum { FILTER_INSTRUCTION_SIZE = 8, SECCOMP_SET_MODE_FILTER_OPERATION = 1 };
+struct filter_program {
+    unsigned short length; /* in instructions */
+    const void *instructions;
+};
+
 #define SETUP_STEP(call, what)                                                                                         \
     do {                                                                                                               \
         if ((call) < 0)                                                                                                \
@@ -65,6 +72,14 @@ static void apply_capabilities(const struct process *p, int report)
     for (int c = 0; c < 64 && known(c); c++)
         if (p->capabilities[CAP_AMBIENT] >> c & 1)
             SETUP_STEP(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0), "capabilities, ambient set");
+}
+
+static void load_filter(const struct process *p, int report)
+{
+    struct filter_program program = {(unsigned short)(p->filter_size / FILTER_INSTRUCTION_SIZE), p->filter};
+    if (p->filter_size % FILTER_INSTRUCTION_SIZE || p->filter_size / FILTER_INSTRUCTION_SIZE > USHRT_MAX)
+        report_failure(report, STATUS_SETUP_FAILED, "seccomp: %zu bytes are no filter", p->filter_size);
+    SETUP_STEP(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER_OPERATION, p->filter_flags, &program), "seccomp");
 }
 
 /* The home directory of UID in the root's /etc/passwd, else "/". */
@@ -123,6 +138,16 @@ static const char *search_path(char *const *env)
     return "";
 }
 
+static bool in_group(gid_t gid)
+{
+    static gid_t groups[65536]; /* NGROUPS_MAX */
+    int count = getgroups(ARRAY_SIZE(groups), groups);
+    while (count > 0)
+        if (groups[--count] == gid)
+            return true;
+    return gid == getegid();
+}
+
 /* 0, or why FILE cannot be executed by this user. */
 static int executable(const char *file)
 {
@@ -131,7 +156,14 @@ static int executable(const char *file)
         return errno;
     if (S_ISDIR(status.st_mode))
         return EISDIR;
-    return faccessat(AT_FDCWD, file, X_OK, AT_EACCESS) < 0 ? errno : 0;
+    /* Not the C library's: where the call is unknown it forks, and a filter may answer EPERM for unknown calls. */
+    if (syscall(SYS_faccessat2, AT_FDCWD, file, X_OK, AT_EACCESS) == 0)
+        return 0;
+    if (errno != ENOSYS && errno != EPERM)
+        return errno;
+    bool owner = status.st_uid == geteuid();
+    mode_t bit = owner ? S_IXUSR : in_group(status.st_gid) ? S_IXGRP : S_IXOTH;
+    return status.st_mode & (geteuid() ? bit : S_IXUSR | S_IXGRP | S_IXOTH) ? 0 : EACCES;
 }
 
 /* As runc's (Go's exec.LookPath): with a slash the name itself, else the first executable file of PATH. The messages
@@ -167,6 +199,10 @@ void process_execute(struct process *p, int report)
     /* As runc: a working directory that only root can enter is fine; one that root cannot is tried as the user. */
     int chdir_error = chdir(p->cwd) < 0 ? errno : 0;
 
+    /* As runc: without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before capabilities are dropped and must allow
+     * what follows; with it, it comes last. */
+    if (p->has_filter && !p->no_new_privs)
+        load_filter(p, report);
     if (p->has_capabilities) {
         drop_bounding(p, report);
         SETUP_STEP(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keeping capabilities");
@@ -186,6 +222,8 @@ void process_execute(struct process *p, int report)
     const char *program = find_program(p, report);
     if (p->no_new_privs)
         SETUP_STEP(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+    if (p->has_filter && p->no_new_privs)
+        load_filter(p, report);
 
     SETUP_STEP(write(report, (char[]){REPORT_EXECUTING}, 1), "report");
     execve(program, p->args, p->env);

@@ -82,6 +82,10 @@ struct process {
     bool has_capabilities;
     uint64_t capabilities[CAP_SETS];
     bool no_new_privs;
+    bool has_filter;
+    unsigned filter_flags; /* of seccomp(2) */
+    char *filter;          /* an array of struct sock_filter */
+    size_t filter_size;    /* in bytes */
     bool has_oom_score_adj;
     const char *oom_score_adj;
     bool pid_namespace;

@@ -172,6 +172,13 @@ static const char *apply_record(const struct record *record, struct process *p)
         *(name[0] == 'n' ? &p->no_new_privs : &p->pid_namespace) = n[0];
         return NULL;
     }
+    if (!strcmp(name, "seccomp")) {
+        if ((wrong = read_numbers(record, 1, UINT32_MAX, n)))
+            return wrong;
+        p->has_filter = true;
+        p->filter_flags = (unsigned)n[0];
+        return NULL;
+    }
     if (!strcmp(name, "oom_score_adj")) {
         /* May be negative; the kernel judges it when it is written. */
         if (record->count != 1)
@@ -255,6 +262,8 @@ const char *process_read(const char *path, struct process *p)
         return "no record \"args\"";
     if (!p->cwd)
         return "no record \"cwd\"";
+    if (p->has_filter && !(p->filter = read_file("/runx/seccomp", &p->filter_size)))
+        return fault("seccomp: /runx/seccomp: %s", reason(errno));
     return NULL;
 }
 

@@ -13,6 +13,7 @@ from runx.compiler.backends.xl_config import xl_config
 from runx.compiler.checks import check
 from runx.compiler.diagnostics import Report
 from runx.compiler.facts import Facts, HostFacts
+from runx.compiler.filters import with_filter
 from runx.compiler.frontends.oci import read_container
 from runx.compiler.host_config import read_host_config
 from runx.compiler.plan import VmPlan
@@ -57,16 +58,17 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     source = Source(facts.config(bundle), name)
     container = read_container(source, bundle, facts.netconf, report)
     check(container, facts, report)
+    container, program = with_filter(container, facts, report)
     report.raise_errors(source.locate, source.name, source.text)
     plan = resolve(container, Place(container_id, bundle, state_root, assets), host, facts, report)
 
-    return Compilation(plan, artifacts(plan))
+    return Compilation(plan, artifacts(plan, program))
 
 
-def artifacts(plan: VmPlan) -> Artifacts:
+def artifacts(plan: VmPlan, seccomp_program: bytes = b"") -> Artifacts:
     """Everything that is made of a plan. Raises RunxError for a value that cannot be written where it has to be."""
     cmdline = command_line(plan.domain)
-    files = overlay(plan)
+    files = overlay(plan, seccomp_program)
     return Artifacts(
         plan_json=plan.model_dump_json(indent=2) + "\n",
         domain_cfg=xl_config(plan.domain, cmdline),

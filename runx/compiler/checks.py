@@ -20,7 +20,6 @@ IGNORED: tuple[tuple[Path, str], ...] = (
     (("process", "scheduler"), "the virtual machine has its CPUs to itself"),
     (("process", "ioPriority"), "the virtual machine has its devices to itself"),
     (("process", "execCPUAffinity"), "virtual CPUs are not tied to CPUs of the host"),
-    (("linux", "seccomp"), "no filter is loaded: system calls reach the virtual machine's own kernel, not the host's"),
     (("linux", "mountLabel"), "the virtual machine confines the process; its kernel has no SELinux"),
     (("linux", "rootfsPropagation"), "no mount propagates between host and guest"),
     (("linux", "uidMappings"), "ids are the virtual machine's own"),

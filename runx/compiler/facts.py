@@ -2,13 +2,21 @@
 
 import os
 import stat
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from runx.compiler.host_config import DEFAULT_FILE
 from runx.compiler.source import SIZE_LIMIT
 from runx.errors import RunxError
 
 Kind = Literal["directory", "file", "socket", "fifo", "device", "missing", "unreadable"]
+
+
+class NoFilters(Exception):
+    """This host cannot make seccomp filters; the text says why."""
+
+
+class FilterError(Exception):
+    """libseccomp cannot make this profile a program; the text says why."""
 
 
 class Facts(Protocol):
@@ -27,6 +35,12 @@ class Facts(Protocol):
     def host_config(self) -> tuple[str, bytes] | None:
         """Path and bytes of the host's runx.toml; None when there is none."""
 
+    def filter(self, profile: dict[str, Any]) -> bytes:
+        """The program, an array of struct sock_filter, that the host's libseccomp makes of a seccomp profile for its guests.
+
+        Raises NoFilters, or FilterError when the profile is at fault.
+        """
+
 
 class HostFacts:
     """What is true of this machine now.
@@ -37,6 +51,9 @@ class HostFacts:
     def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
         self._given = given
         self._host_config = host_config
+
+    filter_cache = ""
+    """The directory where filters are kept; none unless one is set, so that to look changes nothing."""
 
     def config(self, bundle: str) -> bytes:
         if self._given is not None:
@@ -83,6 +100,11 @@ class HostFacts:
         if stat.S_ISSOCK(mode):
             return "socket"
         return "fifo" if stat.S_ISFIFO(mode) else "device"
+
+    def filter(self, profile: dict[str, Any]) -> bytes:
+        from runx.compiler.filters import host_filter
+
+        return host_filter(profile, self.filter_cache)
 
 
 class HostFactsWithBridges(HostFacts):

@@ -149,6 +149,21 @@ class Capabilities(_Part):
     ambient: tuple[str, ...] = ()
 
 
+class Seccomp(_Part):
+    """The filter of the process's system calls (OCI config-linux.md, "Seccomp"). The program itself is a file of the overlay."""
+
+    default_action: str
+    """What happens to a call that no rule names: `SCMP_ACT_ERRNO`."""
+    system_calls: int
+    """How many the profile names."""
+    instructions: int
+    """The program's length."""
+    sha256: str
+    """Of the program."""
+    flags: tuple[str, ...] = ()
+    """Of seccomp(2), as the profile writes them."""
+
+
 class Process(_Part):
     """The one process of the container (OCI config.md, "Process")."""
 
@@ -163,6 +178,7 @@ class Process(_Part):
     capabilities: Capabilities | None = None
     """None: the process keeps all of them, as runc does without a `capabilities` object."""
     no_new_privileges: bool = False
+    seccomp: Seccomp | None = None
     oom_score_adj: int | None = None
     terminal: bool = False
     """Standard input, output and error are one terminal, made in the guest."""

@@ -74,9 +74,12 @@ def _compile_into(record: Record, bundle: str, root: str) -> None:
 
     _leave_pydantic_without_plugins()
     from runx.compiler import compile
+    from runx.compiler.facts import HostFacts
 
     container_id = os.path.basename(record.directory)
-    result = compile(bundle, container_id=container_id, state_root=root, assets=paths.assets_dir())
+    facts = HostFacts()
+    facts.filter_cache = paths.FILTER_CACHE
+    result = compile(bundle, container_id=container_id, state_root=root, assets=paths.assets_dir(), facts=facts)
     plan, artifacts = result.plan, result.artifacts
     process = plan.process
     if process.terminal and not record.console_socket:

@@ -26,6 +26,10 @@ CASES = TESTS / "cases"
 SNAPSHOTS = TESTS / "snapshots"
 
 
+ALLOW_ALL = bytes.fromhex("06000000 0000ff7f")
+"""A filter of one instruction. What libseccomp makes of a profile differs from version to version, so cases are not given it."""
+
+
 class Case:
     """One case, and the facts of a host made up for it. Every bundle is /bundle, every state root /run/runx."""
 
@@ -56,6 +60,9 @@ class Case:
         file = self.directory / "runx.toml"
         return ("runx.toml", file.read_bytes()) if file.exists() else None
 
+    def filter(self, profile: object) -> bytes:  # noqa: ARG002
+        return ALLOW_ALL
+
     def kind(self, path: str) -> str:
         return self.settings.get("host", {}).get(path, "directory")
 
@@ -85,6 +92,9 @@ class TextFacts:
 
     def host_config(self) -> None:
         return None
+
+    def filter(self, profile: object) -> bytes:  # noqa: ARG002
+        return ALLOW_ALL
 
     def kind(self, path: str) -> str:
         return self.kinds.get(path, "directory")

@@ -42,7 +42,9 @@ def run(tmp_path: Path, programs: tuple[Path, Path]) -> Run:
         root = tmp_path / "root"
         gb.make_root(root, *programs)
         _share(root, plan)
-        setup, process = (file.content for file in artifacts.overlay)
+        setup, process, *seccomp = (file.content for file in artifacts.overlay)
+        for program in seccomp:
+            (root / "runx/seccomp").write_bytes(program)
         # The container's root is a mount of its own in the guest.
         script = re.sub(r"^mount -t 9p .* root /newroot$", "mount -o bind /newroot /newroot", setup.decode(), flags=re.MULTILINE)
         script = re.sub(r"^(mount -t 9p|ip link) .*$", ":", script, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What the container adds to the base initrd: the setup script and the process record (docs/guest.md)."""
+"""What the container adds to the base initrd: the setup script, the process record, the seccomp filter (docs/guest.md)."""
 
 from runx.compiler.backends.cpio import OverlayFile
 from runx.compiler.backends.network_script import network_script
@@ -7,12 +7,15 @@ from runx.compiler.backends.setup_script import setup_script
 from runx.compiler.plan import VmPlan
 
 
-def overlay(plan: VmPlan) -> tuple[OverlayFile, ...]:
+def overlay(plan: VmPlan, seccomp_program: bytes = b"") -> tuple[OverlayFile, ...]:
     """The overlay's files, in order."""
     network = network_script(plan)
-    return (
+    files: tuple[OverlayFile, ...] = (
         OverlayFile("runx/setup", 0o700, setup_script(plan).encode()),
         *([OverlayFile("runx/network", 0o700, network.encode())] if network else []),
         # The environment may hold secrets.
         OverlayFile("runx/process", 0o600, process_record(plan.process)),
     )
+    if plan.process.seccomp:
+        files += (OverlayFile("runx/seccomp", 0o600, seccomp_program),)
+    return files

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from runx.compiler.plan import CAPABILITIES, Capabilities, Process
+from runx.compiler.plan import CAPABILITIES, Capabilities, Process, Seccomp
 
 
 def process_record(process: Process) -> bytes:
@@ -18,6 +18,7 @@ def process_record(process: Process) -> bytes:
         ("rlimit", [value for limit in process.rlimits for value in (limit.name, limit.soft, limit.hard)]),
         ("capabilities", [] if process.capabilities is None else _masks(process.capabilities)),
         ("no_new_privs", [1] if process.no_new_privileges else []),
+        ("seccomp", [] if process.seccomp is None else [_flags(process.seccomp)]),
         ("oom_score_adj", [] if process.oom_score_adj is None else [process.oom_score_adj]),
         ("terminal", [process.rows, process.columns] if process.terminal else []),
         ("pid_namespace", [1] if process.pid_namespace else []),
@@ -30,6 +31,11 @@ def _record(name: str, values: list[str]) -> bytes:
     if not values:
         return b""
     return b"".join(f"{item}\0".encode() for item in (name, len(values), *values))
+
+
+def _flags(seccomp: Seccomp) -> int:
+    """As seccomp(2) numbers them."""
+    return sum({"SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}[name] for name in seccomp.flags)
 
 
 def _masks(capabilities: Capabilities) -> list[int]:

@@ -9,6 +9,7 @@ from runx.compiler.frontends.linux import read_devices, read_limits, read_paths,
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
 from runx.compiler.frontends.process import read_process
+from runx.compiler.frontends.seccomp import read_seccomp
 from runx.compiler.frontends.shapes import checked
 from runx.compiler.source import Source
 
@@ -25,6 +26,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
     namespaces = frozenset(entry.get("type", "") for entry in linux.get("namespaces", ()))
     root_path = posixpath.normpath(posixpath.join(bundle, root.get("path", "")))
     process = read_process(document.get("process", {}), "pid" in namespaces, report)
+    read_seccomp(linux.get("seccomp", {}), report)
     return Container(
         document=document,
         bundle=bundle,

@@ -1,11 +1,12 @@
 """The shape of config.json: OCI runtime-spec 1.3, config.md and config-linux.md, on the Linux platform.
 
 Everything the specification names is here, also what the compiler goes on to ignore: a value of the wrong type is a mistake
-in either case. Sections of which nothing is read (seccomp's rules, other platforms) are left unchecked.
+in either case. Sections of which nothing is read (other platforms) are left unchecked.
 """
 
 from typing import Any
 
+from runx.compiler.frontends.seccomp import FLAGS
 from runx.compiler.frontends.shapes import Int, Map, Matching, OneOf
 
 INT32 = Int(-(2**31), 2**31 - 1)
@@ -23,6 +24,12 @@ _ID_MAPPING = {"containerID!": UINT32, "hostID!": UINT32, "size!": UINT32}
 _TIME_OFFSET = {"secs": INT64, "nanosecs": UINT32}
 _BLOCK_DEVICE = {"major!": INT64, "minor!": INT64}
 _THROTTLE = {**_BLOCK_DEVICE, "rate": UINT64}
+_SECCOMP_ACTION = OneOf(
+    tuple(
+        f"SCMP_ACT_{name}" for name in ("KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY")
+    )
+)
+_SECCOMP_OPERATOR = OneOf(tuple(f"SCMP_CMP_{name}" for name in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")))
 
 PROCESS: dict[str, Any] = {
     "terminal": bool,
@@ -74,6 +81,34 @@ RESOURCES: dict[str, Any] = {
     "rdma": Map({"hcaHandles": UINT32, "hcaObjects": UINT32}),
 }  # fmt: skip
 
+SECCOMP: dict[str, Any] = {
+    "defaultAction!": _SECCOMP_ACTION,
+    "defaultErrnoRet": UINT32,
+    "flags": [OneOf(FLAGS)],
+    "listenerPath": str,
+    "listenerMetadata": str,
+    "architectures": [
+        OneOf(
+            tuple(
+                f"SCMP_ARCH_{name}"
+                for name in (
+                    "X86", "X86_64", "X32", "ARM", "AARCH64", "LOONGARCH64", "M68K", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL",
+                    "MIPSEL64", "MIPSEL64N32", "PPC", "PPC64", "PPC64LE", "S390", "S390X", "SH", "SHEB", "PARISC", "PARISC64",
+                    "RISCV64",
+                )
+            )
+        )
+    ],
+    "syscalls": [
+        {
+            "names!": STRINGS,
+            "action!": _SECCOMP_ACTION,
+            "errnoRet": UINT32,
+            "args": [{"index!": Int(0, 5), "value!": UINT64, "valueTwo": UINT64, "op!": _SECCOMP_OPERATOR}],
+        }
+    ],
+}  # fmt: skip
+
 LINUX: dict[str, Any] = {
     "namespaces": [
         {"type!": OneOf(("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")), "path": str}
@@ -91,7 +126,7 @@ LINUX: dict[str, Any] = {
     "cgroupsPath": str,
     "resources": RESOURCES,
     "rootfsPropagation": str,
-    "seccomp": UNREAD,
+    "seccomp": SECCOMP,
     "sysctl": Map(str),
     "maskedPaths": STRINGS,
     "readonlyPaths": STRINGS,
