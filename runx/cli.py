@@ -7,12 +7,10 @@ import os
 import sys
 from collections.abc import Callable
 
-from runx import __version__, log
+from runx import SPEC_VERSION, __version__, log
 from runx.errors import RunxError
 from runx.options import Arguments, Option, help_lines, parse
 from runx.paths import DEFAULT_STATE_ROOT
-
-SPEC_VERSION = "1.3.0"
 
 GLOBAL_OPTIONS = (
     Option(
@@ -32,23 +30,31 @@ GLOBAL_OPTIONS = (
 )
 
 
-def _create(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.create import create
-
+def _creation(options: Arguments, arguments: Arguments) -> dict[str, str | bool]:
+    """What `create` and `run` take alike, by keyword."""
     values = arguments.values
     if values["preserve_fds"] not in ("", "0"):
         raise RunxError("--preserve-fds: a virtual machine cannot be given file descriptors of the host")
-    container_id = _operand(arguments, "ID")
-    as_json = options.values["log_format"] == "json"
-    create(
-        options.values["root"],
-        container_id,
-        values["bundle"],
-        pid_file=values["pid_file"],
-        console_socket=values["console_socket"],
-        log=options.values["log"],
-        log_json=as_json,
-    )
+    return {
+        "pid_file": values["pid_file"],
+        "console_socket": values["console_socket"],
+        "log": options.values["log"],
+        "log_json": options.values["log_format"] == "json",
+    }
+
+
+def _create(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.create import create
+
+    create(options.values["root"], _operand(arguments, "ID"), arguments.values["bundle"], **_creation(options, arguments))  # type: ignore[arg-type]
+
+
+def _run(options: Arguments, arguments: Arguments) -> int:
+    from runx.exec.foreground import run
+
+    switches = {"detach": "detach" in arguments.switches, "keep": "keep" in arguments.switches}
+    settings = _creation(options, arguments) | switches
+    return run(options.values["root"], _operand(arguments, "ID"), arguments.values["bundle"], **settings)  # type: ignore[arg-type]
 
 
 def _start(options: Arguments, arguments: Arguments) -> None:
@@ -91,6 +97,48 @@ def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
     config(arguments.values["config"])
 
 
+def _pause(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.pause import pause
+
+    pause(options.values["root"], _operand(arguments, "ID"))
+
+
+def _resume(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.pause import resume
+
+    resume(options.values["root"], _operand(arguments, "ID"))
+
+
+def _list(options: Arguments, arguments: Arguments) -> None:
+    import json
+
+    from runx.exec.listing import list_containers, table
+
+    containers = list_containers(options.values["root"])
+    if "quiet" in arguments.switches:
+        sys.stdout.write("".join(f"{container['id']}\n" for container in containers))
+    elif _format(arguments) == "json":
+        sys.stdout.write(json.dumps(containers or None) + "\n")  # null for none, as runc
+    else:
+        columns = ("id", "pid", "status", "bundle", "created", "owner")
+        head = [column.upper() for column in columns]
+        sys.stdout.write(table([head, *([str(container[column]) for column in columns] for container in containers)]))
+
+
+def _ps(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.listing import pids, table
+
+    found = [str(pid) for pid in pids(options.values["root"], _operand(arguments, "ID"))]
+    sys.stdout.write(f"[{','.join(found)}]\n" if _format(arguments) == "json" else table([["PID"], *([pid] for pid in found)]))
+
+
+def _format(arguments: Arguments) -> str:
+    chosen = arguments.values["format"]
+    if chosen not in ("table", "json"):
+        raise RunxError(f"--format: {chosen!r} is neither table nor json")
+    return chosen
+
+
 def _operand(arguments: Arguments, name: str) -> str:
     if len(arguments.operands) != 1:
         raise RunxError(f"expected one operand, {name}, not {len(arguments.operands)}")
@@ -102,22 +150,30 @@ class Verb:
 
     __slots__ = ("call", "help", "options", "usage")
 
-    def __init__(self, usage: str, help: str, call: Callable[[Arguments, Arguments], None], *options: Option) -> None:
+    def __init__(self, usage: str, help: str, call: Callable[[Arguments, Arguments], int | None], *options: Option) -> None:
         self.usage = usage
         self.help = help
         self.call = call
         self.options = options
 
 
+_CREATION = (
+    Option("-b", "--bundle", value="DIR", default=".", help="the bundle (default: the current directory)"),
+    Option("--pid-file", value="FILE", help="write the supervisor's pid to FILE"),
+    Option("--console-socket", value="SOCKET", help="send the master of the container's terminal to this unix socket"),
+    Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),
+    Option("--no-pivot", help="accepted for runc's callers; the guest always moves its root"),
+    Option("--no-new-keyring", help="accepted for runc's callers; a guest's kernel has keyrings of its own"),
+)
+
+_FORMAT = Option("-f", "--format", value="FORMAT", default="table", help="table or json")
+
 VERBS = {
-    "create": Verb(
-        "[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create,
-        Option("-b", "--bundle", value="DIR", default=".", help="the bundle (default: the current directory)"),
-        Option("--pid-file", value="FILE", help="write the supervisor's pid to FILE"),
-        Option("--console-socket", value="SOCKET", help="send the master of the container's terminal to this unix socket"),
-        Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),
-        Option("--no-pivot", help="accepted for runc's callers; the guest always moves its root"),
-        Option("--no-new-keyring", help="accepted for runc's callers; a guest's kernel has keyrings of its own"),
+    "create": Verb("[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create, *_CREATION),
+    "run": Verb(
+        "[options] ID", "create, start and wait for a container, and delete it; its exit status is ours", _run, *_CREATION,
+        Option("-d", "--detach", help="do not wait"),
+        Option("--keep", help="do not delete it at its end"),
     ),
     "start": Verb("ID", "start a created container", _start),
     "state": Verb("ID", "print a container's state as JSON", _state),
@@ -133,6 +189,10 @@ VERBS = {
         "[--config FILE]", "show the host's settings and where each comes from", _config,
         Option("--config", value="FILE", help="instead of /etc/runx/runx.toml"),
     ),
+    "pause": Verb("ID", "stop a running container's virtual machine", _pause),
+    "resume": Verb("ID", "continue a paused container", _resume),
+    "list": Verb("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="the ids alone")),
+    "ps": Verb("[options] ID", "list the processes of a container that this host sees", _ps, _FORMAT),
     "plan": Verb("[options] BUNDLE", "show what would be done for a bundle; changes nothing", lambda *_: None),
 }  # fmt: skip
 
@@ -141,7 +201,7 @@ _WHY_NOT = {
     "checkpoint": "9p shares cannot be saved with a domain",
     "restore": "9p shares cannot be saved with a domain",
 }
-_LATER = ("run", "list", "ps", "pause", "resume", "update", "events", "features", "spec", "console")
+_LATER = ("update", "events", "features", "spec", "console")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -195,9 +255,9 @@ def _call(options: Arguments, name: str, argv: list[str]) -> int:
             "\n".join([f"usage: runx [global options] {name} {verb.usage}", "", verb.help, "", *help_lines(verb.options)]) + "\n"
         )
         return 0
-    verb.call(options, arguments)
+    status = verb.call(options, arguments)
     sys.stdout.flush()
-    return 0
+    return status or 0
 
 
 def _no_such_verb(name: str) -> RunxError:

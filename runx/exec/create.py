@@ -27,8 +27,9 @@ def create(
     console_socket: str = "",
     log: str = "",
     log_json: bool = True,
-) -> None:
-    """Make the container `container_id` from a bundle, up to the state "created" (OCI runtime.md, "Create").
+) -> int:
+    """Make the container `container_id` from a bundle, up to the state "created" (OCI runtime.md, "Create"); its
+    supervisor's pid.
 
     root: the state root. pid_file: where to write the supervisor's pid, without a newline. console_socket: the unix socket
     that takes the master of the terminal of a container that has one. log: the --log file, for errors of the supervisor
@@ -37,7 +38,7 @@ def create(
     records.check_id(container_id)
     bundle = os.path.abspath(bundle)
     root = os.path.abspath(root)
-    record = records.claim(root, container_id)
+    record = records.claim(root, container_id, bundle)
     supervisor = None
     try:
         record.log = os.path.abspath(log) if log else ""
@@ -49,6 +50,7 @@ def create(
         supervisor.go()
         if pid_file:
             _write_pid_file(pid_file, supervisor.pid)
+        return supervisor.pid
     except BaseException:
         if supervisor:
             supervisor.call_off()

@@ -40,7 +40,7 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
     number = number_of(signal)
     record = records.load(root, container_id)
     status = record.current_status()
-    if status not in ("created", "running"):
+    if status not in records.LIVE:
         if record.domid >= 0 and number == SIGKILL:
             xl.destroy(record.domain)  # the supervisor was killed and left its domain
             return

@@ -7,10 +7,14 @@ the part of OCI's state that never changes is kept as JSON text made once by `cr
 
 import os
 
+from runx import SPEC_VERSION
 from runx.errors import RunxError
+from runx.log import json_string
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _MAGIC = "runx-record 1"
+LIVE = ("created", "running", "paused")
+"""The states in which a container has a supervisor and a domain."""
 
 
 def check_id(container_id: str) -> None:
@@ -46,7 +50,7 @@ class Record:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.status = "creating"
-        """creating, created, running or stopped, as last written; `current_status` looks whether that is still so."""
+        """creating, created, running, paused or stopped, as last written; `current_status` looks whether that is still so."""
         self.pid = 0
         """The supervisor's process id; 0 before it exists."""
         self.pid_start = ""
@@ -126,7 +130,7 @@ def load(root: str, container_id: str) -> Record:
     return record
 
 
-def claim(root: str, container_id: str) -> Record:
+def claim(root: str, container_id: str, bundle: str) -> Record:
     """Make the container's directory and first record. Raises RunxError when the id is taken."""
     check_id(container_id)
     os.makedirs(root, mode=0o700, exist_ok=True)
@@ -142,6 +146,8 @@ def claim(root: str, container_id: str) -> Record:
         raise RunxError(f"cannot make {record.directory}: {error.strerror}") from None
     record.pid = os.getpid()
     record.pid_start = start_time(record.pid)
+    # What `state` shows until the bundle has been compiled.
+    record.oci = f'{{"ociVersion": "{SPEC_VERSION}", "id": {json_string(container_id)}, "bundle": {json_string(bundle)}}}'
     record.save()
     return record
 

@@ -10,5 +10,5 @@ def state(root: str, container_id: str) -> str:
     """
     record = records.load(root, container_id)
     status = record.current_status()
-    pid = record.pid if status in ("created", "running") else 0
+    pid = record.pid if status in records.LIVE else 0
     return f'{{"status": "{status}", "pid": {pid}, {record.oci[1:]}\n'

@@ -10,6 +10,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from runx import log
 from runx.errors import RunxError
@@ -195,7 +196,11 @@ class Supervisor:
         word, _, argument = (control.receive(connection) if poller.poll(5000) else "").partition(" ")
         try:
             if word == "start":
-                self._start()
+                self._move("created", "running", xl.unpause)
+            elif word == "pause":
+                self._move("running", "paused", xl.pause)
+            elif word == "resume":
+                self._move("paused", "running", xl.unpause)
             elif word == "signal" and argument.isdigit():
                 self._signal(int(argument))
             else:
@@ -208,11 +213,12 @@ class Supervisor:
         else:
             control.answer(connection)
 
-    def _start(self) -> None:
-        if self.record.status != "created":
-            raise RunxError(f"cannot start a container in the {self.record.status} state")
-        xl.unpause(self.record.domid)
-        self.record.status = "running"
+    def _move(self, before: str, after: str, call: Callable[[int], None]) -> None:
+        """Move from one status to another by a call of xl; the record says so once xl has succeeded."""
+        if self.record.status != before:
+            raise RunxError(f"cannot {'start' if before == 'created' else 'move'} a container in the {self.record.status} state")
+        call(self.record.domid)
+        self.record.status = after
         self.record.save()
 
     def _signal(self, number: int) -> None:
@@ -241,7 +247,7 @@ class Supervisor:
             elif token == "release":
                 if self.store.read(f"/local/domain/{self.record.domid}/vm") is None:
                     self._domain_ended("destroyed")
-                elif self.look_at is None:
+                elif self.look_at is None and self.record.status != "created":  # a paused domain cannot end by itself
                     self.look_at = time.monotonic() + _LOOK_AGAIN_S
 
     def _look_whether_alive(self) -> None:

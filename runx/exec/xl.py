@@ -38,6 +38,10 @@ def unpause(domid: int) -> None:
     _checked(["xl", "unpause", str(domid)])
 
 
+def pause(domid: int) -> None:
+    _checked(["xl", "pause", str(domid)])
+
+
 def destroy(domain: str) -> None:
     """Destroy a domain by name or number. A domain that does not exist is no error. Raises RunxError with xl's words."""
     code, output = run.run(["xl", "destroy", domain], timeout_s=TIMEOUT_S)

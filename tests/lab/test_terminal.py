@@ -8,9 +8,7 @@ from runxtools.lab import Lab
 
 
 def test_a_terminal(lab: Lab) -> None:
-    script = (
-        "trap 'echo caught; exit 9' INT; stty size; tty; echo ready; read line; echo got $line; while :; do sleep 1; done"
-    )
+    script = "trap 'echo caught; exit 9' INT; stty size; tty; echo ready; read line; echo got $line; while :; do sleep 1; done"
     ctr = shlex.join(command(["/bin/sh", "-c", script], ["-t"]))
     process = lab.popen(
         ["sh", "-c", f"stty rows 40 cols 100; exec {ctr}"],

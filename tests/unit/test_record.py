@@ -1,5 +1,6 @@
 """The record: ids, claiming, atomic state, processes that are not who they were."""
 
+import json
 import os
 import signal
 import subprocess
@@ -26,11 +27,20 @@ def test_bad_ids(bad: str) -> None:
 
 def test_an_id_is_claimed_once(tmp_path: Path) -> None:
     root = str(tmp_path / "root")
-    record = records.claim(root, "c")
+    record = records.claim(root, "c", "/bundle")
     assert (tmp_path / "root").stat().st_mode & 0o777 == 0o700
     assert Path(record.directory).stat().st_mode & 0o777 == 0o700
     with pytest.raises(RunxError, match="already exists"):
-        records.claim(root, "c")
+        records.claim(root, "c", "/bundle")
+
+
+def test_a_container_being_made_has_a_state(tmp_path: Path) -> None:
+    from runx.exec.state import state
+
+    records.claim(str(tmp_path), "c", 'a "bundle"')
+    assert json.loads(state(str(tmp_path), "c")) | {"ociVersion": "x"} == {
+        "ociVersion": "x", "id": "c", "status": "creating", "pid": 0, "bundle": 'a "bundle"',
+    }  # fmt: skip
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\n\r", exclude_categories=["Cs"])))
@@ -38,7 +48,7 @@ def test_values_survive(value: str) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as root:
-        record = records.claim(root, "c")
+        record = records.claim(root, "c", "/bundle")
         record.log, record.domid = value, 7
         record.save()
         read = records.load(root, "c")
@@ -46,7 +56,7 @@ def test_values_survive(value: str) -> None:
 
 
 def test_a_newline_cannot_forge_a_line(tmp_path: Path) -> None:
-    record = records.claim(str(tmp_path), "c")
+    record = records.claim(str(tmp_path), "c", "/bundle")
     record.log = "x\nstatus=running"
     with pytest.raises(RunxError, match="newline"):
         record.save()
@@ -58,7 +68,7 @@ def test_an_unknown_container_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_a_dead_supervisor_means_stopped(tmp_path: Path) -> None:
-    record = records.claim(str(tmp_path), "c")
+    record = records.claim(str(tmp_path), "c", "/bundle")
     child = subprocess.Popen(["sleep", "1000"])
     try:
         record.status, record.pid, record.pid_start = "running", child.pid, records.start_time(child.pid)
@@ -72,7 +82,7 @@ def test_a_dead_supervisor_means_stopped(tmp_path: Path) -> None:
 
 
 def test_another_process_with_the_same_number_is_not_the_supervisor(tmp_path: Path) -> None:
-    record = records.claim(str(tmp_path), "c")
+    record = records.claim(str(tmp_path), "c", "/bundle")
     record.status, record.pid, record.pid_start = "running", os.getpid(), "1"
     assert record.current_status() == "stopped"
 
@@ -81,7 +91,7 @@ def test_remove_does_not_follow_links(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file").write_text("kept")
-    record = records.claim(str(tmp_path / "root"), "c")
+    record = records.claim(str(tmp_path / "root"), "c", "/bundle")
     os.symlink(outside, f"{record.directory}/link")
     os.makedirs(f"{record.directory}/shares/root")
     records.remove(record)

@@ -1,5 +1,6 @@
 """The verbs, against a Xen of bookkeeping: states, errors, and that nothing is left behind. No guest runs here."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -286,7 +288,7 @@ def test_a_pid_file_that_cannot_be_written(host: Host) -> None:
     ("words", "message"),
     [
         (["exec", "c", "sh"], "no agent"),
-        (["pause", "c"], "not supported yet"),
+        (["update", "c"], "not supported yet"),
         (["frobnicate"], "unknown command"),
         (["create", "--preserve-fds", "2", "c"], "file descriptors of the host"),
         (["create", "--frob", "c"], "unknown option --frob"),
@@ -322,6 +324,113 @@ def test_a_terminal_goes_to_the_engine(host: Host, tmp_path: Path) -> None:
                 pass
     host.await_status("stopped")
     assert host.runx("delete", "c").returncode == 0
+    host.nothing_left()
+
+
+def test_pausing(host: Host) -> None:
+    host.create()
+    assert "container not running" in host.runx("pause", "c").stderr
+    assert host.runx("start", "c").returncode == 0
+    assert "container not paused" in host.runx("resume", "c").stderr
+    assert host.runx("pause", "c").returncode == 0
+    assert (host.state()["status"], host.xen.calls()[-1]) == ("paused", ["pause", "1"])
+    assert host.state()["pid"] != 0
+    assert host.runx("resume", "c").returncode == 0
+    assert (host.state()["status"], host.xen.calls()[-1]) == ("running", ["unpause", "1"])
+    assert host.runx("pause", "c").returncode == 0
+    assert host.runx("kill", "c", "KILL").returncode == 0
+    host.await_status("stopped")
+
+
+def test_listing(host: Host) -> None:
+    assert host.runx("list").stdout.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+    assert host.runx("list", "--format", "json").stdout == "null\n"
+    pid = host.create()
+    (container,) = json.loads(host.runx("list", "-f", "json").stdout)
+    assert datetime.fromisoformat(container.pop("created")).tzinfo is not None
+    assert container == {
+        "ociVersion": "1.0.2",
+        "id": "c",
+        "pid": pid,
+        "status": "created",
+        "bundle": str(host.bundle),
+        "rootfs": str(host.bundle / "rootfs"),
+        "annotations": {"org.example.key": 'a "value"'},
+        "owner": "root",
+    }
+    assert host.runx("list", "-q").stdout == "c\n"
+    assert host.runx("ps", "--format", "json", "c").stdout == f"[{pid}]\n"
+    assert host.runx("ps", "c").stdout == f"PID\n{pid}\n"
+    assert "neither table nor json" in host.runx("ps", "--format", "xml", "c").stderr
+    os.kill(pid, 9)
+    host.await_status("stopped")
+    assert host.runx("ps", "c").returncode == 1
+    assert host.runx("list").stdout.splitlines()[1].split()[:3] == ["c", "0", "stopped"]
+
+
+@contextlib.contextmanager
+def running(host: Host, argv: list[str], **options: object) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start `runx run`, see its container running, and end it whatever happens."""
+    with subprocess.Popen(argv, env=host.xen.environment(), **options) as process:  # type: ignore[call-overload]
+        try:
+            while host.runx("state", "c").returncode or host.state()["status"] != "running":
+                assert process.poll() is None
+            yield process
+        finally:
+            process.kill()
+
+
+def test_run_waits_hands_signals_on_and_deletes(host: Host) -> None:
+    command = host.argv("run", "--bundle", str(host.bundle), "c")
+    with running(host, command) as process:
+        assert host.runx("kill", "c", "KILL").returncode == 0
+        assert process.wait(60) == 137
+    host.nothing_left()
+    keep = host.argv("run", "--keep", "--bundle", str(host.bundle), "c")
+    host.xen.fault("unpause", "libxl: error: cannot unpause")
+    result = subprocess.run(
+        host.argv("run", "--bundle", str(host.bundle), "c"), env=host.xen.environment(), capture_output=True, text=True
+    )
+    assert (result.returncode, "cannot unpause" in result.stderr) == (1, True)
+    host.nothing_left()
+    (host.xen.directory / "faults" / "unpause").unlink()
+    with running(host, keep) as process:
+        (number,) = host.xen.domains()
+        subprocess.run([str(host.xen.directory / "bin" / "xl"), "destroy", str(number)], check=True)
+        assert process.wait(60) == 137
+    assert host.state()["status"] == "stopped"
+
+
+def test_run_detached(host: Host) -> None:
+    with (host.bundle / "out").open("wb") as out:  # a pipe of the test's would not end before the container
+        argv = host.argv("run", "--detach", "--pid-file", str(host.bundle / "pid"), "--bundle", str(host.bundle), "c")
+        assert subprocess.run(argv, env=host.xen.environment(), stdout=out, stderr=out, timeout=60).returncode == 0
+    state = host.state()
+    assert (state["status"], state["pid"]) == ("running", int((host.bundle / "pid").read_text()))
+
+
+def test_run_uses_our_terminal(host: Host) -> None:
+    host.config["process"] |= {"terminal": True}  # type: ignore[operator]
+    host.write_config()
+    master, slave = os.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 34, 0, 0))
+    before = termios.tcgetattr(slave)
+    argv = host.argv("run", "--bundle", str(host.bundle), "c")
+    with subprocess.Popen(
+        argv, env=host.xen.environment(), stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    ) as process:
+        while host.runx("state", "c").returncode or host.state()["status"] != "running":
+            assert process.poll() is None
+        while termios.tcgetattr(slave)[3] & termios.ICANON:
+            assert process.poll() is None
+        supervisor = host.state()["pid"]
+        with open(f"/proc/{supervisor}/fd/0", "rb", buffering=0) as terminal:
+            assert struct.unpack("HHHH", fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))[:2] == (12, 34)
+        assert host.runx("kill", "c", "KILL").returncode == 0
+        assert process.wait(60) == 137
+    assert termios.tcgetattr(slave) == before, "our terminal is as it was"
+    os.close(master)
+    os.close(slave)
     host.nothing_left()
 
 
