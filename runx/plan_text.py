@@ -72,6 +72,12 @@ def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
     yield "type", domain.type
     yield "memory", f"{domain.memory_mib} MiB"
     yield "virtual CPUs", str(domain.vcpus)
+    if domain.cpus:
+        yield "on CPUs", domain.cpus
+    if domain.cap_percent:
+        yield "CPU time", f"at most {domain.cap_percent} % of one"
+    if domain.cpu_weight:
+        yield "CPU weight", f"{domain.cpu_weight} (256 is the default)"
     yield "kernel", domain.kernel
     yield "ramdisk", f"{domain.ramdisk} ({domain.base_ramdisk} and the overlay)"
     for share in domain.shares:

@@ -42,9 +42,7 @@ IGNORED: tuple[tuple[Path, str], ...] = (
             "reservation", "swap", "kernel", "kernelTCP", "swappiness", "disableOOMKiller", "useHierarchy", "checkBeforeUpdate",
         )
     ),
-    (("linux", "resources", "cpu", "cpus"), "sets the number of virtual CPUs only when there is no quota; they are not pinned"),
     (("linux", "resources", "cpu", "mems"), "the virtual machine's memory is one node"),
-    (("linux", "resources", "cpu", "shares"), "the weight of the virtual machine's CPUs is Xen's default"),
     *(
         (("linux", "resources", "cpu", name), "a virtual machine's CPU time is a number of CPUs; see quota")
         for name in ("burst", "realtimePeriod", "realtimeRuntime", "idle")

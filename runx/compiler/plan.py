@@ -73,6 +73,12 @@ class Domain(_Part):
     """Absolute path of that copy, below the state directory."""
     memory_mib: int
     vcpus: int
+    cpus: str | None = None
+    """CPUs of the host that the virtual ones are pinned to, `0-3,7`; None: any."""
+    cap_percent: int | None = None
+    """CPU time at most, in percent of one CPU; None: as much as the virtual CPUs can take."""
+    cpu_weight: int | None = None
+    """CPU time in relation to other domains, from 1 to 65535; None: Xen's default, 256."""
     cmdline: tuple[str, ...]
     """Kernel parameters, in order."""
     shares: tuple[Share, ...]

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Literal, NamedTuple, cast
 
+from runx.compiler.cpu_limits import cap_percent, cpu_list, cpu_weight
 from runx.compiler.diagnostics import Report, path_text
 from runx.compiler.facts import Facts
 from runx.compiler.frontends.container import Container, Limits, MountRequest
@@ -51,6 +52,9 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             ramdisk=f"{place.state_dir}/initrd",
             memory_mib=_memory_mib(container.limits, len(shares), host),
             vcpus=_vcpus(container.limits, host, report),
+            cpus=cpu_list(container.limits),
+            cap_percent=cap_percent(container.limits, report),
+            cpu_weight=cpu_weight(container.limits),
             cmdline=(*CMDLINE, *host.kernel_parameters),
             shares=shares,
             interfaces=_interfaces(container, place),
@@ -111,7 +115,7 @@ def _memory_mib(limits: Limits, shares: int, host: HostConfig) -> int:
 
 
 def _vcpus(limits: Limits, host: HostConfig, report: Report) -> int:
-    wanted = limits.cpu_count or host.vcpus
+    wanted = len(limits.cpus or ()) or host.vcpus
     if limits.cpu_quota_us is not None:
         wanted = -(-limits.cpu_quota_us // limits.cpu_period_us)
     if wanted > MAX_VCPUS:

@@ -40,7 +40,7 @@ def test_text_tells_everything(bundle: Path, capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     for words in (
         "/run/elsewhere/c1/shares/root", f"{bundle}/rootfs", "nosuid,strictatime,mode=755,size=65536k", "FOO=bar baz",
-        "linux.resources.cpu.shares", 'extra = "console=hvc0', "inroot mount proc proc /proc", "runx/process",
+        "linux.resources.devices", 'extra = "console=hvc0', "inroot mount proc proc /proc", "runx/process",
         "/default/ctr-plain",
     ):  # fmt: skip
         assert words in text

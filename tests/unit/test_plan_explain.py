@@ -24,7 +24,7 @@ CONFIG = """{
   ],
   "linux": {
     "namespaces": [{"type": "network"}, {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}],
-    "resources": {"memory": {"limit": 536870912}, "cpu": {"shares": 512}}
+    "resources": {"memory": {"limit": 536870912}, "cpu": {"burst": 512}}
   }
 }
 """
@@ -87,7 +87,7 @@ def test_for_people() -> None:
     [
         ("mounts[1].read_onyl", r'did you mean "mounts\[1\].read_only"'),
         ("mounts[9].read_only", "did you mean"),
-        ("linux.resources.cpu.shares", r"a place in the configuration, and decides ignored\[.linux.resources.cpu.shares.\]"),
+        ("linux.resources.cpu.burst", r"a place in the configuration, and decides ignored\[.linux.resources.cpu.burst.\]"),
         ("linux.resources.memory.limit", "decides domain.memory_mib"),
         ("xyz", "there is version, id,"),
         ("mounts[", "write it as in"),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runx.compiler import compile
+from runx.compiler.cpu_limits import MIN_CAP_PERCENT
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.frontends.cpuset import parse_cpuset
 from runx.compiler.frontends.oci_shape import CONFIG
@@ -84,6 +85,50 @@ def test_memory(limit: int | None, mounts: list[dict[str, Any]], mib: int) -> No
 )
 def test_cpus(cpu: dict[str, Any], count: int) -> None:
     assert plan(config(linux={"resources": {"cpu": cpu}})).domain.vcpus == count
+
+
+@pytest.mark.parametrize(
+    ("cpu", "cap"),
+    [
+        ({}, None),
+        ({"quota": 100000}, None),
+        ({"quota": 400000}, None),
+        ({"quota": 50000}, 50),
+        ({"quota": 150000, "period": 100000}, 150),
+        ({"quota": 100001}, 101),
+        ({"quota": 25000, "period": 10000}, 250),
+        ({"quota": 1}, MIN_CAP_PERCENT),
+        ({"quota": 10**9 + 1}, None),
+    ],
+)
+def test_cap(cpu: dict[str, Any], cap: int | None) -> None:
+    found = plan(config(linux={"resources": {"cpu": cpu}}))
+    assert found.domain.cap_percent == cap
+    assert ("linux.resources.cpu.quota" in [entry.path for entry in found.ignored]) == (cap == MIN_CAP_PERCENT)
+
+
+@pytest.mark.parametrize(
+    ("shares", "weight"), [(None, None), (0, None), (1024, None), (1, 1), (512, 128), (2048, 512), (10**9, 65535)]
+)
+def test_weight(shares: int | None, weight: int | None) -> None:
+    assert plan(config(linux={"resources": {"cpu": {"shares": shares}}})).domain.cpu_weight == weight
+
+
+@given(st.sets(st.integers(0, 60), min_size=1))
+def test_pinning_names_the_same_cpus(cpus: set[int]) -> None:
+    text = ",".join(map(str, cpus))
+    pinned = plan(config(linux={"resources": {"cpu": {"cpus": text}}})).domain.cpus
+    assert pinned is not None
+    assert parse_cpuset(pinned) == cpus
+    assert len(pinned.split(",")) == len({cpu for cpu in cpus if cpu - 1 not in cpus})
+
+
+def test_cpus_taken_out_again() -> None:
+    assert parse_cpuset("0-3,7,^2") == {0, 1, 3, 7}
+    assert parse_cpuset("0-3,^1-2,2") == {0, 2, 3}
+    for text in ("0,^0", "^1"):
+        with pytest.raises(ValueError, match="leaves no CPU"):
+            parse_cpuset(text)
 
 
 @pytest.mark.parametrize("text", ["0", "0-3", "1,5-6, 7".replace(" ", ""), "0-8191"])

@@ -15,6 +15,9 @@ def xl_config(domain: Domain, cmdline: str) -> str:
         ("extra", quote(cmdline)),
         ("memory", str(domain.memory_mib)),
         ("vcpus", str(domain.vcpus)),
+        *([("cpus", quote(domain.cpus))] if domain.cpus else []),
+        *([("cap", str(domain.cap_percent))] if domain.cap_percent else []),
+        *([("cpu_weight", str(domain.cpu_weight))] if domain.cpu_weight else []),
         ("p9", _list(shares)),
         *([("vif", _list([_vif(interface) for interface in domain.interfaces]))] if domain.interfaces else []),
         # The supervisor learns the exit status from the console; a domain that stays after its end only holds memory.

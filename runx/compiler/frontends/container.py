@@ -37,8 +37,10 @@ class Limits(NamedTuple):
     memory_bytes: int | None
     cpu_quota_us: int | None
     cpu_period_us: int
-    cpu_count: int | None
-    """How many CPUs the cpuset names."""
+    cpu_shares: int | None
+    """A weight against other containers', of which 1024 is the usual one."""
+    cpus: frozenset[int] | None
+    """The CPUs that the cpuset names."""
 
 
 class Container(NamedTuple):

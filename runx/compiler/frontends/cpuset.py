@@ -1,21 +1,50 @@
-"""Lists of CPUs: `0-3,7` (cpuset(7), "List format")."""
+"""Lists of CPUs: `0-3,7,^2`, parsed with grammars/cpuset.lark."""
+
+from functools import cache
+
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedInput, UnexpectedToken
+
+from runx.compiler.grammar import load_grammar
+
+CPU_LIMIT = 8192
+"""The most CPUs that any Linux is built for (CONFIG_NR_CPUS)."""
 
 
 def parse_cpuset(text: str) -> frozenset[int]:
-    """The CPUs named by `text`. Raises ValueError with a message for what is not such a list."""
+    """The CPUs named by `text`, read from left to right. Raises ValueError with a message for what is not such a list."""
+    text = text.strip()
+    try:
+        tree = _parser().parse(text)
+    except UnexpectedInput as error:
+        at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+        place = "ends too early" if at_end else f"wrong at character {(error.pos_in_stream or 0) + 1}"
+        raise ValueError(f'not a list of CPUs such as "0-3,7": {place}') from None
     cpus: set[int] = set()
-    for part in text.strip().split(","):
-        first, dash, last = part.partition("-")
-        if not _is_number(first) or (dash and not _is_number(last)):
-            raise ValueError('not a list of CPUs such as "0-3,7"')
-        low, high = int(first), int(last if dash else first)
-        if high < low:
-            raise ValueError(f"the range {part} is backwards")
-        if high >= 8192:
-            raise ValueError(f"there is no CPU {high}")  # CONFIG_NR_CPUS of any Linux
-        cpus.update(range(low, high + 1))
+    for part in tree.children:
+        assert isinstance(part, Tree)
+        numbers = _range(part.children[0])
+        cpus = cpus - numbers if part.data == "excluded" else cpus | numbers
+    if not cpus:
+        raise ValueError("leaves no CPU")
     return frozenset(cpus)
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 9
+def _range(tree: Tree[Token] | Token) -> set[int]:
+    assert isinstance(tree, Tree)
+    low, high = (str(child) if child is not None else None for child in tree.children)
+    first, last = (_number(text) for text in (low or "", high or low or ""))
+    if last < first:
+        raise ValueError(f"the range {low}-{high} is backwards")
+    return set(range(first, last + 1))
+
+
+def _number(text: str) -> int:
+    if len(text.lstrip("0")) > 4 or int(text) >= CPU_LIMIT:
+        raise ValueError(f"there is no CPU {text[:20]}")
+    return int(text)
+
+
+@cache
+def _parser() -> Lark:
+    return load_grammar("cpuset")

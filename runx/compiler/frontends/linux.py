@@ -4,7 +4,6 @@ from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.container import Limits
-from runx.compiler.frontends.cpuset import parse_cpuset
 from runx.compiler.plan import Device
 
 # config-linux.md, "Default Devices". /dev/console, /dev/ptmx and the links are not nodes; setup_script.py makes them.
@@ -82,13 +81,17 @@ def read_limits(resources: dict[str, Any], report: Report) -> Limits:
     cpu = resources.get("cpu", {})
     cpus = None
     if cpu.get("cpus", "").strip():
+        # Few containers have one: the grammar is loaded for those alone.
+        from runx.compiler.frontends.cpuset import parse_cpuset
+
         try:
-            cpus = len(parse_cpuset(cpu["cpus"]))
+            cpus = parse_cpuset(cpu["cpus"])
         except ValueError as error:
             report.error(("linux", "resources", "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}")
     return Limits(
         memory_bytes=memory if 0 < memory < NO_MEMORY_LIMIT else None,
         cpu_quota_us=cpu["quota"] if cpu.get("quota", 0) > 0 else None,
         cpu_period_us=cpu.get("period", 0) or DEFAULT_CPU_PERIOD_US,
-        cpu_count=cpus,
+        cpu_shares=cpu.get("shares", 0) or None,
+        cpus=cpus,
     )
