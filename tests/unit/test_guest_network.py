@@ -1,0 +1,146 @@
+"""The network's part of the guest: PID 1 and /runx/network, and compiled scripts in a network namespace of this machine."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import guestbox as gb
+import pytest
+from compiler_cases import Case, good_cases
+from guestbox import GuestBox, records
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
+
+SCRIPTS = Path(__file__).parents[2] / "guest-assets" / "network"
+AWAIT = "read -r word <&3\necho came $word\n"
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return gb.compile_guest(tmp_path_factory.mktemp("guest"))
+
+
+@pytest.fixture
+def root(tmp_path: Path, programs: tuple[Path, Path]) -> Path:
+    gb.make_root(tmp_path / "root", *programs)
+    return tmp_path / "root"
+
+
+def begin(root: Path, network: str, script: str, setup: str = AWAIT) -> GuestBox:
+    """Starts /init with a network script; the process is a shell."""
+    (root / "runx" / "network").write_text(network)
+    process = records(args=["/bin/sh", "-c", script], env=["PATH=/bin"], cwd="/", pid_namespace=1)
+    return GuestBox(root, setup=gb.DEFAULT_SETUP + setup, process=process)
+
+
+def test_the_process_waits_for_the_network(root: Path) -> None:
+    os.mkfifo(root / "tmp" / "go")
+    with begin(root, "read -r line < /tmp/go; echo network $line", "echo runs") as box:
+        # Its reader is there, so the script runs; nothing else can come before the line.
+        (root / "tmp" / "go").write_text("up\n")
+        assert box.exit_status() == 0
+        assert box.log == b"network up\ncame up\n"
+        assert box.streams[gb.STDOUT] == b"runs\n"
+
+
+def test_a_failing_network_is_the_reason(root: Path) -> None:
+    """Also when a client of an earlier interface stays in the background."""
+    with begin(root, "sleep 1000 & echo no lease; exit 1", "echo must not run") as box:
+        status, text = box.fatal()
+        assert status == 125
+        assert "no lease" in text
+        assert not box.streams[gb.STDOUT]
+
+
+def test_what_stays_behind_is_out_of_sight_and_ends_with_the_guest(root: Path) -> None:
+    script = "sleep 1234 > /dev/null 2>&1 &\necho $! > /tmp/pid"
+    with begin(root, script, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; echo; read -r line", setup=AWAIT) as box:
+        box.until_output(b"\n")
+        assert b"sleep 1234" not in box.streams[gb.STDOUT]
+        assert (root / "tmp" / "pid").read_text().strip()
+        box.send(gb.HOST_STDIN, b"end\n")
+        assert box.exit_status() == 0
+
+
+def test_without_a_network_there_is_no_descriptor(root: Path) -> None:
+    process = records(args=["/bin/sh", "-c", ":"], env=["PATH=/bin"], cwd="/")
+    with GuestBox(root, setup=gb.DEFAULT_SETUP + "[ ! -e /proc/self/fd/3 ] || readlink /proc/self/fd/3", process=process) as box:
+        assert box.exit_status() == 0
+        assert box.log == b""
+
+
+class Namespace:
+    """A network namespace with interfaces of these MAC addresses, in an order of its own."""
+
+    def __init__(self, directory: Path, macs: list[str]) -> None:
+        self.process = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", "echo ready; read line"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"ready\n"
+        self.directory = directory
+        (directory / "bin").mkdir()
+        for name in ("await-interface", "collect-dns"):
+            text = (SCRIPTS / name).read_text().replace("/run/network", f"{directory}/network")
+            (directory / "bin" / name).write_text(text)
+            (directory / "bin" / name).chmod(0o755)
+        self.run("mount -t sysfs sysfs /sys; ip link set lo up")
+        for number, mac in enumerate(reversed(macs)):
+            self.run(f"ip link add eth{number} address {mac} type veth peer name peer{number}; ip link set peer{number} up")
+
+    def run(self, script: str) -> str:
+        enter = ["nsenter", "--net", "--mount", f"--target={self.process.pid}", "sh", "-eu"]
+        environment = {"PATH": f"{self.directory}/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        done = subprocess.run(enter, input=script, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def close(self) -> None:
+        self.process.communicate(b"\n")
+
+
+@pytest.fixture
+def spaces() -> Iterator[list[Namespace]]:
+    made: list[Namespace] = []
+    yield made
+    for space in made:
+        space.close()
+
+
+@pytest.mark.skipif(not shutil.which("ip"), reason="iproute2 is not installed")
+@pytest.mark.parametrize("case", [case for case in good_cases() if case.compile().plan.domain.interfaces], ids=repr)
+def test_a_compiled_network_is_what_the_plan_says(case: Case, tmp_path: Path, spaces: list[Namespace]) -> None:
+    """Run by a shell and the kernel of this machine; only the DHCP client is replaced."""
+    plan, artifacts = case.compile()
+    script = next(file.content.decode() for file in artifacts.overlay if file.path == "runx/network")
+    interfaces = plan.domain.interfaces
+    spaces.append(space := Namespace(tmp_path, [interface.mac for interface in interfaces]))
+    asked = re.findall(r"^.* udhcpc -i (\w+) .*$", script, re.MULTILINE)
+    assert asked == [interface.name for interface in interfaces if interface.address is None]
+    script = re.sub(r"^.* udhcpc .*$", ":", script, flags=re.MULTILINE)
+    space.run(script.replace("/run/network", f"{tmp_path}/network"))
+
+    found = {link["address"]: link for link in json.loads(space.run("ip -json addr show")) if link["link_type"] == "ether"}
+    for interface in interfaces:
+        link = found[interface.mac]
+        assert link["ifname"] == interface.name
+        assert "UP" in link["flags"]
+        assert interface.mtu in (None, link["mtu"])
+        addresses = [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"] if entry["scope"] == "global"]
+        assert addresses == ([interface.address] if interface.address else [])
+        routes = json.loads(space.run(f"ip -json route show dev {interface.name}")) + json.loads(
+            space.run(f"ip -json -6 route show dev {interface.name}")
+        )
+        for target, gateway in interface.routes:
+            assert [route for route in routes if (route["dst"], route.get("gateway")) == (target, gateway)]
+    resolv_conf = tmp_path / "network" / "resolv.conf"
+    servers = [server for interface in interfaces for server in interface.nameservers]
+    assert resolv_conf.exists() == bool(servers)
+    if servers:
+        lines = resolv_conf.read_text().splitlines()
+        assert [line.split()[1] for line in lines if line.startswith("nameserver ")] == servers
