@@ -139,6 +139,14 @@ def _format(arguments: Arguments) -> str:
     return chosen
 
 
+def _features(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
+    from runx.features import text
+
+    if arguments.operands:
+        raise RunxError("features takes no operands")
+    sys.stdout.write(text())
+
+
 def _operand(arguments: Arguments, name: str) -> str:
     if len(arguments.operands) != 1:
         raise RunxError(f"expected one operand, {name}, not {len(arguments.operands)}")
@@ -193,6 +201,7 @@ VERBS = {
     "resume": Verb("ID", "continue a paused container", _resume),
     "list": Verb("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="the ids alone")),
     "ps": Verb("[options] ID", "list the processes of a container that this host sees", _ps, _FORMAT),
+    "features": Verb("", "print what this runtime knows, as JSON for engines", _features),
     "plan": Verb("[options] BUNDLE", "show what would be done for a bundle; changes nothing", lambda *_: None),
 }  # fmt: skip
 
@@ -201,7 +210,7 @@ _WHY_NOT = {
     "checkpoint": "9p shares cannot be saved with a domain",
     "restore": "9p shares cannot be saved with a domain",
 }
-_LATER = ("update", "events", "features", "spec", "console")
+_LATER = ("update", "events", "spec", "console")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -54,7 +54,7 @@ def host_filter(profile: dict[str, Any], cache: str) -> bytes:
     cache: the directory of programs made before, made when missing; "" for none. Raises NoFilters, or FilterError for a profile
     that libseccomp refuses.
     """
-    library = _library()
+    library = find_library()
     if not library:
         raise NoFilters(f"{_LIBRARY} is not installed")
     key = _key(profile, library)
@@ -80,7 +80,7 @@ def _made(profile: dict[str, Any], library: str, directory: int, key: str) -> by
     return program
 
 
-def _library() -> str:
+def find_library() -> str:
     """Where the dynamic linker would find it; looked up by hand, as ctypes.util starts a compiler for that."""
     triplet = getattr(sys.implementation, "_multiarch", "")
     for directory in (f"/usr/lib/{triplet}", f"/lib/{triplet}", "/usr/lib64", "/usr/lib", "/lib64", "/lib", "/usr/local/lib"):

@@ -23,7 +23,7 @@ from runx.compiler.facts import FilterError, HostFacts, NoFilters
 from runx.compiler.filters import host_filter
 from runx.compiler.seccomp import ARCHITECTURES, build
 
-LIBRARY = filters._library()
+LIBRARY = filters.find_library()
 X86_64, X86, AARCH64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
 X32_BIT = 1 << 30
 ALLOW, KILL, KILL_PROCESS, TRAP, LOG = 0x7FFF0000, 0, 0x80000000, 0x30000, 0x7FFC0000
@@ -223,7 +223,7 @@ def test_the_plan_tells_of_the_filter() -> None:
 
 
 def test_without_the_library_the_profile_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filters, "_library", lambda: "")
+    monkeypatch.setattr(filters, "find_library", lambda: "")
     plan, artifacts = compiled(profile(rule("read")))
     assert [(entry.path, entry.reason) for entry in plan.ignored if "seccomp" in entry.path] == [
         ("linux.seccomp", "no filter is loaded: libseccomp.so.2 is not installed")

@@ -1,0 +1,165 @@
+"""What becomes of every field of config.json (OCI runtime-spec 1.3): the one table behind docs/support.md.
+
+`python -m runx.compiler.support > docs/support.md` writes the page. Tests compare the table with the specification and with what
+the compiler really does. Nothing that has to be fast imports this module.
+"""
+
+import sys
+from typing import Literal, NamedTuple
+
+from runx.compiler.checks import IGNORED
+from runx.compiler.diagnostics import path_text
+
+Fate = Literal["carried", "vm", "ignored", "refused"]
+
+
+class Row(NamedTuple):
+    """A field and what becomes of it. `[]` is any entry of an array, `{}` any member of an object with free names.
+
+    What is below a field that is not carried shares its fate, unless it has a row of its own.
+    """
+
+    path: str
+    fate: Fate
+    how: str
+
+
+FATES: dict[Fate, str] = {
+    "carried": "the container has it as configured",
+    "vm": "the virtual machine is it already: what the field is for holds without anything being done",
+    "ignored": "the container runs without it; the plan lists it",
+    "refused": "the container is not made; the message says where and why",
+}
+
+# Of what checks.py ignores, what a virtual machine provides by being one.
+_BY_THE_VM = frozenset(
+    {"linux.uidMappings", "linux.gidMappings", "linux.resources.devices", "linux.resources.pids", "linux.rootfsPropagation"}
+)
+
+_CARRIED = {
+    "ociVersion": "1.x; a newer minor version only adds what may be left out",
+    "annotations": "`runx state` and the plan have them",
+    "hostname": "set in the guest; the container's id without one",
+    "domainname": "set in the guest",
+    "root": "",
+    "root.path": "served over 9p",
+    "root.readonly": "the guest's last step before the process starts",
+    "mounts": "in their order",
+    "mounts[].destination": "made in the guest, never by following the image's links on the host",
+    "mounts[].type": "binds over 9p; proc, sysfs, devpts, tmpfs, ramfs, mqueue, cgroup2 made in the guest; others are refused",
+    "mounts[].source": "directories and files; sockets, fifos and devices of the host are refused",
+    "mounts[].options": "the words of `runx features`, and data for the file system",
+    "process": "",
+    "process.args": "byte for byte",
+    "process.cwd": "made when it is missing",
+    "process.env": "byte for byte; some names speak to runx (docs/networking.md, docs/pipeline.md)",
+    "process.terminal": "a terminal made in the guest",
+    "process.consoleSize": "of the terminal; without one it is ignored",
+    "process.consoleSize.height": "rows",
+    "process.consoleSize.width": "columns",
+    "process.user": "",
+    "process.user.uid": "",
+    "process.user.gid": "",
+    "process.user.umask": "octal 022 without one",
+    "process.user.additionalGids": "",
+    "process.capabilities": "all of them without this object, as runc",
+    **{f"process.capabilities.{name}": "" for name in ("bounding", "effective", "inheritable", "permitted", "ambient")},
+    "process.rlimits": "",
+    **{f"process.rlimits[].{name}": "" for name in ("type", "soft", "hard")},
+    "process.noNewPrivileges": "",
+    "process.oomScoreAdj": "among the processes of the guest",
+    "linux": "",
+    "linux.namespaces": "",
+    "linux.namespaces[].type": "pid: PID 1 of its own namespace in the guest. The other types are what a virtual machine is",
+    "linux.devices": "made in the guest",
+    **{f"linux.devices[].{name}": "" for name in ("path", "major", "minor", "fileMode", "uid", "gid")},
+    "linux.devices[].type": "what is behind it is the guest's own",
+    "linux.resources": "",
+    "linux.resources.memory": "",
+    "linux.resources.memory.limit": "the size of the virtual machine",
+    "linux.resources.cpu": "",
+    "linux.resources.cpu.quota": "quota / period, rounded up, is the number of virtual CPUs; a cap of their time when that is no whole number",
+    "linux.resources.cpu.cpus": "the host's CPUs that the virtual ones run on",
+    "linux.resources.cpu.shares": "the weight of the domain",
+    "linux.resources.cpu.period": "see quota",
+    "linux.seccomp": "a program for the guest's kernel, made by libseccomp; ignored where dom0 has no libseccomp.so.2",
+    "linux.seccomp.defaultAction": "but SCMP_ACT_NOTIFY, which is refused: no program on the host can answer for a guest",
+    "linux.seccomp.defaultErrnoRet": "EPERM without one",
+    "linux.seccomp.flags": "but WAIT_KILLABLE_RECV, which is ignored as no rule notifies",
+    "linux.seccomp.architectures": "those whose programs the guest's kernel runs",
+    "linux.seccomp.syscalls": "",
+    "linux.seccomp.syscalls[].names": "names that libseccomp does not know are skipped, as runc does",
+    "linux.seccomp.syscalls[].action": "but SCMP_ACT_NOTIFY, which is refused",
+    "linux.seccomp.syscalls[].errnoRet": "EPERM without one",
+    "linux.seccomp.syscalls[].args": "several conditions on one argument become a rule each, as in runc",
+    **{f"linux.seccomp.syscalls[].args[].{name}": "" for name in ("index", "value", "valueTwo", "op")},
+    "linux.sysctl": "set in the guest",
+    "linux.maskedPaths": "",
+    "linux.readonlyPaths": "",
+}
+
+_NO_HOOKS = "hooks are not supported yet"
+_NO_MAPPINGS = "id-mapped mounts are not supported"
+_REFUSED = {
+    "hooks": _NO_HOOKS,
+    **{
+        f"hooks.{name}": _NO_HOOKS
+        for name in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    },
+    "mounts[].uidMappings": _NO_MAPPINGS,
+    "mounts[].gidMappings": _NO_MAPPINGS,
+    "linux.namespaces[].path": "a virtual machine cannot join a namespace of the host or of another container",
+    "vm": "the vm section is not supported yet; runx brings its own kernel and ramdisk",
+}
+
+UNTOLD = {"linux.cgroupsPath": "in the plan, but the supervisor does not join it yet"}
+"""Ignored, without being among what the plan lists."""
+
+_IGNORED = {
+    **{path_text(path): reason for path, reason in IGNORED},
+    **dict.fromkeys(("linux.seccomp.listenerPath", "linux.seccomp.listenerMetadata"), "no rule notifies a listener"),
+    **UNTOLD,
+}
+
+_GROUPS = ("process", "mounts", "linux.resources", "linux.seccomp", "linux", "vm", "")
+"""Headings of the page; a field is below the first one that begins its path."""
+
+
+def rows() -> tuple[Row, ...]:
+    """The whole table, sorted by path."""
+    table = [Row(path, "carried", how) for path, how in _CARRIED.items()]
+    table += [Row(path, "refused", how) for path, how in _REFUSED.items()]
+    table += [Row(path, "vm" if path in _BY_THE_VM else "ignored", how) for path, how in _IGNORED.items()]
+    return tuple(sorted(table))
+
+
+def page() -> str:
+    """docs/support.md."""
+    lines = [
+        "<!-- Written by `python -m runx.compiler.support > docs/support.md`. -->",
+        "# What becomes of every field of config.json",
+        "",
+        "Of the OCI runtime specification 1.3. `[]` is any entry of an array, `{}` any member of an object with free names.",
+        "What is below a field that is not carried shares its fate, unless it has a row of its own.",
+        "",
+        "| fate | meaning |",
+        "|---|---|",
+        *(f"| {fate} | {meaning} |" for fate, meaning in FATES.items()),
+        "",
+        "A property that the specification does not have is ignored, and the plan lists it. `runx features` prints mount options",
+        "and the like.",
+    ]  # fmt: skip
+    table = rows()
+    for group in ("", *_GROUPS[:-1]):
+        members = [row for row in table if _group(row.path) == group]
+        lines += ["", f"## {group or 'config.json'}", "", "| field | fate | |", "|---|---|---|"]
+        lines += [f"| `{row.path}` | {row.fate} | {row.how} |" for row in members]
+    return "\n".join(lines) + "\n"
+
+
+def _group(path: str) -> str:
+    return next(group for group in _GROUPS if not group or path == group or path.startswith((f"{group}.", f"{group}[")))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

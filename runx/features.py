@@ -1,0 +1,53 @@
+"""`runx features`: what this runtime knows, as the document of the OCI runtime-spec (features.md, features-linux.md)."""
+
+import json
+from typing import Any
+
+from runx import __version__, paths
+from runx.compiler.filters import find_library
+from runx.compiler.frontends.mount_flags import KNOWN
+from runx.compiler.frontends.oci_shape import LINUX
+from runx.compiler.frontends.seccomp import FLAGS
+from runx.compiler.plan import CAPABILITIES
+from runx.compiler.seccomp import ACTIONS, ARCHITECTURES, OPERATORS
+
+OCI_VERSION_MIN = "1.0.0"
+OCI_VERSION_MAX = "1.3.0"
+
+
+def features() -> dict[str, Any]:
+    """The document. `enabled` and the like tell what runx does on this host; engines ask before they send a setting."""
+    return {
+        "ociVersionMin": OCI_VERSION_MIN,
+        "ociVersionMax": OCI_VERSION_MAX,
+        "hooks": [],
+        "mountOptions": sorted(KNOWN),
+        "linux": {
+            # All of them are known; a virtual machine is a namespace of each kind, and joins none.
+            "namespaces": sorted(LINUX["namespaces"][0]["type!"].words),
+            "capabilities": list(CAPABILITIES),
+            "cgroup": dict.fromkeys(("v1", "v2", "systemd", "systemdUser", "rdma"), False),
+            "seccomp": {
+                "enabled": bool(find_library()),
+                "actions": sorted(ACTIONS),
+                "operators": sorted(OPERATORS),
+                "archs": sorted(ARCHITECTURES.get(paths.machine(), ())),
+                "knownFlags": sorted(FLAGS),
+                # The fourth needs a listener.
+                "supportedFlags": sorted(FLAGS[:3]),
+            },
+            "apparmor": {"enabled": False},
+            "selinux": {"enabled": False},
+            "intelRdt": {"enabled": False},
+            "mountExtensions": {"idmap": {"enabled": False}},
+            "netDevices": {"enabled": False},
+        },
+        "annotations": {"runx.version": __version__},
+        # No annotation changes what runx does.
+        "potentiallyUnsafeConfigAnnotations": [],
+    }
+
+
+def text() -> str:
+    """As JSON, for people as well as for engines."""
+    return json.dumps(features(), indent=2) + "\n"
