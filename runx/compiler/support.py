@@ -78,7 +78,7 @@ _CARRIED = {
     "linux.resources.memory": "",
     "linux.resources.memory.limit": "the size of the virtual machine",
     "linux.resources.cpu": "",
-    "linux.resources.cpu.quota": "quota / period, rounded up, is the number of virtual CPUs; a cap of their time when that is no whole number",
+    "linux.resources.cpu.quota": "quota / period, rounded up, is the number of virtual CPUs; a cap holds what is no whole number",
     "linux.resources.cpu.cpus": "the host's CPUs that the virtual ones run on",
     "linux.resources.cpu.shares": "the weight of the domain",
     "linux.resources.cpu.period": "see quota",
