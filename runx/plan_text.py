@@ -78,8 +78,15 @@ def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
         yield "CPU time", f"at most {domain.cap_percent} % of one"
     if domain.cpu_weight:
         yield "CPU weight", f"{domain.cpu_weight} (256 is the default)"
-    yield "kernel", domain.kernel
+    yield "kernel", domain.kernel + (f" (a copy of {domain.own_kernel} of the root filesystem)" if domain.own_kernel else "")
     yield "ramdisk", f"{domain.ramdisk} ({domain.base_ramdisk} and the overlay)"
+    for name, value in (("device tree", domain.device_tree), ("host devices", ", ".join(domain.dtdevs))):
+        if value:
+            yield name, value
+    for memory in domain.iomems:
+        yield "I/O memory", f"{memory.pages} pages from {memory.first_mfn:#x}"
+    if domain.irqs:
+        yield "interrupts", ", ".join(map(str, domain.irqs))
     for share in domain.shares:
         yield f"share {share.tag}", share.path
 

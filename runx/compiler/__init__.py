@@ -17,6 +17,7 @@ from runx.compiler.filters import with_filter
 from runx.compiler.frontends.oci import read_container
 from runx.compiler.host_config import read_host_config
 from runx.compiler.plan import VmPlan
+from runx.compiler.policy import check_policy
 from runx.compiler.resolve import Place, resolve
 from runx.compiler.source import Source
 
@@ -58,6 +59,7 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     source = Source(facts.config(bundle), name)
     container = read_container(source, bundle, facts.netconf, report)
     check(container, facts, report)
+    check_policy(container, host, report)
     container, program = with_filter(container, facts, report)
     report.raise_errors(source.locate, source.name, source.text)
     plan = resolve(container, Place(container_id, bundle, state_root, assets), host, facts, report)

@@ -8,6 +8,7 @@ from typing import Any
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.facts import Facts, bridge_directory
 from runx.compiler.frontends.container import Container
+from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB
 
 _EVERYTHING_ELSE = "nothing in a virtual machine corresponds to it"
 
@@ -52,7 +53,6 @@ IGNORED: tuple[tuple[Path, str], ...] = (
 
 # Variables with which an image or a user speaks to runx. Each is refused as long as nothing acts on it.
 ENV_NOT_YET = {
-    "RUNX_KERNEL": "kernels from the container's root filesystem are not supported yet",
     "RUNX_RAMDISK": "ramdisks from the container's root filesystem are not supported yet",
     "XLCONF": "raw xl settings are not supported yet",
 }
@@ -125,9 +125,38 @@ def _hooks(container: Container, facts: Facts, report: Report) -> None:  # noqa:
             )
 
 
-def _vm_section(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
-    if "vm" in container.document:
-        report.error(("vm",), "the vm section is not supported yet", "leave it out; runx brings its own kernel and ramdisk")
+def _kernel(container: Container, facts: Facts, report: Report) -> None:
+    kernel = container.kernel
+    if kernel and kernel.in_root and not report.has_errors_below(("root",)):
+        _must_be_file(
+            kernel.origin, kernel.path, facts.kind_in_root(container.root_path, kernel.path), report, "in the root filesystem"
+        )
+    elif kernel and not kernel.in_root:
+        _host_file(kernel.origin, kernel.path, facts, report)
+
+
+def _hardware(container: Container, facts: Facts, report: Report) -> None:
+    hardware = container.hardware
+    if hardware.device_tree:
+        _host_file((*hardware.origin, "deviceTree"), hardware.device_tree, facts, report)
+    if hardware.memory_bytes and hardware.memory_bytes < MIN_MEMORY_MIB << 20:
+        message = f"{hardware.memory_bytes} bytes are too few: a guest needs {MIN_MEMORY_MIB} MiB"
+        report.error((*hardware.origin, "memory"), message, "the number is of bytes")
+    if hardware.vcpus and hardware.vcpus > MAX_VCPUS:
+        report.error((*hardware.origin, "vcpus"), f"{hardware.vcpus} CPUs are asked for; a guest has {MAX_VCPUS} at most")
+
+
+def _host_file(path: Path, value: str, facts: Facts, report: Report) -> None:
+    if not value.startswith("/"):
+        report.error(path, f"must be an absolute path, not {quote(value)}")
+    else:
+        _must_be_file(path, value, facts.kind(value), report, "on the host")
+
+
+def _must_be_file(path: Path, value: str, kind: str, report: Report, where: str) -> None:
+    if kind != "file":
+        what = {"missing": "does not exist", "unreadable": "cannot be read"}.get(kind, f"is a {kind}, not a file")
+        report.error(path, f"{quote(value)} {what} {where}")
 
 
 def _names(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
@@ -188,7 +217,8 @@ CHECKS = (
     _environment,
     _bridges,
     _hooks,
-    _vm_section,
+    _kernel,
+    _hardware,
     _names,
     _namespaces,
     _devices,

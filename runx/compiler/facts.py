@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from runx.compiler.host_config import DEFAULT_FILE
@@ -31,6 +32,9 @@ class Facts(Protocol):
     def netconf(self, path: str, root: str) -> bytes:
         """The bytes of the CNI file at `path`, one more than SIZE_LIMIT at most. Raises RunxError when it cannot be read, or is
         below `root`, the container's root filesystem: what an image brings must not choose the host's networks."""
+
+    def kind_in_root(self, root: str, path: str) -> Kind:
+        """What is at `path` of the root filesystem `root`; symbolic links are followed and stay in it."""
 
     def host_config(self) -> tuple[str, bytes] | None:
         """Path and bytes of the host's runx.toml; None when there is none."""
@@ -87,19 +91,12 @@ class HostFacts:
             raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
     def kind(self, path: str) -> Kind:
-        try:
-            mode = os.stat(path).st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            return "missing"
-        except OSError:
-            return "unreadable"
-        if stat.S_ISDIR(mode):
-            return "directory"
-        if stat.S_ISREG(mode):
-            return "file"
-        if stat.S_ISSOCK(mode):
-            return "socket"
-        return "fifo" if stat.S_ISFIFO(mode) else "device"
+        return _kind(lambda: os.stat(path).st_mode)
+
+    def kind_in_root(self, root: str, path: str) -> Kind:
+        from runx import rootfs  # for few containers, and ctypes takes a while to load
+
+        return _kind(lambda: rootfs.mode(root, path))
 
     def filter(self, profile: dict[str, Any]) -> bytes:
         from runx.compiler.filters import host_filter
@@ -136,3 +133,19 @@ def _read(path: str) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise RunxError(f"{path}: not a file")
         return file.read(SIZE_LIMIT + 1)
+
+
+def _kind(mode_of: Callable[[], int]) -> Kind:
+    try:
+        mode = mode_of()
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except OSError:
+        return "unreadable"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISSOCK(mode):
+        return "socket"
+    return "fifo" if stat.S_ISFIFO(mode) else "device"

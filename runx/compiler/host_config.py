@@ -14,9 +14,12 @@ MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
 """CONFIG_NR_CPUS of the guest's kernel."""
 
+ANNOTATIONS = ("org.runx.kernel",)
+"""The annotations of a container that mean something to runx."""
+
 
 class Setting(NamedTuple):
-    """One setting. `kind` is how its value is written: size, count, type, words or path."""
+    """One setting. `kind` is how its value is written: size, count, type, words, path, flag or names."""
 
     section: str
     name: str
@@ -34,6 +37,8 @@ SETTINGS = (
     Setting("defaults", "vcpus", "count", 1, "virtual CPUs of one whose container has neither a quota nor a cpuset"),
     Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto, which is pv"),
     Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
+    Setting("policy", "own_kernels", "flag", True, "containers may bring a kernel in their root filesystem"),
+    Setting("policy", "annotations", "names", ANNOTATIONS, "annotations by which a container may speak to runx"),
     Setting("paths", "kernel", "path", "", "the guest's kernel instead of the installed one"),
     Setting("paths", "initrd", "path", "", "the guest's initial ramdisk instead of the installed one"),
 )
@@ -74,6 +79,14 @@ class HostConfig:
     @property
     def kernel_parameters(self) -> tuple[str, ...]:
         return tuple(self.value("defaults.kernel_parameters"))
+
+    @property
+    def own_kernels(self) -> bool:
+        return bool(self.value("policy.own_kernels"))
+
+    @property
+    def annotations(self) -> tuple[str, ...]:
+        return tuple(self.value("policy.annotations"))
 
     @property
     def kernel(self) -> str:
@@ -188,13 +201,25 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(name in ANNOTATIONS for name in value):
+        raise ValueError(f"a list of annotations, of which there are {', '.join(ANNOTATIONS)}")
+    return tuple(value)
+
+
 def _path(value: Any) -> str:
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise ValueError("an absolute path")
     return value
 
 
-_READERS = {"size": _size, "count": _count, "type": _type, "words": _words, "path": _path}
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+_READERS = {"size": _size, "count": _count, "type": _type, "words": _words, "names": _names, "path": _path, "flag": _flag}
 
 
 def _shown(value: Any) -> str:

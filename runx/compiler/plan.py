@@ -59,6 +59,16 @@ class Interface(_Part):
     """Where it comes from: `process.env[2]`."""
 
 
+class IoMemory(_Part):
+    """Pages of the host's I/O memory that the guest may use (xl.cfg(5), `iomem=`)."""
+
+    first_mfn: int
+    """Machine frame number of the first page."""
+    pages: int
+    first_gfn: int | None = None
+    """Where the guest sees them; None: at the same number."""
+
+
 class Domain(_Part):
     """What xl.cfg(5) needs to know."""
 
@@ -67,6 +77,8 @@ class Domain(_Part):
     type: Literal["pv", "pvh"]
     kernel: str
     """Absolute path of the guest kernel on the host."""
+    own_kernel: str | None = None
+    """Where the container's own kernel is, inside its root filesystem; `kernel` is the copy of it that create makes."""
     base_ramdisk: str
     """Absolute path of the base initrd on the host; the overlay is appended to a copy of it."""
     ramdisk: str
@@ -83,6 +95,13 @@ class Domain(_Part):
     """Kernel parameters, in order."""
     shares: tuple[Share, ...]
     interfaces: tuple[Interface, ...] = ()
+    device_tree: str | None = None
+    """Absolute path of a device tree blob on the host, for Arm."""
+    dtdevs: tuple[str, ...] = ()
+    """Nodes of the host's device tree that are passed through, for Arm."""
+    iomems: tuple[IoMemory, ...] = ()
+    irqs: tuple[int, ...] = ()
+    """Physical interrupts that the guest may use."""
 
 
 class Root(_Part):

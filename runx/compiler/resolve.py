@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, cast
 from runx.compiler.cpu_limits import cap_percent, cpu_list, cpu_weight
 from runx.compiler.diagnostics import Report, path_text
 from runx.compiler.facts import Facts
-from runx.compiler.frontends.container import Container, Limits, MountRequest
+from runx.compiler.frontends.container import Container, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
 from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB, HostConfig
 from runx.compiler.plan import Device, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan
@@ -47,17 +47,22 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
         domain=Domain(
             name=domain_name(place.container_id, place.state_root),
             type=cast(Literal["pv", "pvh"], host.type),
-            kernel=host.kernel or f"{place.assets}/kernel",
+            kernel=_kernel(container, place, host),
+            own_kernel=container.kernel.path if container.kernel and container.kernel.in_root else None,
             base_ramdisk=host.initrd or f"{place.assets}/initrd",
             ramdisk=f"{place.state_dir}/initrd",
-            memory_mib=_memory_mib(container.limits, len(shares), host),
-            vcpus=_vcpus(container.limits, host, report),
+            memory_mib=_memory_mib(container, len(shares), host),
+            vcpus=_vcpus(container, host, report),
             cpus=cpu_list(container.limits),
             cap_percent=cap_percent(container.limits, report),
             cpu_weight=cpu_weight(container.limits),
-            cmdline=(*CMDLINE, *host.kernel_parameters),
+            cmdline=(*CMDLINE, *host.kernel_parameters, *container.kernel_parameters),
             shares=shares,
             interfaces=_interfaces(container, place),
+            device_tree=container.hardware.device_tree,
+            dtdevs=container.hardware.dtdevs,
+            iomems=container.hardware.iomems,
+            irqs=container.hardware.irqs,
         ),
         root=Root(carrier="9p", path=container.root_path, read_only=container.root_read_only),
         mounts=mounts,
@@ -107,14 +112,27 @@ def mac_address(container_id: str, state_root: str, index: int) -> str:
     return "00:16:3e:" + ":".join(f"{byte:02x}" for byte in digest[:3])
 
 
-def _memory_mib(limits: Limits, shares: int, host: HostConfig) -> int:
+def _kernel(container: Container, place: Place, host: HostConfig) -> str:
+    if container.kernel is None:
+        return host.kernel or f"{place.assets}/kernel"
+    # The root filesystem is hostile, and xl opens by name: it gets a copy that the container cannot exchange.
+    return f"{place.state_dir}/kernel" if container.kernel.in_root else container.kernel.path
+
+
+def _memory_mib(container: Container, shares: int, host: HostConfig) -> int:
+    limits = container.limits
+    if container.hardware.memory_bytes:
+        return -(-container.hardware.memory_bytes // 2**20)
     if limits.memory_bytes is None:
         return host.memory_mib
     mib = -(-limits.memory_bytes // 2**20)
     return max(mib + GUEST_OVERHEAD_MIB + shares * SHARE_OVERHEAD_MIB, MIN_MEMORY_MIB)
 
 
-def _vcpus(limits: Limits, host: HostConfig, report: Report) -> int:
+def _vcpus(container: Container, host: HostConfig, report: Report) -> int:
+    limits = container.limits
+    if container.hardware.vcpus:
+        return container.hardware.vcpus
     wanted = len(limits.cpus or ()) or host.vcpus
     if limits.cpu_quota_us is not None:
         wanted = -(-limits.cpu_quota_us // limits.cpu_period_us)

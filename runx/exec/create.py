@@ -17,6 +17,9 @@ from runx.exec import record as records
 from runx.exec.record import Record
 from runx.exec.shares import prepare
 
+_KERNEL_LIMIT = 128 * 1024 * 1024
+"""Bytes of a container's own kernel; the copy is in the state directory, mostly memory of dom0."""
+
 
 def create(
     root: str,
@@ -90,6 +93,10 @@ def _compile_into(record: Record, bundle: str, root: str) -> None:
         raise RunxError("--console-socket was given, but process.terminal is false", "leave it out, or ask for a terminal")
     record.terminal = f"{process.rows} {process.columns}" if process.terminal else ""
     directory = record.directory
+    if plan.domain.own_kernel:
+        from runx import rootfs
+
+        rootfs.copy(plan.root.path, plan.domain.own_kernel, plan.domain.kernel, _KERNEL_LIMIT)
     _write(f"{directory}/plan.json", artifacts.plan_json.encode())
     _write(f"{directory}/domain.cfg", artifacts.domain_cfg.encode("utf-8", "surrogateescape"))
     for path in (plan.domain.kernel, plan.domain.base_ramdisk):

@@ -6,6 +6,8 @@
     [host]                      # optional: what is at a path; anything not named is a directory
     "/etc/hosts" = "file"       # directory, file, socket, fifo, device, missing or unreadable
 
+    [root]                      # optional: the same for the root filesystem, in which anything not named is missing
+
     [files]                     # optional: CNI files of the host
     "/etc/cni/net.d/a.conf" = '''{ … }'''
 
@@ -66,6 +68,9 @@ class Case:
     def kind(self, path: str) -> str:
         return self.settings.get("host", {}).get(path, "directory")
 
+    def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
+        return self.settings.get("root", {}).get(path, "missing")
+
     def netconf(self, path: str, root: str) -> bytes:  # noqa: ARG002
         return _file(self.settings.get("files", {}), path)
 
@@ -98,6 +103,9 @@ class TextFacts:
 
     def kind(self, path: str) -> str:
         return self.kinds.get(path, "directory")
+
+    def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
+        return self.kinds.get(f"root:{path}", "missing")
 
     def netconf(self, path: str, root: str) -> bytes:  # noqa: ARG002
         return _file(self.files, path)

@@ -241,6 +241,28 @@ def test_bad_bundles_leave_nothing(host: Host) -> None:
     host.nothing_left()
 
 
+def test_a_kernel_of_the_containers_own(host: Host) -> None:
+    """xl gets a copy: the container cannot exchange the file, nor lead outside its root filesystem."""
+    (host.bundle / "rootfs/boot").mkdir()
+    (host.bundle / "rootfs/boot/k").write_bytes(b"own kernel")
+    (host.bundle / "rootfs/link").symlink_to("/boot/k")
+    host.config["process"]["env"].append("RUNX_KERNEL=/link")
+    host.write_config()
+    host.create()
+    kernel = host.root / "c/kernel"
+    assert kernel.read_bytes() == b"own kernel"
+    assert f'kernel = "{kernel}"' in (host.root / "c/domain.cfg").read_text()
+    assert (host.root / "c/initrd").read_bytes().startswith(b"initrd")  # runx's own, with the overlay
+    assert host.runx("delete", "--force", "c").returncode == 0
+    host.nothing_left()
+
+    (host.bundle / "rootfs/link").unlink()
+    (host.bundle / "rootfs/link").symlink_to(host.bundle / "config.json")
+    assert host.runx("create", "-b", str(host.bundle), "c").returncode == 1
+    assert '"/link" does not exist in the root filesystem' in host.last_error()
+    host.nothing_left()
+
+
 def test_xl_failing_is_told_in_its_own_words(host: Host) -> None:
     host.xen.fault("create", "libxl: error: something specific went wrong")
     result = host.runx("create", "--bundle", str(host.bundle), "c")

@@ -1,5 +1,6 @@
 """domain.cfg, read back with the parser of xl itself."""
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from xlutil import AVAILABLE, SyntaxFault, XlConfig
 
 from runx.compiler.backends.cmdline import LIMITS, command_line
 from runx.compiler.backends.xl_config import quote, xl_config
-from runx.compiler.plan import Domain, Share
+from runx.compiler.plan import Domain, IoMemory, Share
 from runx.errors import RunxError
 
 needs_parser = pytest.mark.skipif(not AVAILABLE, reason="libxlutil is not installed (package libxenmisc4.17)")
@@ -59,6 +60,10 @@ def test_a_domain_is_read_as_meant(case: Case) -> None:
         for name, value in (("cap", plan.domain.cap_percent), ("cpu_weight", plan.domain.cpu_weight)):
             assert optional(config.number, name) == value
         assert optional(config.string, "cpus") == plan.domain.cpus
+        assert optional(config.string, "device_tree") == plan.domain.device_tree
+        assert tuple(optional(config.list, "dtdev") or ()) == plan.domain.dtdevs
+        assert tuple(map(_iomem, optional(config.list, "iomem") or ())) == plan.domain.iomems
+        assert tuple(map(int, optional(config.list, "irqs") or ())) == plan.domain.irqs
         assert [dict(part.split("=", 1) for part in item.split(",")) for item in config.list("p9")] == [
             {"tag": share.tag, "security_model": "none", "path": share.path} for share in plan.domain.shares
         ]
@@ -73,6 +78,12 @@ def optional(get: Callable[[str], T], name: str) -> T | None:
         return get(name)
     except KeyError:
         return None
+
+
+def _iomem(item: str) -> IoMemory:
+    """As parse_config_data() of tools/xl/xl_parse.c reads it."""
+    start, pages, gfn = re.fullmatch(r"([0-9a-f]+),([0-9a-f]+)(?:@([0-9a-f]+))?", item).groups()  # type: ignore[union-attr]
+    return IoMemory(first_mfn=int(start, 16), pages=int(pages, 16), first_gfn=int(gfn, 16) if gfn else None)
 
 
 @needs_parser

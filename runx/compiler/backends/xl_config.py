@@ -1,5 +1,7 @@
 """The domain's configuration for `xl create` (xl.cfg(5))."""
 
+from collections.abc import Iterator
+
 from runx.compiler.plan import Domain, Interface
 from runx.errors import RunxError
 
@@ -20,6 +22,7 @@ def xl_config(domain: Domain, cmdline: str) -> str:
         *([("cpu_weight", str(domain.cpu_weight))] if domain.cpu_weight else []),
         ("p9", _list(shares)),
         *([("vif", _list([_vif(interface) for interface in domain.interfaces]))] if domain.interfaces else []),
+        *_hardware(domain),
         # The supervisor learns the exit status from the console; a domain that stays after its end only holds memory.
         *((f"on_{event}", quote("destroy")) for event in ("poweroff", "reboot", "watchdog", "crash", "soft_reset")),
     ]
@@ -52,6 +55,23 @@ def _vif(interface: Interface) -> str:
     # vif-bridge gives the backend the bridge's MTU, or this one; what the guest takes is set in the guest.
     mtu = f",mtu={interface.mtu}" if interface.mtu else ""
     return f"mac={interface.mac},bridge={interface.bridge}{mtu}"
+
+
+def _hardware(domain: Domain) -> Iterator[tuple[str, str]]:
+    """What of the host is passed through (xl.cfg(5)), present only when asked for."""
+    if domain.device_tree:
+        yield "device_tree", quote(domain.device_tree)
+    if domain.dtdevs:
+        yield "dtdev", _list(list(domain.dtdevs))
+    if domain.iomems:
+        # IOMEM_START,NUM_PAGES[@GFN], all in hexadecimal.
+        gfns = ["" if memory.first_gfn is None else f"@{memory.first_gfn:x}" for memory in domain.iomems]
+        yield (
+            "iomem",
+            _list([f"{memory.first_mfn:x},{memory.pages:x}{gfn}" for memory, gfn in zip(domain.iomems, gfns, strict=True)]),
+        )
+    if domain.irqs:
+        yield "irqs", f"[{', '.join(map(str, domain.irqs))}]"
 
 
 def _list(items: list[str]) -> str:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from runx.compiler.diagnostics import Path
 from runx.compiler.frontends.mount_options import MountOptions
-from runx.compiler.plan import Device, Process
+from runx.compiler.plan import Device, IoMemory, Process
 
 
 class MountRequest(NamedTuple):
@@ -43,6 +43,26 @@ class Limits(NamedTuple):
     """The CPUs that the cpuset names."""
 
 
+class KernelRequest(NamedTuple):
+    """A kernel for the guest. `path` is absolute, inside the root filesystem with `in_root`, else on the host."""
+
+    path: str
+    in_root: bool
+    origin: Path
+
+
+class Hardware(NamedTuple):
+    """vm.hwConfig; None and () where it says nothing."""
+
+    vcpus: int | None = None
+    memory_bytes: int | None = None
+    device_tree: str | None = None
+    dtdevs: tuple[str, ...] = ()
+    iomems: tuple[IoMemory, ...] = ()
+    irqs: tuple[int, ...] = ()
+    origin: Path = ("vm", "hwConfig")
+
+
 class Container(NamedTuple):
     """A configuration without faults of form; names and references may still be wrong."""
 
@@ -65,6 +85,9 @@ class Container(NamedTuple):
     namespaces: frozenset[str]
     limits: Limits
     networks: tuple[NetworkRequest, ...] = ()
+    kernel: KernelRequest | None = None
+    kernel_parameters: tuple[str, ...] = ()
+    hardware: Hardware = Hardware()
 
     @property
     def has_bound_dev(self) -> bool:

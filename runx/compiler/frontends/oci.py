@@ -4,13 +4,15 @@ import posixpath
 from collections.abc import Callable
 
 from runx.compiler.diagnostics import Report, quote
-from runx.compiler.frontends.container import Container, NetworkRequest
+from runx.compiler.frontends.container import Container, KernelRequest, NetworkRequest
 from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_sysctl
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
+from runx.compiler.frontends.own_kernel import read_own_kernel
 from runx.compiler.frontends.process import read_process
 from runx.compiler.frontends.seccomp import read_seccomp
 from runx.compiler.frontends.shapes import checked
+from runx.compiler.frontends.vm_section import read_hardware, read_vm_kernel
 from runx.compiler.source import Source
 
 
@@ -27,11 +29,15 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
     root_path = posixpath.normpath(posixpath.join(bundle, root.get("path", "")))
     process = read_process(document.get("process", {}), "pid" in namespaces, report)
     read_seccomp(linux.get("seccomp", {}), report)
+    annotations = document.get("annotations", {})
+    vm = document.get("vm", {})
+    vm_kernel, kernel_parameters = read_vm_kernel(vm, report)
+    own_kernel = read_own_kernel(document.get("process", {}).get("env", ()), annotations, report)
     return Container(
         document=document,
         bundle=bundle,
         oci_version=_version(document.get("ociVersion", ""), report),
-        annotations=document.get("annotations", {}),
+        annotations=annotations,
         root_path=root_path,
         root_read_only=root.get("readonly", False),
         mounts=read_mounts(document.get("mounts", []), bundle, report),
@@ -45,8 +51,17 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         cgroups_path=linux.get("cgroupsPath") or None,
         namespaces=namespaces,
         limits=read_limits(linux.get("resources", {}), report),
+        kernel=_kernel(vm_kernel, own_kernel, report),
+        kernel_parameters=kernel_parameters,
+        hardware=read_hardware(vm, report),
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
     )
+
+
+def _kernel(vm: KernelRequest | None, own: KernelRequest | None, report: Report) -> KernelRequest | None:
+    if vm and own:
+        report.ignore(own.origin, "vm.kernel.path goes before it")
+    return vm or own
 
 
 def _networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:

@@ -136,6 +136,22 @@ LINUX: dict[str, Any] = {
     "memoryPolicy": {"mode": str, "nodes": str, "flags": STRINGS},
 }  # fmt: skip
 
+_HARDWARE = {
+    "deviceTree": str, "vcpus": UINT32, "memory": UINT64, "dtdevs": STRINGS,
+    "iomems": [{"firstGFN": UINT64, "firstMFN!": UINT64, "nrMFNs!": UINT64}],
+    "irqs": [UINT32],
+}  # fmt: skip
+
+# config-vm.md. What it requires is left to the frontend: Go writes a missing object as one with empty strings.
+VM: dict[str, Any] = {
+    "hypervisor": {"path": str, "parameters": STRINGS},
+    "kernel": {"path": str, "parameters": STRINGS, "initrd": str},
+    "image": {"path": str, "format": str},
+    # The schema's spelling and that of the Go types.
+    "hwConfig": _HARDWARE,
+    "hwconfig": _HARDWARE,
+}
+
 CONFIG: dict[str, Any] = {
     "ociVersion!": str,
     "root!": {"path!": str, "readonly": bool},
@@ -154,5 +170,6 @@ CONFIG: dict[str, Any] = {
     },
     "annotations": Map(str),
     "linux": LINUX,
-    **dict.fromkeys(("vm", "solaris", "windows", "zos", "freebsd"), UNREAD),
+    "vm": VM,
+    **dict.fromkeys(("solaris", "windows", "zos", "freebsd"), UNREAD),
 }  # fmt: skip

@@ -1,0 +1,62 @@
+"""The `vm` object (OCI config-vm.md): kernel, image and hardware of a virtual machine.
+
+Go writes a missing object or string as an empty one, so those count as absent.
+"""
+
+import re
+from typing import Any
+
+from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.frontends.container import Hardware, KernelRequest
+from runx.compiler.plan import IoMemory
+
+_OWN_RAMDISK = "a ramdisk of the configuration's own is not supported yet"
+
+
+def read_vm_kernel(vm: dict[str, Any], report: Report) -> tuple[KernelRequest | None, tuple[str, ...]]:
+    """The kernel and the parameters for its command line. Reports what of `hypervisor`, `kernel` and `image` cannot be."""
+    hypervisor, kernel = vm.get("hypervisor", {}), vm.get("kernel", {})
+    if hypervisor.get("path"):
+        report.ignore(("vm", "hypervisor", "path"), "the hypervisor is Xen, which runs already")
+    if hypervisor.get("parameters"):
+        hint = "Xen takes parameters when the host boots"
+        report.error(("vm", "hypervisor", "parameters"), "the hypervisor runs already and takes no parameters", hint)
+    if kernel.get("initrd"):
+        report.error(("vm", "kernel", "initrd"), _OWN_RAMDISK, "leave it out; runx brings its own ramdisk")
+    if vm.get("image", {}).get("path"):
+        hint = "leave it out; the root filesystem is root.path"
+        report.error(("vm", "image"), "root images are not supported yet", hint)
+    parameters = tuple(kernel.get("parameters", ()))
+    for index, parameter in enumerate(parameters):
+        if not re.fullmatch(r"[!#-~]+", parameter):
+            hint = "one parameter a string, without spaces and double quotes"
+            report.error(("vm", "kernel", "parameters", index), f"not a kernel parameter: {quote(parameter)}", hint)
+    path: Path = ("vm", "kernel", "path")
+    return (KernelRequest(kernel["path"], False, path) if kernel.get("path") else None), parameters
+
+
+def read_hardware(vm: dict[str, Any], report: Report) -> Hardware:
+    """`hwConfig`, which the specification's Go types write as `hwconfig`."""
+    spellings = [name for name in ("hwConfig", "hwconfig") if any(vm.get(name, {}).values())]
+    if len(spellings) > 1:
+        report.error(("vm", spellings[1]), "given twice, as hwConfig and as hwconfig", "keep one of them")
+    if not spellings:
+        return Hardware()
+    path: Path = ("vm", spellings[0])
+    section = vm[spellings[0]]
+    dtdevs = tuple(section.get("dtdevs", ()))
+    for index, node in enumerate(dtdevs):
+        if not node.startswith("/"):
+            report.error((*path, "dtdevs", index), f"must be the path of a node in the host's device tree, not {quote(node)}")
+    return Hardware(
+        vcpus=section.get("vcpus") or None,
+        memory_bytes=section.get("memory") or None,
+        device_tree=section.get("deviceTree") or None,
+        dtdevs=dtdevs,
+        iomems=tuple(
+            IoMemory(first_mfn=entry.get("firstMFN", 0), pages=entry.get("nrMFNs", 0), first_gfn=entry.get("firstGFN"))
+            for entry in section.get("iomems", ())
+        ),
+        irqs=tuple(section.get("irqs", ())),
+        origin=path,
+    )

@@ -1,0 +1,71 @@
+"""Files inside a container's root filesystem, which is hostile: whatever its symbolic links say, nothing outside is reached."""
+
+import ctypes
+import os
+import stat
+
+from runx.errors import RunxError
+
+_SYS_OPENAT2 = 437
+"""The same on every architecture."""
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_IN_ROOT = 0x10
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how of openat2(2)."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def find(root: str, path: str) -> int:
+    """An O_PATH descriptor of `path`, resolved as if `root` were the root directory. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        how = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+        found: int = libc.syscall(
+            ctypes.c_long(_SYS_OPENAT2),
+            ctypes.c_int(top),
+            ctypes.c_char_p(os.fsencode(path)),
+            ctypes.byref(how),
+            ctypes.c_size_t(ctypes.sizeof(how)),
+        )
+    finally:
+        os.close(top)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+    return found
+
+
+def mode(root: str, path: str) -> int:
+    """The st_mode of what is at `path` in `root`. Nothing is opened, so a fifo or a device does nothing. Raises OSError."""
+    found = find(root, path)
+    try:
+        return os.fstat(found).st_mode
+    finally:
+        os.close(found)
+
+
+def copy(root: str, path: str, target: str, limit: int) -> None:
+    """Copy the regular file at `path` in `root` to the new file `target` (0600).
+
+    What is looked at, checked and copied is one descriptor: to exchange the file meanwhile has no effect. Raises RunxError when
+    it is missing, no regular file, or larger than `limit` bytes, also when it grows while it is copied.
+    """
+    try:
+        found = find(root, path)
+        try:
+            if not stat.S_ISREG(os.fstat(found).st_mode):
+                raise RunxError(f"{path} in {root}: not a file")
+            source = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(found)
+        with open(source, "rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise RunxError(f"{path} in {root}: {(error.strerror or str(error)).lower()}") from None
+    if len(data) > limit:
+        raise RunxError(f"{path} in {root}: larger than {limit >> 20} MiB")
+    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(data)

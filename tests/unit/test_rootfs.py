@@ -1,0 +1,83 @@
+"""Files inside a root filesystem that does what it can to lead outside."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from runx import rootfs
+from runx.errors import RunxError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    top = tmp_path / "root"
+    (top / "boot").mkdir(parents=True)
+    (top / "boot/kernel").write_bytes(b"inside")
+    (tmp_path / "kernel").write_bytes(b"outside")
+    return top
+
+
+def copied(root: Path, path: str, limit: int = 100) -> bytes:
+    target = root.parent / "copy"
+    rootfs.copy(str(root), path, str(target), limit)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    return target.read_bytes()
+
+
+@pytest.mark.parametrize("path", ["/boot/kernel", "boot/kernel", "/../../boot/kernel", "/boot/../boot/./kernel"])
+def test_a_file(root: Path, path: str) -> None:
+    assert copied(root, path) == b"inside"
+    assert stat.S_ISREG(rootfs.mode(str(root), path))
+
+
+@pytest.mark.parametrize("target", ["/boot/kernel", "../boot/kernel", "../../../boot/kernel", "/../boot/kernel"])
+def test_links_stay_inside(root: Path, target: str) -> None:
+    (root / "boot/link").symlink_to(target)
+    assert copied(root, "/boot/link") == b"inside"
+
+
+def test_a_link_that_would_lead_outside_finds_nothing(root: Path) -> None:
+    (root / "absolute").symlink_to(root.parent / "kernel")
+    (root / "relative").symlink_to("../kernel")
+    (root / "above").symlink_to("..")
+    for path in ("absolute", "relative", "above/kernel", "../kernel"):
+        with pytest.raises(RunxError, match="no such file"):
+            copied(root, path)
+        with pytest.raises(FileNotFoundError):
+            rootfs.mode(str(root), path)
+    assert not (root.parent / "copy").exists()
+
+
+def test_a_loop_and_magic_links(root: Path) -> None:
+    (root / "loop").symlink_to("loop")
+    with pytest.raises(RunxError, match="too many levels"):
+        copied(root, "loop")
+    with pytest.raises(OSError):
+        rootfs.mode("/", "/proc/self/root/etc/passwd")
+
+
+def test_only_regular_files(root: Path) -> None:
+    os.mkfifo(root / "fifo")  # to open it would wait for a writer
+    assert stat.S_ISFIFO(rootfs.mode(str(root), "fifo"))
+    for path in ("fifo", "boot", "/"):
+        with pytest.raises(RunxError, match="not a file"):
+            copied(root, path)
+
+
+def test_the_size_has_a_limit(root: Path) -> None:
+    assert copied(root, "/boot/kernel", 6) == b"inside"
+    (root.parent / "copy").unlink()
+    with pytest.raises(RunxError, match="larger than 0 MiB"):
+        copied(root, "/boot/kernel", 5)
+    os.truncate(root / "boot/kernel", 1 << 40)
+    with pytest.raises(RunxError, match="larger than 1 MiB"):
+        copied(root, "/boot/kernel", 1 << 20)
+
+
+def test_an_existing_target_is_never_followed(root: Path) -> None:
+    (root.parent / "copy").symlink_to(root.parent / "kernel")
+    with pytest.raises(FileExistsError):
+        copied(root, "/boot/kernel")
+    assert (root.parent / "kernel").read_bytes() == b"outside"
