@@ -18,19 +18,6 @@ PATH = "PATH=/usr/bin:/bin"
 DEV_SETUP = gb.DEFAULT_SETUP + "inroot node c 1 5 666 0 0 /dev/zero\ninroot node c 1 3 666 0 0 /dev/null\n"
 
 
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return gb.compile_guest(tmp_path_factory.mktemp("guest"))
-
-
-@pytest.fixture
-def root(tmp_path: Path, programs: tuple[Path, Path]) -> Path:
-    """The ramdisk's root; the container's is in `newroot` there."""
-    # The tests' user need not be able to enter pytest's folders; a container's user must.
-    gb.make_root(tmp_path / "root", *programs)
-    return tmp_path / "root"
-
-
 @pytest.fixture
 def start(root: Path) -> Iterator[Start]:
     """Starts /init for a process with these records."""

@@ -14,18 +14,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts
 Run = Callable[..., str]
 
 
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return gb.compile_guest(tmp_path_factory.mktemp("guest"))
-
-
-@pytest.fixture
-def root(tmp_path: Path, programs: tuple[Path, Path]) -> Path:
-    """The ramdisk's root."""
-    gb.make_root(tmp_path / "root", *programs)
-    return tmp_path / "root"
-
-
 @pytest.fixture
 def newroot(root: Path) -> Path:
     return root / "newroot"

@@ -23,16 +23,9 @@ inroot node c 1 3 666 0 0 /dev/null
 """
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return gb.compile_guest(tmp_path_factory.mktemp("guest"))
-
-
 @pytest.fixture
-def start(tmp_path: Path, programs: tuple[Path, Path]) -> Iterator[Start]:
+def start(root: Path) -> Iterator[Start]:
     """Starts /init for a shell script on a terminal of 24 rows and 80 columns."""
-    root = tmp_path / "root"
-    gb.make_root(root, *programs)
     boxes: list[GuestBox] = []
 
     def begin(script: str, **values: object) -> GuestBox:
@@ -122,9 +115,9 @@ def test_the_terminal_belongs_to_the_user(start: Start) -> None:
     assert box.streams[gb.STDOUT] == b"crw--w---- 1000 5\r\nx\r\n"
 
 
-def test_a_root_without_devpts_is_a_clear_failure(start: Start, tmp_path: Path) -> None:
+def test_a_root_without_devpts_is_a_clear_failure(root: Path) -> None:
     process = records(args=["/bin/true"], env=[], cwd="/", terminal=[24, 80])
-    with GuestBox(tmp_path / "root", setup=gb.DEFAULT_SETUP, process=process) as box:
+    with GuestBox(root, setup=gb.DEFAULT_SETUP, process=process) as box:
         status, reason = box.fatal()
     assert status == 125
     assert "/dev/ptmx: no such file or directory" in reason

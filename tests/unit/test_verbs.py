@@ -1,6 +1,5 @@
 """The verbs, against a Xen of bookkeeping: states, errors, and that nothing is left behind. No guest runs here."""
 
-import contextlib
 import fcntl
 import json
 import os
@@ -9,14 +8,12 @@ import struct
 import subprocess
 import sys
 import termios
-import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from verbhost import Host
 
-from fakexen import FakeXen
 from runx import paths
 
 FAST_VERBS = {
@@ -26,89 +23,6 @@ FAST_VERBS = {
     "delete": ["delete", "--force", "c"],
 }
 HEAVY = "pydantic lark rich argparse logging pathlib typing dataclasses asyncio json re subprocess socket signal ctypes".split()
-
-
-class Host:
-    """A machine with the fake Xen, a bundle, and runx."""
-
-    def __init__(self, xen: FakeXen, directory: Path) -> None:
-        self.xen = xen
-        self.root = directory / "state"
-        self.bundle = directory / "bundle"
-        self.log = directory / "log"
-        (self.bundle / "rootfs").mkdir(parents=True)
-        self.config = {
-            "ociVersion": "1.0.2",
-            "process": {"args": ["/bin/true"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
-            "root": {"path": "rootfs"},
-            "annotations": {"org.example.key": 'a "value"'},
-            "linux": {"namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "mount"}]},
-        }
-        # The guest's files need only be there: no guest is booted.
-        assets = directory / "assets"
-        assets.mkdir()
-        for name in ("kernel", "initrd"):
-            (assets / name).write_bytes(name.encode())
-        self.program = (
-            f"import sys; sys.path[:0] = {sys.path!r}; from runx import paths; paths.assets_dir = lambda: {str(assets)!r}; "
-            "from runx.cli import main; sys.exit(main(sys.argv[1:]))"
-        )
-        self.write_config()
-
-    def write_config(self) -> None:
-        (self.bundle / "config.json").write_text(json.dumps(self.config))
-
-    def argv(self, *words: str) -> list[str]:
-        log = ["--log", str(self.log), "--log-format", "json"]
-        return [sys.executable, "-I", "-S", "-c", self.program, "--root", str(self.root), *log, *words]
-
-    def runx(self, *words: str, **options: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            self.argv(*words), env=self.xen.environment(), capture_output=True, text=True, timeout=60, **options
-        )  # type: ignore[call-overload, no-any-return]
-
-    def create(self, container: str = "c") -> int:
-        """Create a container with the bundle; the supervisor's pid. Its streams are files: a test's pipes would not end."""
-        with (self.bundle / "out").open("wb") as out, (self.bundle / "err").open("wb") as err:
-            argv = self.argv("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), container)
-            status = subprocess.run(
-                argv, env=self.xen.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=60
-            )
-        assert status.returncode == 0, (self.bundle / "err").read_text()
-        return int((self.bundle / "pid").read_text())
-
-    def state(self, container: str = "c") -> dict[str, object]:
-        result = self.runx("state", container)
-        assert result.returncode == 0, result.stderr
-        state: dict[str, object] = json.loads(result.stdout)
-        return state
-
-    def await_status(self, status: str, container: str = "c") -> None:
-        limit = time.monotonic() + 60
-        while self.state(container)["status"] != status:
-            assert time.monotonic() < limit, f"the container never became {status}"
-            time.sleep(0.02)
-
-    def last_error(self) -> str:
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
-        message: str = [line["msg"] for line in lines if line["level"] == "error"][-1]
-        return message
-
-    def nothing_left(self) -> None:
-        assert not list(self.root.iterdir()) if self.root.exists() else True
-        assert self.xen.domains() == {}
-        assert not [node for node in self.xen.nodes if node.startswith("/local/domain/0/backend/console/")]
-        assert str(self.root) not in Path("/proc/self/mounts").read_text()
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    # A unix socket's path has at most 107 bytes, and pytest's directories are long.
-    with FakeXen(tmp_path / "xen") as xen:
-        host = Host(xen, tmp_path)
-        yield host
-        for container in list(host.root.iterdir()) if host.root.exists() else []:
-            host.runx("delete", "--force", container.name)
 
 
 def test_a_life(host: Host) -> None:
@@ -388,72 +302,6 @@ def test_listing(host: Host) -> None:
     host.await_status("stopped")
     assert host.runx("ps", "c").returncode == 1
     assert host.runx("list").stdout.splitlines()[1].split()[:3] == ["c", "0", "stopped"]
-
-
-@contextlib.contextmanager
-def running(host: Host, argv: list[str], **options: object) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start `runx run`, see its container running, and end it whatever happens."""
-    with subprocess.Popen(argv, env=host.xen.environment(), **options) as process:  # type: ignore[call-overload]
-        try:
-            while host.runx("state", "c").returncode or host.state()["status"] != "running":
-                assert process.poll() is None
-            yield process
-        finally:
-            process.kill()
-
-
-def test_run_waits_hands_signals_on_and_deletes(host: Host) -> None:
-    command = host.argv("run", "--bundle", str(host.bundle), "c")
-    with running(host, command) as process:
-        assert host.runx("kill", "c", "KILL").returncode == 0
-        assert process.wait(60) == 137
-    host.nothing_left()
-    keep = host.argv("run", "--keep", "--bundle", str(host.bundle), "c")
-    host.xen.fault("unpause", "libxl: error: cannot unpause")
-    result = subprocess.run(
-        host.argv("run", "--bundle", str(host.bundle), "c"), env=host.xen.environment(), capture_output=True, text=True
-    )
-    assert (result.returncode, "cannot unpause" in result.stderr) == (1, True)
-    host.nothing_left()
-    (host.xen.directory / "faults" / "unpause").unlink()
-    with running(host, keep) as process:
-        (number,) = host.xen.domains()
-        subprocess.run([str(host.xen.directory / "bin" / "xl"), "destroy", str(number)], check=True)
-        assert process.wait(60) == 137
-    assert host.state()["status"] == "stopped"
-
-
-def test_run_detached(host: Host) -> None:
-    with (host.bundle / "out").open("wb") as out:  # a pipe of the test's would not end before the container
-        argv = host.argv("run", "--detach", "--pid-file", str(host.bundle / "pid"), "--bundle", str(host.bundle), "c")
-        assert subprocess.run(argv, env=host.xen.environment(), stdout=out, stderr=out, timeout=60).returncode == 0
-    state = host.state()
-    assert (state["status"], state["pid"]) == ("running", int((host.bundle / "pid").read_text()))
-
-
-def test_run_uses_our_terminal(host: Host) -> None:
-    host.config["process"] |= {"terminal": True}  # type: ignore[operator]
-    host.write_config()
-    master, slave = os.openpty()
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 34, 0, 0))
-    before = termios.tcgetattr(slave)
-    argv = host.argv("run", "--bundle", str(host.bundle), "c")
-    with subprocess.Popen(
-        argv, env=host.xen.environment(), stdin=slave, stdout=slave, stderr=slave, start_new_session=True
-    ) as process:
-        while host.runx("state", "c").returncode or host.state()["status"] != "running":
-            assert process.poll() is None
-        while termios.tcgetattr(slave)[3] & termios.ICANON:
-            assert process.poll() is None
-        supervisor = host.state()["pid"]
-        with open(f"/proc/{supervisor}/fd/0", "rb", buffering=0) as terminal:
-            assert struct.unpack("HHHH", fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))[:2] == (12, 34)
-        assert host.runx("kill", "c", "KILL").returncode == 0
-        assert process.wait(60) == 137
-    assert termios.tcgetattr(slave) == before, "our terminal is as it was"
-    os.close(master)
-    os.close(slave)
-    host.nothing_left()
 
 
 def test_a_terminal_needs_its_socket(host: Host) -> None:

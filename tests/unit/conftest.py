@@ -1,0 +1,33 @@
+"""What several of the unit tests start from: a guest's ramdisk, and a host with the Xen of bookkeeping."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import guestbox
+import pytest
+from verbhost import Host
+
+from fakexen import FakeXen
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """/init and the probe, compiled."""
+    return guestbox.compile_guest(tmp_path_factory.mktemp("guest"))
+
+
+@pytest.fixture
+def root(tmp_path: Path, programs: tuple[Path, Path]) -> Path:
+    """The ramdisk's root; the container's is in `newroot` there."""
+    # The tests' user need not be able to enter pytest's folders; a container's user must.
+    guestbox.make_root(tmp_path / "root", *programs)
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with FakeXen(tmp_path / "xen") as xen:
+        host = Host(xen, tmp_path)
+        yield host
+        for container in list(host.root.iterdir()) if host.root.exists() else []:
+            host.runx("delete", "--force", container.name)

@@ -1,0 +1,82 @@
+"""A machine to call runx on: the Xen of bookkeeping, a bundle, and assets that are only there."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fakexen import FakeXen
+
+
+class Host:
+    """A machine with the fake Xen, a bundle, and runx."""
+
+    def __init__(self, xen: FakeXen, directory: Path) -> None:
+        self.xen = xen
+        self.root = directory / "state"
+        self.bundle = directory / "bundle"
+        self.log = directory / "log"
+        (self.bundle / "rootfs").mkdir(parents=True)
+        self.config = {
+            "ociVersion": "1.0.2",
+            "process": {"args": ["/bin/true"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+            "root": {"path": "rootfs"},
+            "annotations": {"org.example.key": 'a "value"'},
+            "linux": {"namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "mount"}]},
+        }
+        # The guest's files need only be there: no guest is booted.
+        assets = directory / "assets"
+        assets.mkdir()
+        for name in ("kernel", "initrd"):
+            (assets / name).write_bytes(name.encode())
+        self.program = (
+            f"import sys; sys.path[:0] = {sys.path!r}; from runx import paths; paths.assets_dir = lambda: {str(assets)!r}; "
+            "from runx.cli import main; sys.exit(main(sys.argv[1:]))"
+        )
+        self.write_config()
+
+    def write_config(self) -> None:
+        (self.bundle / "config.json").write_text(json.dumps(self.config))
+
+    def argv(self, *words: str) -> list[str]:
+        log = ["--log", str(self.log), "--log-format", "json"]
+        return [sys.executable, "-I", "-S", "-c", self.program, "--root", str(self.root), *log, *words]
+
+    def runx(self, *words: str, **options: object) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            self.argv(*words), env=self.xen.environment(), capture_output=True, text=True, timeout=60, **options
+        )  # type: ignore[call-overload, no-any-return]
+
+    def create(self, container: str = "c") -> int:
+        """Create a container with the bundle; the supervisor's pid. Its streams are files: a test's pipes would not end."""
+        with (self.bundle / "out").open("wb") as out, (self.bundle / "err").open("wb") as err:
+            argv = self.argv("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), container)
+            status = subprocess.run(
+                argv, env=self.xen.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=60
+            )
+        assert status.returncode == 0, (self.bundle / "err").read_text()
+        return int((self.bundle / "pid").read_text())
+
+    def state(self, container: str = "c") -> dict[str, object]:
+        result = self.runx("state", container)
+        assert result.returncode == 0, result.stderr
+        state: dict[str, object] = json.loads(result.stdout)
+        return state
+
+    def await_status(self, status: str, container: str = "c") -> None:
+        limit = time.monotonic() + 60
+        while self.state(container)["status"] != status:
+            assert time.monotonic() < limit, f"the container never became {status}"
+            time.sleep(0.02)
+
+    def last_error(self) -> str:
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        message: str = [line["msg"] for line in lines if line["level"] == "error"][-1]
+        return message
+
+    def nothing_left(self) -> None:
+        assert not list(self.root.iterdir()) if self.root.exists() else True
+        assert self.xen.domains() == {}
+        assert not [node for node in self.xen.nodes if node.startswith("/local/domain/0/backend/console/")]
+        assert str(self.root) not in Path("/proc/self/mounts").read_text()
