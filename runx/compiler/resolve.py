@@ -17,6 +17,11 @@ GUEST_OVERHEAD_MIB = 24
 SHARE_OVERHEAD_MIB = 4
 """The ring of one 9p share."""
 
+QUEUE_OVERHEAD_MIB = 1
+"""What one queue of a network interface keeps ready: 256 pages (Linux, drivers/net/xen-netfront.c, NET_RX_RING_SIZE)."""
+MAX_QUEUES = 8
+"""Of one interface, which has one for each virtual CPU up to this (xen-netback's max_queues)."""
+
 # console: hvc0 is Xen's console, whose output becomes the container's log. quiet, loglevel: emergencies alone, as each line
 # costs time on that console. panic: restart at once, for which the domain is destroyed, instead of hanging.
 CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
@@ -39,6 +44,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
     """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration."""
     mounts = _mounts(container, facts)
     shares = _shares(place, mounts)
+    vcpus = _vcpus(container, host, report)
     return VmPlan(
         id=place.container_id,
         bundle=place.bundle,
@@ -51,8 +57,8 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             own_kernel=container.kernel.path if container.kernel and container.kernel.in_root else None,
             base_ramdisk=host.initrd or f"{place.assets}/initrd",
             ramdisk=f"{place.state_dir}/initrd",
-            memory_mib=_memory_mib(container, len(shares), host),
-            vcpus=_vcpus(container, host, report),
+            memory_mib=_memory_mib(container, len(shares), vcpus, host),
+            vcpus=vcpus,
             cpus=cpu_list(container.limits),
             cap_percent=cap_percent(container.limits, report),
             cpu_weight=cpu_weight(container.limits),
@@ -119,14 +125,15 @@ def _kernel(container: Container, place: Place, host: HostConfig) -> str:
     return f"{place.state_dir}/kernel" if container.kernel.in_root else container.kernel.path
 
 
-def _memory_mib(container: Container, shares: int, host: HostConfig) -> int:
+def _memory_mib(container: Container, shares: int, vcpus: int, host: HostConfig) -> int:
     limits = container.limits
     if container.hardware.memory_bytes:
         return -(-container.hardware.memory_bytes // 2**20)
     if limits.memory_bytes is None:
         return host.memory_mib
     mib = -(-limits.memory_bytes // 2**20)
-    return max(mib + GUEST_OVERHEAD_MIB + shares * SHARE_OVERHEAD_MIB, MIN_MEMORY_MIB)
+    networks = len(container.networks) * min(vcpus, MAX_QUEUES) * QUEUE_OVERHEAD_MIB
+    return max(mib + GUEST_OVERHEAD_MIB + shares * SHARE_OVERHEAD_MIB + networks, MIN_MEMORY_MIB)
 
 
 def _vcpus(container: Container, host: HostConfig, report: Report) -> int:

@@ -19,7 +19,7 @@ from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import HostFacts, HostFactsWithBridges
 from runx.compiler.frontends.netconf import parse_netconf
 from runx.compiler.plan import Interface
-from runx.compiler.resolve import mac_address
+from runx.compiler.resolve import MAX_QUEUES, QUEUE_OVERHEAD_MIB, mac_address
 from runx.errors import RunxError
 
 FILE = "/etc/cni/net.d/net.conf"
@@ -27,16 +27,16 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}", fullmatch=True)
 PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n,")).map(lambda text: f"/{text}")
 
 
-def compiled(cni: dict[str, Any], *suffixes: str, name: str = "box") -> Compilation:
+def compiled(cni: dict[str, Any], *suffixes: str, resources: dict[str, Any] | None = None) -> Compilation:
     """A container with a NETCONF of FILE for each suffix (`net,10.0.0.2`)."""
     config = {
         "ociVersion": "1.2.0",
         "process": {"cwd": "/", "args": ["/x"], "env": [f"NETCONF={FILE},{suffix}" for suffix in suffixes]},
         "root": {"path": "rootfs"},
-        "linux": {"namespaces": [{"type": "network"}]},
+        "linux": {"namespaces": [{"type": "network"}], "resources": resources},
     }
     facts = TextFacts(json.dumps(config), files={FILE: json.dumps({"name": "net", "type": "bridge"} | cni)})
-    return compile("/bundle", container_id=name, state_root="/r", assets="/a", facts=facts)
+    return compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
 
 
 def interface(cni: dict[str, Any], suffix: str = "net") -> Interface:
@@ -133,6 +133,16 @@ def test_mac_addresses_stay_and_differ() -> None:
 
 def test_the_environment_stays_exact() -> None:
     assert compiled({}, "net").plan.process.env == (f"NETCONF={FILE},net",)
+
+
+def test_an_interface_takes_nothing_of_the_containers_memory() -> None:
+    def memory_mib(*suffixes: str, cpus: int = 1) -> int:
+        resources = {"memory": {"limit": 256 << 20}, "cpu": {"quota": cpus * 100000}}
+        return compiled({}, *suffixes, resources=resources).plan.domain.memory_mib
+
+    assert memory_mib("net") == memory_mib() + QUEUE_OVERHEAD_MIB
+    assert memory_mib("net", "net", cpus=4) == memory_mib(cpus=4) + 8 * QUEUE_OVERHEAD_MIB
+    assert memory_mib("net", cpus=40) == memory_mib(cpus=40) + MAX_QUEUES * QUEUE_OVERHEAD_MIB
 
 
 def test_a_missing_bridge_is_an_error_but_for_a_plan() -> None:
