@@ -8,6 +8,7 @@ from runx.compiler.filters import find_library
 from runx.compiler.frontends.mount_flags import KNOWN
 from runx.compiler.frontends.oci_shape import LINUX
 from runx.compiler.frontends.seccomp import FLAGS
+from runx.compiler.host_config import ANNOTATIONS
 from runx.compiler.plan import CAPABILITIES
 from runx.compiler.seccomp import ACTIONS, ARCHITECTURES, OPERATORS
 
@@ -43,8 +44,7 @@ def features() -> dict[str, Any]:
             "netDevices": {"enabled": False},
         },
         "annotations": {"runx.version": __version__},
-        # No annotation changes what runx does.
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": list(ANNOTATIONS),
     }
 
 

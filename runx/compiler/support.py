@@ -38,7 +38,7 @@ _BY_THE_VM = frozenset(
 
 _CARRIED = {
     "ociVersion": "1.x; a newer minor version only adds what may be left out",
-    "annotations": "`runx state` and the plan have them",
+    "annotations": "`runx state` and the plan have them; org.runx.kernel speaks to runx",
     "hostname": "set in the guest; the container's id without one",
     "domainname": "set in the guest",
     "root": "",
@@ -96,6 +96,19 @@ _CARRIED = {
     "linux.sysctl": "set in the guest",
     "linux.maskedPaths": "",
     "linux.readonlyPaths": "",
+    "vm": 'docs/pipeline.md, "A kernel of its own"',
+    "vm.hypervisor": "",
+    "vm.kernel": "",
+    "vm.kernel.path": "a file of the host; runx's own kernel without one",
+    "vm.kernel.parameters": "after runx's own and those of runx.toml",
+    "vm.hwConfig": "also as hwconfig, as Go's types write it",
+    "vm.hwConfig.deviceTree": "xl's device_tree, for Arm",
+    "vm.hwConfig.vcpus": "before what linux.resources says",
+    "vm.hwConfig.memory": "the size of the virtual machine in bytes, before what linux.resources says",
+    "vm.hwConfig.dtdevs": "xl's dtdev, for Arm",
+    "vm.hwConfig.iomems": "xl's iomem",
+    **{f"vm.hwConfig.iomems[].{name}": "" for name in ("firstGFN", "firstMFN", "nrMFNs")},
+    "vm.hwConfig.irqs": "xl's irqs",
 }
 
 _NO_HOOKS = "hooks are not supported yet"
@@ -109,7 +122,9 @@ _REFUSED = {
     "mounts[].uidMappings": _NO_MAPPINGS,
     "mounts[].gidMappings": _NO_MAPPINGS,
     "linux.namespaces[].path": "a virtual machine cannot join a namespace of the host or of another container",
-    "vm": "the vm section is not supported yet; runx brings its own kernel and ramdisk",
+    "vm.hypervisor.parameters": "Xen runs already, and takes parameters when the host boots",
+    "vm.kernel.initrd": "not supported yet; runx brings its own ramdisk",
+    "vm.image": "not supported yet; the root filesystem is root.path",
 }
 
 UNTOLD = {"linux.cgroupsPath": "in the plan, but the supervisor does not join it yet"}
@@ -118,6 +133,7 @@ UNTOLD = {"linux.cgroupsPath": "in the plan, but the supervisor does not join it
 _IGNORED = {
     **{path_text(path): reason for path, reason in IGNORED},
     **dict.fromkeys(("linux.seccomp.listenerPath", "linux.seccomp.listenerMetadata"), "no rule notifies a listener"),
+    "vm.hypervisor.path": "the hypervisor is Xen, which runs already",
     **UNTOLD,
 }
 

@@ -122,7 +122,16 @@ SAMPLES: dict[str, Any] = {
     "linux.namespaces[].path": "/proc/1/ns/pid",
     "linux.namespaces[].type": "cgroup",
     "linux.seccomp.architectures": ["SCMP_ARCH_X86"],
+    "vm.kernel.path": "/boot/vmlinuz",
+    "vm.hwConfig.deviceTree": "/boot/guest.dtb",
+    "vm.hwConfig.vcpus": 2,
+    "vm.hwConfig.memory": 2**30,
+    "vm.hwConfig.dtdevs": ["/soc/serial"],
+    "vm.hwConfig.iomems[]": {"firstMFN": 1, "nrMFNs": 2},
+    "vm.hwConfig.iomems[].firstMFN": 3,
+    "vm.hwConfig.iomems[].nrMFNs": 4,
 }
+HOST = {"/boot/vmlinuz": "file", "/boot/guest.dtb": "file"}
 # What else must be there for the field to mean anything.
 NEIGHBOURS: dict[str, dict[str, Any]] = {
     "process.consoleSize": {"process.terminal": True},
@@ -187,7 +196,7 @@ def compiled(path: str = "", value: Any = None) -> Compilation:
         put(document, neighbour, there)
     if path and value is not None:
         put(document, path, value)
-    return compile("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(document)))
+    return compile("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(document), HOST))
 
 
 def concrete(path: str) -> str:
