@@ -3,14 +3,16 @@
 What is left behind after all of it is checked by the `lab` fixture.
 """
 
+import hashlib
 import random
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from containers import LIMIT_S, RUNX, Running, new_id, run, sh
+from containers import LIMIT_S, RUNX, Running, command, new_id, run, sh
 from runxtools import ociimage
 from runxtools.lab import Lab
 
@@ -45,6 +47,25 @@ def test_input_comes_back_byte_for_byte_with_its_end(lab: Lab) -> None:
     result = run(lab, ["/bin/cat"], stdin=data)
     assert result.returncode == 0, result.stderr
     assert result.stdout == data
+
+
+def test_a_reader_that_stops_loses_nothing_and_stalls_the_writer_alone(lab: Lab) -> None:
+    script = """
+        dd if=/dev/urandom of=/tmp/data bs=64k count=16 2>/dev/null
+        md5sum < /tmp/data >&2
+        cat /tmp/data & sleep 2; kill -0 $! && echo stalled >&2; wait
+    """
+    with lab.popen(
+        command(["/bin/sh", "-c", script]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        expected = process.stderr.readline().split()[0]
+        assert process.stderr.readline() == b"stalled\n", "a megabyte is more than all that lies between may hold"
+        data = process.stdout.read()
+        assert hashlib.md5(data, usedforsecurity=False).hexdigest().encode() == expected
+        assert len(data) == 1 << 20
+        assert process.wait(LIMIT_S) == 0
 
 
 def test_arguments_are_exact(lab: Lab) -> None:
