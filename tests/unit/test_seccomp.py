@@ -1,9 +1,11 @@
 """seccomp: profiles to programs, followed here instruction by instruction; their cache; and the guest's /init that loads them."""
 
+import copy
 import errno
 import json
 import os
 import platform
+import random
 import signal
 import struct
 import subprocess
@@ -19,6 +21,7 @@ from guestbox import GuestBox, records
 
 from runx import paths
 from runx.compiler import compile, filters
+from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import FilterError, HostFacts, NoFilters
 from runx.compiler.filters import host_filter
 from runx.compiler.seccomp import ARCHITECTURES, build
@@ -195,6 +198,35 @@ def test_real_profiles(case: str, machine: str) -> None:
     assert follow(program, architecture, acct) == EPERM
     assert follow(program, architecture, keyctl) == (ALLOW if case == "podman-plain" else EPERM)
     assert follow(program, architecture, 5000) == ENOSYS
+
+
+def test_a_damaged_profile_becomes_a_program_or_is_explained() -> None:
+    """Whatever is put where in a real profile, the kernel's words for it are the worst that comes out."""
+    generator = random.Random(2026)
+    values = [None, True, -1, 0, 5, 2**32, 2**64 - 1, 2**64, "", "read", "SCMP_ACT_KILL", "SCMP_CMP_NE", [], {}, ["x"], {"x": 1}]
+    profiles = [real_profile("docker-plain"), real_profile("podman-plain")]
+    outcomes = {"made": 0, "refused": 0}
+    for _ in range(1000):
+        document = copy.deepcopy(generator.choice(profiles))
+        for _ in range(generator.randint(1, 3)):
+            holder: Any = document
+            while True:
+                keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+                key = generator.choice(keys) if keys else None
+                if key is None or not isinstance(holder[key], dict | list) or generator.random() < 0.2:
+                    break
+                holder = holder[key]
+            if key is not None:
+                alike = [value for value in values if type(value) is type(holder[key])]
+                holder[key] = copy.deepcopy(generator.choice(alike if alike and generator.random() < 0.8 else values))
+        try:
+            plan, artifacts = compiled(document)
+            assert plan.process.seccomp is None or len(artifacts.overlay[-1].content) % 8 == 0
+            outcomes["made"] += 1
+        except CompileError as error:
+            assert "linux.seccomp" in error.message
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 50, outcomes
 
 
 # In the compiler.

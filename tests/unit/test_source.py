@@ -133,7 +133,7 @@ def test_faults_are_sorted_by_their_place() -> None:
 GOOD = [json.loads((case.directory / "config.json").read_text()) for case in all_cases() if not repr(case).startswith("bad-")]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(st.data())
 def test_a_damaged_configuration_compiles_or_is_explained(data: st.DataObject) -> None:
     """Nothing but RunxError ever comes out, whatever value is put where in a real configuration."""

@@ -85,7 +85,7 @@ def _rlimits(process: dict[str, Any], report: Report) -> tuple[Rlimit, ...]:
             report.error((*path, "type"), f"unknown resource limit {quote(name)}{did_you_mean(name, RLIMITS)}")
         elif name in rlimits:
             report.error((*path, "type"), f"{name} is given twice")  # config.md: the runtime MUST generate an error
-        elif soft > hard:
+        elif "hard" in entry and soft > hard:
             report.error((*path, "soft"), f"{soft} is more than the hard limit {hard}")
         elif name == "RLIMIT_NOFILE" and hard > NOFILE_MAX:
             report.error((*path, "hard"), f"{hard} is more open files than Linux allows ({NOFILE_MAX})")
