@@ -25,6 +25,8 @@ from runx.plan_command import Inputs
 from runx.plan_diff import changes
 
 _ABSENT = object()
+LONG = 40
+"""Values in a list from which on it is first taken away as a whole."""
 _TOKEN = re.compile(r'\.?([A-Za-z_][A-Za-z_0-9]*)|\[([0-9]+)\]|\[("(?:[^"\\]|\\.)*")\]')
 
 
@@ -105,12 +107,13 @@ def explain(inputs: Inputs, path_wanted: str) -> Explanation:
         except RunxError:
             return _ABSENT
 
+    def attempt(changed: Any) -> Any:
+        return _attempt(inputs, facts, changed)
+
     causes: list[Cause] = []
-    for config_path, now, alternatives in _changeable(source.document, lambda raw: _works(inputs, facts, raw)):
-        for instead in alternatives:
-            original, facts.raw = facts.raw, _with(source.document, config_path, instead)
-            after = with_changed(inputs)
-            facts.raw = original
+    small = _without_long_lists(source.document, lambda changed: _at(attempt(changed), path) != value)
+    for config_path, now, alternatives in _changeable(source.document, small, attempt):
+        for instead, after in ((instead, _at(plan_then, path)) for instead, plan_then in alternatives):
             if after is not _ABSENT and after != value:
                 causes.append(Cause(source.locate(config_path), path_text(config_path), now, instead, after))
                 break  # one change that shows it is enough
@@ -173,41 +176,59 @@ def _toml(document: dict[str, dict[str, Any]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _works(inputs: Inputs, facts: _Trial, raw: bytes) -> bool:
-    original, facts.raw = facts.raw, raw
+def _attempt(inputs: Inputs, facts: _Trial, document: Any) -> Any:
+    """The plan of a changed configuration as of JSON, or None when it is refused."""
+    original, facts.raw = facts.raw, json.dumps(document).encode()
     try:
-        _compile(inputs, facts)
+        return json.loads(_compile(inputs, facts)[0].model_dump_json())
     except RunxError:
-        return False
+        return None
     finally:
         facts.raw = original
-    return True
 
 
-def _changeable(document: Any, works: Callable[[bytes], bool]) -> Iterator[tuple[Path, Any, list[Any]]]:
-    """Every value of the configuration and what may stand there instead (_ABSENT: nothing).
+def _without_long_lists(document: Any, matters: Callable[[Any], bool]) -> list[tuple[Path, Any]]:
+    """The configuration's values, without those of long lists (of system calls, say) that could as well not be there."""
+    leaves = list(_leaves(document))
+    lengths: dict[Path, int] = {}
+    for path, _ in leaves:
+        if any(isinstance(part, int) for part in path):
+            top = path[: next(index for index, part in enumerate(path) if isinstance(part, int))]
+            lengths[top] = lengths.get(top, 0) + 1
+    skipped = [path for path, length in lengths.items() if length > LONG and not matters(_with(document, path, _ABSENT))]
+    return [(path, leaf) for path, leaf in leaves if not any(path[: len(top)] == top for top in skipped)]
+
+
+def _changeable(
+    document: Any, leaves: list[tuple[Path, Any]], attempt: Callable[[Any], Any]
+) -> Iterator[tuple[Path, Any, list[tuple[Any, Any]]]]:
+    """Each of the values that can be changed, with what may stand there instead (_ABSENT: nothing) and the plan then.
 
     A word of a fixed set cannot become just any other; for it the words at the same place of other entries are taken. An
     entry of a list none of whose members can change at all ({"type": "pid"}) may be missing as a whole.
     """
+
+    def tried(path: Path, alternatives: list[Any]) -> list[tuple[Any, Any]]:
+        plans = ((instead, attempt(_with(document, path, instead))) for instead in alternatives)
+        return [(instead, plan) for instead, plan in plans if plan is not None]
+
     words: dict[Path, set[str]] = {}
-    leaves = list(_leaves(document))
     for path, leaf in leaves:
         if isinstance(leaf, str):
             words.setdefault(_pattern(path), set()).add(leaf)
     stuck: dict[Path, bool] = {}
     for path, leaf in leaves:
-        near = [instead for instead in _alternatives(leaf) if works(_with(document, path, instead))]
-        if not near and isinstance(leaf, str):
-            others = sorted(words[_pattern(path)] - {leaf})[:8]
-            near = [instead for instead in others if works(_with(document, path, instead))]
+        found = tried(path, _alternatives(leaf))
+        if not found and isinstance(leaf, str):
+            found = tried(path, sorted(words[_pattern(path)] - {leaf})[:8])
         if len(path) > 1 and isinstance(path[-2], int):
-            stuck[path[:-1]] = stuck.get(path[:-1], True) and not near
-        if near:
-            yield path, leaf, near
+            stuck[path[:-1]] = stuck.get(path[:-1], True) and not found
+        if found:
+            yield path, leaf, found
     for path, is_stuck in stuck.items():
-        if is_stuck:
-            yield path, _at(document, path), [_ABSENT]
+        found = tried(path, [_ABSENT]) if is_stuck else []
+        if found:
+            yield path, _at(document, path), found
 
 
 def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -234,16 +255,16 @@ def _alternatives(value: Any) -> list[Any]:
     return [value + "x", _ABSENT] if isinstance(value, str) else [_ABSENT]
 
 
-def _with(document: Any, path: Path, value: Any) -> bytes:
-    changed = copy.deepcopy(document)
-    above = changed
-    for part in path[:-1]:
-        above = above[part]
-    if value is _ABSENT:
-        del above[path[-1]]
+def _with(document: Any, path: Path, value: Any) -> Any:
+    """A copy with another value at `path`; what is not on the way there is shared."""
+    changed = copy.copy(document)
+    if len(path) > 1:
+        changed[path[0]] = _with(document[path[0]], path[1:], value)
+    elif value is _ABSENT:
+        del changed[path[0]]
     else:
-        above[path[-1]] = value
-    return json.dumps(changed).encode()
+        changed[path[0]] = value
+    return changed
 
 
 def _shown_in(document: Any, path: Path, made: Artifacts) -> Iterator[str]:
@@ -267,7 +288,7 @@ def _changed_artifacts(document: Any, path: Path, leaf: Any) -> Iterator[Artifac
     while alternatives:
         instead = alternatives.pop(0)
         try:
-            yield artifacts(VmPlan.model_validate_json(_with(document, path, instead)))
+            yield artifacts(VmPlan.model_validate_json(json.dumps(_with(document, path, instead))))
         except RunxError:
             continue
         except ValueError as error:  # pydantic's, which names the words it takes
@@ -350,11 +371,14 @@ def _decided(wanted: str, plan: Any, source: Source, inputs: Inputs, facts: _Tri
     if path is None:
         return None
     found: dict[str, None] = {}
-    for at, _, alternatives in _changeable(source.document, lambda raw: _works(inputs, facts, raw)):
-        for instead in alternatives if at == path else ():
-            facts.raw = _with(source.document, path, instead)
-            after = json.loads(_compile(inputs, facts)[0].model_dump_json())
-            found.update(dict.fromkeys(change.path for change in changes(plan, after)))
+    leaves = list(_leaves(source.document))
+    for at, _, alternatives in _changeable(
+        source.document,
+        [leaf for leaf in leaves if _pattern(leaf[0]) == _pattern(path)],
+        lambda changed: _attempt(inputs, facts, changed),
+    ):
+        if at == path:
+            found.update(dict.fromkeys(change.path for _, after in alternatives for change in changes(plan, after)))
     return list(found)
 
 
