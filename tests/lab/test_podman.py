@@ -1,5 +1,8 @@
 """podman runs containers with runx as it is: conmon waits for the supervisor, the log file tells why something failed."""
 
+import errno
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +40,15 @@ def test_a_container(lab: Lab, podman: list[str]) -> None:
     result = lab.run([*podman, "run", "--rm", "--network", "none", IMAGE, "no-such-program"], timeout=LIMIT_S)
     assert result.returncode == 127
     assert b"no-such-program" in result.stderr
+
+
+def test_a_seccomp_profile(lab: Lab, podman: list[str], scratch: str, tmp_path: Path) -> None:
+    """podman takes the user's profile for its own here; the error is one that mkdir never has."""
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EXDEV}
+    (tmp_path / "profile.json").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    lab.put(tmp_path / "profile.json", f"{scratch}/profile.json")
+    script = "grep Seccomp: /proc/self/status; mkdir /tmp/x; echo $?"
+    options = ["--rm", "--network", "none", "--security-opt", f"seccomp={scratch}/profile.json"]
+    result = lab.run([*podman, "run", *options, IMAGE, "/bin/sh", "-c", script], timeout=LIMIT_S)
+    assert result.stdout == b"Seccomp:\t2\n1\n", result.stderr
+    assert os.strerror(errno.EXDEV).encode() in result.stderr
