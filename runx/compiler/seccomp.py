@@ -1,7 +1,7 @@
 """From a seccomp profile (OCI config-linux.md, "Seccomp") to the BPF program that the guest loads, by libseccomp.
 
 The program says what runc's would: the same rules, and -ENOSYS for system calls newer than the profile. Nothing of libseccomp's
-headers is needed; ctypes calls the library, whose interface is that of libseccomp.so.2 since version 2.2.
+headers is needed; ctypes calls the library, whose interface is that of libseccomp.so.2 since version 2.4.
 """
 
 import ctypes
@@ -134,11 +134,14 @@ def _alternatives(args: list[dict[str, Any]]) -> list[list[_Condition]]:
 
 
 def _export(scmp: ctypes.CDLL, context: int) -> bytes:
-    descriptor = os.memfd_create("filter", os.MFD_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        _done(scmp.seccomp_export_bpf(context, descriptor), "the program")
-        file.seek(0)
-        return file.read()
+    try:
+        descriptor = os.memfd_create("filter", os.MFD_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            _done(scmp.seccomp_export_bpf(context, descriptor), "the program")
+            file.seek(0)
+            return file.read()
+    except OSError as error:  # not the library's absence, for which a profile is passed over
+        raise FilterError(f"no place for the program: {(error.strerror or '').lower()}") from None
 
 
 def _stub(scmp: ctypes.CDLL, profile: dict[str, Any], architectures: list[int]) -> bytes:

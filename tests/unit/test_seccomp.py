@@ -269,6 +269,15 @@ def test_a_library_that_is_none(tmp_path: Path) -> None:
         filters._made(profile(), str(tmp_path / "lib"), -1, "")
 
 
+def test_a_host_short_of_files_does_not_drop_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("os.memfd_create", full)
+    with pytest.raises(CompileError, match="no place for the program: too many open files"):
+        compiled(profile(rule("read")))
+
+
 # The cache.
 
 
