@@ -1,0 +1,40 @@
+"""A kernel that the container brings in its root filesystem."""
+
+import subprocess
+
+from containers import IMAGE, LIMIT_S, RUNX, new_id
+from runxtools.lab import Lab
+
+_ROOT = """\
+set -e
+mkdir {top}/root {top}/image
+ctr image mount {image} {top}/image
+cp -a {top}/image/. {top}/root/
+ctr image unmount {top}/image
+mkdir -p {top}/root/boot
+cp /usr/local/share/runx/x86_64/kernel {top}/root/boot/vmlinuz
+ln -s /boot/vmlinuz {top}/root/inside
+ln -s /usr/local/share/runx/x86_64/kernel {top}/root/outside
+"""
+
+
+def test_it_boots_from_a_copy(lab: Lab, scratch: str) -> None:
+    lab.run(["sh", "-c", _ROOT.format(top=scratch, image=IMAGE)], check=True, timeout=LIMIT_S)
+
+    def ctr(kernel: str, container: str) -> list[str]:
+        options = ["--rm", "--runc-binary", RUNX, "--env", f"RUNX_KERNEL={kernel}", "--rootfs"]
+        return ["ctr", "run", *options, f"{scratch}/root", container, "/bin/sh", "-c", "echo ready; cat; exit 7"]
+
+    container = new_id()
+    state = f"/run/containerd/runc/default/{container}"
+    process = lab.popen(ctr("/inside", container), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    assert f'kernel = "{state}/kernel"'.encode() in lab.run(["cat", f"{state}/domain.cfg"]).stdout
+    lab.run(["cmp", f"{state}/kernel", f"{scratch}/root/boot/vmlinuz"], check=True)
+    output, errors = process.communicate(b"bye\n", timeout=LIMIT_S)
+    assert (process.returncode, output) == (7, b"bye\n"), errors
+
+    result = lab.run(ctr("/outside", new_id()), timeout=LIMIT_S)
+    assert result.returncode == 1
+    assert b'"/outside" does not exist in the root filesystem' in result.stderr
