@@ -6,12 +6,14 @@ import json
 import os
 import platform
 import random
+import re
 import signal
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import guestbox as gb
@@ -20,11 +22,14 @@ from compiler_cases import CASES, TextFacts
 from guestbox import GuestBox, records
 
 from runx import paths
+from runx.cli import main
 from runx.compiler import compile, filters
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import FilterError, HostFacts, NoFilters
 from runx.compiler.filters import host_filter
 from runx.compiler.seccomp import ARCHITECTURES, build
+from runx.errors import RunxError
+from runx.exec import create
 
 LIBRARY = filters.find_library()
 X86_64, X86, AARCH64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
@@ -346,10 +351,28 @@ def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(list((tmp_path / "c").iterdir())) == 3
 
 
-def test_looking_changes_nothing() -> None:
-    """`runx plan` asks facts without a cache."""
-    assert HostFacts().filter_cache == ""
-    assert not Path(paths.FILTER_CACHE).is_relative_to("/tmp")
+def test_looking_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`runx plan` builds the filter to show its length, and keeps nothing."""
+    monkeypatch.setattr(paths, "FILTER_CACHE", str(tmp_path / "cache"))
+    config = json.loads((CASES / "minimal/config.json").read_text())
+    config["linux"]["seccomp"] = profile(rule("read", "write"))
+    (tmp_path / "bundle/rootfs").mkdir(parents=True)
+    (tmp_path / "bundle/config.json").write_text(json.dumps(config))
+    assert main(["plan", str(tmp_path / "bundle")]) == 0
+    assert re.search(
+        r"seccomp +2 system calls, \d+ instructions, all else: errno \(sha256 [0-9a-f]{12}\)", capsys.readouterr().out
+    )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_create_keeps_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, facts: HostFacts, **__: object) -> None:
+        raise RunxError(facts.filter_cache)
+
+    monkeypatch.setattr("runx.compiler.compile", stop)
+    monkeypatch.setattr("runx.exec.create._leave_pydantic_without_plugins", lambda: None)
+    with pytest.raises(RunxError, match=r"^/var/cache/runx/seccomp$"):
+        create._compile_into(SimpleNamespace(directory="/run/runx/c"), "/b", "/run/runx")
 
 
 # In the guest: /init, run here in namespaces.
