@@ -176,7 +176,11 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:  # 
             report.error(("linux", "namespaces", index, "type"), f"the namespace {quote(kind)} is given twice")
         seen.add(kind)
         if path and kind == "network":
-            report.error(("linux", "namespaces", index, "path"), "networks are not supported yet", hint)
+            message = "joining the network namespace of an engine is not supported yet"
+            instead = (
+                'give the container one of its own, {"type": "network"} with no path, and a network by NETCONF if it needs one'
+            )
+            report.error(("linux", "namespaces", index, "path"), message, instead)
         elif path:
             message = f"a virtual machine cannot join the {kind} namespace of another container or of the host"
             report.error(("linux", "namespaces", index, "path"), message, hint)
