@@ -5,6 +5,7 @@ when a read or a write of at most PIPE_BUF bytes will not block.
 """
 
 import os
+import select
 
 from runx.exec import console_link as link
 
@@ -20,6 +21,9 @@ class Output:
         self.stream = stream
         self.fd = fd
         self.open = _is_open(fd)
+        self._poller = select.poll()
+        if self.open:
+            self._poller.register(fd, select.POLLOUT)
         self._pending = bytearray()
         self._unacknowledged = 0
         self._written = 0
@@ -67,6 +71,11 @@ class Output:
         self._written += size
         if self._ending and not self._pending:
             self._end()
+
+    def write_ready(self) -> None:
+        """Write what can be written without blocking."""
+        while self.wants_write and self._poller.poll(0):
+            self.write_some()
 
     def hang_up(self) -> None:
         """The reader has gone: drop what it will not read; the process gets EPIPE, as it would with a pipe of its own."""

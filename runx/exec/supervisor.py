@@ -28,6 +28,8 @@ _STATUS_BROKEN = 255
 _STATUS_KILLED = 128 + signal.SIGKILL
 _QUEUE_LIMIT = 64 * 1024
 """Bytes waiting for a guest that reads none, beyond which signals are refused."""
+_READS_AT_ONCE = 8
+"""Times the ring is emptied for one event: a guest that writes fills it again meanwhile, and every event costs system calls."""
 _LOOK_AGAIN_S = 1.0
 """After xenstored says that some domain ended: how long to wait before asking xl whether it is ours. One look answers for
 all that end in that time."""
@@ -128,13 +130,15 @@ class Supervisor:
 
         if self.console.fd in ready:
             self.console.acknowledge()
-            self._from_guest()
+            for _ in range(_READS_AT_ONCE):
+                if not self._from_guest():
+                    break
         for out in outputs:
             events = ready.get(out.fd, 0)
-            if events & select.POLLOUT:
-                out.write_some()
-            elif events:
+            if events & ~select.POLLOUT and not events & select.POLLOUT:
                 out.hang_up()
+            else:
+                out.write_ready()
         if self.input.fd in ready:
             self.to_guest += self.input.read_some()
         if self.kernel_console.fd in ready:
@@ -163,10 +167,11 @@ class Supervisor:
             return None
         return max(0, int((self.look_at - time.monotonic()) * 1000)) + 1
 
-    def _from_guest(self) -> None:
+    def _from_guest(self) -> bool:
+        """Take what is in the ring; False when it was empty."""
         data = self.console.read()
         if not data:
-            return
+            return False
         for kind, payload in self.decoder.feed(data):
             if kind in self.outputs:
                 self.outputs[kind].receive(payload)
@@ -187,6 +192,7 @@ class Supervisor:
                 self.status = payload[0]
             elif kind == link.EXIT:
                 self.status = payload[0]
+        return True
 
     # -- requests and events -------------------------------------------------------------------------------------------
 
@@ -270,11 +276,7 @@ class Supervisor:
 
     def _write_what_does_not_block(self) -> None:
         for out in self.outputs.values():
-            poller = select.poll()
-            if out.open:
-                poller.register(out.fd, select.POLLOUT)
-            while out.wants_write and poller.poll(0):
-                out.write_some()
+            out.write_ready()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
