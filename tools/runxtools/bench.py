@@ -26,8 +26,8 @@ from runxtools.progress import Progress
 CHECKOUT = Path(__file__).resolve().parents[2]
 ASSETS = CHECKOUT / "tools" / "bench-assets"
 ROUNDS = 31
-LAB_ROUNDS = 3
-LAB_LIMIT_S = 900
+LAB_ROUNDS = 5
+LAB_LIMIT_S = 1800
 FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")
 """The least that anything written in Python costs."""
 
@@ -287,7 +287,7 @@ def main() -> int:
     if not options.no_lab:
         lab = Lab()
         lab.up()
-        with progress.step(f"in the lab, {LAB_ROUNDS} rounds", about_s=150):
+        with progress.step(f"in the lab, {LAB_ROUNDS} rounds", about_s=240):
             figures += measure_lab(lab, LAB_ROUNDS)
     loads.append(os.getloadavg()[0])
     where = f"{circumstances()}; load {loads[0]:.1f} before, {loads[-1]:.1f} after"
