@@ -31,7 +31,10 @@ _TOKEN = re.compile(r'\.?([A-Za-z_][A-Za-z_0-9]*)|\[([0-9]+)\]|\[("(?:[^"\\]|\\.
 
 
 class Cause(NamedTuple):
-    """Something the value comes from: `what` names it, and with `instead` in its place the value would be `value`."""
+    """Something the value comes from: `what` names it, and with `instead` in its place the value would be `value`.
+
+    _ABSENT as `instead`: with nothing in its place; as `value`: the plan would have none.
+    """
 
     place: Location | None
     what: str
@@ -111,12 +114,17 @@ def explain(inputs: Inputs, path_wanted: str) -> Explanation:
         return _attempt(inputs, facts, changed)
 
     causes: list[Cause] = []
+    vanishing: list[Cause] = []
     small = _without_long_lists(source.document, lambda changed: _at(attempt(changed), path) != value)
     for config_path, now, alternatives in _changeable(source.document, small, attempt):
         for instead, after in ((instead, _at(plan_then, path)) for instead, plan_then in alternatives):
             if after is not _ABSENT and after != value:
                 causes.append(Cause(source.locate(config_path), path_text(config_path), now, instead, after))
                 break  # one change that shows it is enough
+            if after is _ABSENT:
+                vanishing.append(Cause(source.locate(config_path), path_text(config_path), now, instead, _ABSENT))
+    # What moves entries of a list takes values away too; it counts when nothing else explains one.
+    causes = causes or vanishing
     causes.sort(key=lambda cause: cause.place or Location(0, 0))
     causes += _other_causes(inputs, facts, value, with_changed)
     return Explanation(path_text(path), value, tuple(causes), tuple(_shown_in(document, path, made)))
@@ -252,7 +260,11 @@ def _alternatives(value: Any) -> list[Any]:
         return [not value]
     if isinstance(value, int):
         return [value + 1, value * 2 + 2**20, _ABSENT]  # far enough for what is rounded
-    return [value + "x", _ABSENT] if isinstance(value, str) else [_ABSENT]
+    if not isinstance(value, str):
+        return [_ABSENT]
+    # Of a text in a language of its own, the last word may be changed where the whole may not be followed by anything.
+    inside = re.sub(r"""(["'\])}]\s*)+$""", r"x\g<0>", value)
+    return [value + "x", *([inside] if inside != value else []), _ABSENT]
 
 
 def _with(document: Any, path: Path, value: Any) -> Any:
@@ -389,7 +401,7 @@ def text(explanation: Explanation, file_name: str) -> str:
         where = f"{file_name}:{cause.place.line}:{cause.place.column}: " if cause.place else ""
         change = "without it" if cause.instead is _ABSENT else f"with {_json(cause.instead)} instead"
         lines.append(f"  {where}{cause.what} = {_json(cause.now)}")
-        lines.append(f"      {change}: {_json(cause.value)}")
+        lines.append(f"      {change}: {'no such value' if cause.value is _ABSENT else _json(cause.value)}")
     if not explanation.causes:
         lines.append("  runx itself: no value of the configuration, of the host or of the command line changes it")
     lines += ["", "shows in", "  plan.json"]
@@ -409,7 +421,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
                 "what": cause.what,
                 "now": cause.now,
                 "instead": None if cause.instead is _ABSENT else cause.instead,
-                "value": cause.value,
+                "value": None if cause.value is _ABSENT else cause.value,
             }
             for cause in explanation.causes
         ],

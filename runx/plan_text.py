@@ -1,5 +1,6 @@
 """The plan for people: tables of what will be, then the files as they will be written."""
 
+import json
 from collections.abc import Iterable
 from io import StringIO
 from typing import TextIO
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from runx.compiler import Artifacts, Compilation
 from runx.compiler.backends.process_record import readable
-from runx.compiler.plan import Capabilities, Device, Domain, Guest, Interface, Mount, Process, Root, Seccomp, VmPlan
+from runx.compiler.plan import Capabilities, Device, Domain, Guest, Interface, Mount, Process, Root, Seccomp, VmPlan, XlSetting
 
 PIPE_WIDTH = 160
 """Columns when the output is no terminal: wide enough that hardly anything is folded, so that it can be searched."""
@@ -42,6 +43,7 @@ def _show(result: Compilation, console: Console) -> None:
 def _plan(console: Console, plan: VmPlan) -> None:
     _section(console, "Container", [("id", plan.id), ("bundle", plan.bundle), ("OCI version", plan.oci_version)])
     _section(console, "Domain", _domain(plan.domain))
+    _table(console, "Settings of XLCONF", ("key", "value", "from"), map(_xl_setting, plan.domain.xl_settings))
     _section(console, "Root", _root(plan.root))
     _table(console, "Mounts", ("destination", "carrier", "type", "source", "options", "from"), map(_mount, plan.mounts))
     for interface in plan.domain.interfaces:
@@ -89,6 +91,11 @@ def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
         yield "interrupts", ", ".join(map(str, domain.irqs))
     for share in domain.shares:
         yield f"share {share.tag}", share.path
+
+
+def _xl_setting(setting: XlSetting) -> tuple[str, ...]:
+    value = setting.value
+    return setting.name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), setting.origin
 
 
 def _root(root: Root) -> Iterable[tuple[str, str]]:

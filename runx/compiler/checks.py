@@ -54,7 +54,6 @@ IGNORED: tuple[tuple[Path, str], ...] = (
 # Variables with which an image or a user speaks to runx. Each is refused as long as nothing acts on it.
 ENV_NOT_YET = {
     "RUNX_RAMDISK": "ramdisks from the container's root filesystem are not supported yet",
-    "XLCONF": "raw xl settings are not supported yet",
 }
 
 HOST_NAME_MAX = 64

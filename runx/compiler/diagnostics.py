@@ -21,11 +21,12 @@ class Location(NamedTuple):
 
 
 class Diagnostic(NamedTuple):
-    """One fault. `hint` says what to do about it and may be empty."""
+    """One fault. `hint` says what to do about it and may be empty. `character`: where in the string at `path`, from 0."""
 
     path: Path
     message: str
     hint: str = ""
+    character: int | None = None
 
 
 class CompileError(RunxError):
@@ -69,10 +70,10 @@ class Report:
         self.errors: dict[Path, Diagnostic] = {}
         self.ignored: dict[Path, str] = {}
 
-    def error(self, path: Path, message: str, hint: str = "") -> None:
+    def error(self, path: Path, message: str, hint: str = "", character: int | None = None) -> None:
         """Record a fault. The first one at a path stands, also for what is below: a missing object has no wrong members."""
         if not any(path[:length] in self.errors for length in range(len(path) + 1)):
-            self.errors[path] = Diagnostic(path, message, hint)
+            self.errors[path] = Diagnostic(path, message, hint, character)
 
     def has_errors_below(self, path: Path) -> bool:
         """Whether anything at `path` or in it is wrong, so that what is said about it as a whole may be wrong too."""
@@ -82,11 +83,13 @@ class Report:
         """Record a setting that the plan does not honour, and why."""
         self.ignored.setdefault(path, reason)
 
-    def raise_errors(self, locate: Callable[[Path], Location | None], file_name: str = "config.json", text: str = "") -> None:
-        """Raise CompileError with everything recorded, if anything is."""
+    def raise_errors(
+        self, locate: Callable[[Path, int | None], Location | None], file_name: str = "config.json", text: str = ""
+    ) -> None:
+        """Raise CompileError with everything recorded, if anything is. locate: as Source.locate."""
         if self.errors:
-            ignored = [(locate(path), Diagnostic(path, reason)) for path, reason in self.ignored.items()]
-            located = [(locate(path), diagnostic) for path, diagnostic in self.errors.items()]
+            ignored = [(locate(path, None), Diagnostic(path, reason)) for path, reason in self.ignored.items()]
+            located = [(locate(path, diagnostic.character), diagnostic) for path, diagnostic in self.errors.items()]
             raise CompileError(located, file_name, text, ignored)
 
 

@@ -7,6 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
+from runx.compiler.xl_keys import KEY, reserved
 
 DEFAULT_FILE = "/etc/runx/runx.toml"
 
@@ -14,12 +15,12 @@ MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
 """CONFIG_NR_CPUS of the guest's kernel."""
 
-ANNOTATIONS = ("org.runx.kernel",)
+ANNOTATIONS = ("org.runx.kernel", "org.runx.xlconf")
 """The annotations of a container that mean something to runx."""
 
 
 class Setting(NamedTuple):
-    """One setting. `kind` is how its value is written: size, count, type, words, path, flag or names."""
+    """One setting. `kind` is how its value is written: size, count, type, words, path, flag, names or keys."""
 
     section: str
     name: str
@@ -39,6 +40,7 @@ SETTINGS = (
     Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
     Setting("policy", "own_kernels", "flag", True, "containers may bring a kernel in their root filesystem"),
     Setting("policy", "annotations", "names", ANNOTATIONS, "annotations by which a container may speak to runx"),
+    Setting("policy", "xlconf_keys", "keys", (), "keys of xl.cfg(5) that containers may set by XLCONF"),
     Setting("paths", "kernel", "path", "", "the guest's kernel instead of the installed one"),
     Setting("paths", "initrd", "path", "", "the guest's initial ramdisk instead of the installed one"),
 )
@@ -87,6 +89,10 @@ class HostConfig:
     @property
     def annotations(self) -> tuple[str, ...]:
         return tuple(self.value("policy.annotations"))
+
+    @property
+    def xlconf_keys(self) -> tuple[str, ...]:
+        return tuple(self.value("policy.xlconf_keys"))
 
     @property
     def kernel(self) -> str:
@@ -207,6 +213,15 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _keys(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(key, str) and KEY.fullmatch(key) for key in value):
+        raise ValueError("a list of keys of xl.cfg(5)")
+    for key in value:
+        if reserved(key):
+            raise ValueError(f"a list without {quote(key)}, which no container may set ({reserved(key)})")
+    return tuple(value)
+
+
 def _path(value: Any) -> str:
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise ValueError("an absolute path")
@@ -219,7 +234,16 @@ def _flag(value: Any) -> bool:
     return value
 
 
-_READERS = {"size": _size, "count": _count, "type": _type, "words": _words, "names": _names, "path": _path, "flag": _flag}
+_READERS = {
+    "size": _size,
+    "count": _count,
+    "type": _type,
+    "words": _words,
+    "names": _names,
+    "keys": _keys,
+    "path": _path,
+    "flag": _flag,
+}
 
 
 def _shown(value: Any) -> str:

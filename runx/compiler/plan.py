@@ -4,9 +4,10 @@ A plan is frozen, holds only nouns of the domain, and goes to JSON and back with
 the standard library and knows nothing of OCI's configuration.
 """
 
-from typing import Literal
+from typing import Literal, Union
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypeAliasType
 
 PLAN_VERSION = 1
 
@@ -69,6 +70,20 @@ class IoMemory(_Part):
     """Where the guest sees them; None: at the same number."""
 
 
+XlValue = TypeAliasType("XlValue", Union[str, "tuple[XlValue, ...]"])
+"""A value of xl's language: a string, or a list. Its numbers are strings without quotes."""
+
+
+class XlSetting(_Part):
+    """A setting of xl.cfg(5) that XLCONF asks for and the host's policy allows."""
+
+    name: str
+    value: XlValue
+    """Added to what runx writes under the same name, which is a list then."""
+    origin: str
+    """Where it comes from: `process.env[2]`."""
+
+
 class Domain(_Part):
     """What xl.cfg(5) needs to know."""
 
@@ -102,6 +117,7 @@ class Domain(_Part):
     iomems: tuple[IoMemory, ...] = ()
     irqs: tuple[int, ...] = ()
     """Physical interrupts that the guest may use."""
+    xl_settings: tuple[XlSetting, ...] = ()
 
 
 class Root(_Part):

@@ -1,6 +1,7 @@
 """From what a container asks for to what its virtual machine is: every default, and how each thing is carried."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, cast
 
 from runx.compiler.cpu_limits import cap_percent, cpu_list, cpu_weight
@@ -9,7 +10,8 @@ from runx.compiler.facts import Facts
 from runx.compiler.frontends.container import Container, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
 from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB, HostConfig
-from runx.compiler.plan import Device, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan
+from runx.compiler.plan import Device, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan, XlSetting
+from runx.compiler.xl_keys import YIELDING
 from runx.errors import RunxError
 
 GUEST_OVERHEAD_MIB = 24
@@ -45,6 +47,8 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
     mounts = _mounts(container, facts)
     shares = _shares(place, mounts)
     vcpus = _vcpus(container, host, report)
+    cpus, cap, weight = cpu_list(container.limits), cap_percent(container.limits, report), cpu_weight(container.limits)
+    set_here = dict(zip(YIELDING, (cpus, cap, weight, container.hardware.device_tree), strict=True))
     return VmPlan(
         id=place.container_id,
         bundle=place.bundle,
@@ -59,9 +63,9 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             ramdisk=f"{place.state_dir}/initrd",
             memory_mib=_memory_mib(container, len(shares), vcpus, host),
             vcpus=vcpus,
-            cpus=cpu_list(container.limits),
-            cap_percent=cap_percent(container.limits, report),
-            cpu_weight=cpu_weight(container.limits),
+            cpus=cpus,
+            cap_percent=cap,
+            cpu_weight=weight,
             cmdline=(*CMDLINE, *host.kernel_parameters, *container.kernel_parameters),
             shares=shares,
             interfaces=_interfaces(container, place),
@@ -69,6 +73,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             dtdevs=container.hardware.dtdevs,
             iomems=container.hardware.iomems,
             irqs=container.hardware.irqs,
+            xl_settings=_xl_settings(container, set_here, report),
         ),
         root=Root(carrier="9p", path=container.root_path, read_only=container.root_read_only),
         mounts=mounts,
@@ -84,6 +89,21 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
         ),
         cgroups_path=container.cgroups_path,
         ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
+    )
+
+
+def _xl_settings(container: Container, set_here: Mapping[str, object], report: Report) -> tuple[XlSetting, ...]:
+    """What XLCONF sets, without what the configuration sets itself."""
+    if not container.xlconf:
+        return ()
+    statements, origin = container.xlconf
+    left_out = [statement.key for statement in statements if set_here.get(statement.key) is not None]
+    if left_out:
+        report.ignore(origin, f"the configuration itself sets {', '.join(left_out)}, and goes before XLCONF")
+    return tuple(
+        XlSetting(name=statement.key, value=statement.value, origin=path_text(origin))
+        for statement in statements
+        if statement.key not in left_out
     )
 
 

@@ -1,6 +1,7 @@
 """The text of a config.json: read once, parsed strictly, and able to say where a value stands."""
 
 import json
+import re
 from typing import Any, NoReturn
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, quote
@@ -46,10 +47,15 @@ class Source:
         if not isinstance(self.document, dict):
             self.fail(Location(1, 1), "must be an object")
 
-    def locate(self, path: Path) -> Location | None:
-        """Where the value at `path` starts; for one that is absent, where the object that lacks it does."""
+    def locate(self, path: Path, character: int | None = None) -> Location | None:
+        """Where the value at `path` starts; for one that is absent, where the object that lacks it does.
+
+        character: that one of the string at `path`, counted from 0, instead.
+        """
         if self._places is None:
             self._places = _Walk(self).places
+        if character is not None and path in self._places:
+            return _location(self.text, _character(self.text, self._places[path], character))
         while path not in self._places:
             path = path[:-1]
         return _location(self.text, self._places[path])
@@ -136,6 +142,17 @@ class _Walk:
         while self.text[at] in " \t\r\n":
             at += 1
         return at
+
+
+def _character(text: str, start: int, character: int) -> int:
+    """The offset of a character of the string that begins at `start`; the closing quote's for the one after the last."""
+    at = start + 1
+    for _ in range(character):
+        if text[at] == '"':
+            break
+        escape = re.match(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.", text[at : at + 12])
+        at += escape.end() if escape else 1
+    return at
 
 
 def _location(text: str, offset: int) -> Location:

@@ -38,7 +38,7 @@ _BY_THE_VM = frozenset(
 
 _CARRIED = {
     "ociVersion": "1.x; a newer minor version only adds what may be left out",
-    "annotations": "`runx state` and the plan have them; org.runx.kernel speaks to runx",
+    "annotations": "`runx state` and the plan have them; org.runx.kernel and org.runx.xlconf speak to runx",
     "hostname": "set in the guest; the container's id without one",
     "domainname": "set in the guest",
     "root": "",
@@ -52,7 +52,7 @@ _CARRIED = {
     "process": "",
     "process.args": "byte for byte",
     "process.cwd": "made when it is missing",
-    "process.env": "byte for byte; some names speak to runx (docs/networking.md, docs/pipeline.md)",
+    "process.env": "byte for byte; NETCONF (docs/networking.md), RUNX_KERNEL and XLCONF (docs/pipeline.md) speak to runx",
     "process.terminal": "a terminal made in the guest",
     "process.consoleSize": "of the terminal; without one it is ignored",
     "process.consoleSize.height": "rows",

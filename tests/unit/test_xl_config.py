@@ -13,6 +13,7 @@ from xlutil import AVAILABLE, SyntaxFault, XlConfig
 from runx.compiler.backends.cmdline import LIMITS, command_line
 from runx.compiler.backends.xl_config import quote, xl_config
 from runx.compiler.plan import Domain, IoMemory, Share
+from runx.compiler.xl_keys import APPENDED
 from runx.errors import RunxError
 
 needs_parser = pytest.mark.skipif(not AVAILABLE, reason="libxlutil is not installed (package libxenmisc4.17)")
@@ -50,6 +51,12 @@ def test_the_parser_refuses_what_is_not_quoted() -> None:
 def test_a_domain_is_read_as_meant(case: Case) -> None:
     plan, artifacts = case.compile()
     with XlConfig(artifacts.domain_cfg) as config:
+        for setting in plan.domain.xl_settings:
+            value = config.value(setting.name)
+            assert value == setting.value or (setting.name in APPENDED and value[-len(setting.value) :] == setting.value)
+    # What follows is of runx's own.
+    without = plan.domain.model_copy(update={"xl_settings": ()})
+    with XlConfig(xl_config(without, artifacts.cmdline.rstrip("\n"))) as config:
         assert config.string("name") == plan.domain.name
         assert config.string("type") == plan.domain.type
         assert config.string("kernel") == plan.domain.kernel

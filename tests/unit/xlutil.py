@@ -6,9 +6,13 @@ tools/libs/util/libxlutil.h has the functions' declarations.
 import ctypes
 import ctypes.util
 import glob
+from typing import Union
 
 _PATHS = sorted(glob.glob("/usr/lib/*/libxlutil.so.4.*"))
 AVAILABLE = bool(_PATHS)
+
+
+Value = Union[str, "tuple[Value, ...]"]
 
 
 class SyntaxFault(Exception):
@@ -20,7 +24,7 @@ class XlConfig:
 
     def __init__(self, text: str) -> None:
         self._library = ctypes.CDLL(_PATHS[-1])
-        for name in ("xlu_cfg_init", "xlu_cfg_get_listitem"):
+        for name in ("xlu_cfg_init", "xlu_cfg_get_listitem2"):
             getattr(self._library, name).restype = ctypes.c_void_p
         self._library.xlu_cfg_get_listitem.restype = ctypes.c_char_p
         self._libc = ctypes.CDLL(None)
@@ -61,3 +65,27 @@ class XlConfig:
         if self._library.xlu_cfg_get_list(self._config, name.encode(), ctypes.byref(items), ctypes.byref(count), 1):
             raise KeyError(name)
         return [self._library.xlu_cfg_get_listitem(items, index).decode() for index in range(count.value)]
+
+    def value(self, name: str) -> "Value":
+        """A string, or a list of values; a number is a string too."""
+        try:
+            return self.string(name)
+        except KeyError:
+            items = ctypes.c_void_p()
+            if self._library.xlu_cfg_get_list(self._config, name.encode(), ctypes.byref(items), None, 1):
+                raise
+            return self._items(items)
+
+    def _items(self, items: ctypes.c_void_p) -> "tuple[Value, ...]":
+        found: list[Value] = []
+        while item := self._library.xlu_cfg_get_listitem2(items, len(found)):
+            found.append(self._value(ctypes.c_void_p(item)))
+        return tuple(found)
+
+    def _value(self, value: ctypes.c_void_p) -> "Value":
+        text, items = ctypes.c_char_p(), ctypes.c_void_p()
+        if not self._library.xlu_cfg_value_get_string(self._config, value, ctypes.byref(text), 1):
+            assert text.value is not None
+            return text.value.decode()
+        assert not self._library.xlu_cfg_value_get_list(self._config, value, ctypes.byref(items), 1)
+        return self._items(items)

@@ -1,32 +1,59 @@
 """The domain's configuration for `xl create` (xl.cfg(5))."""
 
 from collections.abc import Iterator
+from typing import TypeAlias, Union
 
-from runx.compiler.plan import Domain, Interface
+from runx.compiler.plan import Domain, Interface, XlSetting
 from runx.errors import RunxError
+
+_Value: TypeAlias = Union[str, int, "tuple[_Value, ...]"]
 
 
 def xl_config(domain: Domain, cmdline: str) -> str:
     """The text of domain.cfg. Raises RunxError when a value cannot be written in it."""
-    shares = [_share(share.tag, share.path) for share in domain.shares]
-    settings = [
-        ("name", quote(domain.name)),
-        ("type", quote(domain.type)),
-        ("kernel", quote(domain.kernel)),
-        ("ramdisk", quote(domain.ramdisk)),
-        ("extra", quote(cmdline)),
-        ("memory", str(domain.memory_mib)),
-        ("vcpus", str(domain.vcpus)),
-        *([("cpus", quote(domain.cpus))] if domain.cpus else []),
-        *([("cap", str(domain.cap_percent))] if domain.cap_percent else []),
-        *([("cpu_weight", str(domain.cpu_weight))] if domain.cpu_weight else []),
-        ("p9", _list(shares)),
-        *([("vif", _list([_vif(interface) for interface in domain.interfaces]))] if domain.interfaces else []),
-        *_hardware(domain),
+    settings: dict[str, _Value] = {
+        "name": domain.name,
+        "type": domain.type,
+        "kernel": domain.kernel,
+        "ramdisk": domain.ramdisk,
+        "extra": cmdline,
+        "memory": domain.memory_mib,
+        "vcpus": domain.vcpus,
+        **({"cpus": domain.cpus} if domain.cpus else {}),
+        **({"cap": domain.cap_percent} if domain.cap_percent else {}),
+        **({"cpu_weight": domain.cpu_weight} if domain.cpu_weight else {}),
+        "p9": tuple(_share(share.tag, share.path) for share in domain.shares),
+        **({"vif": tuple(map(_vif, domain.interfaces))} if domain.interfaces else {}),
+        **dict(_hardware(domain)),
         # The supervisor learns the exit status from the console; a domain that stays after its end only holds memory.
-        *((f"on_{event}", quote("destroy")) for event in ("poweroff", "reboot", "watchdog", "crash", "soft_reset")),
-    ]
-    return "".join(f"{name} = {value}\n" for name, value in settings)
+        **{f"on_{event}": "destroy" for event in ("poweroff", "reboot", "watchdog", "crash", "soft_reset")},
+    }
+    for setting in domain.xl_settings:
+        settings[setting.name] = _added(settings.get(setting.name), setting)
+    return "".join(f"{name} = {_written(value)}\n" for name, value in settings.items())
+
+
+def _added(before: _Value | None, setting: XlSetting) -> _Value:
+    """A setting of XLCONF's: of its own, or added to a list of runx's. It never takes the place of what runx writes."""
+    if before is None:
+        return setting.value
+    if isinstance(before, tuple) and isinstance(setting.value, tuple):
+        return before + setting.value
+    raise RunxError(f"{setting.name} of {setting.origin} cannot be added to what runx writes")
+
+
+def _written(value: _Value) -> str:
+    if isinstance(value, tuple):
+        if all(isinstance(item, int) for item in value):
+            return f"[{', '.join(map(str, value))}]"
+        return "[\n" + "".join(f"    {_item(item)},\n" for item in value) + "]"
+    return _item(value)
+
+
+def _item(value: _Value) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_item, value))}]"
+    return str(value) if isinstance(value, int) else quote(value)
 
 
 def quote(text: str) -> str:
@@ -57,22 +84,15 @@ def _vif(interface: Interface) -> str:
     return f"mac={interface.mac},bridge={interface.bridge}{mtu}"
 
 
-def _hardware(domain: Domain) -> Iterator[tuple[str, str]]:
+def _hardware(domain: Domain) -> Iterator[tuple[str, _Value]]:
     """What of the host is passed through (xl.cfg(5)), present only when asked for."""
     if domain.device_tree:
-        yield "device_tree", quote(domain.device_tree)
+        yield "device_tree", domain.device_tree
     if domain.dtdevs:
-        yield "dtdev", _list(list(domain.dtdevs))
+        yield "dtdev", domain.dtdevs
     if domain.iomems:
         # IOMEM_START,NUM_PAGES[@GFN], all in hexadecimal.
         gfns = ["" if memory.first_gfn is None else f"@{memory.first_gfn:x}" for memory in domain.iomems]
-        yield (
-            "iomem",
-            _list([f"{memory.first_mfn:x},{memory.pages:x}{gfn}" for memory, gfn in zip(domain.iomems, gfns, strict=True)]),
-        )
+        yield "iomem", tuple(f"{m.first_mfn:x},{m.pages:x}{gfn}" for m, gfn in zip(domain.iomems, gfns, strict=True))
     if domain.irqs:
-        yield "irqs", f"[{', '.join(map(str, domain.irqs))}]"
-
-
-def _list(items: list[str]) -> str:
-    return "[\n" + "".join(f"    {quote(item)},\n" for item in items) + "]"
+        yield "irqs", domain.irqs

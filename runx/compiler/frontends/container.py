@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from runx.compiler.diagnostics import Path
 from runx.compiler.frontends.mount_options import MountOptions
-from runx.compiler.plan import Device, IoMemory, Process
+from runx.compiler.plan import Device, IoMemory, Process, XlValue
 
 
 class MountRequest(NamedTuple):
@@ -51,6 +51,22 @@ class KernelRequest(NamedTuple):
     origin: Path
 
 
+class XlStatement(NamedTuple):
+    """A setting of xl.cfg(5). `adds`: `+=`. `at`: its character in the string that `XlRequest.origin` is the place of."""
+
+    key: str
+    adds: bool
+    value: XlValue
+    at: int
+
+
+class XlRequest(NamedTuple):
+    """What XLCONF or its annotation asks for, one statement a key."""
+
+    statements: tuple[XlStatement, ...]
+    origin: Path
+
+
 class Hardware(NamedTuple):
     """vm.hwConfig; None and () where it says nothing."""
 
@@ -88,6 +104,7 @@ class Container(NamedTuple):
     kernel: KernelRequest | None = None
     kernel_parameters: tuple[str, ...] = ()
     hardware: Hardware = Hardware()
+    xlconf: XlRequest | None = None
 
     @property
     def has_bound_dev(self) -> bool:

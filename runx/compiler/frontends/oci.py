@@ -4,11 +4,11 @@ import posixpath
 from collections.abc import Callable
 
 from runx.compiler.diagnostics import Report, quote
-from runx.compiler.frontends.container import Container, KernelRequest, NetworkRequest
+from runx.compiler.frontends.container import Container, KernelRequest, NetworkRequest, XlRequest
 from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_sysctl
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
-from runx.compiler.frontends.own_kernel import read_own_kernel
+from runx.compiler.frontends.own_kernel import XLCONF_ANNOTATION, read_own_kernel
 from runx.compiler.frontends.process import read_process
 from runx.compiler.frontends.seccomp import read_seccomp
 from runx.compiler.frontends.shapes import checked
@@ -55,6 +55,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         kernel_parameters=kernel_parameters,
         hardware=read_hardware(vm, report),
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
+        xlconf=_xlconf(process.env, annotations, report),
     )
 
 
@@ -71,6 +72,22 @@ def _networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report
     from runx.compiler.frontends.netconf import read_networks
 
     return read_networks(env, read, report)
+
+
+def _xlconf(env: tuple[str, ...], annotations: dict[str, str], report: Report) -> XlRequest | None:
+    """The settings for xl, of the annotation or else of the last variable, as for a kernel; an empty value asks for none."""
+    found = [(entry.removeprefix("XLCONF="), index) for index, entry in enumerate(env) if entry.startswith("XLCONF=")]
+    if not found and XLCONF_ANNOTATION not in annotations:
+        return None
+    # Its grammar is loaded for the few containers that have one.
+    from runx.compiler.frontends.xlconf import read_xlconf
+
+    if XLCONF_ANNOTATION in annotations:
+        for _, index in found:
+            report.ignore(("process", "env", index), f"the annotation {XLCONF_ANNOTATION} goes before it")
+        return read_xlconf(annotations[XLCONF_ANNOTATION], ("annotations", XLCONF_ANNOTATION), 0, report)
+    text, index = found[-1]
+    return read_xlconf(text, ("process", "env", index), len("XLCONF="), report)
 
 
 def _version(version: str, report: Report) -> str:

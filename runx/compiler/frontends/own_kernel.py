@@ -6,6 +6,7 @@ from runx.compiler.diagnostics import Report, did_you_mean
 from runx.compiler.frontends.container import KernelRequest
 
 ANNOTATION = "org.runx.kernel"
+XLCONF_ANNOTATION = "org.runx.xlconf"
 VARIABLE = "RUNX_KERNEL"
 PREFIX = "org.runx."
 _NOT_YET = {"org.runx.ramdisk": "ramdisks from the container's root filesystem are not supported yet"}
@@ -36,5 +37,5 @@ def _other_annotations(annotations: Mapping[str, str], report: Report) -> None:
     for name in annotations:
         if name in _NOT_YET:
             report.error(("annotations", name), _NOT_YET[name], "leave the annotation out")
-        elif name.startswith(PREFIX) and name != ANNOTATION:
-            report.ignore(("annotations", name), f"means nothing to runx{did_you_mean(name, (ANNOTATION,))}")
+        elif name.startswith(PREFIX) and name not in (ANNOTATION, XLCONF_ANNOTATION):
+            report.ignore(("annotations", name), f"means nothing to runx{did_you_mean(name, (ANNOTATION, XLCONF_ANNOTATION))}")

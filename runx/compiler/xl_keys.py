@@ -1,0 +1,70 @@
+"""Keys of xl.cfg(5) and whose they are: what a host may let containers set by XLCONF, and what never (docs/pipeline.md)."""
+
+import re
+
+KEY = re.compile(r"[a-z][_0-9a-z]*")
+
+_BOOT = "runx gives the guest what it boots"
+_DOM0 = "it has dom0 run or serve something else for the guest"
+
+RESERVED = {
+    "name": "runx finds the domain by its name",
+    "uuid": "it has to be another one for each container",
+    "type": "defaults.type in runx.toml sets it",
+    "builder": "defaults.type in runx.toml sets the type",
+    "memory": "linux.resources.memory.limit, vm.hwConfig.memory or defaults.memory in runx.toml sets it",
+    "vcpus": "linux.resources.cpu, vm.hwConfig.vcpus or defaults.vcpus in runx.toml sets it",
+    "kernel": "RUNX_KERNEL, vm.kernel.path or paths.kernel in runx.toml sets it",
+    **dict.fromkeys(
+        (
+            "ramdisk", "bootloader", "bootloader_args", "firmware", "firmware_override", "boot", "pvshim", "pvshim_path",
+            "pvshim_cmdline", "pvshim_extra",
+        ),
+        _BOOT,
+    ),
+    **dict.fromkeys(
+        ("extra", "cmdline", "root"), "vm.kernel.parameters, or defaults.kernel_parameters in runx.toml, adds kernel parameters"
+    ),
+    "p9": "it would share a directory of the host; mounts of the configuration do that",
+    "channel": "its console would take the place of the container's streams",
+    **dict.fromkeys(
+        (
+            "device_model_version", "device_model_override", "device_model_args", "device_model_args_pv", "device_model_args_hvm",
+            "device_model_user", "device_model_stubdomain_override", "dm_restrict",
+        ),
+        _DOM0,
+    ),
+}  # fmt: skip
+"""What runx writes, or what would break the guest's link to the supervisor or its bounds. No policy allows these."""
+
+ON_EVENT = "the supervisor waits for the domain's end and destroys it"
+
+APPENDED = ("vif", "dtdev", "iomem", "irqs")
+"""Lists that runx may write too: `+=` adds to them, and `=`, which would take runx's own away, is refused."""
+
+YIELDING = ("cpus", "cap", "cpu_weight", "device_tree")
+"""What the configuration may set as well: then it goes before XLCONF, which may be the image's."""
+
+NUMBERS = frozenset(
+    {
+        "cap", "cpu_weight", "e820_host", "hap", "maxmem", "maxvcpus", "max_event_channels", "max_grant_frames",
+        "max_maptrack_frames", "nestedhvm", "nomigrate", "oos", "driver_domain", "pci_msitranslate", "pci_permissive",
+        "pci_power_mgmt", "pci_seize", "rtc_timeoffset", "shadow_memory", "localtime", "acpi", "apic", "pae", "nx",
+    }
+)  # fmt: skip
+"""Where xl reads a number and, when it finds none, goes on without it (tools/xl/xl_parse.c)."""
+
+_NUMBER = re.compile(r"[+-]?(0x[0-9a-f]{1,15}|0[0-7]{0,20}|[1-9][0-9]{0,17})", re.IGNORECASE)
+
+PROGRAMS = ("vif", "disk")
+"""Where `script=` names a program that the host runs as root."""
+
+
+def reserved(key: str) -> str:
+    """Why no policy allows this key; "" for one that may be allowed."""
+    return ON_EVENT if key.startswith("on_") else RESERVED.get(key, "")
+
+
+def is_number(text: str) -> bool:
+    """Whether xl reads `text` as a number: decimal, hexadecimal after 0x, octal after 0 (strtol(3) with base 0)."""
+    return bool(_NUMBER.fullmatch(text))
