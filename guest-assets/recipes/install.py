@@ -197,6 +197,14 @@ def _compile(place: Place, directory: Path, root: Path) -> None:
         raise ToolError(f"compiling {directory} failed", (result.stdout + result.stderr).strip())
 
 
+def _write_tables(place: Place, library: Path) -> None:
+    """The parsers' tables, as the library at LIBRARY writes them."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from runx.compiler.grammar import write_tables; write_tables()"
+    result = subprocess.run([place.python, "-I", "-S", "-c", code, library], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise ToolError("the grammars' tables cannot be made", (result.stdout + result.stderr).strip())
+
+
 # ---- the package
 
 
@@ -215,6 +223,7 @@ def _install_library(place: Place, libraries: Path) -> None:
         shutil.copytree(CHECKOUT / "runx", new / "runx", ignore=ignore)
         shutil.copytree(CHECKOUT / "grammars", new / "grammars", ignore=ignore)
         _compile(place, new / "runx", new)
+        _write_tables(place, new)
         (new / _MARK).write_text(json.dumps({"prefix": str(place.prefix), "python": str(place.python)}) + "\n")
         _open_to_all(new)
         if target.exists():

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
+from runx import paths
 from runx.compiler.host_config import DEFAULT_FILE
 from runx.compiler.source import SIZE_LIMIT
 from runx.errors import RunxError
@@ -57,7 +58,9 @@ class HostFacts:
         self._host_config = host_config
 
     filter_cache = ""
-    """The directory where filters are kept; none unless one is set, so that to look changes nothing."""
+    """The directory where filters are kept; none unless one is set."""
+    keeps_filters = False
+    """Put new ones there; False, so that to look changes nothing."""
 
     def config(self, bundle: str) -> bytes:
         if self._given is not None:
@@ -101,7 +104,7 @@ class HostFacts:
     def filter(self, profile: dict[str, Any]) -> bytes:
         from runx.compiler.filters import host_filter
 
-        return host_filter(profile, self.filter_cache)
+        return host_filter(profile, self.filter_cache, self.keeps_filters)
 
 
 class HostFactsWithBridges(HostFacts):
@@ -109,6 +112,7 @@ class HostFactsWithBridges(HostFacts):
 
     def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
         super().__init__(given, host_config)
+        self.filter_cache = paths.FILTER_CACHE
         self.missing: list[str] = []
 
     def kind(self, path: str) -> Kind:

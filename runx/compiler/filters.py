@@ -48,19 +48,21 @@ def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Con
     return container._replace(process=container.process.model_copy(update={"seccomp": seccomp})), program
 
 
-def host_filter(profile: dict[str, Any], cache: str) -> bytes:
+def host_filter(profile: dict[str, Any], cache: str, keep: bool = True) -> bytes:
     """The program of a profile for guests of this host, by this host's libseccomp.
 
-    cache: the directory of programs made before, made when missing; "" for none. Raises NoFilters, or FilterError for a profile
-    that libseccomp refuses.
+    cache: the directory of programs made before; "" for none. keep: put the program there, make the directory when missing.
+    Raises NoFilters, or FilterError for a profile that libseccomp refuses.
     """
     library = find_library()
     if not library:
         raise NoFilters(f"{_LIBRARY} is not installed")
     key = _key(profile, library)
+    if keep and cache:
+        _make_cache(cache)
     directory = _open_cache(cache)
     try:
-        return _find(directory, key) or _made(profile, library, directory, key)
+        return _find(directory, key) or _made(profile, library, directory if keep else -1, key)
     finally:
         if directory >= 0:
             os.close(directory)
@@ -97,16 +99,19 @@ def _key(profile: dict[str, Any], library: str) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
+def _make_cache(cache: str) -> None:
+    try:
+        os.makedirs(os.path.dirname(cache), 0o755, exist_ok=True)
+        os.mkdir(cache, 0o700)
+    except OSError:  # it exists, or there will be none
+        pass
+
+
 def _open_cache(cache: str) -> int:
     """The directory, or -1 when there is none to be trusted: one that is not this user's alone."""
     if not cache:
         return -1
     try:
-        os.makedirs(os.path.dirname(cache), 0o755, exist_ok=True)
-        try:
-            os.mkdir(cache, 0o700)
-        except FileExistsError:
-            pass
         directory = os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return -1

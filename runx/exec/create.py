@@ -83,7 +83,7 @@ def _compile_into(record: Record, bundle: str, root: str) -> None:
 
     container_id = os.path.basename(record.directory)
     facts = HostFacts()
-    facts.filter_cache = paths.FILTER_CACHE
+    facts.filter_cache, facts.keeps_filters = paths.FILTER_CACHE, True
     result = compile(bundle, container_id=container_id, state_root=root, assets=paths.assets_dir(), facts=facts)
     plan, artifacts = result.plan, result.artifacts
     process = plan.process

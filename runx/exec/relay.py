@@ -1,11 +1,13 @@
 """The container's standard streams on the host: descriptors on one side, frames of the console link on the other.
 
-Descriptors are never set to O_NONBLOCK: that flag belongs to the open file, which the caller shares with us. poll says
-when a read or a write of at most PIPE_BUF bytes will not block.
+Descriptors are never set to O_NONBLOCK: that flag belongs to the open file, which the caller shares with us. A pipe is
+opened once more for writing, an open file of our own (pipe(7), fifo(7)); for the rest poll says when a read or a write of at most
+PIPE_BUF bytes will not block.
 """
 
 import os
 import select
+import stat
 
 from runx.exec import console_link as link
 
@@ -24,6 +26,8 @@ class Output:
         self._poller = select.poll()
         if self.open:
             self._poller.register(fd, select.POLLOUT)
+        self._own: int | None = None
+        """The pipe, opened by us and never blocking; -1 for what is no pipe, None before the first write."""
         self._pending = bytearray()
         self._unacknowledged = 0
         self._written = 0
@@ -58,24 +62,32 @@ class Output:
         else:
             self._written += len(data)  # nobody reads it; the process learns of that by CLOSED
 
-    def write_some(self) -> None:
-        """Write at most PIPE_BUF bytes; to be called when poll says the descriptor takes them."""
+    def write_ready(self) -> None:
+        """Write what can be written without blocking."""
+        while self.wants_write and self._write_some():
+            pass
+
+    def _write_some(self) -> bool:
+        """One write; False when the descriptor takes no more at present."""
+        if self._own is None:
+            self._own = _open_again(self.fd)
         try:
-            size = os.write(self.fd, self._pending[:_PIPE_BUF])
+            if self._own >= 0:
+                size = os.write(self._own, self._pending)
+            elif self._poller.poll(0):
+                size = os.write(self.fd, self._pending[:_PIPE_BUF])
+            else:
+                return False
         except BlockingIOError:
-            return
+            return False
         except OSError:  # EPIPE, or whatever else ends a reader
             self.hang_up()
-            return
+            return False
         del self._pending[:size]
         self._written += size
         if self._ending and not self._pending:
             self._end()
-
-    def write_ready(self) -> None:
-        """Write what can be written without blocking."""
-        while self.wants_write and self._poller.poll(0):
-            self.write_some()
+        return True
 
     def hang_up(self) -> None:
         """The reader has gone: drop what it will not read; the process gets EPIPE, as it would with a pipe of its own."""
@@ -99,6 +111,8 @@ class Output:
     def _end(self) -> None:
         if self.open:
             self.open = False
+            if self._own is not None and self._own >= 0:
+                os.close(self._own)
             _replace_with_null(self.fd, os.O_WRONLY)
 
 
@@ -155,6 +169,15 @@ def _is_open(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _open_again(fd: int) -> int:
+    try:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # ENXIO: its reader has gone, which a write will notice
+        pass
+    return -1
 
 
 def _replace_with_null(fd: int, flags: int) -> None:

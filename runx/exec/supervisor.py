@@ -28,7 +28,7 @@ _STATUS_BROKEN = 255
 _STATUS_KILLED = 128 + signal.SIGKILL
 _QUEUE_LIMIT = 64 * 1024
 """Bytes waiting for a guest that reads none, beyond which signals are refused."""
-_READS_AT_ONCE = 8
+_READS_AT_ONCE = 16
 """Times the ring is emptied for one event: a guest that writes fills it again meanwhile, and every event costs system calls."""
 _LOOK_AGAIN_S = 1.0
 """After xenstored says that some domain ended: how long to wait before asking xl whether it is ours. One look answers for

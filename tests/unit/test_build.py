@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import lark
 import pytest
 from guestbox import CHECKOUT, initrd_entries
 
@@ -268,10 +269,13 @@ def test_results_that_are_the_same_are_not_written_again(tmp_path: Path, capsys:
 
 @pytest.fixture
 def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Settings, Path]]:
-    """Settings with made-up guest files, and an empty destination; one small library stands for all of them."""
+    """Settings with made-up guest files, and an empty destination; the libraries are the tests' own, and one more."""
     libraries = tmp_path / "libraries"
     (libraries / "lib" / "library").mkdir(parents=True)
     (libraries / "lib" / "library" / "__init__.py").write_text("value = 1\n")
+    site = Path(lark.__file__).parents[1]
+    for name in ("lark", "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions.py"):
+        (libraries / "lib" / name).symlink_to(site / name)
     monkeypatch.setattr(install, "_libraries", lambda _: libraries)
     here = settings(OUT=str(tmp_path / "out"))
     here.results.mkdir(parents=True)
@@ -295,7 +299,7 @@ def test_install(staged: tuple[Settings, Path]) -> None:
     assert stat.S_IMODE(launcher.stat().st_mode) == 0o755
     assert stat.S_IMODE(library.stat().st_mode) == 0o755
     assert stat.S_IMODE((library / "runx/cli.py").stat().st_mode) == 0o644
-    assert (library / "grammars").is_dir() and (library / "library/__init__.py").is_file()
+    assert (library / "grammars/mount_options.tables").is_file() and (library / "library/__init__.py").is_file()
     assert (dest / "opt/runx/share/runx" / here.arch.name / "kernel").read_text() == "kernel"
     assert not list(library.parent.glob("runx.*")), "nothing is left beside it"
 

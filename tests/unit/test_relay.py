@@ -1,6 +1,7 @@
 """The standard streams on the host: nothing lost, memory bounded, the other end's going away reported."""
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -9,10 +10,10 @@ from runx.exec import console_link as link
 from runx.exec import relay
 
 
-@pytest.fixture
-def pipe() -> Iterator[list[int]]:
-    """A pipe as [read end, write end]; a test may close an end and replace it by -1."""
-    ends = list(os.pipe())
+@pytest.fixture(params=["pipe", "socket"])
+def pipe(request: pytest.FixtureRequest) -> Iterator[list[int]]:
+    """What engines give, as [read end, write end]; a test may close an end and replace it by -1."""
+    ends = list(os.pipe() if request.param == "pipe" else (end.detach() for end in socket.socketpair()))
     yield ends
     for fd in ends:
         if fd >= 0:
@@ -38,12 +39,32 @@ def test_output_is_written_in_order_and_all_of_it_credited(pipe: list[int]) -> N
     for at in range(0, len(data), 4096):
         out.receive(data[at : at + 4096])
     while out.wants_write:
-        out.write_some()
+        out.write_ready()
         credit += credited(out.frames())
         got += os.read(pipe[0], 65536)
     assert got == data
     assert credit == len(data)
     assert out.drained
+
+
+def test_a_reader_that_stops_does_not_block(pipe: list[int]) -> None:
+    out = relay.Output(1, pipe[1])
+    data = os.urandom(link.OUTPUT_WINDOW)
+    sent = 0
+    while out.drained:
+        for at in range(0, len(data), 4096):
+            out.receive(data[at : at + 4096])
+        sent += len(data)
+        out.write_ready()
+        out.frames()
+    assert os.get_blocking(pipe[1]), "the flag is the caller's too"
+    got = b""
+    while not out.drained:
+        got += os.read(pipe[0], 4096)
+        out.write_ready()
+    while len(got) < sent:
+        got += os.read(pipe[0], 65536)
+    assert got == data * (sent // len(data))
 
 
 def test_output_beyond_the_window_is_an_error(pipe: list[int]) -> None:
@@ -60,7 +81,7 @@ def test_the_window_holds_for_a_reader_that_has_gone(pipe: list[int]) -> None:
     os.close(pipe[0])
     pipe[0] = -1
     out.receive(b"x" * 4096)
-    out.write_some()
+    out.write_ready()
     frames = out.frames()
     assert credited(frames) == 4096
     assert frames.endswith(link.frame(link.CLOSED, b"\x02"))
@@ -74,7 +95,7 @@ def test_end_of_output_reaches_the_reader_after_the_last_byte(pipe: list[int]) -
     out.receive(b"last")
     out.receive(b"")
     assert out.open
-    out.write_some()
+    out.write_ready()
     assert not out.open
     assert os.read(pipe[0], 100) == b"last"
     assert os.read(pipe[0], 100) == b"", "the only write end is closed"

@@ -352,7 +352,7 @@ def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_looking_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`runx plan` builds the filter to show its length, and keeps nothing."""
+    """`runx plan` builds the filter to show its length, or finds it, and keeps nothing."""
     monkeypatch.setattr(paths, "FILTER_CACHE", str(tmp_path / "cache"))
     config = json.loads((CASES / "minimal/config.json").read_text())
     config["linux"]["seccomp"] = profile(rule("read", "write"))
@@ -363,15 +363,20 @@ def test_looking_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         r"seccomp +2 system calls, \d+ instructions, all else: errno \(sha256 [0-9a-f]{12}\)", capsys.readouterr().out
     )
     assert not (tmp_path / "cache").exists()
+    host_filter(profile(rule("read", "write")), str(tmp_path / "cache"))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+    monkeypatch.setattr("runx.compiler.filters._made", None)
+    assert main(["plan", str(tmp_path / "bundle")]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == before
 
 
 def test_create_keeps_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object, facts: HostFacts, **__: object) -> None:
-        raise RunxError(facts.filter_cache)
+        raise RunxError(f"{facts.filter_cache} {facts.keeps_filters}")
 
     monkeypatch.setattr("runx.compiler.compile", stop)
     monkeypatch.setattr("runx.exec.create._leave_pydantic_without_plugins", lambda: None)
-    with pytest.raises(RunxError, match=r"^/var/cache/runx/seccomp$"):
+    with pytest.raises(RunxError, match=r"^/var/cache/runx/seccomp True$"):
         create._compile_into(SimpleNamespace(directory="/run/runx/c"), "/b", "/run/runx")
 
 

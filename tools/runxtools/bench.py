@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from runxtools import cache
+from runxtools import bench_compiler, cache
 from runxtools.errors import ToolError
 from runxtools.lab import Lab
 from runxtools.progress import Progress
@@ -198,6 +198,24 @@ def measure_verbs(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
     ]
 
 
+def measure_compiler(host: Host, prefix: Path, directory: Path, rounds: int) -> list[Figure]:
+    """`runx plan`, the process around it included, and the compiler's part of it."""
+    bench_compiler.make_bundle(directory, CHECKOUT / "tests/cases/podman-full/config.json")
+    # As on any host that has run such a container: its seccomp filter is in the cache.
+    host.verb("create", "--bundle", str(directory), "p")
+    host.verb("delete", "--force", "p")
+    floor, plan, own = bench_compiler.sample(
+        lambda: host.program(FLOOR),
+        lambda: host.verb("plan", "--format", "json", str(directory)),
+        lambda: bench_compiler.own_work(FLOOR[0], prefix, directory),
+        rounds,
+    )
+    return [
+        Figure("plan of podman's 24 KiB", "ms", plan, floor, 22),
+        Figure("the compiler in it, without imports", "ms", own, limit=15),
+    ]
+
+
 def memory_kib(pid: int) -> tuple[int, int]:
     """VmRSS (proc(5), status) and Pss (smaps_rollup) of a process, in KiB."""
     return _kib(f"/proc/{pid}/status", "VmRSS"), _kib(f"/proc/{pid}/smaps_rollup", "Pss")
@@ -245,6 +263,7 @@ def measure_host(rounds: int) -> list[Figure]:
         host = Host(prefix, Path(name), xen.environment())
         try:
             figures = measure_verbs(host, f"{xen.directory}/bin/xl", rounds)
+            figures += measure_compiler(host, prefix, Path(name) / "podman", rounds)
         finally:
             subprocess.run(host.verb_argv("delete", "--force", "c"), env=xen.environment())
         return figures + measure_sizes(prefix)

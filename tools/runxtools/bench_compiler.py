@@ -1,0 +1,54 @@
+"""tools/bench: the compiler on a configuration of podman's, 24 KiB with a seccomp profile, as `runx plan` compiles it."""
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from runxtools.errors import ToolError
+
+SIZE = 24 * 1024
+"""Bytes of the configuration."""
+
+_OWN_WORK = """\
+import gc, sys, time
+sys.path.insert(0, sys.argv[1])
+from runx.compiler import compile
+from runx.compiler.facts import HostFactsWithBridges
+facts = HostFactsWithBridges()
+gc.disable()
+begin = time.perf_counter()
+compile(sys.argv[2], container_id="c", state_root="/run/runx", assets=sys.argv[3], facts=facts)
+print((time.perf_counter() - begin) * 1000)
+"""
+
+
+def make_bundle(directory: Path, example: Path) -> None:
+    """A bundle whose configuration is podman's own, but for paths that exist here, and filled up to SIZE with environment."""
+    (directory / "rootfs").mkdir(parents=True)
+    config = json.loads(example.read_text())
+    config["root"]["path"] = "rootfs"
+    config.pop("hooks", None)
+    for mount in config["mounts"]:
+        if "bind" in (mount.get("type"), *mount.get("options", ())) or "rbind" in mount.get("options", ()):
+            mount["source"] = str(directory)
+    number = 0
+    while len(text := json.dumps(config, indent=1)) < SIZE:
+        config["process"]["env"].append(f"VARIABLE_{number}=/usr/local/share/something/of/usual/length")
+        number += 1
+    (directory / "config.json").write_text(text)
+
+
+def own_work(python: str, prefix: Path, bundle: Path) -> float:
+    """Milliseconds of compile() in a process that has imported it and done nothing else. Raises ToolError when it fails."""
+    argv: list[str | Path] = [python, "-I", "-S", "-c", _OWN_WORK, f"{prefix}/lib/runx", bundle, f"{prefix}/share/runx"]
+    result = subprocess.run(argv, capture_output=True, text=True)
+    if result.returncode:
+        raise ToolError(f"compile() failed: {result.stderr.strip()}")
+    return float(result.stdout)
+
+
+def sample(floor: Callable[[], float], plan: Callable[[], float], own: Callable[[], float], rounds: int) -> Sequence[list[float]]:
+    """Times of the three in milliseconds, a round each in turn; the first round warms the caches and is not kept."""
+    times = [(floor(), plan(), own()) for _ in range(rounds + 1)][1:]
+    return [list(column) for column in zip(*times, strict=True)]
