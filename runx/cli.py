@@ -10,14 +10,13 @@ from collections.abc import Callable
 from runx import SPEC_VERSION, __version__, log
 from runx.errors import RunxError
 from runx.options import Arguments, Option, help_lines, parse
-from runx.paths import DEFAULT_STATE_ROOT
+from runx.paths import DEFAULT_STATE_ROOT, state_root
 
 GLOBAL_OPTIONS = (
     Option(
         "--root",
         value="DIR",
-        default=DEFAULT_STATE_ROOT,
-        help=f"where the state of containers is kept (default {DEFAULT_STATE_ROOT})",
+        help=f"where the state of containers is kept (default: paths.state of runx.toml, or {DEFAULT_STATE_ROOT})",
     ),
     Option("--log", value="FILE", help="append messages to FILE as well"),
     Option("--log-format", value="FORMAT", default="text", help="of --log: text or json"),
@@ -205,6 +204,9 @@ VERBS = {
     "plan": Verb("[options] BUNDLE", "show what would be done for a bundle; changes nothing", lambda *_: None),
 }  # fmt: skip
 
+_STATEFUL = frozenset(VERBS) - {"config", "features", "plan"}
+"""Verbs that need the state root."""
+
 _WHY_NOT = {
     "exec": "nothing in the guest accepts commands: there is no agent in it",
     "checkpoint": "9p shares cannot be saved with a domain",
@@ -259,6 +261,8 @@ def _call(options: Arguments, name: str, argv: list[str]) -> int:
 
         return plan_command.main(argv, options.values["root"])
     arguments, _ = parse(argv, (*verb.options, Option("-h", "--help", help="show this help")))
+    if name in _STATEFUL and "help" not in arguments.switches:
+        options.values["root"] = options.values["root"] or state_root()
     if "help" in arguments.switches:
         sys.stdout.write(
             "\n".join([f"usage: runx [global options] {name} {verb.usage}", "", verb.help, "", *help_lines(verb.options)]) + "\n"

@@ -1,7 +1,10 @@
-"""Where runx's own files are. Only `os` is imported: the fast verbs load it."""
+"""Where runx's own files are. Nothing is imported but `os`: the fast verbs load it."""
 
 import os
 
+from runx.errors import RunxError
+
+HOST_CONFIG = "/etc/runx/runx.toml"
 DEFAULT_STATE_ROOT = "/run/runx"
 FILTER_CACHE = "/var/cache/runx/seccomp"
 """Where compiled seccomp profiles are kept, for root alone; may be deleted at any time."""
@@ -9,6 +12,43 @@ FILTER_CACHE = "/var/cache/runx/seccomp"
 _PACKAGE_DIR = os.path.dirname(os.path.abspath(__file__))
 LIBRARY_DIR = os.path.dirname(_PACKAGE_DIR)
 """What sys.path needs for `import runx`: PREFIX/lib/runx when installed, else the checkout."""
+
+
+def state_root(file: str = "") -> str:
+    """Where containers are kept when the command line does not say: paths.state of runx.toml, else DEFAULT_STATE_ROOT.
+
+    file: instead of /etc/runx/runx.toml. Raises RunxError for a file that cannot be read.
+    """
+    path = file or HOST_CONFIG
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as config:
+            return written_state_root(config.read()) or DEFAULT_STATE_ROOT
+    except FileNotFoundError:
+        return DEFAULT_STATE_ROOT
+    except OSError as error:
+        raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def written_state_root(text: str) -> str:
+    """The `state` of section [paths] in the text of a runx.toml, in the one form that is allowed for it; "" for none.
+
+    The fast verbs need it, and a parser of TOML would be most of what they load. Whatever TOML makes of the same text,
+    host_config.py refuses a file where that is something else than what is found here.
+    """
+    section = ""
+    for line in text.split("\n"):
+        line = line.strip()
+        if line.startswith("["):
+            section = line.partition("#")[0].rstrip()
+        name, equals, value = line.partition("=")
+        if section != "[paths]" or name.rstrip() != "state" or not equals:
+            continue
+        value = value.strip()
+        mark = value[:1]
+        path, end, rest = value[1:].partition(mark) if mark in ('"', "'") else ("", "", "")
+        if end and "\\" not in path and (not rest.strip() or rest.lstrip().startswith("#")):
+            return path
+    return ""
 
 
 def machine() -> str:

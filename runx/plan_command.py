@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runx.errors import RunxError
 from runx.options import Arguments, Option, help_lines, parse
-from runx.paths import DEFAULT_STATE_ROOT, assets_dir
+from runx.paths import assets_dir, state_root
 
 if TYPE_CHECKING:
     from runx.compiler import Artifacts, Compilation
@@ -42,8 +42,8 @@ TROUBLE = 2
 _OPERAND = "usage: runx plan [options] BUNDLE, or - for standard input"
 
 
-def main(argv: list[str], root: str = DEFAULT_STATE_ROOT) -> int:
-    """Run `runx plan` with the words after the verb; `root` is the state root. Raises RunxError."""
+def main(argv: list[str], root: str = "") -> int:
+    """Run `runx plan` with the words after the verb; `root` is the state root, "" for that of runx.toml. Raises RunxError."""
     try:
         return _main(argv, root)
     except RunxError as error:
@@ -112,7 +112,7 @@ def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
     return Inputs(
         os.path.abspath((arguments.values["bundle"] or ".") if is_stdin else operand),
         container_id=arguments.values["id"],
-        state_root=os.path.abspath(root),
+        state_root=os.path.abspath(root or state_root(arguments.values["config"])),
         assets=assets_dir(),
         facts=HostFactsWithBridges(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"]),
         name="<stdin>" if is_stdin else "config.json",

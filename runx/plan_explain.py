@@ -180,7 +180,7 @@ def _toml(document: dict[str, dict[str, Any]]) -> str:
     """Strings, numbers, booleans and lists of strings are written as in JSON."""
     lines = []
     for section, members in document.items():
-        lines += [f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in members.items())]
+        lines += [f"[{section}]", *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in members.items())]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -80,8 +80,12 @@ class Report:
         return any(known[: len(path)] == path for known in self.errors)
 
     def ignore(self, path: Path, reason: str) -> None:
-        """Record a setting that the plan does not honour, and why."""
-        self.ignored.setdefault(path, reason)
+        """Record a setting that the plan does not honour, and why. One string may hold several."""
+        known = self.ignored.get(path)
+        if known is None:
+            self.ignored[path] = reason
+        elif reason not in known:
+            self.ignored[path] = f"{known}; {reason}"
 
     def raise_errors(
         self, locate: Callable[[Path, int | None], Location | None], file_name: str = "config.json", text: str = ""

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
 from runx.compiler.xl_keys import KEY, reserved
+from runx.paths import DEFAULT_STATE_ROOT, HOST_CONFIG, written_state_root
 
-DEFAULT_FILE = "/etc/runx/runx.toml"
+DEFAULT_FILE = HOST_CONFIG
 
 MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
@@ -20,7 +21,7 @@ ANNOTATIONS = ("org.runx.kernel", "org.runx.xlconf")
 
 
 class Setting(NamedTuple):
-    """One setting. `kind` is how its value is written: size, count, type, words, path, flag, names or keys."""
+    """One setting. `kind` is how its value is written: size, count, type, words, path, flag, names, keys or state."""
 
     section: str
     name: str
@@ -43,6 +44,7 @@ SETTINGS = (
     Setting("policy", "xlconf_keys", "keys", (), "keys of xl.cfg(5) that containers may set by XLCONF"),
     Setting("paths", "kernel", "path", "", "the guest's kernel instead of the installed one"),
     Setting("paths", "initrd", "path", "", "the guest's initial ramdisk instead of the installed one"),
+    Setting("paths", "state", "state", DEFAULT_STATE_ROOT, "where the state of containers is kept, without --root"),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 _SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
@@ -139,6 +141,9 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
                     values[setting.key] = _READERS[setting.kind](value)
                 except ValueError as error:
                     fault((section, member), f"must be {error}, not {_shown(value)}")
+    if not faults and values.get("paths.state", "") != written_state_root(text):
+        hint = 'state = "/PATH" on a line of its own, below a line [paths]; all verbs find it there, without a parser of TOML'
+        fault(("paths", "state"), "must be written in the plain way", hint)
     if faults:
         raise CompileError(faults, name, text)
     return HostConfig(values, {key: lines.get(key) or lines.get(key.partition(".")[0], 1) for key in values}, name)
@@ -228,6 +233,12 @@ def _path(value: Any) -> str:
     return value
 
 
+def _state(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable() or set(value) & set("\"'\\,"):
+        raise ValueError("an absolute path without commas, quotes, backslashes and control characters")
+    return value
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")
@@ -243,6 +254,7 @@ _READERS = {
     "keys": _keys,
     "path": _path,
     "flag": _flag,
+    "state": _state,
 }
 
 

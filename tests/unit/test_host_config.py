@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from compiler_cases import CASES, TextFacts
+from hypothesis import given
+from hypothesis import strategies as st
 from test_plan_command import bundle, run
 
 from runx.compiler import compile
@@ -13,6 +15,7 @@ from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import HostFacts
 from runx.compiler.host_config import SETTINGS, read_host_config
 from runx.errors import RunxError
+from runx.paths import written_state_root
 
 assert bundle  # a fixture
 
@@ -64,6 +67,88 @@ def test_faults(text: str, message: str) -> None:
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "root"),
+    [
+        ("", ""),
+        ("[paths]\nkernel = '/k'\n", ""),
+        ("[paths]\nstate = '/srv/runx'\n", "/srv/runx"),
+        ('[paths] # where\n\tstate="/é x"#y', "/é x"),
+        ("[defaults]\nvcpus = 2\n[paths]\nkernel = '/k'\nstate = '/s' # state = '/t'\n[policy]\n", "/s"),
+        ("[policy]\n# state = '/s'\n[paths]\n#state = '/t'\n", ""),
+    ],
+)
+def test_the_state_root_is_found_without_a_parser(text: str, root: str) -> None:
+    assert written_state_root(text) == root
+    assert read_host_config(("runx.toml", text.encode())).value("paths.state") == (root or "/run/runx")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "paths.state = '/s'\n",
+        "paths = { state = '/s' }\n",
+        "[ paths ]\nstate = '/s'\n",
+        "['paths']\nstate = '/s'\n",
+        "[paths]\n'state' = '/s'\n",
+        "[paths]\nstate = '''/s'''\n",
+        '[paths]\nstate = "/\\u0073"\n',
+        "[paths]\nstate = \\\n'/s'\n",
+        '[paths]\nkernel = """/k\nstate = \'/s\'\n"""\n',
+        "[defaults]\nkernel_parameters = ['a',\n'''\n[paths]\nstate = '/s'\n''']\n",
+    ],
+)
+def test_a_state_root_that_only_a_parser_would_find_is_refused(text: str) -> None:
+    with pytest.raises(CompileError):
+        read_host_config(("runx.toml", text.encode()))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "[paths]",
+                "[ paths ]",
+                "[policy]",
+                "[[paths]]",
+                "state",
+                "=",
+                "'/s'",
+                '"/s"',
+                "'''",
+                '"""',
+                "\n",
+                " ",
+                "#",
+                ".",
+                "kernel",
+            ]
+        ),
+        max_size=14,
+    ).map("".join)
+)
+def test_both_ways_to_the_state_root_agree(text: str) -> None:
+    try:
+        settings = read_host_config(("runx.toml", text.encode()))
+    except CompileError:
+        return
+    assert settings.value("paths.state") == (written_state_root(text) or "/run/runx")
+
+
+@pytest.mark.parametrize("value", ["", "srv", "/a,b", '/a"b'])
+def test_state_roots_that_cannot_be(value: str) -> None:
+    with pytest.raises(CompileError, match=r"runx\.toml:2:1: paths\.state: must be an absolute path without commas"):
+        read_host_config(("runx.toml", f"[paths]\nstate = '{value}'\n".encode()))
+
+
+def test_the_plan_has_the_state_root(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "runx.toml"
+    file.write_text("[paths]\nstate = '/srv/state'\n")
+    ramdisk = ("plan", "--format", "json", "--config", file, bundle)
+    assert json.loads(run(*ramdisk).stdout)["domain"]["ramdisk"] == "/srv/state/ID/initrd"
+    assert json.loads(run("--root", "/r", *ramdisk).stdout)["domain"]["ramdisk"] == "/r/ID/initrd"
+
+
 def test_all_faults_at_once() -> None:
     with pytest.raises(CompileError) as caught:
         read("[defaults]\nx = 1\nvcpus = 0\n[paths]\ny = 1\n")
@@ -82,7 +167,7 @@ def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert [line.partition("#")[2].split(": ")[0].strip() for line in lines if "=" in line] == [
-        f"{file}:3", f"{file}:5", "default", "default", "default", "default", "default", f"{file}:7", "default",
+        f"{file}:3", f"{file}:5", "default", "default", "default", "default", "default", f"{file}:7", "default", "default",
     ]  # fmt: skip
     assert tomllib.loads(done.stdout.decode())["paths"]["kernel"] == '/k "'
     file.write_bytes(done.stdout)

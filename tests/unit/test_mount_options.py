@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runx.compiler.diagnostics import Report
-from runx.compiler.frontends.mount_flags import BIND, FLAGS, IGNORED, KNOWN, PROPAGATION, RECURSIVE, REFUSED
+from runx.compiler.frontends.mount_flags import (
+    BIND,
+    FLAGS,
+    IGNORED,
+    KNOWN,
+    PROPAGATION,
+    RECURSIVE,
+    REFUSED,
+    USERSPACE_IGNORED,
+    USERSPACE_REFUSED,
+)
 from runx.compiler.frontends.mount_options import DataWords, MountOptions, parse_options, sort_options
 from runx.compiler.frontends.mounts import GUEST_TYPES
 
@@ -66,11 +76,59 @@ def test_one_flag_of_a_family_stays(words: list[str]) -> None:
         (["noatime", "nostrictatime"], ["noatime"]),
         (["noatime", "atime"], ["atime"]),
         (["strictatime", "nodiratime"], ["nodiratime", "strictatime"]),
+        (["strictatime", "noatime"], ["noatime"]),
+        (["noatime", "relatime", "strictatime"], ["strictatime"]),
+        (["noatime", "norelatime"], ["noatime"]),
+        (["relatime", "norelatime"], ["norelatime"]),
+        (["strictatime", "nostrictatime"], ["nostrictatime"]),
+        (["relatime", "atime"], ["relatime"]),
+        (["atime", "noatime"], ["noatime"]),
+        (["noatime", "nodiratime", "diratime"], ["diratime", "noatime"]),
+        (["diratime", "nodiratime"], ["nodiratime"]),
+        (["lazytime", "noatime", "nolazytime"], ["noatime", "nolazytime"]),
+        (["nolazytime", "lazytime"], ["lazytime"]),
+        (["rnoatime", "rrelatime"], ["relatime"]),
+        (["noexec,rexec", "noexec"], ["noexec"]),
+        (["ro", "x-a", "rrw"], ["rw"]),
         (["defaults"], []),
     ],
 )
 def test_conflicts(elements: list[str], flags: list[str]) -> None:
     assert list(good(*elements).flags) == flags
+
+
+@pytest.mark.parametrize("kind", ["bind", "tmpfs", "proc"])
+@pytest.mark.parametrize(
+    "word",
+    ["x-systemd.automount", "x-gvfs-hide", "X-mount.mkdir", "x-a=b", "X-mount.mkdir=0755", "x-y='1", 'x-initrd.mount="a:b,c"'],
+)
+def test_what_is_for_programs_is_ignored_and_said_so(word: str, kind: str) -> None:
+    result, report = options("ro", word, "nosuid", kind=kind)
+    assert not report.errors
+    assert report.ignored == {("options", 1): f'"{word.partition("=")[0]}": {USERSPACE_IGNORED}'}
+    assert result == MountOptions(("nosuid", "ro"), (), (), False, False)
+
+
+@pytest.mark.parametrize("word", [*REFUSED, *USERSPACE_REFUSED])
+@pytest.mark.parametrize("value", ["", "=x"])
+@pytest.mark.parametrize("kind", ["bind", "tmpfs"])
+def test_what_would_make_another_mount_is_refused(word: str, value: str, kind: str) -> None:
+    result, report = options(word + value, kind=kind)
+    refusal = (REFUSED | USERSPACE_REFUSED)[word]
+    assert [(fault.message, fault.hint) for fault in report.errors.values()] == [(f'option "{word}": {refusal[0]}', refusal[1])]
+    assert not result.data
+
+
+@pytest.mark.parametrize("word", PROPAGATION)
+def test_propagation_words_are_kept_and_take_no_value(word: str) -> None:
+    assert good("bind", word, "rprivate", kind="bind").propagation == (word, "rprivate")
+    _, report = options(f"{word}=1")
+    assert report.errors[("options", 0)].message == f'the option "{word}" takes no value'
+
+
+def test_each_ignored_word_of_a_joined_option_is_told() -> None:
+    _, report = options("x-a,ro,x-b,silent,x-a")
+    assert [part[:6] for part in report.ignored[("options", 0)].split("; ")] == ['"x-a":', '"x-b":', '"silen']
 
 
 def test_every_known_word_is_taken_and_sorted() -> None:

@@ -331,6 +331,33 @@ def test_fast_verbs_import_nothing_heavy(host: Host, verb: str) -> None:
     assert not set(HEAVY) & set(result.stdout.splitlines()[-1].split())
 
 
+def test_the_state_root_of_the_host(host: Host, tmp_path: Path) -> None:
+    """Every verb finds it, the fast ones without what reads TOML."""
+    config, state = tmp_path / "runx.toml", tmp_path / "elsewhere"
+    config.write_text(f"[paths]\nstate = '{state}'\n")
+    code = host.program.replace("from runx.cli", f"paths.HOST_CONFIG = {str(config)!r}; from runx.cli")
+    code = code.replace("sys.exit(main(sys.argv[1:]))", "main(sys.argv[1:]); print('\\n' + ' '.join(sys.modules))")
+
+    def runx(*words: str) -> str:
+        argv = [sys.executable, "-I", "-S", "-c", code, *words]
+        with (tmp_path / "out").open("w+") as out:  # a pipe would stay open in the supervisor
+            subprocess.run(argv, env=host.xen.environment(), stdin=subprocess.DEVNULL, stdout=out, check=True, timeout=60)
+            out.seek(0)
+            return out.read()
+
+    runx("create", "--bundle", str(host.bundle), "c")
+    assert (state / "c/plan.json").exists() and not host.root.exists()
+    for words in (("state", "c"), ("start", "c"), ("kill", "c", "KILL"), ("list",), ("delete", "--force", "c")):
+        output = runx(*words).splitlines()
+        assert words[0] in ("list", "delete") or not {"tomllib", "re", *HEAVY} & set(output[-1].split())
+        assert words[0] != "list" or output[1].split()[0] == "c"
+    assert not list(state.iterdir())
+    config.unlink()
+    config.mkdir()
+    result = subprocess.run([sys.executable, "-I", "-S", "-c", code, "state", "c"], capture_output=True, text=True)
+    assert f"runx: {config}: is a directory" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("word", "number"), [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigusr1", 10), ("RTMIN", 34), ("RTMAX-1", 63)]
 )

@@ -63,4 +63,19 @@ REFUSED = {
     "ridmap": ("id-mapped mounts are not supported", "change the owner of the source, or mount it without ridmap"),
 }
 
+USERSPACE = ("x-", "X-")
+"""mount(8): what begins so is a comment, or for programs that read the options; no kernel is given it."""
+
+USERSPACE_IGNORED = "for programs that read the options (mount(8)), not for a kernel"
+
+# Those that mount(8) itself acts on, and which would make another mount than the one without them.
+USERSPACE_REFUSED = {
+    "X-mount.subdir": ("is not supported", "give the directory as the mount's source"),
+    **dict.fromkeys(
+        ("X-mount.owner", "X-mount.group", "X-mount.mode"),
+        ("is not supported", "a tmpfs takes uid=, gid= and mode=; for a bind mount change the source itself"),
+    ),
+    "X-mount.idmap": REFUSED["idmap"],
+}
+
 KNOWN = (*FLAGS, *PROPAGATION, *BIND, *RECURSIVE, *IGNORED)

@@ -7,7 +7,18 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
-from runx.compiler.frontends.mount_flags import BIND, FLAGS, IGNORED, KNOWN, PROPAGATION, RECURSIVE, REFUSED
+from runx.compiler.frontends.mount_flags import (
+    BIND,
+    FLAGS,
+    IGNORED,
+    KNOWN,
+    PROPAGATION,
+    RECURSIVE,
+    REFUSED,
+    USERSPACE,
+    USERSPACE_IGNORED,
+    USERSPACE_REFUSED,
+)
 from runx.compiler.grammar import load_grammar
 
 
@@ -62,7 +73,11 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
     binds: list[str] = []
     for option in options:
         word = RECURSIVE.get(option.word, option.word)
-        if option.value is not None:
+        if refusal := REFUSED.get(option.word) or USERSPACE_REFUSED.get(option.word):
+            report.error(option.path, f"option {quote(word)}: {refusal[0]}", refusal[1])
+        elif option.word.startswith(USERSPACE):
+            report.ignore(option.path, f"{quote(word)}: {USERSPACE_IGNORED}")
+        elif option.value is not None:
             if option.word in KNOWN:
                 report.error(option.path, f"the option {quote(word)} takes no value")
             elif option.word in known_data.settings or known_data.any_setting:
@@ -79,8 +94,6 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
             binds.append(word)
         elif word in IGNORED:
             report.ignore(option.path, f"{quote(word)}: {IGNORED[word]}")
-        elif word in REFUSED:
-            report.error(option.path, f"option {quote(word)}: {REFUSED[word][0]}", REFUSED[word][1])
         elif word in known_data.words:
             data.append(word)
         else:
