@@ -133,8 +133,8 @@ def _compile(inputs: Inputs) -> "Compilation":
 
 
 def _explain(arguments: Arguments, inputs: Inputs) -> int:
+    from runx.compiler.diagnostics import visible
     from runx.plan_explain import as_json, explain, text
-    from runx.plan_text import visible
 
     explanation = explain(inputs, arguments.values["explain"])
     if arguments.values["format"] == "json":
@@ -145,8 +145,8 @@ def _explain(arguments: Arguments, inputs: Inputs) -> int:
 
 
 def _diff(arguments: Arguments, result: "Compilation", root: str) -> int:
+    from runx.compiler.diagnostics import visible
     from runx.plan_diff import changes, text
-    from runx.plan_text import visible
 
     other = arguments.values["diff"]
     is_bundle = os.path.isdir(other)

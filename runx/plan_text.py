@@ -13,7 +13,21 @@ from rich.text import Text
 
 from runx.compiler import Artifacts, Compilation
 from runx.compiler.backends.process_record import readable
-from runx.compiler.plan import Capabilities, Device, Domain, Guest, Interface, Mount, Process, Root, Seccomp, VmPlan, XlSetting
+from runx.compiler.diagnostics import visible
+from runx.compiler.plan import (
+    Capabilities,
+    Device,
+    Domain,
+    Guest,
+    Interface,
+    Mount,
+    Process,
+    Root,
+    Scheduler,
+    Seccomp,
+    VmPlan,
+    XlSetting,
+)
 
 PIPE_WIDTH = 160
 """Columns when the output is no terminal: wide enough that hardly anything is folded, so that it can be searched."""
@@ -28,11 +42,6 @@ def show(result: Compilation, file: TextIO) -> None:
     _show(result, Console(file=buffer, highlight=False, width=PIPE_WIDTH))
     # Tables are padded with spaces, which are no use in a file.
     file.writelines(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
-
-
-def visible(text: str) -> str:
-    """`text` with everything that a terminal might obey instead of show written as an escape."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _show(result: Compilation, console: Console) -> None:
@@ -145,6 +154,12 @@ def _process(process: Process) -> Iterable[tuple[str, str]]:
     yield "no new privileges", "yes" if process.no_new_privileges else "no"
     if process.oom_score_adj is not None:
         yield "oom score", str(process.oom_score_adj)
+    if process.scheduler:
+        yield "scheduler", _scheduler(process.scheduler)
+    if process.io_priority:
+        yield "I/O priority", f"{process.io_priority.io_class.removeprefix('IOPRIO_CLASS_').lower()} {process.io_priority.level}"
+    if process.pids_limit is not None:
+        yield "tasks", f"at most {process.pids_limit}"
     yield "PID namespace", "its own" if process.pid_namespace else "the guest's"
 
 
@@ -166,6 +181,18 @@ def _seccomp(seccomp: Seccomp) -> str:
     flags = "".join(f", {flag.removeprefix('SECCOMP_FILTER_FLAG_').lower()}" for flag in seccomp.flags)
     counts = f"{seccomp.system_calls} system calls, {seccomp.instructions} instructions"
     return f"{counts}, all else: {default}{flags} (sha256 {seccomp.sha256[:12]})"
+
+
+def _scheduler(scheduler: Scheduler) -> str:
+    text = scheduler.policy.removeprefix("SCHED_").lower()
+    if scheduler.policy == "SCHED_DEADLINE":
+        text += f", {scheduler.runtime_ns} ns within {scheduler.deadline_ns} ns"
+        text += f", every {scheduler.period_ns} ns" if scheduler.period_ns else ""
+    elif scheduler.policy in ("SCHED_FIFO", "SCHED_RR"):
+        text += f", priority {scheduler.priority}"
+    elif scheduler.nice:
+        text += f", nice {scheduler.nice}"
+    return text + "".join(f", {flag.removeprefix('SCHED_FLAG_').lower()}" for flag in scheduler.flags)
 
 
 def _guest(guest: Guest) -> Iterable[tuple[str, str]]:

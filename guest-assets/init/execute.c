@@ -194,6 +194,7 @@ void process_execute(struct process *p, int report)
 {
     umask(p->umask);
     apply_limits(p, report);
+    schedule_apply(p, report); /* as runc, while everything is still allowed */
     fill_in_home(p);
 
     /* As runc: a working directory that only root can enter is fine; one that root cannot is tried as the user. */

@@ -59,7 +59,7 @@ bool link_flush(void);
 bool link_receive(void (*handle)(unsigned type, const unsigned char *payload, size_t length));
 bool link_is_empty(void);
 
-/* process.c: /runx/process, and the child that becomes the process. */
+/* record.c: /runx/process. */
 
 struct limit {
     int resource;
@@ -67,6 +67,15 @@ struct limit {
 };
 
 enum capability_set { CAP_BOUNDING, CAP_EFFECTIVE, CAP_INHERITABLE, CAP_PERMITTED, CAP_AMBIENT, CAP_SETS };
+
+/* struct sched_attr of sched_setattr(2), as it was first; C libraries do not have it. */
+struct schedule {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns, deadline_ns, period_ns;
+};
 
 struct process {
     char **args; /* NULL terminated */
@@ -88,6 +97,11 @@ struct process {
     size_t filter_size;    /* in bytes */
     bool has_oom_score_adj;
     const char *oom_score_adj;
+    const char *pids_limit; /* NULL without one */
+    bool has_schedule;
+    struct schedule schedule;
+    bool has_io_priority;
+    unsigned io_class, io_level; /* of ioprio_set(2) */
     bool pid_namespace;
     bool terminal;
     unsigned short rows, columns;
@@ -95,6 +109,8 @@ struct process {
 
 /* Reads PATH into P. Returns NULL, or a message about the first fault. */
 const char *process_read(const char *path, struct process *p);
+
+/* process.c: the child that becomes the process. */
 
 /* The ends of the pipes that the child keeps. */
 struct child_pipes {
@@ -121,6 +137,20 @@ extern char *const SCRIPT_ENVIRONMENT[];
 void network_start(int log);
 /* In what becomes the setup script: hands it the descriptor that tells when the network is up. */
 bool network_pass(void);
+
+/* Writes the whole of TEXT to the file at PATH, at once. */
+bool write_file(const char *path, const char *text);
+
+/* cgroup.c */
+
+/* In the child: moves it into a cgroup that is the root of its new cgroup namespace, without limits yet, so that they do not
+ * hold up the setup script. Returns a descriptor for cgroup_limit(). */
+int cgroup_enter(int report);
+/* Sets how many tasks there may be, a decimal number, and closes the descriptor. */
+void cgroup_limit(int limit, const char *value, int report);
+
+/* schedule.c */
+void schedule_apply(const struct process *p, int report);
 
 /* execute.c: the last steps, inside the root. */
 _Noreturn void process_execute(struct process *p, int report);

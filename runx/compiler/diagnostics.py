@@ -117,6 +117,13 @@ def quote(text: str) -> str:
     return json.dumps(text if len(text) <= 120 else text[:117] + "...", ensure_ascii=False)
 
 
+def visible(text: str) -> str:
+    """`text` on one line, with everything that a terminal might obey instead of show written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean "noexec"?)`, or nothing when no known word is close."""
     import difflib
@@ -161,8 +168,9 @@ def _show(place: Location | None, diagnostic: Diagnostic, file_name: str, line: 
     if place:
         text += f":{place.line}:{place.column}"
     if diagnostic.path:
-        text += f": {path_text(diagnostic.path)}"
-    text += f": {diagnostic.message}"
+        text += f": {visible(path_text(diagnostic.path))}"
+    # What the configuration says is repeated here, and it may be an image that says it.
+    text += f": {visible(diagnostic.message)}"
     if place and line.strip():
         source, caret = excerpt(line, place.column)
         margin = f"{place.line:5} | "

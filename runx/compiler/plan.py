@@ -21,6 +21,16 @@ CAPABILITIES = (
 )  # fmt: skip
 """capabilities(7): every name, at the index that is its number."""
 
+SCHEDULER_POLICIES = {
+    "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5, "SCHED_DEADLINE": 6,
+}  # fmt: skip
+"""sched(7): every name and its number, as are the two below (Linux, include/uapi/linux/sched.h and ioprio.h)."""
+SCHEDULER_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04, "SCHED_FLAG_KEEP_POLICY": 0x08,
+    "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20, "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}  # fmt: skip
+IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+
 
 class _Part(BaseModel):
     # defer_build: a model is compiled when it is first used, which halves the cost of importing this module.
@@ -205,6 +215,29 @@ class Seccomp(_Part):
     """Of seccomp(2), as the profile writes them."""
 
 
+class Scheduler(_Part):
+    """sched_setattr(2): how the guest's kernel gives CPU time to the process."""
+
+    policy: str
+    """`SCHED_FIFO`; flags likewise as the configuration writes them."""
+    nice: int = 0
+    priority: int = 0
+    flags: tuple[str, ...] = ()
+    runtime_ns: int = 0
+    """For SCHED_DEADLINE, as the two below."""
+    deadline_ns: int = 0
+    period_ns: int = 0
+
+
+class IoPriority(_Part):
+    """ioprio_set(2)."""
+
+    io_class: str
+    """`IOPRIO_CLASS_BE`."""
+    level: int
+    """From 0, which goes first, to 7."""
+
+
 class Process(_Part):
     """The one process of the container (OCI config.md, "Process")."""
 
@@ -221,6 +254,10 @@ class Process(_Part):
     no_new_privileges: bool = False
     seccomp: Seccomp | None = None
     oom_score_adj: int | None = None
+    scheduler: Scheduler | None = None
+    io_priority: IoPriority | None = None
+    pids_limit: int | None = None
+    """How many tasks the container may have, threads counted (cgroups(7), pids.max); None: as many as the guest can."""
     terminal: bool = False
     """Standard input, output and error are one terminal, made in the guest."""
     rows: int = 0

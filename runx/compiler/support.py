@@ -32,9 +32,7 @@ FATES: dict[Fate, str] = {
 }
 
 # Of what checks.py ignores, what a virtual machine provides by being one.
-_BY_THE_VM = frozenset(
-    {"linux.uidMappings", "linux.gidMappings", "linux.resources.devices", "linux.resources.pids", "linux.rootfsPropagation"}
-)
+_BY_THE_VM = frozenset({"linux.uidMappings", "linux.gidMappings", "linux.resources.devices", "linux.rootfsPropagation"})
 
 _CARRIED = {
     "ociVersion": "1.x; a newer minor version only adds what may be left out",
@@ -68,6 +66,14 @@ _CARRIED = {
     **{f"process.rlimits[].{name}": "" for name in ("type", "soft", "hard")},
     "process.noNewPrivileges": "",
     "process.oomScoreAdj": "among the processes of the guest",
+    "process.scheduler": "in the guest, just before the process is executed, as runc",
+    "process.scheduler.policy": "but SCHED_ISO, which Linux does not have",
+    "process.scheduler.nice": "with SCHED_OTHER and SCHED_BATCH, else ignored",
+    "process.scheduler.priority": "with SCHED_FIFO and SCHED_RR",
+    "process.scheduler.flags": "but those of clamping, which are ignored: a virtual machine does not set the speed of its CPUs",
+    **{f"process.scheduler.{name}": "with SCHED_DEADLINE" for name in ("runtime", "deadline", "period")},
+    "process.ioPriority": "in the guest, just before the process is executed, as runc",
+    **{f"process.ioPriority.{name}": "" for name in ("class", "priority")},
     "linux": "",
     "linux.namespaces": "",
     "linux.namespaces[].type": "pid: PID 1 of its own namespace in the guest. The other types are what a virtual machine is",
@@ -77,6 +83,8 @@ _CARRIED = {
     "linux.resources": "",
     "linux.resources.memory": "",
     "linux.resources.memory.limit": "the size of the virtual machine",
+    "linux.resources.pids": "",
+    "linux.resources.pids.limit": "in a cgroup of the guest, the root of what the container sees; 0 is one from version 1.3 on",
     "linux.resources.cpu": "",
     "linux.resources.cpu.quota": "quota / period, rounded up, is the number of virtual CPUs; a cap holds what is no whole number",
     "linux.resources.cpu.cpus": "the host's CPUs that the virtual ones run on",

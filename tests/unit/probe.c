@@ -83,6 +83,20 @@ int main(int argc, char **argv)
     show_number("keepcaps", (unsigned)prctl(PR_GET_KEEPCAPS, 0, 0, 0, 0));
     show_number("no_new_privs", (unsigned)prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
     show_number("pid", getpid());
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } schedule;
+    if (syscall(SYS_sched_getattr, 0, &schedule, sizeof schedule, 0) == 0) {
+        snprintf(text, sizeof text, "%u %llu %d %u %llu %llu %llu", schedule.policy, (unsigned long long)schedule.flags,
+                 schedule.nice, schedule.priority, (unsigned long long)schedule.runtime,
+                 (unsigned long long)schedule.deadline, (unsigned long long)schedule.period);
+        show("schedule", text);
+    }
+    show_number("io priority", (unsigned)syscall(SYS_ioprio_get, 1, 0));
     show_number("is_session_leader", getsid(0) == getpid());
     sigprocmask(SIG_SETMASK, NULL, &blocked);
     for (int n = 1; n < NSIG; n++) {

@@ -182,6 +182,36 @@ def test_oom_score_adj(start: Start) -> None:
     assert box.streams[gb.STDOUT] == b"123\n"
 
 
+FIFO, BATCH, DEADLINE, RESET_ON_FORK = 1, 3, 6, 1
+
+
+def test_scheduling(start: Start) -> None:
+    """Given before capabilities are dropped: the process itself could not."""
+    seen = probe(start, scheduler=[FIFO, RESET_ON_FORK, 0, 7, 0, 0, 0], user=[1000, 1000], capabilities=[0, 0, 0, 0, 0])
+    assert seen["schedule"] == [b"1 1 0 7 0 0 0"]
+
+
+@pytest.mark.parametrize("nice", [-20, 0, 19])
+def test_a_nice_value(start: Start, nice: int) -> None:
+    # The last numbers of this policy are the kernel's own, if it shows any.
+    assert probe(start, scheduler=[BATCH, 0, nice, 0, 0, 0, 0])["schedule"][0].startswith(b"3 0 %d 0 " % nice)
+
+
+def test_a_deadline(start: Start) -> None:
+    seen = probe(start, scheduler=[DEADLINE, 0, 0, 0, 10**6, 10**7, 10**8])
+    assert seen["schedule"] == [b"6 0 0 0 1000000 10000000 100000000"]
+
+
+def test_scheduling_the_kernel_refuses(start: Start) -> None:
+    assert start("/bin/true", scheduler=[FIFO, 0, 0, 0, 0, 0, 0]).fatal() == (125, "scheduler: invalid argument")
+
+
+@pytest.mark.parametrize(("kind", "level"), [(1, 0), (2, 7), (3, 0)])
+def test_priority_of_input_and_output(start: Start, kind: int, level: int) -> None:
+    seen = probe(start, io_priority=[kind, level], user=[1000, 1000], capabilities=[0, 0, 0, 0, 0])
+    assert seen["io priority"] == [b"%d" % (kind << 13 | level)]
+
+
 def test_an_oom_score_adj_the_kernel_refuses(start: Start) -> None:
     assert start("/bin/true", oom_score_adj=1001).fatal() == (125, "oom_score_adj 1001: invalid argument")
 
@@ -323,6 +353,14 @@ def test_the_scripts_output_is_no_output_of_the_process(start: Start) -> None:
         (b"args\x003\x00a\x00b\x00", 'record "args" has fewer than 3 values'),
         (b"args\x0099999999999999999999\x00a\x00", 'record "args" has no count'),
         (records(args=["x"], cwd="/", user=[1]), "user: 1 values instead of 2"),
+        (records(args=["x"], cwd="/", scheduler=[0] * 6), "scheduler: 6 values instead of 7"),
+        (
+            records(args=["x"], cwd="/", scheduler=[0, 0, "--1", 0, 0, 0, 0]),
+            'scheduler: "-1" is no number of at most 18446744073709551615',
+        ),
+        (records(args=["x"], cwd="/", scheduler=[2**32, 0, 0, 0, 0, 0, 0]), "scheduler: a number is too large"),
+        (records(args=["x"], cwd="/", io_priority=[8, 0]), 'io_priority: "8" is no number of at most 7'),
+        (records(args=["x"], cwd="/", pids_limit=-1), 'pids_limit: "-1" is no number of at most 18446744073709551615'),
         (records(args=["x"], cwd="/", user=[1, 2**32]), 'user: "4294967296" is no number of at most 4294967295'),
         (records(args=["x"], cwd="/", rlimit=["nofile", 1]), "rlimit: 2 values are no triples"),
         (records(args=["x"], cwd="/", rlimit=["files", 1, 1]), 'rlimit: unknown resource "files"'),

@@ -123,6 +123,24 @@ def test_pinning_names_the_same_cpus(cpus: set[int]) -> None:
     assert len(pinned.split(",")) == len({cpu for cpu in cpus if cpu - 1 not in cpus})
 
 
+@pytest.mark.parametrize(
+    ("version", "limit", "most"),
+    [("1.2.0", None, None), ("1.2.0", -1, None), ("1.2.0", 0, None), ("1.0.2-dev", 0, None), ("1.2.0", 7, 7),
+     ("1.3.0", 0, 0), ("1.3.0-rc.1", 0, 0), ("1.3.0", -1, None), ("1.3.0", 2**62, 2**62)],
+)  # fmt: skip
+def test_tasks(version: str, limit: int | None, most: int | None) -> None:
+    """0 came to be a limit with version 1.3; before, it was how engines said that there is none."""
+    assert plan(config(ociVersion=version, linux={"resources": {"pids": {"limit": limit}}})).process.pids_limit == most
+
+
+def test_a_nice_value_that_the_policy_does_not_know_is_told() -> None:
+    scheduler = {"policy": "SCHED_IDLE", "nice": 3, "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_RESET_ON_FORK"]}
+    found = plan(config(process={"scheduler": scheduler}))
+    assert found.process.scheduler is not None
+    assert found.process.scheduler.nice == 0 and found.process.scheduler.flags == ("SCHED_FLAG_RESET_ON_FORK",)
+    assert {entry.path for entry in found.ignored} == {"process.scheduler.nice", "process.scheduler.flags[0]"}
+
+
 def test_cpus_taken_out_again() -> None:
     assert parse_cpuset("0-3,7,^2") == {0, 1, 3, 7}
     assert parse_cpuset("0-3,^1-2,2") == {0, 2, 3}

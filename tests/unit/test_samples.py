@@ -73,6 +73,14 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "a relative mount point, which older versions allowed": {"mounts": [{"destination": "data", "type": "tmpfs"}]},
     "a scheduler": {"process": {"scheduler": {"policy": "SCHED_FIFO", "priority": 5, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}}},
+    "a deadline": {
+        "process": {"scheduler": {"policy": "SCHED_DEADLINE", "runtime": 10**6, "deadline": 10**7, "period": 10**8}}
+    },
+    "no time to spare": {"process": {"scheduler": {"policy": "SCHED_DEADLINE", "runtime": 10**6, "deadline": 10**6}}},
+    "a nice batch": {"process": {"scheduler": {"policy": "SCHED_BATCH", "nice": -20}}},
+    "idle": {"process": {"scheduler": {"policy": "SCHED_IDLE"}, "ioPriority": {"class": "IOPRIO_CLASS_IDLE"}}},
+    "input and output before others": {"process": {"ioPriority": {"class": "IOPRIO_CLASS_RT", "priority": 7}}},
+    "CPUs for exec": {"process": {"execCPUAffinity": {"initial": "0-3, 7", "final": ""}}},
     "a personality and memory policy": {
         "linux": {"personality": {"domain": "LINUX32", "flags": []}, "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-1"}}
     },
@@ -82,7 +90,41 @@ GOOD: dict[str, dict[str, Any]] = {
     "hooks, but none of them": {"hooks": {"prestart": [], "poststop": []}},
 }  # fmt: skip
 
+
+def scheduler(policy: str, **members: Any) -> dict[str, Any]:
+    return {"process": {"scheduler": {"policy": policy, **members}}}
+
+
+_IN_SCHEDULER = "process.scheduler"
 BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "a scheduler without a policy": ({"process": {"scheduler": {"nice": 1}}}, f"{_IN_SCHEDULER}.policy"),
+    "an unknown policy": (scheduler("SCHED_FIF0"), f"{_IN_SCHEDULER}.policy"),
+    "a policy that Linux does not have": (scheduler("SCHED_ISO"), f"{_IN_SCHEDULER}.policy"),
+    "an unknown flag": (scheduler("SCHED_OTHER", flags=["SCHED_FLAG_RESET"]), f"{_IN_SCHEDULER}.flags[0]"),
+    "too nice": (scheduler("SCHED_OTHER", nice=20), f"{_IN_SCHEDULER}.nice"),
+    "no priority for real time": (scheduler("SCHED_FIFO"), f"{_IN_SCHEDULER}.priority"),
+    "a priority beyond the last": (scheduler("SCHED_RR", priority=100), f"{_IN_SCHEDULER}.priority"),
+    "a priority where nice is meant": (scheduler("SCHED_OTHER", priority=1), f"{_IN_SCHEDULER}.priority"),
+    "a deadline without a runtime": (scheduler("SCHED_DEADLINE", deadline=10**6), f"{_IN_SCHEDULER}.runtime"),
+    "a runtime without a deadline": (scheduler("SCHED_DEADLINE", runtime=10**6, period=10**6), f"{_IN_SCHEDULER}.deadline"),
+    "a runtime beyond the deadline": (scheduler("SCHED_DEADLINE", runtime=10**7, deadline=10**6), f"{_IN_SCHEDULER}.runtime"),
+    "a deadline beyond the period": (
+        scheduler("SCHED_DEADLINE", runtime=10**5, deadline=10**7, period=10**6),
+        f"{_IN_SCHEDULER}.deadline",
+    ),
+    "a runtime in microseconds": (scheduler("SCHED_DEADLINE", runtime=900, deadline=10**6), f"{_IN_SCHEDULER}.runtime"),
+    "a period of an hour": (
+        scheduler("SCHED_DEADLINE", runtime=10**6, deadline=10**6, period=3600 * 10**9),
+        f"{_IN_SCHEDULER}.period",
+    ),
+    "a runtime without its policy": (scheduler("SCHED_FIFO", priority=1, runtime=5), f"{_IN_SCHEDULER}.runtime"),
+    "a level beyond the last": (
+        {"process": {"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 8}}},
+        "process.ioPriority.priority",
+    ),
+    "a level without its class": ({"process": {"ioPriority": {"priority": 1}}}, "process.ioPriority.class"),
+    "CPUs for exec in words": ({"process": {"execCPUAffinity": {"final": "all"}}}, "process.execCPUAffinity.final"),
+    "a number of tasks in words": (resources(pids={"limit": "max"}), "linux.resources.pids.limit"),
     "no version": ({"ociVersion": None}, "ociVersion"),
     "a version that is none": ({"ociVersion": "latest"}, "ociVersion"),
     "another major version": ({"ociVersion": "2.0.0"}, "ociVersion"),

@@ -6,11 +6,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from compiler_cases import TextFacts, all_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runx.compiler import compile
 from runx.compiler.diagnostics import LINE_WIDTH, CompileError, Location, Report, excerpt, path_text
 from runx.compiler.facts import HostFacts
 from runx.compiler.source import SIZE_LIMIT, Source
@@ -91,6 +89,17 @@ def test_messages(text: str, message: str) -> None:
     assert caught.value.message.startswith(message)
 
 
+def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
+    """Much of it is what the configuration says."""
+    source = Source('{"a": {"b\u202e": 1}}'.encode())
+    report = Report()
+    report.error(("a", "b\u202e"), "/x\ny\x1b[2J\u009b: no such file")
+    with pytest.raises(CompileError) as caught:
+        report.raise_errors(source.locate, "config.json", source.text)
+    assert caught.value.message == r'config.json:1:14: a["b\u202e"]: /x\ny\x1b[2J\x9b: no such file'
+    assert caught.value.for_people().split("\n")[0] == caught.value.message
+
+
 def test_a_backslash_before_u0000_is_no_nul() -> None:
     assert Source(b'{"a": "\\\\u0000"}').document == {"a": "\\u0000"}
     assert Source(b'{"a": "\\ud83d\\ude00"}').document == {"a": "\U0001f600"}
@@ -128,30 +137,6 @@ def test_faults_are_sorted_by_their_place() -> None:
     with pytest.raises(CompileError) as caught:
         report.raise_errors(source.locate)
     assert [fault.path for fault in caught.value.diagnostics] == [("b",), ("a",)]
-
-
-GOOD = [json.loads((case.directory / "config.json").read_text()) for case in all_cases() if not repr(case).startswith("bad-")]
-
-
-@settings(max_examples=1500, deadline=None)
-@given(st.data())
-def test_a_damaged_configuration_compiles_or_is_explained(data: st.DataObject) -> None:
-    """Nothing but RunxError ever comes out, whatever value is put where in a real configuration."""
-    document = json.loads(json.dumps(data.draw(st.sampled_from(GOOD))))
-    for _ in range(data.draw(st.integers(1, 3))):
-        path, _value = data.draw(st.sampled_from(everything(document)[1:]))
-        holder = document
-        for part in path[:-1]:
-            holder = holder[part]  # type: ignore[index]
-        if data.draw(st.booleans()):
-            del holder[path[-1]]  # type: ignore[arg-type]
-        else:
-            holder[path[-1]] = data.draw(JSON)  # type: ignore[index]
-    try:
-        result = compile("/b", container_id="c", state_root="/run", assets="/a", facts=TextFacts(json.dumps(document)))
-        assert json.loads(result.artifacts.plan_json)["id"] == "c"
-    except RunxError as error:
-        assert error.message
 
 
 def test_what_is_at_a_path(tmp_path: Path) -> None:

@@ -103,6 +103,11 @@ SAMPLES: dict[str, Any] = {
     "process.rlimits[].type": "RLIMIT_CPU",
     "process.rlimits[].soft": 2,
     "process.rlimits[].hard": 3,
+    "process.execCPUAffinity.initial": "0-1",
+    "process.scheduler.policy": "SCHED_BATCH",
+    "process.scheduler.runtime": 10_000,
+    "process.scheduler.deadline": 200_000,
+    "process.scheduler.period": 300_000,
     "mounts[]": {"destination": "/there", "type": "bind", "source": "/here", "options": ["rbind"]},
     "mounts[].destination": "/elsewhere",
     "mounts[].type": "tmpfs",
@@ -131,12 +136,15 @@ SAMPLES: dict[str, Any] = {
     "vm.hwConfig.iomems[].firstMFN": 3,
     "vm.hwConfig.iomems[].nrMFNs": 4,
 }
+_DEADLINE = {"process.scheduler": {"policy": "SCHED_DEADLINE", "runtime": 20_000, "deadline": 100_000}}
 HOST = {"/boot/vmlinuz": "file", "/boot/guest.dtb": "file"}
 # What else must be there for the field to mean anything.
 NEIGHBOURS: dict[str, dict[str, Any]] = {
     "process.consoleSize": {"process.terminal": True},
     "process.consoleSize.height": {"process.terminal": True},
     "process.consoleSize.width": {"process.terminal": True},
+    "process.scheduler.priority": {"process.scheduler": {"policy": "SCHED_RR", "priority": 7}},
+    **{f"process.scheduler.{name}": _DEADLINE for name in ("runtime", "deadline", "period")},
     "linux.resources.cpu.period": {"linux.resources.cpu.quota": 100000},
     "mounts[].type": {"mounts": [{"destination": "/there", "source": "x", "type": "proc"}]},
 }
@@ -193,7 +201,7 @@ def put(document: dict[str, Any], path: str, value: Any) -> None:
 def compiled(path: str = "", value: Any = None) -> Compilation:
     document = json.loads(json.dumps(BASE))
     for neighbour, there in NEIGHBOURS.get(path, {}).items():
-        put(document, neighbour, there)
+        put(document, neighbour, copy.deepcopy(there))
     if path and value is not None:
         put(document, path, value)
     return compile("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(document), HOST))

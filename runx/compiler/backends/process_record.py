@@ -3,7 +3,17 @@
 import json
 from collections.abc import Iterable
 
-from runx.compiler.plan import CAPABILITIES, Capabilities, Process, Seccomp
+from runx.compiler.plan import (
+    CAPABILITIES,
+    IO_CLASSES,
+    SCHEDULER_FLAGS,
+    SCHEDULER_POLICIES,
+    Capabilities,
+    IoPriority,
+    Process,
+    Scheduler,
+    Seccomp,
+)
 
 
 def process_record(process: Process) -> bytes:
@@ -20,6 +30,9 @@ def process_record(process: Process) -> bytes:
         ("no_new_privs", [1] if process.no_new_privileges else []),
         ("seccomp", [] if process.seccomp is None else [_flags(process.seccomp)]),
         ("oom_score_adj", [] if process.oom_score_adj is None else [process.oom_score_adj]),
+        ("scheduler", [] if process.scheduler is None else _schedule(process.scheduler)),
+        ("io_priority", [] if process.io_priority is None else _io_priority(process.io_priority)),
+        ("pids_limit", [] if process.pids_limit is None else [process.pids_limit]),
         ("terminal", [process.rows, process.columns] if process.terminal else []),
         ("pid_namespace", [1] if process.pid_namespace else []),
     ]
@@ -36,6 +49,22 @@ def _record(name: str, values: list[str]) -> bytes:
 def _flags(seccomp: Seccomp) -> int:
     """As seccomp(2) numbers them."""
     return sum({"SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}[name] for name in seccomp.flags)
+
+
+def _schedule(scheduler: Scheduler) -> list[int]:
+    return [
+        SCHEDULER_POLICIES[scheduler.policy],
+        sum(SCHEDULER_FLAGS[flag] for flag in scheduler.flags),
+        scheduler.nice,
+        scheduler.priority,
+        scheduler.runtime_ns,
+        scheduler.deadline_ns,
+        scheduler.period_ns,
+    ]
+
+
+def _io_priority(priority: IoPriority) -> list[int]:
+    return [IO_CLASSES[priority.io_class], priority.level]
 
 
 def _masks(capabilities: Capabilities) -> list[int]:

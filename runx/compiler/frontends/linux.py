@@ -75,6 +75,17 @@ def read_paths(linux: dict[str, Any], name: str, report: Report) -> tuple[str, .
     return paths
 
 
+def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:
+    """How many tasks there may be, None for no limit: of an absent or a negative number, and of 0 before version 1.3.
+
+    Version 1.3 made 0 a limit like any other (config-linux.md, "PIDs"), with which nothing can be started beside the process.
+    """
+    limit = resources.get("pids", {}).get("limit", -1)
+    minor = oci_version.split(".")[1:2]
+    zero_counts = minor and minor[0].isdigit() and int(minor[0]) >= 3
+    return int(limit) if limit > 0 or (limit == 0 and zero_counts) else None
+
+
 def read_limits(resources: dict[str, Any], report: Report) -> Limits:
     """Memory and CPU limits; zero and negative numbers mean no limit (config-linux.md, "Memory" and "CPU")."""
     memory = resources.get("memory", {}).get("limit", 0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from runx.compiler.diagnostics import Report, quote
 from runx.compiler.frontends.container import Container, KernelRequest, NetworkRequest, XlRequest
-from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_sysctl
+from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_pids_limit, read_sysctl
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
 from runx.compiler.frontends.own_kernel import XLCONF_ANNOTATION, read_own_kernel
@@ -27,7 +27,8 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
     root = document.get("root", {})
     namespaces = frozenset(entry.get("type", "") for entry in linux.get("namespaces", ()))
     root_path = posixpath.normpath(posixpath.join(bundle, root.get("path", "")))
-    process = read_process(document.get("process", {}), "pid" in namespaces, report)
+    pids_limit = read_pids_limit(linux.get("resources", {}), document.get("ociVersion", ""))
+    process = read_process(document.get("process", {}), "pid" in namespaces, pids_limit, report)
     read_seccomp(linux.get("seccomp", {}), report)
     annotations = document.get("annotations", {})
     vm = document.get("vm", {})

@@ -8,6 +8,7 @@ from typing import Any
 
 from runx.compiler.frontends.seccomp import FLAGS
 from runx.compiler.frontends.shapes import Int, Map, Matching, OneOf
+from runx.compiler.plan import IO_CLASSES, SCHEDULER_FLAGS, SCHEDULER_POLICIES
 
 INT32 = Int(-(2**31), 2**31 - 1)
 INT64 = Int(-(2**63), 2**63 - 1)
@@ -31,6 +32,8 @@ _SECCOMP_ACTION = OneOf(
 )
 _SECCOMP_OPERATOR = OneOf(tuple(f"SCMP_CMP_{name}" for name in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")))
 
+_CPU_LIST = Matching(r"[0-9, -]*", "a list of CPUs such as 0-3,7")
+
 PROCESS: dict[str, Any] = {
     "terminal": bool,
     "consoleSize": {"height!": UINT64, "width!": UINT64},
@@ -46,11 +49,12 @@ PROCESS: dict[str, Any] = {
     "oomScoreAdj": Int(-1000, 1000),
     "selinuxLabel": str,
     "scheduler": {
-        "policy!": str, "nice": INT32, "priority": INT32, "flags": STRINGS,
+        "policy!": OneOf(tuple(SCHEDULER_POLICIES)), "nice": INT32, "priority": INT32,
+        "flags": [OneOf(tuple(SCHEDULER_FLAGS))],
         "runtime": UINT64, "deadline": UINT64, "period": UINT64,
     },
-    "ioPriority": {"class!": str, "priority": INT32},
-    "execCPUAffinity": {"initial": str, "final": str},
+    "ioPriority": {"class!": OneOf(tuple(IO_CLASSES)), "priority": INT32},
+    "execCPUAffinity": {"initial": _CPU_LIST, "final": _CPU_LIST},
 }  # fmt: skip
 
 RESOURCES: dict[str, Any] = {

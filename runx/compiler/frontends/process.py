@@ -3,6 +3,7 @@
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
+from runx.compiler.frontends.schedule import read_io_priority, read_scheduler
 from runx.compiler.plan import CAPABILITIES, Capabilities, Process, Rlimit
 
 # getrlimit(2).
@@ -16,7 +17,7 @@ NOFILE_MAX = 2147483584
 """The most that the kernel lets fs.nr_open, and with it RLIMIT_NOFILE, be on 64 bits (fs/file.c)."""
 
 
-def read_process(process: dict[str, Any], pid_namespace: bool, report: Report) -> Process:
+def read_process(process: dict[str, Any], pid_namespace: bool, pids_limit: int | None, report: Report) -> Process:
     """The process of a checked document. Faults of names and values go to `report`."""
     user = process.get("user", {})
     rows, columns = _console_size(process, report)
@@ -33,6 +34,9 @@ def read_process(process: dict[str, Any], pid_namespace: bool, report: Report) -
         capabilities=None if capabilities is None else _capabilities(capabilities, report),
         no_new_privileges=process.get("noNewPrivileges", False),
         oom_score_adj=process.get("oomScoreAdj"),
+        scheduler=read_scheduler(process.get("scheduler"), report),
+        io_priority=read_io_priority(process.get("ioPriority"), report),
+        pids_limit=pids_limit,
         terminal=process.get("terminal", False),
         rows=rows,
         columns=columns,

@@ -1,0 +1,304 @@
+/* /runx/process (docs/guest.md): its records, read and checked. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "init.h"
+
+static char message[512];
+
+static const char *fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static const char *fault(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    return message;
+}
+
+struct record {
+    const char *name;
+    char **values; /* NULL terminated, room for one more */
+    size_t count;
+};
+
+static bool number(const char *text, uint64_t limit, uint64_t *value)
+{
+    uint64_t result = 0;
+    if (!*text)
+        return false;
+    for (; *text; text++) {
+        unsigned digit = (unsigned char)*text - '0';
+        if (digit > 9 || result > (UINT64_MAX - digit) / 10)
+            return false;
+        result = result * 10 + digit;
+    }
+    *value = result;
+    return result <= limit;
+}
+
+static const struct {
+    const char *name;
+    int resource;
+} RESOURCES[] = {
+    {"as", RLIMIT_AS},
+    {"core", RLIMIT_CORE},
+    {"cpu", RLIMIT_CPU},
+    {"data", RLIMIT_DATA},
+    {"fsize", RLIMIT_FSIZE},
+    {"locks", RLIMIT_LOCKS},
+    {"memlock", RLIMIT_MEMLOCK},
+    {"msgqueue", RLIMIT_MSGQUEUE},
+    {"nice", RLIMIT_NICE},
+    {"nofile", RLIMIT_NOFILE},
+    {"nproc", RLIMIT_NPROC},
+    {"rss", RLIMIT_RSS},
+    {"rtprio", RLIMIT_RTPRIO},
+    {"rttime", RLIMIT_RTTIME},
+    {"sigpending", RLIMIT_SIGPENDING},
+    {"stack", RLIMIT_STACK},
+};
+
+static const char *read_limits(const struct record *record, struct process *p)
+{
+    if (record->count % 3)
+        return fault("rlimit: %zu values are no triples", record->count);
+    p->limit_count = record->count / 3;
+    p->limits = calloc(p->limit_count + 1, sizeof *p->limits);
+    if (!p->limits)
+        return "out of memory";
+    for (size_t i = 0; i < p->limit_count; i++) {
+        char **triple = record->values + 3 * i;
+        uint64_t soft, hard;
+        size_t r = 0;
+        while (r < ARRAY_SIZE(RESOURCES) && strcmp(RESOURCES[r].name, triple[0]))
+            r++;
+        if (r == ARRAY_SIZE(RESOURCES))
+            return fault("rlimit: unknown resource \"%s\"", triple[0]);
+        if (!number(triple[1], UINT64_MAX, &soft) || !number(triple[2], UINT64_MAX, &hard))
+            return fault("rlimit %s: \"%s\" and \"%s\" should be numbers", triple[0], triple[1], triple[2]);
+        p->limits[i].resource = RESOURCES[r].resource;
+        p->limits[i].value = (struct rlimit){.rlim_cur = soft, .rlim_max = hard};
+    }
+    return NULL;
+}
+
+static const char *read_groups(const struct record *record, struct process *p)
+{
+    p->group_count = record->count;
+    p->groups = calloc(record->count + 1, sizeof *p->groups);
+    if (!p->groups)
+        return "out of memory";
+    for (size_t i = 0; i < record->count; i++) {
+        uint64_t gid;
+        if (!number(record->values[i], UINT32_MAX, &gid))
+            return fault("groups: \"%s\" is no group id", record->values[i]);
+        p->groups[i] = (gid_t)gid;
+    }
+    return NULL;
+}
+
+/* Reads COUNT numbers of at most LIMIT, the only shape most records have. */
+static const char *read_numbers(const struct record *record, size_t count, uint64_t limit, uint64_t *numbers)
+{
+    if (record->count != count)
+        return fault("%s: %zu values instead of %zu", record->name, record->count, count);
+    for (size_t i = 0; i < count; i++)
+        if (!number(record->values[i], limit, &numbers[i]))
+            return fault("%s: \"%s\" is no number of at most %llu", record->name, record->values[i],
+                         (unsigned long long)limit);
+    return NULL;
+}
+
+static const char *read_schedule(const struct record *record, struct process *p)
+{
+    /* Policy, flags, nice, priority, runtime, deadline, period. Only the nice value may be negative. */
+    uint64_t n[7];
+    bool negative = record->count == ARRAY_SIZE(n) && record->values[2][0] == '-';
+    if (negative)
+        record->values[2]++;
+    const char *wrong = read_numbers(record, ARRAY_SIZE(n), UINT64_MAX, n);
+    if (wrong)
+        return wrong;
+    if (n[0] > UINT32_MAX || n[2] > INT32_MAX || n[3] > UINT32_MAX)
+        return "scheduler: a number is too large";
+    p->has_schedule = true;
+    p->schedule = (struct schedule){
+        .size = sizeof p->schedule,
+        .policy = (uint32_t)n[0],
+        .flags = n[1],
+        .nice = negative ? -(int32_t)n[2] : (int32_t)n[2],
+        .priority = (uint32_t)n[3],
+        .runtime_ns = n[4],
+        .deadline_ns = n[5],
+        .period_ns = n[6],
+    };
+    return NULL;
+}
+
+static const char *apply_record(const struct record *record, struct process *p)
+{
+    const char *name = record->name, *wrong;
+    uint64_t n[CAP_SETS];
+
+    if (!strcmp(name, "args")) {
+        if (!record->count)
+            return "args: empty";
+        p->args = record->values;
+        return NULL;
+    }
+    if (!strcmp(name, "env")) {
+        p->env = record->values;
+        return NULL;
+    }
+    if (!strcmp(name, "cwd")) {
+        if (record->count != 1 || record->values[0][0] != '/')
+            return "cwd: should be one absolute path";
+        p->cwd = record->values[0];
+        return NULL;
+    }
+    if (!strcmp(name, "groups"))
+        return read_groups(record, p);
+    if (!strcmp(name, "rlimit"))
+        return read_limits(record, p);
+    if (!strcmp(name, "user")) {
+        if ((wrong = read_numbers(record, 2, UINT32_MAX, n)))
+            return wrong;
+        p->uid = (uid_t)n[0];
+        p->gid = (gid_t)n[1];
+        return NULL;
+    }
+    if (!strcmp(name, "umask")) {
+        if ((wrong = read_numbers(record, 1, 07777, n)))
+            return wrong;
+        p->umask = (mode_t)n[0];
+        return NULL;
+    }
+    if (!strcmp(name, "capabilities")) {
+        if ((wrong = read_numbers(record, CAP_SETS, UINT64_MAX, p->capabilities)))
+            return wrong;
+        p->has_capabilities = true;
+        return NULL;
+    }
+    if (!strcmp(name, "no_new_privs") || !strcmp(name, "pid_namespace")) {
+        if ((wrong = read_numbers(record, 1, 1, n)))
+            return wrong;
+        *(name[0] == 'n' ? &p->no_new_privs : &p->pid_namespace) = n[0];
+        return NULL;
+    }
+    if (!strcmp(name, "seccomp")) {
+        if ((wrong = read_numbers(record, 1, UINT32_MAX, n)))
+            return wrong;
+        p->has_filter = true;
+        p->filter_flags = (unsigned)n[0];
+        return NULL;
+    }
+    if (!strcmp(name, "scheduler"))
+        return read_schedule(record, p);
+    if (!strcmp(name, "io_priority")) {
+        if ((wrong = read_numbers(record, 2, 7, n)))
+            return wrong;
+        p->has_io_priority = true;
+        p->io_class = (unsigned)n[0];
+        p->io_level = (unsigned)n[1];
+        return NULL;
+    }
+    if (!strcmp(name, "pids_limit")) {
+        if ((wrong = read_numbers(record, 1, UINT64_MAX, n)))
+            return wrong;
+        p->pids_limit = record->values[0];
+        return NULL;
+    }
+    if (!strcmp(name, "oom_score_adj")) {
+        /* May be negative; the kernel judges it when it is written. */
+        if (record->count != 1)
+            return "oom_score_adj: should be one number";
+        p->has_oom_score_adj = true;
+        p->oom_score_adj = record->values[0];
+        return NULL;
+    }
+    if (!strcmp(name, "terminal")) {
+        if ((wrong = read_numbers(record, 2, UINT16_MAX, n)))
+            return wrong;
+        p->terminal = true;
+        p->rows = (unsigned short)n[0];
+        p->columns = (unsigned short)n[1];
+        return NULL;
+    }
+    return fault("unknown record \"%s\"", name);
+}
+
+/* The whole file with a NUL after it; kept for good, since the records point into it. */
+static char *read_file(const char *path, size_t *size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &status) < 0) {
+        close(fd);
+        return NULL;
+    }
+    char *text = malloc((size_t)status.st_size + 1);
+    *size = 0;
+    while (text && *size < (size_t)status.st_size) {
+        ssize_t count = read(fd, text + *size, (size_t)status.st_size - *size);
+        if (count <= 0)
+            break;
+        *size += (size_t)count;
+    }
+    if (text)
+        text[*size] = 0;
+    close(fd);
+    return text;
+}
+
+const char *process_read(const char *path, struct process *p)
+{
+    static char *no_env[2];
+    size_t size;
+    char *text = read_file(path, &size);
+    if (!text)
+        return reason(errno);
+    if (!size || text[size - 1])
+        return "does not end with NUL";
+
+    memset(p, 0, sizeof *p);
+    p->umask = 022;
+    p->env = no_env;
+    for (char *at = text, *end = text + size; at < end;) {
+        struct record record = {.name = at};
+        uint64_t count;
+        at += strlen(at) + 1;
+        /* Every value takes a byte at least, which bounds what a wrong count can ask for. */
+        if (at >= end || !number(at, (uint64_t)size, &count))
+            return fault("record \"%s\" has no count", record.name);
+        at += strlen(at) + 1;
+        record.count = (size_t)count;
+        record.values = calloc(record.count + 2, sizeof *record.values);
+        if (!record.values)
+            return "out of memory";
+        for (size_t i = 0; i < record.count; i++) {
+            if (at >= end)
+                return fault("record \"%s\" has fewer than %zu values", record.name, record.count);
+            record.values[i] = at;
+            at += strlen(at) + 1;
+        }
+        const char *wrong = apply_record(&record, p);
+        if (wrong)
+            return wrong;
+    }
+    if (!p->args)
+        return "no record \"args\"";
+    if (!p->cwd)
+        return "no record \"cwd\"";
+    if (p->has_filter && !(p->filter = read_file("/runx/seccomp", &p->filter_size)))
+        return fault("seccomp: /runx/seccomp: %s", reason(errno));
+    return NULL;
+}

@@ -1,0 +1,82 @@
+"""Limits and priorities inside the guest, from bundles of our own: engines set only some of them."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from containers import IMAGE, LIMIT_S, RUNX, new_id
+from runxtools.lab import Lab
+
+_ROOT = """\
+set -e
+mkdir -p {top}/bundle/rootfs {top}/image
+ctr image mount {image} {top}/image > {top}/log
+cp -a {top}/image/. {top}/bundle/rootfs/
+ctr image unmount {top}/image >> {top}/log
+"""
+_MOUNTS = [
+    {"destination": "/proc", "type": "proc", "source": "proc"},
+    {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+    {"destination": "/sys", "type": "sysfs", "source": "sysfs"},
+    {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"},
+]
+
+
+@pytest.fixture
+def bundle(lab: Lab, scratch: str) -> str:
+    """A bundle in dom0 with the test image as its root and no configuration yet."""
+    lab.run(["sh", "-c", _ROOT.format(top=scratch, image=IMAGE)], check=True, timeout=LIMIT_S)
+    return f"{scratch}/bundle"
+
+
+def run(
+    lab: Lab, bundle: str, script: str, process: dict[str, Any] | None = None, resources: dict[str, Any] | None = None
+) -> "subprocess.CompletedProcess[bytes]":
+    """`runx run` of a shell script with these members of `process` and `linux.resources`."""
+    config = {
+        "ociVersion": "1.2.0",
+        "process": {"cwd": "/", "args": ["/bin/sh", "-c", script], "env": ["PATH=/bin"], **(process or {})},
+        "root": {"path": "rootfs"},
+        "mounts": _MOUNTS,
+        "linux": {
+            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
+            "resources": resources or {},
+        },
+    }
+    lab.run(["sh", "-c", f"cat > {bundle}/config.json"], stdin=json.dumps(config).encode(), check=True)
+    return lab.run([RUNX, "--root", f"{bundle}/../state", "run", "--bundle", bundle, new_id()], timeout=LIMIT_S)
+
+
+def test_a_number_of_tasks(lab: Lab, bundle: str) -> None:
+    """The shell and seven more; what the container sees as cgroups is its own, whose limit it cannot raise."""
+    script = """
+        cat /proc/self/cgroup /sys/fs/cgroup/pids.max
+        echo max > /sys/fs/cgroup/pids.max || echo kept
+        for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & echo $i; done
+    """
+    result = run(lab, bundle, script, resources={"pids": {"limit": 8}})
+    assert result.stdout.decode().split() == ["0::/", "8", "kept", *"1234567"], result.stderr
+    assert b"can't fork" in result.stderr
+    assert result.returncode == 2
+
+
+def test_a_limit_of_one_task_does_not_hold_up_the_setup(lab: Lab, bundle: str) -> None:
+    result = run(lab, bundle, "echo alone; cat /proc/self/cgroup; echo more", resources={"pids": {"limit": 1}})
+    assert result.stdout == b"alone\n", result.stderr
+    assert b"can't fork" in result.stderr
+
+
+def test_scheduling_and_priority(lab: Lab, bundle: str) -> None:
+    process = {
+        "scheduler": {"policy": "SCHED_FIFO", "priority": 7},
+        "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 6},
+        "user": {"uid": 1000, "gid": 1000},
+        "capabilities": {},
+    }
+    # proc_pid_stat(5): 40 is the real-time priority, 41 the policy.
+    result = run(lab, bundle, "cut -d' ' -f40,41 /proc/self/stat; ionice -p $$", process)
+    assert result.stdout.decode().split("\n")[0] == "7 1", result.stderr
+    assert b"best-effort: prio 6" in result.stdout
+    assert result.returncode == 0
