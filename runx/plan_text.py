@@ -57,8 +57,11 @@ def _plan(console: Console, plan: VmPlan) -> None:
     _table(console, "Mounts", ("destination", "carrier", "type", "source", "options", "from"), map(_mount, plan.mounts))
     for interface in plan.domain.interfaces:
         _section(console, f"Network {interface.name}", _interface(interface))
-    _section(console, "Process", _process(plan.process))
-    _section(console, "Guest", _guest(plan.guest))
+    if plan.console == "link":
+        _section(console, "Process", _process(plan.process))
+        _section(console, "Guest", _guest(plan.guest))
+    else:
+        _section(console, "Console", [("hvc0", "passed through to the container's streams, as the ramdisk is its own")])
     _table(console, "Devices", ("path", "type", "number", "mode", "owner", "made"), map(_device, plan.guest.devices))
     _section(console, "Annotations", plan.annotations)
     if plan.cgroups_path:
@@ -90,7 +93,7 @@ def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
     if domain.cpu_weight:
         yield "CPU weight", f"{domain.cpu_weight} (256 is the default)"
     yield "kernel", domain.kernel + (f" (a copy of {domain.own_kernel} of the root filesystem)" if domain.own_kernel else "")
-    yield "ramdisk", f"{domain.ramdisk} ({domain.base_ramdisk} and the overlay)"
+    yield "ramdisk", domain.ramdisk + _ramdisk_from(domain)
     for name, value in (("device tree", domain.device_tree), ("host devices", ", ".join(domain.dtdevs))):
         if value:
             yield name, value
@@ -105,6 +108,12 @@ def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
 def _xl_setting(setting: XlSetting) -> tuple[str, ...]:
     value = setting.value
     return setting.name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), setting.origin
+
+
+def _ramdisk_from(domain: Domain) -> str:
+    if domain.base_ramdisk:
+        return f" ({domain.base_ramdisk} and the overlay)"
+    return f" (a copy of {domain.own_ramdisk} of the root filesystem)" if domain.own_ramdisk else ""
 
 
 def _root(root: Root) -> Iterable[tuple[str, str]]:

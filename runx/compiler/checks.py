@@ -9,6 +9,7 @@ from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.facts import Facts, bridge_directory
 from runx.compiler.frontends.container import Container
 from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB
+from runx.compiler.own_ramdisk import check_own_ramdisk
 
 _EVERYTHING_ELSE = "nothing in a virtual machine corresponds to it"
 
@@ -47,11 +48,6 @@ IGNORED: tuple[tuple[Path, str], ...] = (
     ),
     *(((name,), "for another platform") for name in ("solaris", "windows", "zos", "freebsd")),
 )  # fmt: skip
-
-# Variables with which an image or a user speaks to runx. Each is refused as long as nothing acts on it.
-ENV_NOT_YET = {
-    "RUNX_RAMDISK": "ramdisks from the container's root filesystem are not supported yet",
-}
 
 HOST_NAME_MAX = 64
 """Bytes; gethostname(2)."""
@@ -99,13 +95,6 @@ def _terminal(container: Container, facts: Facts, report: Report) -> None:  # no
         report.ignore(("process", "consoleSize"), "the process has no terminal")
 
 
-def _environment(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
-    for index, entry in enumerate(container.process.env):
-        name = entry.partition("=")[0]
-        if name in ENV_NOT_YET:
-            report.error(("process", "env", index), f"{name}: {ENV_NOT_YET[name]}", "leave the variable out")
-
-
 def _bridges(container: Container, facts: Facts, report: Report) -> None:
     for network in container.networks:
         if facts.kind(bridge_directory(network.bridge)) != "directory":
@@ -121,14 +110,13 @@ def _hooks(container: Container, facts: Facts, report: Report) -> None:  # noqa:
             )
 
 
-def _kernel(container: Container, facts: Facts, report: Report) -> None:
-    kernel = container.kernel
-    if kernel and kernel.in_root and not report.has_errors_below(("root",)):
-        _must_be_file(
-            kernel.origin, kernel.path, facts.kind_in_root(container.root_path, kernel.path), report, "in the root filesystem"
-        )
-    elif kernel and not kernel.in_root:
-        _host_file(kernel.origin, kernel.path, facts, report)
+def _boot_files(container: Container, facts: Facts, report: Report) -> None:
+    for file in (container.kernel, container.ramdisk):
+        if file and file.in_root and not report.has_errors_below(("root",)):
+            kind = facts.kind_in_root(container.root_path, file.path)
+            _must_be_file(file.origin, file.path, kind, report, "in the root filesystem")
+        elif file and not file.in_root:
+            _host_file(file.origin, file.path, facts, report)
 
 
 def _hardware(container: Container, facts: Facts, report: Report) -> None:
@@ -214,14 +202,14 @@ CHECKS = (
     _mount_sources,
     _mount_mappings,
     _terminal,
-    _environment,
     _bridges,
     _hooks,
-    _kernel,
+    _boot_files,
     _hardware,
     _names,
     _namespaces,
     _devices,
     _not_carried,
+    check_own_ramdisk,
 )
 """In the order of reading: what is executed and on what first, what is left out last."""

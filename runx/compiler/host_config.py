@@ -16,7 +16,7 @@ MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
 """CONFIG_NR_CPUS of the guest's kernel."""
 
-ANNOTATIONS = ("org.runx.kernel", "org.runx.xlconf")
+ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.xlconf")
 """The annotations of a container that mean something to runx."""
 
 
@@ -40,6 +40,7 @@ SETTINGS = (
     Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto, which is pv"),
     Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
     Setting("policy", "own_kernels", "flag", True, "containers may bring a kernel in their root filesystem"),
+    Setting("policy", "own_ramdisks", "flag", True, "containers may bring a ramdisk in their root filesystem"),
     Setting("policy", "annotations", "names", ANNOTATIONS, "annotations by which a container may speak to runx"),
     Setting("policy", "xlconf_keys", "keys", (), "keys of xl.cfg(5) that containers may set by XLCONF"),
     Setting("paths", "kernel", "path", "", "the guest's kernel instead of the installed one"),
@@ -87,6 +88,10 @@ class HostConfig:
     @property
     def own_kernels(self) -> bool:
         return bool(self.value("policy.own_kernels"))
+
+    @property
+    def own_ramdisks(self) -> bool:
+        return bool(self.value("policy.own_ramdisks"))
 
     @property
     def annotations(self) -> tuple[str, ...]:

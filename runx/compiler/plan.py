@@ -104,10 +104,13 @@ class Domain(_Part):
     """Absolute path of the guest kernel on the host."""
     own_kernel: str | None = None
     """Where the container's own kernel is, inside its root filesystem; `kernel` is the copy of it that create makes."""
-    base_ramdisk: str
-    """Absolute path of the base initrd on the host; the overlay is appended to a copy of it."""
+    base_ramdisk: str | None
+    """Absolute path of the base initrd on the host; the overlay is appended to a copy of it. None: the ramdisk is the
+    container's own, and nothing is added."""
     ramdisk: str
-    """Absolute path of that copy, below the state directory."""
+    """Absolute path of the ramdisk on the host: that copy, or the container's own."""
+    own_ramdisk: str | None = None
+    """Where the container's own ramdisk is, inside its root filesystem; `ramdisk` is the copy of it that create makes."""
     memory_mib: int
     vcpus: int
     cpus: str | None = None
@@ -137,6 +140,8 @@ class Root(_Part):
     path: str
     """Absolute path on the host."""
     read_only: bool
+    served_read_only: bool = False
+    """Nothing of runx is in the guest that would make it read-only, so the host does."""
 
 
 class Mount(_Part):
@@ -294,6 +299,9 @@ class VmPlan(_Part):
     """Absolute path of the bundle directory."""
     oci_version: str
     annotations: tuple[tuple[str, str], ...] = ()
+    console: Literal["link", "passthrough"] = "link"
+    """How streams, signals and the exit status travel: docs/console-link.md, or hvc0 as it is when the ramdisk is the container's
+    own. Of `process` there is only the terminal then."""
     domain: Domain
     root: Root
     mounts: tuple[Mount, ...] = ()

@@ -17,9 +17,14 @@ def check_policy(container: Container, host: HostConfig, report: Report) -> None
     for name in container.annotations:
         if name in ANNOTATIONS and name not in host.annotations:
             report.error(("annotations", name), f"not allowed by policy.annotations ({host.where('policy.annotations')})", _HINT)
-    if container.kernel and container.kernel.in_root and not host.own_kernels:
-        message = f"a kernel from the root filesystem is not allowed by policy.own_kernels ({host.where('policy.own_kernels')})"
-        report.error(container.kernel.origin, message, _HINT)
+    for kind, file, allowed in (
+        ("kernel", container.kernel, host.own_kernels),
+        ("ramdisk", container.ramdisk, host.own_ramdisks),
+    ):
+        if file and file.in_root and not allowed:
+            key = f"policy.own_{kind}s"
+            message = f"a {kind} from the root filesystem is not allowed by {key} ({host.where(key)})"
+            report.error(file.origin, message, _HINT)
     if container.xlconf:
         _check_xlconf(container.xlconf, host, report)
 

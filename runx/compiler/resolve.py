@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple, cast
 from runx.compiler.cpu_limits import cap_percent, cpu_list, cpu_weight
 from runx.compiler.diagnostics import Report, path_text
 from runx.compiler.facts import Facts
-from runx.compiler.frontends.container import Container, MountRequest
+from runx.compiler.frontends.container import BootFile, Container, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
 from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB, HostConfig
+from runx.compiler.own_ramdisk import terminal_alone
 from runx.compiler.plan import Device, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan, XlSetting
 from runx.compiler.xl_keys import YIELDING
 from runx.errors import RunxError
@@ -23,6 +24,9 @@ QUEUE_OVERHEAD_MIB = 1
 """What one queue of a network interface keeps ready: 256 pages (Linux, drivers/net/xen-netfront.c, NET_RX_RING_SIZE)."""
 MAX_QUEUES = 8
 """Of one interface, which has one for each virtual CPU up to this (xen-netback's max_queues)."""
+
+PASSTHROUGH_CMDLINE = ("console=hvc0", "panic=-1")
+"""With a ramdisk of the container's own what hvc0 prints is the container's output, so the kernel is not told to be quiet."""
 
 # console: hvc0 is Xen's console, whose output becomes the container's log. quiet, loglevel: emergencies alone, as each line
 # costs time on that console. panic: restart at once, for which the domain is destroyed, instead of hanging.
@@ -49,24 +53,27 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
     vcpus = _vcpus(container, host, report)
     cpus, cap, weight = cpu_list(container.limits), cap_percent(container.limits, report), cpu_weight(container.limits)
     set_here = dict(zip(YIELDING, (cpus, cap, weight, container.hardware.device_tree), strict=True))
+    cmdline = PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE
     return VmPlan(
         id=place.container_id,
         bundle=place.bundle,
         oci_version=container.oci_version,
+        console="passthrough" if container.ramdisk else "link",
         annotations=tuple(sorted(container.annotations.items())),
         domain=Domain(
             name=domain_name(place.container_id, place.state_root),
             type=cast(Literal["pv", "pvh"], host.type),
-            kernel=_kernel(container, place, host),
-            own_kernel=container.kernel.path if container.kernel and container.kernel.in_root else None,
-            base_ramdisk=host.initrd or f"{place.assets}/initrd",
-            ramdisk=f"{place.state_dir}/initrd",
+            kernel=_boot_file(container.kernel, f"{place.state_dir}/kernel") or host.kernel or f"{place.assets}/kernel",
+            own_kernel=_in_root(container.kernel),
+            base_ramdisk=None if container.ramdisk else host.initrd or f"{place.assets}/initrd",
+            ramdisk=_boot_file(container.ramdisk, f"{place.state_dir}/initrd") or f"{place.state_dir}/initrd",
+            own_ramdisk=_in_root(container.ramdisk),
             memory_mib=_memory_mib(container, len(shares), vcpus, host),
             vcpus=vcpus,
             cpus=cpus,
             cap_percent=cap,
             cpu_weight=weight,
-            cmdline=(*CMDLINE, *host.kernel_parameters, *container.kernel_parameters),
+            cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
             shares=shares,
             interfaces=_interfaces(container, place),
             device_tree=container.hardware.device_tree,
@@ -75,20 +82,29 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             irqs=container.hardware.irqs,
             xl_settings=_xl_settings(container, set_here, report),
         ),
-        root=Root(carrier="9p", path=container.root_path, read_only=container.root_read_only),
-        mounts=mounts,
-        process=container.process,
-        guest=Guest(
-            # runc leaves the host's name; a virtual machine has none until it is given one.
-            hostname=container.hostname or place.container_id[:64],
-            domainname=container.domainname,
-            devices=_devices(container, mounts),
-            masked_paths=container.masked_paths,
-            readonly_paths=container.readonly_paths,
-            sysctl=tuple(container.sysctl.items()),
+        root=Root(
+            carrier="9p",
+            path=container.root_path,
+            read_only=container.root_read_only,
+            served_read_only=bool(container.ramdisk) and container.root_read_only,
         ),
+        mounts=mounts,
+        process=terminal_alone(container.process) if container.ramdisk else container.process,
+        guest=Guest() if container.ramdisk else _guest(container, place, mounts),
         cgroups_path=container.cgroups_path,
         ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
+    )
+
+
+def _guest(container: Container, place: Place, mounts: tuple[Mount, ...]) -> Guest:
+    return Guest(
+        # runc leaves the host's name; a virtual machine has none until it is given one.
+        hostname=container.hostname or place.container_id[:64],
+        domainname=container.domainname,
+        devices=_devices(container, mounts),
+        masked_paths=container.masked_paths,
+        readonly_paths=container.readonly_paths,
+        sysctl=tuple(container.sysctl.items()),
     )
 
 
@@ -138,11 +154,13 @@ def mac_address(container_id: str, state_root: str, index: int) -> str:
     return "00:16:3e:" + ":".join(f"{byte:02x}" for byte in digest[:3])
 
 
-def _kernel(container: Container, place: Place, host: HostConfig) -> str:
-    if container.kernel is None:
-        return host.kernel or f"{place.assets}/kernel"
+def _boot_file(file: BootFile | None, copy: str) -> str | None:
     # The root filesystem is hostile, and xl opens by name: it gets a copy that the container cannot exchange.
-    return f"{place.state_dir}/kernel" if container.kernel.in_root else container.kernel.path
+    return None if file is None else copy if file.in_root else file.path
+
+
+def _in_root(file: BootFile | None) -> str | None:
+    return file.path if file and file.in_root else None
 
 
 def _memory_mib(container: Container, shares: int, vcpus: int, host: HostConfig) -> int:
@@ -181,6 +199,8 @@ def _mounts(container: Container, facts: Facts) -> tuple[Mount, ...]:
     slot = 0
     for request in container.mounts:
         is_bind = request.type == "bind"
+        if container.ramdisk and not is_bind:
+            continue  # nothing of runx is in the guest to make it
         mounts.append(_mount(request, slot if is_bind else None, is_bind and facts.kind(request.source) == "file"))
         slot += is_bind
     return tuple(mounts)

@@ -36,7 +36,7 @@ _BY_THE_VM = frozenset({"linux.uidMappings", "linux.gidMappings", "linux.resourc
 
 _CARRIED = {
     "ociVersion": "1.x; a newer minor version only adds what may be left out",
-    "annotations": "`runx state` and the plan have them; org.runx.kernel and org.runx.xlconf speak to runx",
+    "annotations": "`runx state` and the plan have them; org.runx.kernel, org.runx.ramdisk and org.runx.xlconf speak to runx",
     "hostname": "set in the guest; the container's id without one",
     "domainname": "set in the guest",
     "root": "",
@@ -104,10 +104,11 @@ _CARRIED = {
     "linux.sysctl": "set in the guest",
     "linux.maskedPaths": "",
     "linux.readonlyPaths": "",
-    "vm": 'docs/pipeline.md, "A kernel of its own"',
+    "vm": 'docs/pipeline.md, "A kernel of its own" and what follows it',
     "vm.hypervisor": "",
     "vm.kernel": "",
     "vm.kernel.path": "a file of the host; runx's own kernel without one",
+    "vm.kernel.initrd": "a file of the host; nothing of runx is in the guest then, and what that leaves undone is ignored",
     "vm.kernel.parameters": "after runx's own and those of runx.toml",
     "vm.hwConfig": "also as hwconfig, as Go's types write it",
     "vm.hwConfig.deviceTree": "xl's device_tree, for Arm",
@@ -131,7 +132,6 @@ _REFUSED = {
     "mounts[].gidMappings": _NO_MAPPINGS,
     "linux.namespaces[].path": "a virtual machine cannot join a namespace of the host or of another container",
     "vm.hypervisor.parameters": "Xen runs already, and takes parameters when the host boots",
-    "vm.kernel.initrd": "not supported yet; runx brings its own ramdisk",
     "vm.image": "not supported yet; the root filesystem is root.path",
 }
 

@@ -19,6 +19,8 @@ from runx.exec.shares import prepare
 
 _KERNEL_LIMIT = 128 * 1024 * 1024
 """Bytes of a container's own kernel; the copy is in the state directory, mostly memory of dom0."""
+_RAMDISK_LIMIT = 512 * 1024 * 1024
+"""The same for its own ramdisk."""
 
 
 def create(
@@ -93,22 +95,27 @@ def _compile_into(record: Record, bundle: str, root: str) -> None:
         raise RunxError("--console-socket was given, but process.terminal is false", "leave it out, or ask for a terminal")
     record.terminal = f"{process.rows} {process.columns}" if process.terminal else ""
     directory = record.directory
-    if plan.domain.own_kernel:
+    record.console = plan.console
+    if plan.domain.own_kernel or plan.domain.own_ramdisk:
         from runx import rootfs
 
-        rootfs.copy(plan.root.path, plan.domain.own_kernel, plan.domain.kernel, _KERNEL_LIMIT)
+        if plan.domain.own_kernel:
+            rootfs.copy(plan.root.path, plan.domain.own_kernel, plan.domain.kernel, _KERNEL_LIMIT)
+        if plan.domain.own_ramdisk:
+            rootfs.copy(plan.root.path, plan.domain.own_ramdisk, plan.domain.ramdisk, _RAMDISK_LIMIT)
     _write(f"{directory}/plan.json", artifacts.plan_json.encode())
     _write(f"{directory}/domain.cfg", artifacts.domain_cfg.encode("utf-8", "surrogateescape"))
-    for path in (plan.domain.kernel, plan.domain.base_ramdisk):
+    for path in (plan.domain.kernel, plan.domain.base_ramdisk or plan.domain.ramdisk):
         if not os.path.isfile(path):
             raise RunxError(
                 f"{path}: no such file",
                 "the guest's kernel and initrd are made by `./build` and installed by `./build install`",
             )
-    with open(plan.domain.base_ramdisk, "rb") as file:
-        base = file.read()
-    # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
-    _write(plan.domain.ramdisk, base + b"\0" * (-len(base) % 4) + artifacts.overlay_cpio)
+    if plan.domain.base_ramdisk:
+        with open(plan.domain.base_ramdisk, "rb") as file:
+            base = file.read()
+        # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
+        _write(plan.domain.ramdisk, base + b"\0" * (-len(base) % 4) + artifacts.overlay_cpio)
     prepare(directory, json.loads(artifacts.plan_json))
     record.domain = plan.domain.name
     record.oci = json.dumps(

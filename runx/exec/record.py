@@ -43,8 +43,8 @@ class Record:
     """The record of one container. Attributes are the file's lines; all are strings but pid and domid."""
 
     __slots__ = (
-        "console_socket", "directory", "domain", "domid", "exit_status", "log", "log_json", "oci", "pid", "pid_start", "status",
-        "terminal",
+        "console", "console_socket", "directory", "domain", "domid", "exit_status", "log", "log_json", "oci", "pid", "pid_start",
+        "status", "terminal",
     )  # fmt: skip
 
     def __init__(self, directory: str) -> None:
@@ -64,6 +64,8 @@ class Record:
         self.log = ""
         """Path of --log given to create, for the supervisor's own errors."""
         self.log_json = "1"
+        self.console = ""
+        """How the supervisor meets the guest: "link", or "passthrough" when the guest is the container's own."""
         self.console_socket = ""
         """Path of --console-socket given to create."""
         self.terminal = ""

@@ -131,6 +131,14 @@ class Input:
 
     def read_some(self) -> bytes:
         """A STDIN frame, or STDIN_EOF at the end; to be called when poll says there is something."""
+        data = self.read_bytes()
+        if self._closed:
+            return link.frame(link.STDIN_EOF)
+        self._window -= len(data)
+        return link.frame(link.STDIN, data) if data else b""
+
+    def read_bytes(self) -> bytes:
+        """The bytes alone, for a guest that knows no frames and gives no credit."""
         try:
             data = os.read(self.fd, min(self._window, link.PAYLOAD_LIMIT))
         except BlockingIOError:
@@ -139,9 +147,7 @@ class Input:
             data = b""
         if not data:
             self.close()
-            return link.frame(link.STDIN_EOF)
-        self._window -= len(data)
-        return link.frame(link.STDIN, data)
+        return data
 
     def greeting(self) -> bytes:
         """Frames due as soon as the guest listens: the end of an input that never was open."""

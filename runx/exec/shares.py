@@ -56,17 +56,25 @@ def enter(directory: str) -> None:
     if libc.unshare(_CLONE_NEWNS):
         raise RunxError(f"cannot make a mount namespace: {os.strerror(ctypes.get_errno())}", "runx must run as root")
     mount("mount namespace", "none", "/", _MS_REC | _MS_PRIVATE)
-    mount("root.path", plan["root"]["path"], f"{directory}/shares/root", _MS_BIND | _MS_REC)
+    root = f"{directory}/shares/root"
+    mount("root.path", plan["root"]["path"], root, _MS_BIND | _MS_REC)
+    if plan["root"]["served_read_only"]:
+        _make_read_only("root.path", root, mount)
     for entry in plan["mounts"]:
         if entry["carrier"] != "9p":
             continue
         place = f"{directory}/shares/mounts/{entry['slot']}"
         mount(entry["origin"], entry["source"], place, _MS_BIND | (_MS_REC if entry["recursive"] else 0))
-        for point in _mount_points(place) if entry["read_only"] else ():
-            # With rbind, each mount below as well: the guest's own flag is not what keeps a hostile guest out.
-            present = os.statvfs(point).f_flag
-            kept = sum(flag for bit, flag in _KEPT if present & bit)
-            mount(entry["origin"], "none", point, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
+        if entry["read_only"]:
+            _make_read_only(entry["origin"], place, mount)
+
+
+def _make_read_only(origin: str, place: str, mount: Callable[[str, str, str, int], None]) -> None:
+    """With all mounts below: the guest's own flag is not what keeps a hostile guest out."""
+    for point in _mount_points(place):
+        present = os.statvfs(point).f_flag
+        kept = sum(flag for bit, flag in _KEPT if present & bit)
+        mount(origin, "none", point, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
 
 
 def _mount_points(path: str) -> list[str]:

@@ -66,18 +66,22 @@ def check_host() -> None:
         raise failure("xl list", code, output)
 
 
+_REASONS = {"r": "reboot", "s": "suspended", "c": "crashed", "w": "watchdog", "S": "soft reset"}
+"""The letters of `list` for why a domain shut down (tools/xl/xl_info.c, shutdown_reason_letters)."""
+
+
 def ended(domid: int) -> str:
-    """ "" while the domain lives; else why not: "destroyed", "shutdown", "crashed" or "dying" (xl list's state column)."""
+    """ "" while the domain lives; else why not: "destroyed", "dying", "shutdown" when it powered off, "reboot", "crashed" and
+    the like (xl(1), `list`, the state column)."""
     code, output = run.run(["xl", "list", str(domid)], timeout_s=TIMEOUT_S)
     if code:
         if "does not exist" in output or "invalid domain identifier" in output:
             return "destroyed"
         raise failure("xl list", code, output)
     state = output.splitlines()[-1].split()[-2]
-    for letter, word in (("d", "dying"), ("c", "crashed"), ("s", "shutdown")):
-        if letter in state:
-            return word
-    return ""
+    if "d" in state:
+        return "dying"
+    return _REASONS.get(state[4], "shutdown") if state[3] == "s" else ""
 
 
 def _checked(argv: list[str]) -> None:

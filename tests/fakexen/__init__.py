@@ -47,7 +47,21 @@ class FakeXen:
         (self.directory / "faults" / command).write_text(words)
 
     def domains(self) -> dict[int, str]:
-        return {int(path.name): path.read_text().strip() for path in (self.directory / "domains").iterdir()}
+        return {int(path.name): path.read_text().split("\n")[0] for path in (self.directory / "domains").iterdir()}
+
+    def shut_down(self, number: int, state: str = "---s--") -> None:
+        """The domain ends by itself, as `xl list` shows it then, and stays until it is destroyed."""
+        with (self.directory / "domains" / str(number)).open("a") as file:
+            file.write(state + "\n")
+        os.write(self._requests, b"none\n")  # xenstored tells that something ended
+
+    def write(self, path: str, value: str) -> None:
+        """As some other program of the host: those who watch the path are told."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.socket_path))
+            payload = path.encode() + b"\0" + value.encode()
+            client.sendall(_HEADER.pack(_WRITE, 0, 0, len(payload)) + payload)
+            client.recv(_HEADER.size + len(b"OK\0"), socket.MSG_WAITALL)
 
     def calls(self) -> list[list[str]]:
         """What xl was called with so far."""

@@ -128,6 +128,7 @@ SAMPLES: dict[str, Any] = {
     "linux.namespaces[].type": "cgroup",
     "linux.seccomp.architectures": ["SCMP_ARCH_X86"],
     "vm.kernel.path": "/boot/vmlinuz",
+    "vm.kernel.initrd": "/boot/initrd",
     "vm.hwConfig.deviceTree": "/boot/guest.dtb",
     "vm.hwConfig.vcpus": 2,
     "vm.hwConfig.memory": 2**30,
@@ -137,7 +138,7 @@ SAMPLES: dict[str, Any] = {
     "vm.hwConfig.iomems[].nrMFNs": 4,
 }
 _DEADLINE = {"process.scheduler": {"policy": "SCHED_DEADLINE", "runtime": 20_000, "deadline": 100_000}}
-HOST = {"/boot/vmlinuz": "file", "/boot/guest.dtb": "file"}
+HOST = {"/boot/vmlinuz": "file", "/boot/initrd": "file", "/boot/guest.dtb": "file"}
 # What else must be there for the field to mean anything.
 NEIGHBOURS: dict[str, dict[str, Any]] = {
     "process.consoleSize": {"process.terminal": True},

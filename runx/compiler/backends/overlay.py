@@ -8,7 +8,9 @@ from runx.compiler.plan import VmPlan
 
 
 def overlay(plan: VmPlan, seccomp_program: bytes = b"") -> tuple[OverlayFile, ...]:
-    """The overlay's files, in order."""
+    """The overlay's files, in order; none when the ramdisk is the container's own."""
+    if plan.console == "passthrough":
+        return ()
     network = network_script(plan)
     files: tuple[OverlayFile, ...] = (
         OverlayFile("runx/setup", 0o700, setup_script(plan).encode()),

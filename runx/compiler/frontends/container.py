@@ -43,8 +43,8 @@ class Limits(NamedTuple):
     """The CPUs that the cpuset names."""
 
 
-class KernelRequest(NamedTuple):
-    """A kernel for the guest. `path` is absolute, inside the root filesystem with `in_root`, else on the host."""
+class BootFile(NamedTuple):
+    """A kernel or a ramdisk for the guest. `path` is absolute, inside the root filesystem with `in_root`, else on the host."""
 
     path: str
     in_root: bool
@@ -101,7 +101,9 @@ class Container(NamedTuple):
     namespaces: frozenset[str]
     limits: Limits
     networks: tuple[NetworkRequest, ...] = ()
-    kernel: KernelRequest | None = None
+    kernel: BootFile | None = None
+    ramdisk: BootFile | None = None
+    """Instead of runx's: nothing of runx is in the guest then."""
     kernel_parameters: tuple[str, ...] = ()
     hardware: Hardware = Hardware()
     xlconf: XlRequest | None = None

@@ -3,16 +3,16 @@
 import posixpath
 from collections.abc import Callable
 
-from runx.compiler.diagnostics import Report, quote
-from runx.compiler.frontends.container import Container, KernelRequest, NetworkRequest, XlRequest
+from runx.compiler.diagnostics import Report, path_text, quote
+from runx.compiler.frontends.container import BootFile, Container, NetworkRequest, XlRequest
 from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_pids_limit, read_sysctl
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
-from runx.compiler.frontends.own_kernel import XLCONF_ANNOTATION, read_own_kernel
+from runx.compiler.frontends.own_boot import XLCONF_ANNOTATION, check_annotations, read_own_file
 from runx.compiler.frontends.process import read_process
 from runx.compiler.frontends.seccomp import read_seccomp
 from runx.compiler.frontends.shapes import checked
-from runx.compiler.frontends.vm_section import read_hardware, read_vm_kernel
+from runx.compiler.frontends.vm_section import read_hardware, read_vm_boot
 from runx.compiler.source import Source
 
 
@@ -32,8 +32,9 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
     read_seccomp(linux.get("seccomp", {}), report)
     annotations = document.get("annotations", {})
     vm = document.get("vm", {})
-    vm_kernel, kernel_parameters = read_vm_kernel(vm, report)
-    own_kernel = read_own_kernel(document.get("process", {}).get("env", ()), annotations, report)
+    vm_kernel, vm_ramdisk, kernel_parameters = read_vm_boot(vm, report)
+    env = document.get("process", {}).get("env", ())
+    check_annotations(annotations, report)
     return Container(
         document=document,
         bundle=bundle,
@@ -52,7 +53,8 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         cgroups_path=linux.get("cgroupsPath") or None,
         namespaces=namespaces,
         limits=read_limits(linux.get("resources", {}), report),
-        kernel=_kernel(vm_kernel, own_kernel, report),
+        kernel=_first(vm_kernel, read_own_file("kernel", env, annotations, report), report),
+        ramdisk=_first(vm_ramdisk, read_own_file("ramdisk", env, annotations, report), report),
         kernel_parameters=kernel_parameters,
         hardware=read_hardware(vm, report),
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
@@ -60,9 +62,9 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
     )
 
 
-def _kernel(vm: KernelRequest | None, own: KernelRequest | None, report: Report) -> KernelRequest | None:
+def _first(vm: BootFile | None, own: BootFile | None, report: Report) -> BootFile | None:
     if vm and own:
-        report.ignore(own.origin, "vm.kernel.path goes before it")
+        report.ignore(own.origin, f"{path_text(vm.origin)} goes before it")
     return vm or own
 
 

@@ -49,10 +49,11 @@ def _console_size(process: dict[str, Any], report: Report) -> tuple[int, int]:
     size = process.get("consoleSize")
     if not size or not process.get("terminal"):
         return 0, 0
-    for name in ("height", "width"):
-        if size[name] > 0xFFFF:
-            report.error(("process", "consoleSize", name), f"{size[name]} is more than a terminal can have (65535)")
-    return size["height"], size["width"]
+    rows, columns = (size.get(name, 0) for name in ("height", "width"))
+    for name, number in (("height", rows), ("width", columns)):
+        if number > 0xFFFF:
+            report.error(("process", "consoleSize", name), f"{number} is more than a terminal can have (65535)")
+    return rows, columns
 
 
 def _args(process: dict[str, Any], report: Report) -> tuple[str, ...]:

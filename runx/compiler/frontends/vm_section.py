@@ -7,22 +7,19 @@ import re
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, quote
-from runx.compiler.frontends.container import Hardware, KernelRequest
+from runx.compiler.frontends.container import BootFile, Hardware
 from runx.compiler.plan import IoMemory
 
-_OWN_RAMDISK = "a ramdisk of the configuration's own is not supported yet"
 
-
-def read_vm_kernel(vm: dict[str, Any], report: Report) -> tuple[KernelRequest | None, tuple[str, ...]]:
-    """The kernel and the parameters for its command line. Reports what of `hypervisor`, `kernel` and `image` cannot be."""
+def read_vm_boot(vm: dict[str, Any], report: Report) -> tuple[BootFile | None, BootFile | None, tuple[str, ...]]:
+    """Kernel, ramdisk, and the parameters for the kernel's command line. Reports what of `hypervisor`, `kernel` and `image`
+    cannot be."""
     hypervisor, kernel = vm.get("hypervisor", {}), vm.get("kernel", {})
     if hypervisor.get("path"):
         report.ignore(("vm", "hypervisor", "path"), "the hypervisor is Xen, which runs already")
     if hypervisor.get("parameters"):
         hint = "Xen takes parameters when the host boots"
         report.error(("vm", "hypervisor", "parameters"), "the hypervisor runs already and takes no parameters", hint)
-    if kernel.get("initrd"):
-        report.error(("vm", "kernel", "initrd"), _OWN_RAMDISK, "leave it out; runx brings its own ramdisk")
     if vm.get("image", {}).get("path"):
         hint = "leave it out; the root filesystem is root.path"
         report.error(("vm", "image"), "root images are not supported yet", hint)
@@ -31,8 +28,8 @@ def read_vm_kernel(vm: dict[str, Any], report: Report) -> tuple[KernelRequest | 
         if not re.fullmatch(r"[!#-~]+", parameter):
             hint = "one parameter a string, without spaces and double quotes"
             report.error(("vm", "kernel", "parameters", index), f"not a kernel parameter: {quote(parameter)}", hint)
-    path: Path = ("vm", "kernel", "path")
-    return (KernelRequest(kernel["path"], False, path) if kernel.get("path") else None), parameters
+    files = [BootFile(kernel[name], False, ("vm", "kernel", name)) if kernel.get(name) else None for name in ("path", "initrd")]
+    return files[0], files[1], parameters
 
 
 def read_hardware(vm: dict[str, Any], report: Report) -> Hardware:

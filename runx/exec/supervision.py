@@ -1,0 +1,249 @@
+"""The life of a container on the host, whatever its guest speaks: its streams, its domain, requests, its end.
+
+One process a container does this; the two kinds of it are supervisor.py, whose guest speaks the console link, and
+passthrough.py, whose guest is the container's own and is only listened to.
+"""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+
+from runx import log
+from runx.errors import RunxError
+from runx.exec import console_link as link
+from runx.exec import control, domains, relay, xl
+from runx.exec.record import Record, start_time
+from runx.exec.xenstore import XenStore
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+IGNORED_BY_DEFAULT = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
+STATUS_BROKEN = 255
+STATUS_KILLED = 128 + signal.SIGKILL
+_LOOK_AGAIN_S = 1.0
+"""After xenstored says that some domain ended: how long to wait before asking xl whether it is ours. One look answers for
+all that end in that time."""
+
+
+class Ended(Exception):
+    """The container ended with this status; not an error."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Supervision:
+    """The life of one container, from a compiled plan in its directory to its exit status.
+
+    Kinds of it say how they meet the guest: `_publish`, `_step`, `_signal_guest`, `_resize`, `_event`, `_domain_ended`,
+    `_close`.
+    """
+
+    def __init__(self, record: Record, store: XenStore) -> None:
+        self.record = record
+        self.store = store
+        self._take_streams()
+        self.status: int | None = None
+        """The container's exit status once it is known; the streams may still have to be drained."""
+        self.look_at: float | None = None
+        """When to ask xl whether the domain still lives."""
+
+    def _take_streams(self) -> None:
+        self.outputs = {link.STDOUT: relay.Output(1, 1), link.STDERR: relay.Output(2, 2)}
+        self.input = relay.Input(0)
+
+    # -- what kinds of guests differ in ------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        """Make the consoles ready for the guest, while its domain is paused."""
+        raise NotImplementedError
+
+    def _step(self, signals: int) -> None:
+        """Wait for something to happen and deal with it. Raises Ended. signals: the descriptor that tells of signals."""
+        raise NotImplementedError
+
+    def _signal_guest(self, number: int) -> None:
+        """Deliver a signal to a container that has been started. Raises RunxError when it is not taken, or Ended."""
+        raise NotImplementedError
+
+    def _resize(self) -> None:
+        """Tell the guest the size of the terminal."""
+        raise NotImplementedError
+
+    def _event(self, token: str) -> None:
+        """Something changed in xenstore that `_publish` asked to be told of."""
+        raise NotImplementedError
+
+    def _domain_ended(self, how: str) -> None:
+        """The domain ended; `how` as xl.ended says it. Raises Ended unless there is something left to do."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        """Let go of the consoles."""
+        raise NotImplementedError
+
+    # -- before the container exists -----------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Create the domain, paused, with our console in it. Raises RunxError; nothing is left of the domain then."""
+        record = self.record
+        try:
+            record.domid = domains.create(self.store, record.directory, record.domain)
+            self._publish()
+            self.store.watch("@releaseDomain", "release")
+            self.listener = control.listen(record.directory)
+            if record.terminal:
+                self._open_terminal()
+            record.pid = os.getpid()
+            record.pid_start = start_time(record.pid)
+            record.status = "created"
+            record.save()
+        except BaseException:
+            domains.remove(self.store, record.domain, record.domid)
+            raise
+
+    def _open_terminal(self) -> None:
+        from runx.exec import terminal
+
+        # That the engine closes the master is seen by poll, and becomes a hang-up of the guest's terminal.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        rows, columns = map(int, self.record.terminal.split())
+        terminal.open_terminal(self.record.console_socket, rows, columns)
+        self.terminal_size = terminal.size
+        self._take_streams()
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    def supervise(self) -> int:
+        """Relay until the container has ended; its exit status. The domain is gone when this returns."""
+        signals = self._catch_signals()
+        status = STATUS_BROKEN
+        try:
+            while True:
+                self._step(signals)
+        except Ended as end:
+            status = end.status
+        except RunxError as error:
+            self._say(f"the container is ended: {error.message}")
+        except Exception as error:  # a fault of ours must not leave a domain, nor look like the container's own status
+            self._say(f"internal error, the container is ended: {type(error).__name__}: {error}")
+        finally:
+            self._finish(status)
+        return status
+
+    def _attend(self, ready: dict[int, int], signals: int) -> None:
+        """Deal with what is not the streams': requests, signals, xenstore."""
+        if self.listener.fileno() in ready:
+            self._serve(control.accept(self.listener))
+        if signals in ready:
+            for number in os.read(signals, 64):
+                if number == signal.SIGWINCH:
+                    self._resize()
+                else:
+                    self._signal(number)
+        if self.store.fileno() in ready or self.store.has_events:
+            self._xenstore_events()
+        if self.look_at is not None and time.monotonic() >= self.look_at:
+            self._look_whether_alive()
+
+    def _timeout_ms(self) -> int | None:
+        if self.look_at is None:
+            return None
+        return max(0, int((self.look_at - time.monotonic()) * 1000)) + 1
+
+    # -- requests and events -------------------------------------------------------------------------------------------
+
+    def _serve(self, connection: int) -> None:
+        poller = select.poll()
+        poller.register(connection, select.POLLIN)
+        word, _, argument = (control.receive(connection) if poller.poll(5000) else "").partition(" ")
+        try:
+            if word == "start":
+                self._move("created", "running", xl.unpause)
+            elif word == "pause":
+                self._move("running", "paused", xl.pause)
+            elif word == "resume":
+                self._move("paused", "running", xl.unpause)
+            elif word == "signal" and argument.isdigit():
+                self._signal(int(argument))
+            else:
+                raise RunxError(f"no such request: {word}")
+        except RunxError as error:
+            control.answer(connection, error.message + (f" ({error.hint})" if error.hint else ""))
+        except Ended:
+            control.answer(connection)
+            raise
+        else:
+            control.answer(connection)
+
+    def _move(self, before: str, after: str, call: Callable[[int], None]) -> None:
+        """Move from one status to another by a call of xl; the record says so once xl has succeeded."""
+        if self.record.status != before:
+            raise RunxError(f"cannot {'start' if before == 'created' else 'move'} a container in the {self.record.status} state")
+        call(self.record.domid)
+        self.record.status = after
+        self.record.save()
+
+    def _signal(self, number: int) -> None:
+        """Deliver a signal. A container that was never started has no process: what would end one ends it, as it would end
+        runc's waiting init."""
+        if self.record.status != "created":
+            self._signal_guest(number)
+        elif number not in IGNORED_BY_DEFAULT:
+            raise Ended(128 + number)
+
+    def _xenstore_events(self) -> None:
+        for _, token in self.store.events():
+            if token != "release":
+                self._event(token)
+            elif self.store.read(f"/local/domain/{self.record.domid}/vm") is None:
+                self._domain_ended("destroyed")
+            elif self.look_at is None and self.record.status != "created":  # a paused domain cannot end by itself
+                self.look_at = time.monotonic() + _LOOK_AGAIN_S
+
+    def _look_whether_alive(self) -> None:
+        self.look_at = None
+        how = xl.ended(self.record.domid)
+        if how:
+            self._domain_ended(how)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _finish(self, status: int) -> None:
+        record = self.record
+        try:
+            self._close()
+            domains.remove(self.store, record.domain, record.domid)
+            record.domid = -1
+        except RunxError as error:
+            self._say(f"cleaning up: {error.message}")
+        record.status = "stopped"
+        record.exit_status = str(status)
+        try:
+            record.save()
+        except OSError:
+            pass  # `delete --force` was quicker
+
+    def _say(self, message: str) -> None:
+        """Tell the user, on the container's standard error and in the log."""
+        text = f"runx: {message.rstrip()}\n"
+        log.append(self.record.log, "error", message.rstrip(), as_json=self.record.log_json == "1")
+        if self.outputs[link.STDERR].open:
+            try:
+                os.write(2, text.encode("utf-8", "replace"))
+            except OSError:
+                pass
+
+    def _catch_signals(self) -> int:
+        read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        terminal = bool(self.record.terminal)
+        for number in _FORWARDED:
+            if not (terminal and number == signal.SIGHUP):
+                signal.signal(number, lambda *_: None)
+        if terminal:
+            signal.signal(signal.SIGWINCH, lambda *_: None)
+            self._resize()  # what the engine set before we listened
+        return read_end

@@ -1,0 +1,128 @@
+"""A ramdisk that the container brings in its root filesystem: its guest is its own, and hvc0 is its streams."""
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from containers import IMAGE, LIMIT_S, RUNX, new_id
+from runx.compiler.backends.cpio import OverlayFile, archive
+from runxtools.lab import Lab
+
+BASE = "/usr/local/share/runx/x86_64/initrd"
+"""Its busybox serves here as well; of its /init nothing is left."""
+
+INIT = b"""#!/bin/sh
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+mount -t 9p -o trans=xen,version=9p2000.L root /newroot
+# What /sbin/poweroff sends, which the kernel runs when the host asks for it.
+trap 'echo stopping; poweroff -f' USR2
+echo "ready $(cat /newroot/etc/motd)"
+touch /newroot/written 2>&1
+while read -r line; do
+	case $line in
+	off) echo bye; poweroff -f ;;
+	again) reboot -f ;;
+	*) echo "got $line" ;;
+	esac
+done
+"""
+
+ROOT = """\
+set -e
+mkdir {top}/root {top}/image
+ctr image mount {image} {top}/image
+cp -a {top}/image/. {top}/root/
+ctr image unmount {top}/image
+mkdir -p {top}/root/boot
+cat {base} {top}/own.cpio > {top}/root/boot/ramdisk
+"""
+
+
+class Container:
+    """A container of `ctr run` whose guest has said that it is ready."""
+
+    def __init__(self, lab: Lab, root: str, *options: str, tty: bool = False) -> None:
+        self.lab = lab
+        self.id = new_id()
+        argv = ["ctr", "run", "--rm", "--runc-binary", RUNX, "--env", "RUNX_RAMDISK=/boot/ramdisk", *options]
+        argv += [*(["-t"] if tty else []), "--rootfs", root, self.id, "/never/run"]
+        errors = subprocess.STDOUT if tty else subprocess.PIPE
+        self.process = lab.popen(
+            ["sh", "-c", f"exec {shlex.join(argv)}"], tty=tty, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+        )
+        self.seen = b""
+        self.until(b"ready ")
+
+    def until(self, text: bytes) -> None:
+        assert self.process.stdout is not None
+        while text not in self.seen:
+            data = self.process.stdout.read1(4096)  # type: ignore[attr-defined]
+            assert data, self.seen
+            self.seen += data
+
+    def type(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
+
+    def kill(self, signal: str) -> None:
+        self.lab.run(["ctr", "task", "kill", "-s", signal, self.id], check=True, timeout=LIMIT_S)
+
+    def end(self) -> int:
+        output, self.errors = self.process.communicate(timeout=LIMIT_S)
+        self.seen += output
+        return self.process.returncode
+
+
+@pytest.fixture
+def root(lab: Lab, scratch: str, tmp_path: Path) -> str:
+    """A root filesystem with a ramdisk in it."""
+    (tmp_path / "own.cpio").write_bytes(archive([OverlayFile("init", 0o755, INIT)]))
+    lab.put(tmp_path / "own.cpio", f"{scratch}/own.cpio")
+    lab.run(["sh", "-c", ROOT.format(top=scratch, image=IMAGE, base=BASE)], check=True, timeout=LIMIT_S)
+    return f"{scratch}/root"
+
+
+def test_its_console_is_the_streams(lab: Lab, root: str) -> None:
+    container = Container(lab, root)
+    container.type(b"hello\n")
+    container.until(b"got hello\r\n")
+    container.type(b"off\n")
+    assert (container.end(), container.errors) == (0, b"")
+    assert container.seen.endswith(b"bye\r\n") or b"bye\r\n[" in container.seen, container.seen[-300:]
+    assert b"Linux version" in container.seen, "the kernel was not told to be quiet"
+    lab.run(["test", "-e", f"{root}/written"], check=True)
+
+
+def test_an_end_that_is_no_power_off(lab: Lab, root: str) -> None:
+    container = Container(lab, root, "--read-only")
+    container.until(b"Read-only file system")
+    container.type(b"again\n")
+    assert container.end() == 255
+    assert b"did not power off, it ended otherwise (reboot)" in container.errors
+
+
+def test_signals(lab: Lab, root: str) -> None:
+    container = Container(lab, root)
+    container.kill("SIGCONT")
+    container.type(b"hello\n")
+    container.until(b"got hello\r\n")
+    container.kill("SIGTERM")
+    assert container.end() == 0, container.seen[-300:]
+    assert b"stopping\r\n" in container.seen
+
+    container = Container(lab, root)
+    container.kill("SIGKILL")
+    assert container.end() == 137
+
+
+def test_a_terminal(lab: Lab, root: str) -> None:
+    container = Container(lab, root, tty=True)
+    container.type(b"hello\r")
+    container.until(b"got hello\r\n")
+    assert b"hello\r\ngot hello" in container.seen, "the guest's console echoes"
+    container.type(b"off\r")
+    assert container.end() == 0
