@@ -101,6 +101,8 @@ def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
         yield "I/O memory", f"{memory.pages} pages from {memory.first_mfn:#x}"
     if domain.irqs:
         yield "interrupts", ", ".join(map(str, domain.irqs))
+    for disk in domain.disks:
+        yield f"disk {disk.vdev}", f"{disk.source} ({disk.format}, {'read-only' if disk.read_only else 'written to'})"
     for share in domain.shares:
         yield f"share {share.tag}", share.path
 

@@ -119,6 +119,18 @@ def _boot_files(container: Container, facts: Facts, report: Report) -> None:
             _host_file(file.origin, file.path, facts, report)
 
 
+def _image(container: Container, facts: Facts, report: Report) -> None:
+    image = container.image
+    if not image:
+        return
+    if not image.path.isprintable():
+        report.error((*image.origin, "path"), f"{quote(image.path)} has characters that cannot be printed")
+    else:
+        _host_file((*image.origin, "path"), image.path, facts, report)
+    if not container.ramdisk:
+        report.ignore(("root", "path"), "the root filesystem is vm.image")
+
+
 def _hardware(container: Container, facts: Facts, report: Report) -> None:
     hardware = container.hardware
     if hardware.device_tree:
@@ -205,6 +217,7 @@ CHECKS = (
     _bridges,
     _hooks,
     _boot_files,
+    _image,
     _hardware,
     _names,
     _namespaces,

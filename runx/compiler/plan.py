@@ -70,6 +70,19 @@ class Interface(_Part):
     """Where it comes from: `process.env[2]`."""
 
 
+class Disk(_Part):
+    """A file of the host as a disk of the guest (xl-disk-configuration(5))."""
+
+    vdev: str
+    """Its name in the guest: `xvda`."""
+    format: Literal["raw", "qcow2", "vhd"]
+    source: str
+    """Absolute path of the file on the host."""
+    path: str
+    """Where xl finds it: below the container's state directory, so that it needs no quoting; bound there as shares are."""
+    read_only: bool
+
+
 class IoMemory(_Part):
     """Pages of the host's I/O memory that the guest may use (xl.cfg(5), `iomem=`)."""
 
@@ -122,6 +135,7 @@ class Domain(_Part):
     cmdline: tuple[str, ...]
     """Kernel parameters, in order."""
     shares: tuple[Share, ...]
+    disks: tuple[Disk, ...] = ()
     interfaces: tuple[Interface, ...] = ()
     device_tree: str | None = None
     """Absolute path of a device tree blob on the host, for Arm."""
@@ -136,9 +150,10 @@ class Domain(_Part):
 class Root(_Part):
     """The container's root filesystem and how it travels."""
 
-    carrier: Literal["9p"]
+    carrier: Literal["9p", "disk"]
+    """`disk`: the guest mounts the domain's first disk instead of the share `root`."""
     path: str
-    """Absolute path on the host."""
+    """Absolute path of the directory on the host; with `disk`, only a kernel of the container's own comes from it."""
     read_only: bool
     served_read_only: bool = False
     """Nothing of runx is in the guest that would make it read-only, so the host does."""

@@ -11,7 +11,7 @@ from runx.compiler.frontends.container import BootFile, Container, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
 from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB, HostConfig
 from runx.compiler.own_ramdisk import terminal_alone
-from runx.compiler.plan import Device, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan, XlSetting
+from runx.compiler.plan import Device, Disk, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan, XlSetting
 from runx.compiler.xl_keys import YIELDING
 from runx.errors import RunxError
 
@@ -49,7 +49,8 @@ class Place(NamedTuple):
 def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, report: Report) -> VmPlan:
     """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration."""
     mounts = _mounts(container, facts)
-    shares = _shares(place, mounts)
+    root_by_disk = container.image is not None and container.ramdisk is None
+    shares = _shares(place, mounts, with_root=not root_by_disk)
     vcpus = _vcpus(container, host, report)
     cpus, cap, weight = cpu_list(container.limits), cap_percent(container.limits, report), cpu_weight(container.limits)
     set_here = dict(zip(YIELDING, (cpus, cap, weight, container.hardware.device_tree), strict=True))
@@ -75,6 +76,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             cpu_weight=weight,
             cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
             shares=shares,
+            disks=_disks(container, place),
             interfaces=_interfaces(container, place),
             device_tree=container.hardware.device_tree,
             dtdevs=container.hardware.dtdevs,
@@ -83,7 +85,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             xl_settings=_xl_settings(container, set_here, report),
         ),
         root=Root(
-            carrier="9p",
+            carrier="disk" if root_by_disk else "9p",
             path=container.root_path,
             read_only=container.root_read_only,
             served_read_only=bool(container.ramdisk) and container.root_read_only,
@@ -186,12 +188,27 @@ def _vcpus(container: Container, host: HostConfig, report: Report) -> int:
     return min(wanted, MAX_VCPUS)
 
 
-def _shares(place: Place, mounts: tuple[Mount, ...]) -> tuple[Share, ...]:
+def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
     if "," in place.state_dir or not place.state_dir.isprintable():
         # xl-9pfs(5) separates by commas and knows no quoting.
         raise RunxError(f"the state directory {place.state_dir!r} cannot be shared with a domain", "use a --root without commas")
-    tags = ["root", "mounts"] if any(mount.carrier == "9p" for mount in mounts) else ["root"]
+    tags = [*(["root"] if with_root else []), *(["mounts"] if any(mount.carrier == "9p" for mount in mounts) else [])]
     return tuple(Share(tag=tag, path=f"{place.state_dir}/shares/{tag}") for tag in tags)
+
+
+def _disks(container: Container, place: Place) -> tuple[Disk, ...]:
+    if not container.image:
+        return ()
+    path = f"{place.state_dir}/shares/image"
+    return (
+        Disk(
+            vdev="xvda",
+            format=container.image.format,
+            source=container.image.path,
+            path=path,
+            read_only=container.root_read_only,
+        ),
+    )
 
 
 def _mounts(container: Container, facts: Facts) -> tuple[Mount, ...]:

@@ -110,6 +110,9 @@ _CARRIED = {
     "vm.kernel.path": "a file of the host; runx's own kernel without one",
     "vm.kernel.initrd": "a file of the host; nothing of runx is in the guest then, and what that leaves undone is ignored",
     "vm.kernel.parameters": "after runx's own and those of runx.toml",
+    "vm.image": "the root filesystem, instead of root.path; with a ramdisk of the container's own one more disk",
+    "vm.image.path": "a file of the host with one file system, ext4 or (read-only) EROFS",
+    "vm.image.format": "raw, qcow2 and vhd; xl has no others",
     "vm.hwConfig": "also as hwconfig, as Go's types write it",
     "vm.hwConfig.deviceTree": "xl's device_tree, for Arm",
     "vm.hwConfig.vcpus": "before what linux.resources says",
@@ -132,7 +135,6 @@ _REFUSED = {
     "mounts[].gidMappings": _NO_MAPPINGS,
     "linux.namespaces[].path": "a virtual machine cannot join a namespace of the host or of another container",
     "vm.hypervisor.parameters": "Xen runs already, and takes parameters when the host boots",
-    "vm.image": "not supported yet; the root filesystem is root.path",
 }
 
 UNTOLD = {"linux.cgroupsPath": "in the plan, but the supervisor does not join it yet"}

@@ -96,6 +96,8 @@ def _compile_into(record: Record, bundle: str, root: str) -> None:
     record.terminal = f"{process.rows} {process.columns}" if process.terminal else ""
     directory = record.directory
     record.console = plan.console
+    for disk in plan.domain.disks:
+        record.image = f"{'ro' if disk.read_only else 'rw'} {disk.format} {disk.source}"
     if plan.domain.own_kernel or plan.domain.own_ramdisk:
         from runx import rootfs
 

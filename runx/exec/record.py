@@ -43,8 +43,8 @@ class Record:
     """The record of one container. Attributes are the file's lines; all are strings but pid and domid."""
 
     __slots__ = (
-        "console", "console_socket", "directory", "domain", "domid", "exit_status", "log", "log_json", "oci", "pid", "pid_start",
-        "status", "terminal",
+        "console", "console_socket", "directory", "domain", "domid", "exit_status", "image", "log", "log_json", "oci", "pid",
+        "pid_start", "status", "terminal",
     )  # fmt: skip
 
     def __init__(self, directory: str) -> None:
@@ -66,6 +66,8 @@ class Record:
         self.log_json = "1"
         self.console = ""
         """How the supervisor meets the guest: "link", or "passthrough" when the guest is the container's own."""
+        self.image = ""
+        """`ro` or `rw`, format and path of the disk image; "" without one."""
         self.console_socket = ""
         """Path of --console-socket given to create."""
         self.terminal = ""

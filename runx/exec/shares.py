@@ -33,6 +33,9 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 def prepare(directory: str, plan: dict[str, Any]) -> None:
     """Make the empty trees below the container's directory: `shares/root`, and `shares/mounts` with a place for each mount."""
     os.makedirs(f"{directory}/shares/root", mode=0o700)
+    for disk in plan["domain"]["disks"]:
+        # Stays when the mount namespace has gone: the script that takes a disk away looks whether it was a file.
+        os.close(os.open(disk["path"], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     mounts = [mount for mount in plan["mounts"] if mount["carrier"] == "9p"]
     if mounts:
         os.mkdir(f"{directory}/shares/mounts", 0o755)  # the guest's view: processes of any user pass through it
@@ -58,6 +61,8 @@ def enter(directory: str) -> None:
     mount("mount namespace", "none", "/", _MS_REC | _MS_PRIVATE)
     root = f"{directory}/shares/root"
     mount("root.path", plan["root"]["path"], root, _MS_BIND | _MS_REC)
+    for disk in plan["domain"]["disks"]:
+        mount("vm.image.path", disk["source"], disk["path"], _MS_BIND)
     if plan["root"]["served_read_only"]:
         _make_read_only("root.path", root, mount)
     for entry in plan["mounts"]:

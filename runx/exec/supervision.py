@@ -90,6 +90,10 @@ class Supervision:
         """Create the domain, paused, with our console in it. Raises RunxError; nothing is left of the domain then."""
         record = self.record
         try:
+            if record.image:
+                from runx.exec import image
+
+                self.image = image.lock(record.image)  # until this process ends
             record.domid = domains.create(self.store, record.directory, record.domain)
             self._publish()
             self.store.watch("@releaseDomain", "release")

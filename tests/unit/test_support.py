@@ -129,6 +129,9 @@ SAMPLES: dict[str, Any] = {
     "linux.seccomp.architectures": ["SCMP_ARCH_X86"],
     "vm.kernel.path": "/boot/vmlinuz",
     "vm.kernel.initrd": "/boot/initrd",
+    "vm.image": {"path": "/boot/image", "format": "raw"},
+    "vm.image.path": "/boot/image",
+    "vm.image.format": "qcow2",
     "vm.hwConfig.deviceTree": "/boot/guest.dtb",
     "vm.hwConfig.vcpus": 2,
     "vm.hwConfig.memory": 2**30,
@@ -138,9 +141,11 @@ SAMPLES: dict[str, Any] = {
     "vm.hwConfig.iomems[].nrMFNs": 4,
 }
 _DEADLINE = {"process.scheduler": {"policy": "SCHED_DEADLINE", "runtime": 20_000, "deadline": 100_000}}
-HOST = {"/boot/vmlinuz": "file", "/boot/initrd": "file", "/boot/guest.dtb": "file"}
+HOST = {"/boot/vmlinuz": "file", "/boot/initrd": "file", "/boot/image": "file", "/boot/other": "file", "/boot/guest.dtb": "file"}
 # What else must be there for the field to mean anything.
 NEIGHBOURS: dict[str, dict[str, Any]] = {
+    "vm.image.format": {"vm.image": {"path": "/boot/image", "format": "raw"}},
+    "vm.image.path": {"vm.image": {"path": "/boot/other", "format": "raw"}},
     "process.consoleSize": {"process.terminal": True},
     "process.consoleSize.height": {"process.terminal": True},
     "process.consoleSize.width": {"process.terminal": True},

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -373,3 +374,50 @@ def test_signal_names(word: str, number: int) -> None:
 
 def test_paths_are_found_from_the_package() -> None:
     assert Path(paths.LIBRARY_DIR, "runx", "paths.py").exists()
+
+
+def test_an_image_has_one_writer(host: Host) -> None:
+    image = host.bundle / "root, 1.img"
+    image.write_bytes(b"image")
+    host.config["vm"] = {"image": {"path": str(image), "format": "raw"}}
+    host.write_config()
+    host.create()
+    assert f"target={host.root}/c/shares/image" in (host.root / "c/domain.cfg").read_text()
+    result = host.runx("create", "-b", str(host.bundle), "d")
+    assert (result.returncode, f"vm.image.path: {image} is in use by another container" in result.stderr) == (1, True)
+    assert host.state()["status"] == "created", "the first is untouched"
+    assert host.runx("delete", "--force", "c").returncode == 0
+    host.nothing_left()
+
+    host.config["root"]["readonly"] = True  # type: ignore[index]
+    host.write_config()
+    host.create("c")
+    host.create("d")
+    host.config["root"]["readonly"] = False  # type: ignore[index]
+    host.write_config()
+    assert host.runx("create", "-b", str(host.bundle), "e").returncode == 1
+    assert image.read_bytes() == b"image"
+
+
+@pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed (package qemu-utils)")
+def test_a_qcow2_image_leads_to_no_other_file(host: Host) -> None:
+    image = host.bundle / "root.qcow2"
+    host.config["vm"] = {"image": {"path": str(image), "format": "qcow2"}}
+    host.write_config()
+    for options, words in (
+        (None, "is no qcow2 image"),
+        (["-b", "/etc/passwd", "-F", "raw"], "has a backing file"),
+        (["-o", f"data_file={host.bundle}/data"], "has an external data file"),
+        (["-o", "compat=0.10", "-b", "/etc/passwd", "-F", "raw"], "has a backing file"),
+    ):
+        if options is None:
+            image.write_bytes(bytes(1 << 20))
+        else:
+            image.unlink()
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, str(image), "1M"], check=True)
+        result = host.runx("create", "-b", str(host.bundle), "c")
+        assert (result.returncode, words in result.stderr) == (1, True), result.stderr
+        host.nothing_left()
+    image.unlink()
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "1M"], check=True)
+    host.create()

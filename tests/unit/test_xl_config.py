@@ -8,7 +8,7 @@ import pytest
 from compiler_cases import Case, good_cases
 from hypothesis import given
 from hypothesis import strategies as st
-from xlutil import AVAILABLE, SyntaxFault, XlConfig
+from xlutil import AVAILABLE, DISK_FORMATS, SyntaxFault, XlConfig
 
 from runx.compiler.backends.cmdline import LIMITS, command_line
 from runx.compiler.backends.xl_config import quote, xl_config
@@ -71,8 +71,13 @@ def test_a_domain_is_read_as_meant(case: Case) -> None:
         assert tuple(optional(config.list, "dtdev") or ()) == plan.domain.dtdevs
         assert tuple(map(_iomem, optional(config.list, "iomem") or ())) == plan.domain.iomems
         assert tuple(map(int, optional(config.list, "irqs") or ())) == plan.domain.irqs
-        assert [dict(part.split("=", 1) for part in item.split(",")) for item in config.list("p9")] == [
+        shares = config.list("p9") if plan.domain.shares else []
+        assert [dict(part.split("=", 1) for part in item.split(",")) for item in shares] == [
             {"tag": share.tag, "security_model": "none", "path": share.path} for share in plan.domain.shares
+        ]
+        disks = config.list("disk") if plan.domain.disks else []
+        assert list(map(config.disk, disks)) == [
+            (disk.path, disk.vdev, DISK_FORMATS[disk.format], not disk.read_only) for disk in plan.domain.disks
         ]
         assert [dict(part.split("=", 1) for part in item.split(",")) for item in optional(config.list, "vif") or ()] == [
             {"mac": interface.mac, "bridge": interface.bridge} | ({"mtu": str(interface.mtu)} if interface.mtu else {})

@@ -19,6 +19,27 @@ class SyntaxFault(Exception):
     """xl would refuse the file."""
 
 
+class _Disk(ctypes.Structure):
+    """The beginning of libxl_device_disk (libxl_types.idl), and room for the rest."""
+
+    _fields_ = (
+        ("backend_domid", ctypes.c_uint32),
+        ("backend_domname", ctypes.c_char_p),
+        ("pdev_path", ctypes.c_char_p),
+        ("vdev", ctypes.c_char_p),
+        ("backend", ctypes.c_int),
+        ("format", ctypes.c_int),
+        ("script", ctypes.c_char_p),
+        ("removable", ctypes.c_int),
+        ("readwrite", ctypes.c_int),
+        ("rest", ctypes.c_char * 512),
+    )
+
+
+DISK_FORMATS = {"qcow2": 2, "vhd": 3, "raw": 4}
+"""enum libxl_disk_format."""
+
+
 class XlConfig:
     """A parsed configuration. Raises SyntaxFault."""
 
@@ -45,6 +66,14 @@ class XlConfig:
     def close(self) -> None:
         self._library.xlu_cfg_destroy(self._config)
         self._libc.fclose(self._report)
+
+    def disk(self, specification: str) -> tuple[str, str, int, bool]:
+        """What xl makes of one entry of `disk`: target, vdev, format (enum libxl_disk_format), and whether it is written to."""
+        disk = _Disk()
+        specifications = (ctypes.c_char_p * 1)(specification.encode())
+        if self._library.xlu_disk_parse(self._config, 1, specifications, ctypes.byref(disk)):
+            raise SyntaxFault(specification)
+        return disk.pdev_path.decode(), disk.vdev.decode(), disk.format, disk.readwrite != 0
 
     def string(self, name: str) -> str:
         value = ctypes.c_char_p()

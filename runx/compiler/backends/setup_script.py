@@ -6,7 +6,7 @@ line becomes the container's error message.
 
 from collections.abc import Iterator
 
-from runx.compiler.plan import Device, Mount, VmPlan
+from runx.compiler.plan import Device, Disk, Mount, VmPlan
 from runx.errors import RunxError
 
 _HEAD = """\
@@ -64,6 +64,9 @@ def command(*words: str) -> str:
 
 def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
     """Name and commands of each step. The order is runc's (libcontainer/rootfs_linux.go, standard_init_linux.go)."""
+    if plan.root.carrier == "disk":
+        disk = plan.domain.disks[0]
+        yield "vm.image", _read_only_image(disk) if disk.read_only else _writable_image(disk)
     for share in plan.domain.shares:
         target = "/newroot" if share.tag == "root" else f"/shares/{share.tag}"
         yield f"share {share.tag}", [command("mount", "-t", "9p", "-o", _9P, share.tag, target)]
@@ -95,6 +98,34 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
         yield f"sysctl {name}", [_kernel_parameter(name, value)]
     yield "linux.readonlyPaths", [command("inroot", "readonly", path) for path in plan.guest.readonly_paths]
     yield "linux.maskedPaths", [command("inroot", "mask", path) for path in plan.guest.masked_paths]
+
+
+_KERNEL_SAYS = "dmesg | grep -E 'EXT4-fs|erofs|xvd' >&2 || true"
+"""mount says "invalid argument" to nearly all that can be wrong."""
+
+
+def _writable_image(disk: Disk) -> list[str]:
+    place = f"/dev/{disk.vdev}"
+    what = f"{place} could not be mounted: an image that is written to is one ext4 file system, without a partition table"
+    return [f"mount -t ext4 {place} /newroot || {_fail(what)}"]
+
+
+def _read_only_image(disk: Disk) -> list[str]:
+    """Below an overlay in memory, so that mount points can be made; `root.readonly` closes that afterwards."""
+    place = f"/dev/{disk.vdev}"
+    what = f"{place} could not be mounted: an image is one ext4 or EROFS file system, without a partition table"
+    attempts = f"mount -t erofs -o ro {place} /image 2>/dev/null || mount -t ext4 -o ro {place} /image"
+    return [
+        "mkdir /image /overlay",
+        f"{attempts} || {_fail(what)}",
+        "mount -t tmpfs -o mode=755 tmpfs /overlay",
+        "mkdir /overlay/upper /overlay/work",
+        "mount -t overlay -o lowerdir=/image,upperdir=/overlay/upper,workdir=/overlay/work overlay /newroot",
+    ]
+
+
+def _fail(what: str) -> str:
+    return f"{{ {_KERNEL_SAYS}; echo {quote(what)} >&2; exit 1; }}"
 
 
 def _mount(mount: Mount) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TypeAlias, Union
 
-from runx.compiler.plan import Domain, Interface, XlSetting
+from runx.compiler.plan import Disk, Domain, Interface, XlSetting
 from runx.errors import RunxError
 
 _Value: TypeAlias = Union[str, int, "tuple[_Value, ...]"]
@@ -22,7 +22,8 @@ def xl_config(domain: Domain, cmdline: str) -> str:
         **({"cpus": domain.cpus} if domain.cpus else {}),
         **({"cap": domain.cap_percent} if domain.cap_percent else {}),
         **({"cpu_weight": domain.cpu_weight} if domain.cpu_weight else {}),
-        "p9": tuple(_share(share.tag, share.path) for share in domain.shares),
+        **({"p9": tuple(_share(share.tag, share.path) for share in domain.shares)} if domain.shares else {}),
+        **({"disk": tuple(map(_disk, domain.disks))} if domain.disks else {}),
         **({"vif": tuple(map(_vif, domain.interfaces))} if domain.interfaces else {}),
         **dict(_hardware(domain)),
         # The supervisor learns the exit status from the console; a domain that stays after its end only holds memory.
@@ -75,6 +76,15 @@ def _share(tag: str, path: str) -> str:
         raise RunxError(f"{path}: a shared path cannot hold a comma")
     # none: the guest's root acts on files as the host's root does; the trees belong to the container alone.
     return f"tag={tag},security_model=none,path={path}"
+
+
+def _disk(disk: Disk) -> str:
+    """One disk (xl-disk-configuration(5)). `target` comes last, since it takes the rest of the text as it is.
+
+    Raw ones go by the kernel's own backend over a loop device, which libxl chooses by itself; it has QEMU serve the others.
+    """
+    access = "ro" if disk.read_only else "rw"
+    return f"format={disk.format},vdev={disk.vdev},access={access},target={disk.path}"
 
 
 def _vif(interface: Interface) -> str:

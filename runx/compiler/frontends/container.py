@@ -1,6 +1,6 @@
 """What the frontends read: the container as its configuration asks for it, before anything is decided."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import Path
 from runx.compiler.frontends.mount_options import MountOptions
@@ -67,6 +67,14 @@ class XlRequest(NamedTuple):
     origin: Path
 
 
+class ImageRequest(NamedTuple):
+    """vm.image: a file of the host with a file system that is the container's root."""
+
+    path: str
+    format: Literal["raw", "qcow2", "vhd"]
+    origin: Path = ("vm", "image")
+
+
 class Hardware(NamedTuple):
     """vm.hwConfig; None and () where it says nothing."""
 
@@ -105,6 +113,7 @@ class Container(NamedTuple):
     ramdisk: BootFile | None = None
     """Instead of runx's: nothing of runx is in the guest then."""
     kernel_parameters: tuple[str, ...] = ()
+    image: ImageRequest | None = None
     hardware: Hardware = Hardware()
     xlconf: XlRequest | None = None
 

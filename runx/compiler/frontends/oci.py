@@ -12,7 +12,7 @@ from runx.compiler.frontends.own_boot import XLCONF_ANNOTATION, check_annotation
 from runx.compiler.frontends.process import read_process
 from runx.compiler.frontends.seccomp import read_seccomp
 from runx.compiler.frontends.shapes import checked
-from runx.compiler.frontends.vm_section import read_hardware, read_vm_boot
+from runx.compiler.frontends.vm_section import read_hardware, read_image, read_vm_boot
 from runx.compiler.source import Source
 
 
@@ -56,6 +56,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         kernel=_first(vm_kernel, read_own_file("kernel", env, annotations, report), report),
         ramdisk=_first(vm_ramdisk, read_own_file("ramdisk", env, annotations, report), report),
         kernel_parameters=kernel_parameters,
+        image=read_image(vm, report),
         hardware=read_hardware(vm, report),
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
         xlconf=_xlconf(process.env, annotations, report),

@@ -7,22 +7,18 @@ import re
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, quote
-from runx.compiler.frontends.container import BootFile, Hardware
+from runx.compiler.frontends.container import BootFile, Hardware, ImageRequest
 from runx.compiler.plan import IoMemory
 
 
 def read_vm_boot(vm: dict[str, Any], report: Report) -> tuple[BootFile | None, BootFile | None, tuple[str, ...]]:
-    """Kernel, ramdisk, and the parameters for the kernel's command line. Reports what of `hypervisor`, `kernel` and `image`
-    cannot be."""
+    """Kernel, ramdisk, and the parameters for the kernel's command line. Reports what of `hypervisor` and `kernel` cannot be."""
     hypervisor, kernel = vm.get("hypervisor", {}), vm.get("kernel", {})
     if hypervisor.get("path"):
         report.ignore(("vm", "hypervisor", "path"), "the hypervisor is Xen, which runs already")
     if hypervisor.get("parameters"):
         hint = "Xen takes parameters when the host boots"
         report.error(("vm", "hypervisor", "parameters"), "the hypervisor runs already and takes no parameters", hint)
-    if vm.get("image", {}).get("path"):
-        hint = "leave it out; the root filesystem is root.path"
-        report.error(("vm", "image"), "root images are not supported yet", hint)
     parameters = tuple(kernel.get("parameters", ()))
     for index, parameter in enumerate(parameters):
         if not re.fullmatch(r"[!#-~]+", parameter):
@@ -30,6 +26,28 @@ def read_vm_boot(vm: dict[str, Any], report: Report) -> tuple[BootFile | None, B
             report.error(("vm", "kernel", "parameters", index), f"not a kernel parameter: {quote(parameter)}", hint)
     files = [BootFile(kernel[name], False, ("vm", "kernel", name)) if kernel.get(name) else None for name in ("path", "initrd")]
     return files[0], files[1], parameters
+
+
+def read_image(vm: dict[str, Any], report: Report) -> ImageRequest | None:
+    """`image`: the container's root filesystem as a disk."""
+    image = vm.get("image", {})
+    path, image_format = image.get("path"), image.get("format")
+    if not path and not image_format:
+        return None
+    origin: Path = ("vm", "image")
+    if not path:
+        report.error((*origin, "path"), "must name the image's file")
+    elif not path.startswith("/"):
+        report.error((*origin, "path"), f"must be an absolute path, not {quote(path)}")
+    elif image_format in ("vdi", "vmdk"):
+        hint = f"qemu-img convert -f {image_format} -O qcow2 FILE NEW"
+        report.error((*origin, "format"), f"{image_format} is no format that xl attaches", hint)
+    elif image_format not in ("raw", "qcow2", "vhd"):
+        # No format is ever guessed: what a guest writes in a raw image could make it look like another one.
+        report.error((*origin, "format"), f"must be raw, qcow2 or vhd, not {quote(image_format or '')}")
+    else:
+        return ImageRequest(path, image_format)
+    return None
 
 
 def read_hardware(vm: dict[str, Any], report: Report) -> Hardware:

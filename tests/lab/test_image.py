@@ -1,0 +1,98 @@
+"""vm.image: a container whose root is a disk. dom0 never mounts it: what is in it is looked at from the outside."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from containers import IMAGE, LIMIT_S, RUNX, new_id
+from runxtools.lab import Lab
+
+ROOT = """\
+set -e
+mkdir {top}/root {top}/image {top}/empty
+ctr image mount {image} {top}/image
+cp -a {top}/image/. {top}/root/
+ctr image unmount {top}/image
+mke2fs -q -t ext4 -d {top}/root {top}/root.img 16M
+"""
+
+
+class Bundle:
+    """A bundle whose vm.image is a file below `top`."""
+
+    def __init__(self, lab: Lab, top: str) -> None:
+        self.lab = lab
+        self.top = top
+
+    def run(
+        self, image: str, image_format: str, script: str, container: str = "", **root: bool
+    ) -> "subprocess.CompletedProcess[bytes]":
+        mounts = [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/not/there", "type": "bind", "source": f"{self.top}/root/etc", "options": ["rbind", "ro"]},
+        ]
+        config = {
+            "ociVersion": "1.2.0",
+            "process": {"args": ["/bin/sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+            "root": {"path": f"{self.top}/empty", **root},
+            "mounts": mounts,
+            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "mount")]},
+            "vm": {"image": {"path": f"{self.top}/{image}", "format": image_format}},
+        }
+        write = ["sh", "-c", 'cat > "$1"', "sh", f"{self.top}/config.json"]
+        self.lab.run(write, stdin=json.dumps(config).encode(), check=True)
+        return self.lab.run([RUNX, "run", "--bundle", self.top, container or new_id()], timeout=LIMIT_S)
+
+    def file(self, path: str) -> bytes:
+        """A file of the raw image."""
+        shown: bytes = self.lab.run(["debugfs", "-R", f"cat {path}", f"{self.top}/root.img"], check=True).stdout
+        return shown
+
+
+@pytest.fixture
+def bundle(lab: Lab, scratch: str) -> Bundle:
+    lab.run(["sh", "-c", ROOT.format(top=scratch, image=IMAGE)], check=True, timeout=LIMIT_S)
+    return Bundle(lab, scratch)
+
+
+def test_writes_are_in_the_image(lab: Lab, bundle: Bundle) -> None:
+    loops = lab.run(["losetup", "-a"]).stdout
+    script = "grep ' / ' /proc/mounts; ls /not/there/motd; echo kept > /kept; mkfifo /fifo && echo fifo; exit 3"
+    result = bundle.run("root.img", "raw", script)
+    assert result.returncode == 3, result.stderr
+    lines = result.stdout.decode().splitlines()
+    assert lines[0].startswith("/dev/xvda / ext4 rw"), result.stdout
+    assert lines[1:] == ["/not/there/motd", "fifo"], "a disk holds what 9p does not"
+    assert bundle.file("/kept") == b"kept\n"
+    assert lab.run(["losetup", "-a"]).stdout == loops
+    lab.run(["e2fsck", "-fn", f"{bundle.top}/root.img"], check=True)
+
+    result = bundle.run("root.img", "raw", "cat /kept")
+    assert result.stdout == b"kept\n", "the next container finds it"
+
+
+def test_a_read_only_image_is_not_written_to(lab: Lab, bundle: Bundle) -> None:
+    before = lab.run(["sha256sum", f"{bundle.top}/root.img"]).stdout
+    script = "cat /etc/motd; touch /etc/x 2>&1; ls /not/there/motd; exec 3> /dev/xvda; echo not writable"
+    result = bundle.run("root.img", "raw", script, readonly=True)
+    assert b"touch: /etc/x: Read-only file system" in result.stdout, (result.stdout, result.stderr)
+    assert b"/not/there/motd" in result.stdout, "mount points are made all the same"
+    assert lab.run(["sha256sum", f"{bundle.top}/root.img"]).stdout == before
+
+
+def test_qcow2(lab: Lab, bundle: Bundle, tmp_path: Path) -> None:
+    lab.get(f"{bundle.top}/root.img", tmp_path)  # dom0 has no qemu-img, this machine has
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", tmp_path / "root.img", tmp_path / "root.qcow2"], check=True)
+    lab.put(tmp_path / "root.qcow2", bundle.top)
+    result = bundle.run("root.qcow2", "qcow2", "echo kept > /kept; exit 4")
+    assert result.returncode == 4, result.stderr
+    assert bundle.run("root.qcow2", "qcow2", "cat /kept", readonly=True).stdout == b"kept\n"
+
+
+def test_what_is_no_file_system_is_a_clear_error(lab: Lab, bundle: Bundle) -> None:
+    lab.run(["truncate", "-s", "8M", f"{bundle.top}/nothing.img"], check=True)
+    result = bundle.run("nothing.img", "raw", "true")
+    assert result.returncode == 125
+    assert b"an image that is written to is one ext4 file system, without a partition table" in result.stderr
