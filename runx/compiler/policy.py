@@ -57,6 +57,8 @@ def _fault(statement: XlStatement) -> str:
             return f"{key} is a list that runx writes too: add to it with {key} += […]"
         if isinstance(value, str) or not all(isinstance(item, str) for item in value):
             return f"{key} is a list of strings"
+    if key in xl_keys.LISTS and isinstance(value, str):
+        return f"{key} is a list"
     if key in xl_keys.NUMBERS and not (isinstance(value, str) and xl_keys.is_number(value)):
         return f"{key} is a number"
     if key in xl_keys.PROGRAMS and any(re.search(r"script\s*=", text, re.IGNORECASE) for text in _strings(value)):

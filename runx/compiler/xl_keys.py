@@ -17,8 +17,7 @@ RESERVED = {
     "kernel": "RUNX_KERNEL, vm.kernel.path or paths.kernel in runx.toml sets it",
     **dict.fromkeys(
         (
-            "ramdisk", "bootloader", "bootloader_args", "firmware", "firmware_override", "boot", "pvshim", "pvshim_path",
-            "pvshim_cmdline", "pvshim_extra",
+            "ramdisk", "bootloader", "bootloader_args", "firmware", "firmware_override", "bios", "bios_path_override", "boot",
         ),
         _BOOT,
     ),
@@ -27,17 +26,16 @@ RESERVED = {
     ),
     "p9": "it would share a directory of the host; mounts of the configuration do that",
     "channel": "its console would take the place of the container's streams",
-    **dict.fromkeys(
-        (
-            "device_model_version", "device_model_override", "device_model_args", "device_model_args_pv", "device_model_args_hvm",
-            "device_model_user", "device_model_stubdomain_override", "dm_restrict",
-        ),
-        _DOM0,
-    ),
+    "dm_restrict": _DOM0,
 }  # fmt: skip
 """What runx writes, or what would break the guest's link to the supervisor or its bounds. No policy allows these."""
 
-ON_EVENT = "the supervisor waits for the domain's end and destroys it"
+RESERVED_PREFIXES = {
+    "on_": "the supervisor waits for the domain's end and destroys it",
+    "device_model_": _DOM0,
+    "stubdomain_": _DOM0,
+    "pvshim": _BOOT,
+}
 
 APPENDED = ("vif", "dtdev", "iomem", "irqs")
 """Lists that runx may write too: `+=` adds to them, and `=`, which would take runx's own away, is refused."""
@@ -50,9 +48,17 @@ NUMBERS = frozenset(
         "cap", "cpu_weight", "e820_host", "hap", "maxmem", "maxvcpus", "max_event_channels", "max_grant_frames",
         "max_maptrack_frames", "nestedhvm", "nomigrate", "oos", "driver_domain", "pci_msitranslate", "pci_permissive",
         "pci_power_mgmt", "pci_seize", "rtc_timeoffset", "shadow_memory", "localtime", "acpi", "apic", "pae", "nx",
+        "period", "slice", "latency", "extratime", "videoram", "vmtrace_buf_kb",
     }
 )  # fmt: skip
 """Where xl reads a number and, when it finds none, goes on without it (tools/xl/xl_parse.c)."""
+
+LISTS = frozenset(
+    {
+        *APPENDED, "disk", "ioports", "pci", "pvcalls", "usbctrl", "usbdev", "vdispl", "vfb", "vkb", "vnuma", "vsnd", "vtpm",
+    }
+)  # fmt: skip
+"""Where xl reads a list and, when it finds a single value, goes on without it."""
 
 _NUMBER = re.compile(r"[+-]?(0x[0-9a-f]{1,15}|0[0-7]{0,20}|[1-9][0-9]{0,17})", re.IGNORECASE)
 
@@ -62,7 +68,8 @@ PROGRAMS = ("vif", "disk")
 
 def reserved(key: str) -> str:
     """Why no policy allows this key; "" for one that may be allowed."""
-    return ON_EVENT if key.startswith("on_") else RESERVED.get(key, "")
+    by_prefix = (why for prefix, why in RESERVED_PREFIXES.items() if key.startswith(prefix))
+    return RESERVED.get(key) or next(by_prefix, "")
 
 
 def is_number(text: str) -> bool:

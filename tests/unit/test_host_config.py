@@ -103,30 +103,13 @@ def test_a_state_root_that_only_a_parser_would_find_is_refused(text: str) -> Non
         read_host_config(("runx.toml", text.encode()))
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "[paths]",
-                "[ paths ]",
-                "[policy]",
-                "[[paths]]",
-                "state",
-                "=",
-                "'/s'",
-                '"/s"',
-                "'''",
-                '"""',
-                "\n",
-                " ",
-                "#",
-                ".",
-                "kernel",
-            ]
-        ),
-        max_size=14,
-    ).map("".join)
+LINES = (
+    *("[paths]", "[ paths ]", "[policy]", "[[paths]]", "state", "=", "'/s'", '"/s"', "'''", '"""', "\n", " ", "#", "."),
+    *("[paths]\n", "state = '/s'\n", "kernel = '/k'\n", "kernel = '''/", 'kernel = """/'),
 )
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=10).map("".join))
 def test_both_ways_to_the_state_root_agree(text: str) -> None:
     try:
         settings = read_host_config(("runx.toml", text.encode()))

@@ -43,6 +43,14 @@ def test_every_value_is_found_in_the_text(document: dict[str, object], indent: i
         assert json.JSONDecoder().raw_decode(text, start)[0] == value
 
 
+@given(KEYS, st.integers(0, 8), st.booleans())
+def test_a_character_of_a_string_is_found_in_the_text(value: str, character: int, ascii_only: bool) -> None:
+    text = json.dumps({"a": [value]}, ensure_ascii=ascii_only)
+    place = Source(text.encode()).locate(("a", 0), character)
+    assert place is not None
+    assert json.loads('"' + text[place.column - 1 : -2]) == value[character:]
+
+
 def test_an_absent_value_is_placed_where_it_is_missing() -> None:
     source = Source(b'{\n "a": [1, {}]\n}')
     assert source.locate(("a", 1, "b", "c")) == Location(2, 11)

@@ -1,5 +1,6 @@
 """XLCONF: its grammar against xl's own parser, the host's policy, and the way of a value to domain.cfg."""
 
+import io
 import json
 import re
 from typing import Any
@@ -15,9 +16,10 @@ from runx.compiler.diagnostics import CompileError
 from runx.compiler.frontends.xlconf import DEPTH_LIMIT, LENGTH_LIMIT, XlSyntaxError, parse_xlconf
 from runx.compiler.host_config import read_host_config
 from runx.compiler.plan import XlValue
-from runx.compiler.xl_keys import APPENDED, NUMBERS, RESERVED, YIELDING, is_number, reserved
+from runx.compiler.xl_keys import LISTS, NUMBERS, RESERVED, RESERVED_PREFIXES, YIELDING, is_number, reserved
 from runx.plan_command import Inputs
 from runx.plan_explain import explain
+from runx.plan_text import show
 
 needs_parser = pytest.mark.skipif(not AVAILABLE, reason="libxlutil is not installed (package libxenmisc4.17)")
 
@@ -28,7 +30,7 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 KEYS = st.from_regex(r"[a-z][_0-9a-z]{0,8}", fullmatch=True).filter(
-    lambda key: not reserved(key) and key not in (*APPENDED, *YIELDING, *NUMBERS, "disk")
+    lambda key: not reserved(key) and key not in LISTS | NUMBERS | set(YIELDING)
 )
 
 
@@ -205,7 +207,16 @@ def test_what_is_written_arrives_at_xl(settings: dict[str, XlValue], data: st.Da
             assert read.value(key) == without.value(key)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])) | st.lists(PIECES, max_size=14).map("".join), st.booleans())
+@st.composite
+def mutated(draw: Any) -> str:
+    """One of the list with a piece of it taken away, doubled or replaced."""
+    text: str = draw(st.sampled_from(TRICKY))
+    start, end = sorted(draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
+    middle: str = draw(st.sampled_from(["", text[start:end] * 2]) | TEXT | PIECES)
+    return text[:start] + middle + text[end:]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.lists(PIECES, max_size=14).map("".join) | mutated(), st.booleans())
 def test_anything_is_compiled_or_refused(text: str, is_allowed: bool) -> None:
     try:
         result = compiled(text, *(["a", "b"] if is_allowed else []))
@@ -242,7 +253,7 @@ def refused_without_toml(text: str) -> str:
     return caught.value.message
 
 
-@pytest.mark.parametrize("key", [*RESERVED, "on_poweroff", "on_whatever"])
+@pytest.mark.parametrize("key", [*RESERVED, *(f"{prefix}x" for prefix in RESERVED_PREFIXES)])
 def test_reserved_keys_are_neither_taken_nor_allowed(key: str) -> None:
     assert f"XLCONF: {key} cannot be set: {reserved(key)}" in refused(f"{key} += ['x']")
     with pytest.raises(CompileError) as caught:
@@ -262,6 +273,7 @@ def test_all_that_runx_always_writes_is_reserved() -> None:
         ("vif+=['a'];vif=['b']", "vif is a list that runx writes too"),
         ("irqs+=1", "irqs is a list of strings"),
         ("irqs+=[[1]]", "irqs is a list of strings"),
+        ("disk='phy:/dev/sda,xvda,w'", "disk is a list"),
         ("maxmem='1G'", "maxmem is a number"),
         ("maxmem=[1]", "maxmem is a number"),
         ("maxvcpus=08", "maxvcpus is a number"),
@@ -290,6 +302,14 @@ def test_a_list_of_runxs_is_added_to() -> None:
 def test_a_key_is_written_once() -> None:
     text = compiled("a=1;b=2;a+=3", "a", "b").artifacts.domain_cfg
     assert text.endswith('a = "13"\nb = "2"\n')
+
+
+def test_it_is_shown_to_people() -> None:
+    shown = io.StringIO()
+    show(compiled("pool='x\x1b';vnuma=[['a',\"b\"]]", "pool", "vnuma"), shown)
+    text = shown.getvalue()
+    assert re.search(r"pool +x\\x1b +process\.env\[0\]", text)
+    assert re.search(r'vnuma +\[\["a", "b"\]\] +process\.env\[0\]', text)
 
 
 @pytest.mark.parametrize("text", ["cpus = '0-1'", "cpus='0-1';pool='x'", "cpus='0-1';maxvcpus=2"])
