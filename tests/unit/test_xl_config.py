@@ -8,13 +8,13 @@ import pytest
 from compiler_cases import Case, good_cases
 from hypothesis import given
 from hypothesis import strategies as st
-from xlutil import AVAILABLE, DISK_FORMATS, SyntaxFault, XlConfig
 
 from runx.compiler.backends.cmdline import LIMITS, command_line
 from runx.compiler.backends.xl_config import quote, xl_config
 from runx.compiler.plan import Domain, IoMemory, Share
 from runx.compiler.xl_keys import APPENDED
 from runx.errors import RunxError
+from runxtools.double.xlutil import AVAILABLE, DISK_FORMATS, SyntaxFault, XlConfig
 
 needs_parser = pytest.mark.skipif(not AVAILABLE, reason="libxlutil is not installed (package libxenmisc4.17)")
 CASES = good_cases()

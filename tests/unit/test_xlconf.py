@@ -9,7 +9,6 @@ import pytest
 from compiler_cases import TextFacts
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from xlutil import AVAILABLE, SyntaxFault, XlConfig
 
 from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError
@@ -20,6 +19,7 @@ from runx.compiler.xl_keys import LISTS, NUMBERS, RESERVED, RESERVED_PREFIXES, Y
 from runx.plan_command import Inputs
 from runx.plan_explain import explain
 from runx.plan_text import show
+from runxtools.double.xlutil import AVAILABLE, SyntaxFault, XlConfig
 
 needs_parser = pytest.mark.skipif(not AVAILABLE, reason="libxlutil is not installed (package libxenmisc4.17)")
 

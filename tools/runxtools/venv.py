@@ -17,7 +17,9 @@ def key() -> str:
 
 
 def find() -> Path | None:
-    """The environment's python, if it has been made."""
+    """The environment's python, if it has been made; that of the one we run in, if we do."""
+    if sys.prefix != sys.base_prefix:
+        return Path(sys.executable)
     entry = cache.find(cache.root(), "venv", key())
     return entry / "bin" / "python" if entry else None
 

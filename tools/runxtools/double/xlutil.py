@@ -19,6 +19,10 @@ class SyntaxFault(Exception):
     """xl would refuse the file."""
 
 
+class NoParserError(Exception):
+    """libxlutil is not installed."""
+
+
 class _Disk(ctypes.Structure):
     """The beginning of libxl_device_disk (libxl_types.idl), and room for the rest."""
 
@@ -41,17 +45,20 @@ DISK_FORMATS = {"qcow2": 2, "vhd": 3, "raw": 4}
 
 
 class XlConfig:
-    """A parsed configuration. Raises SyntaxFault."""
+    """A parsed configuration. Raises SyntaxFault, or NoParserError."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, name: str = "test", report: str = "/dev/null") -> None:
+        """`name` is what the parser calls the text in its messages, which go to the file `report`."""
+        if not AVAILABLE:
+            raise NoParserError("libxlutil.so.4 is missing: install libxenmisc4.17")
         self._library = ctypes.CDLL(_PATHS[-1])
-        for name in ("xlu_cfg_init", "xlu_cfg_get_listitem2"):
-            getattr(self._library, name).restype = ctypes.c_void_p
+        for function in ("xlu_cfg_init", "xlu_cfg_get_listitem2"):
+            getattr(self._library, function).restype = ctypes.c_void_p
         self._library.xlu_cfg_get_listitem.restype = ctypes.c_char_p
         self._libc = ctypes.CDLL(None)
         self._libc.fopen.restype = ctypes.c_void_p
-        self._report = ctypes.c_void_p(self._libc.fopen(b"/dev/null", b"w"))
-        self._config = ctypes.c_void_p(self._library.xlu_cfg_init(self._report, b"test"))
+        self._report = ctypes.c_void_p(self._libc.fopen(report.encode(), b"a"))
+        self._config = ctypes.c_void_p(self._library.xlu_cfg_init(self._report, name.encode()))
         raw = text.encode()
         if self._library.xlu_cfg_readdata(self._config, raw, len(raw)):
             self.close()
@@ -86,7 +93,7 @@ class XlConfig:
         value = ctypes.c_long()
         if self._library.xlu_cfg_get_long(self._config, name.encode(), ctypes.byref(value), 1):
             raise KeyError(name)
-        return value.value
+        return int(value.value)
 
     def list(self, name: str) -> list[str]:
         items = ctypes.c_void_p()

@@ -1,0 +1,289 @@
+"""The double itself, and runx on it: the guest's real ramdisk and PID 1 run, with a console over a ring and an event channel."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bundles import LIMIT_S, Bundle
+from runxtools.double.host import CHECKOUT, Double
+
+CONFIG = """\
+name = "by-hand"
+type = "pv"
+kernel = "{assets}/kernel"
+ramdisk = "{assets}/initrd"
+memory = 64
+vcpus = 1
+"""
+
+
+@pytest.fixture
+def bundle(double: Double, tmp_path: Path) -> Iterator[Bundle]:
+    # Users of the container must be able to enter pytest's folders.
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    bundle = Bundle(double, tmp_path)
+    yield bundle
+    bundle.runx("delete", "--force", "c")
+    assert domains(double) == []
+    assert os.listdir(double.directory / "domains") == []
+    nodes = double.run(["xenstore-ls", "-f"], check=True).stdout.decode()
+    assert "/vm/" not in nodes
+    assert "frontend" not in nodes
+    assert double.run(["find", "/sys/fs/cgroup/domains", "-mindepth", "1", "-type", "d"], check=True).stdout == b""
+
+
+def domains(double: Double) -> list[str]:
+    """Name and state of all domains but dom0."""
+    lines = double.run(["xl", "list"], check=True).stdout.decode().splitlines()
+    return [f"{line.split()[0]} {line.split()[4]}" for line in lines[2:]]
+
+
+def await_that(what: Callable[[], bool]) -> None:
+    limit = time.monotonic() + LIMIT_S
+    while not what():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def test_a_container(bundle: Bundle) -> None:
+    result = bundle.sh("echo to stdout; echo to stderr >&2; cat; exit 7", stdin=b"input\n")
+    assert (result.stdout, result.stderr, result.returncode) == (b"to stdout\ninput\n", b"to stderr\n", 7)
+
+
+def test_it_is_a_machine_of_its_own(bundle: Bundle) -> None:
+    """Its own processes, names, network, mounts; the ramdisk and dom0 are out of reach."""
+    bundle.config["hostname"] = "inside"
+    script = "echo $$; hostname; ls /sys/class/net; nproc; cut -d' ' -f2 /proc/self/mounts; ls /dev"
+    result = bundle.sh(script)
+    assert result.returncode == 0, result.stderr
+    words = result.stdout.decode().split()
+    assert words[:4] == ["1", "inside", "lo", "1"]
+    assert "/proc" in words
+    assert "/tmp" not in words
+    assert not {"hvc0", "hvc1", "vda"} & set(words)
+    assert os.uname().nodename != "inside"
+
+
+def test_a_large_output_arrives_whole(bundle: Bundle) -> None:
+    result = bundle.sh("dd if=/dev/urandom of=/tmp/data bs=64k count=128 2>/dev/null; md5sum < /tmp/data >&2; cat /tmp/data")
+    assert result.returncode == 0
+    assert len(result.stdout) == 8 << 20
+    assert hashlib.md5(result.stdout, usedforsecurity=False).hexdigest() == result.stderr.decode().split()[0]
+
+
+def test_read_only_mounts_are_the_hosts_to_keep(bundle: Bundle) -> None:
+    """A guest that is all powerful cannot write to them; below other binds, and in files, neither."""
+    for name in ("ro", "ro/below", "rw"):
+        (bundle.directory / name).mkdir()
+    (bundle.directory / "ro/file").write_text("kept\n")
+    mounts = [("ro", "/ro", ["rbind", "ro"]), ("rw", "/rw", ["rbind", "rw"]), ("ro/file", "/etc/one", ["bind", "ro"])]
+    bundle.config["mounts"] += [
+        {"type": "bind", "source": str(bundle.directory / source), "destination": to, "options": options}
+        for source, to, options in mounts
+    ]
+    for kind in ("bounding", "effective", "permitted"):
+        bundle.config["process"]["capabilities"][kind].append("CAP_SYS_ADMIN")
+    script = """
+        cat /ro/file /etc/one
+        for i in /ro/file /etc/one /ro/below/new; do
+            point=${i%/file}; point=${point%/below/new}
+            mount -o remount,rw $point; mount -o remount,bind,rw $point
+            echo changed > $i || echo refused
+        done
+        echo written > /rw/new
+    """
+    result = bundle.sh(script)
+    assert result.stdout == b"kept\nkept\n" + 3 * b"refused\n", result.stderr
+    assert (bundle.directory / "ro/file").read_text() == "kept\n"
+    assert (bundle.directory / "rw/new").read_text() == "written\n"
+    assert os.listdir(bundle.directory / "ro/below") == []
+
+
+def test_pausing_stops_the_guest(bundle: Bundle, double: Double) -> None:
+    process = bundle.popen("echo ready; while read line; do echo $line; done")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    bundle.runx("pause", "c", check=True)
+    assert domains(double)[0].endswith(" --p---")
+    (group,) = double.run(["sh", "-c", "cat /sys/fs/cgroup/domains/*/cgroup.events"], check=True).stdout.split(b"\n\n")
+    assert b"frozen 1" in group
+    process.stdin.write(b"late\n")
+    process.stdin.flush()
+    bundle.runx("resume", "c", check=True)
+    assert process.stdout.readline() == b"late\n"
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_xl_shutdown_ends_the_process_as_a_signal(bundle: Bundle, double: Double) -> None:
+    process = bundle.popen("trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.1; done")
+    (name,) = (line.split()[0] for line in domains(double))
+    double.run(["xl", "shutdown", name], check=True)
+    assert process.communicate()[0] == b"asked\n"
+    assert process.returncode == 3
+
+
+def test_a_domain_destroyed_by_hand(bundle: Bundle, double: Double) -> None:
+    process = bundle.popen("echo ready; exec sleep 1000")
+    (name,) = (line.split()[0] for line in domains(double))
+    double.run(["xl", "destroy", name], check=True)
+    process.communicate()
+    assert process.returncode == 137
+
+
+def test_a_supervisor_that_is_killed_leaves_what_delete_removes(bundle: Bundle, double: Double) -> None:
+    bundle.write("/bin/sleep", "1000")
+    silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    assert double.popen(bundle.argv("create", "c"), **silent).wait(LIMIT_S) == 0
+    bundle.runx("start", "c", check=True)
+    pid = json.loads(bundle.runx("state", "c").stdout)["pid"]
+    double.run(["kill", "-KILL", str(pid)], check=True)
+    await_that(lambda: json.loads(bundle.runx("state", "c").stdout)["status"] == "stopped")
+    assert domains(double) != []
+    bundle.runx("delete", "--force", "c", check=True)
+    assert domains(double) == []
+
+
+# ---- faults on demand
+
+
+@pytest.fixture
+def fault(double: Double) -> Iterator[Callable[..., None]]:
+    ordered = []
+
+    def order(name: str, words: str = "") -> None:
+        double.fault(name, words)
+        ordered.append(name)
+
+    yield order
+    for name in ordered:
+        double.no_fault(name)
+
+
+def test_create_fails(bundle: Bundle, fault: Callable[..., None]) -> None:
+    fault("create-fails", "libxl: error: words of xl")
+    result = bundle.sh("true")
+    assert result.returncode == 1
+    assert b"xl create failed with exit status 3: libxl: error: words of xl" in result.stderr
+
+
+def test_a_domain_that_dies_at_boot(bundle: Bundle, fault: Callable[..., None]) -> None:
+    fault("dies-at-boot")
+    result = bundle.sh("true")
+    assert result.returncode == 255
+    assert b"the virtual machine ended (crashed) before its process did" in result.stderr
+
+
+def test_a_console_that_never_comes_is_ended_by_kill(bundle: Bundle, double: Double, fault: Callable[..., None]) -> None:
+    fault("no-console")
+    bundle.write("/bin/true")
+    process = double.popen(bundle.argv("run", "c"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    await_that(lambda: any("-b-" in line for line in domains(double)))
+    bundle.runx("kill", "c", "KILL", check=True)
+    process.communicate()
+    assert process.returncode == 137
+
+
+def test_create_hangs(bundle: Bundle, double: Double, fault: Callable[..., None]) -> None:
+    fault("create-hangs")
+    bundle.write("/bin/true")
+    with double.popen(bundle.argv("create", "c"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        hung = double.directory / "hung"
+        await_that(hung.exists)
+        double.run(["kill", "-TERM", hung.read_text()], check=True)
+        hung.unlink()
+        assert process.stderr is not None
+        assert b"xl create was ended by signal 15" in process.stderr.read()
+        assert process.wait(LIMIT_S) == 1
+
+
+# ---- xl as its users meet it
+
+
+def test_what_xl_says(double: Double, tmp_path: Path) -> None:
+    def xl(*words: str) -> tuple[int, str]:
+        result = double.run(["xl", *words])
+        return result.returncode, (result.stdout + result.stderr).decode()
+
+    config = tmp_path / "domain.cfg"
+    config.write_text("name = 'unfinished\n")
+    status, words = xl("create", str(config))
+    assert status == 1
+    assert f"{config}:1: config parsing error" in words
+    config.write_text(CONFIG.format(assets=double.directory / "assets"))
+    assert xl("create", "-p", "-e", "-q", str(config)) == (0, "")
+    status, words = xl("create", "-p", str(config))
+    assert status != 0
+    assert 'Domain with name "by-hand" already exists.' in words
+    domid = xl("domid", "by-hand")[1].strip()
+    assert xl("domname", domid) == (0, "by-hand\n")
+    assert xl("list", domid)[1].splitlines()[1].split()[:5] == ["by-hand", domid, "64", "1", "--p---"]
+    assert json.loads(xl("list", "-l", domid)[1])[0]["config"]["c_info"]["name"] == "by-hand"
+    assert xl("mem-set", "by-hand", "128m") == (0, "")
+    assert xl("sched-credit2", "-d", "by-hand", "-w", "512", "-c", "50") == (0, "")
+    assert xl("sched-credit2", "-d", "by-hand")[1].splitlines()[1].split() == ["by-hand", domid, "512", "50"]
+    assert xl("list", domid)[1].splitlines()[1].split()[2] == "128"
+    assert xl("destroy", "by-hand") == (0, "")
+    assert xl("destroy", "by-hand") == (1, "by-hand is an invalid domain identifier (rc=-6)\n")
+    assert xl("domid", "by-hand") == (1, "Can't get domid of domain name 'by-hand', maybe this domain does not exist.\n")
+    assert xl("list", domid) == (1, f"Error: Domain '{domid}' does not exist.\n")
+    config.write_text(CONFIG.format(assets=double.directory / "assets").replace("64", "99999999"))
+    assert xl("create", str(config)) == (3, "failed to free memory for the domain\n")
+
+
+# ---- tools/xl-double
+
+
+@pytest.mark.parametrize("how", ["ends", "is killed"])
+def test_nothing_is_left(tmp_path: Path, how: str) -> None:
+    """Whatever was started there, in whatever way it ends."""
+    state = tmp_path / "double"
+    config = CONFIG.format(assets=state / "assets")
+    mark = f"{1000 + os.getpid()}.5"
+    script = (
+        f"printf '%s' '{config}' > {tmp_path}/cfg; xl create -e {tmp_path}/cfg; (sleep {mark} &); echo ready; read line; exit 5"
+    )
+    argv = [sys.executable, "-m", "runxtools.double.host", "--state", str(state), "--", "sh", "-c", script]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT / "tools")}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        words = f"sleep\0{mark}\0"
+        assert words in commands()
+        if how == "ends":
+            process.communicate(b"go\n")
+            assert process.returncode == 5
+            assert not state.exists()
+        else:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    await_that(lambda: words not in commands() and str(state) not in "".join(commands()))
+    assert str(state) not in Path("/proc/self/mounts").read_text()
+
+
+def commands() -> list[str]:
+    """The command lines of all processes of this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_text(errors="replace"))
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
+def test_what_is_missing_is_told(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "runxtools.double.host", "--state", str(tmp_path / "no/such"), "--", "true"]
+    result = subprocess.run(argv, env=os.environ | {"PYTHONPATH": str(CHECKOUT / "tools")}, capture_output=True, text=True)
+    assert result.returncode == 125
+    assert "xl-double: " in result.stderr

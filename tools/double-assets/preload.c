@@ -1,0 +1,213 @@
+/* /dev/xen/gntdev and /dev/xen/evtchn for the programs of tools/xl-double (docs/double.md): loaded into them with LD_PRELOAD.
+ *
+ * A mapped grant is a file of the domain's directory, beside the socket that $XENSTORED_PATH names. An event channel is one end of a
+ * pair of sockets, the other end of which goes to the domain: the numbers of ports that have events are read from it and written back
+ * to unmask them, as the kernel's device has it, with no help from here. NOTIFY is an eventfd, since events do not queue up.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MAP_GRANT_REF 0x184700UL   /* IOCTL_GNTDEV_MAP_GRANT_REF (xen/gntdev.h) */
+#define BIND_INTERDOMAIN 0x84501UL /* IOCTL_EVTCHN_BIND_INTERDOMAIN (xen/evtchn.h) */
+#define UNMAP_GRANT_REF 0x104701UL
+#define NOTIFY 0x44504UL
+
+enum kind { NONE, GRANTS, CHANNELS };
+enum { FDS = 4096, LOCAL_PORT = 1 };
+
+/* By descriptor. The domain's end stays open here too: the device of a domain that has gone neither hangs up nor fails. */
+static struct {
+    enum kind kind;
+    int far, kick;
+} table[FDS];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *original(const char *name)
+{
+    return dlsym(RTLD_NEXT, name);
+}
+
+static int remember(int fd, enum kind kind, int far, int kick)
+{
+    if (fd >= FDS) {
+        close(fd);
+        errno = EMFILE;
+        return -1;
+    }
+    pthread_mutex_lock(&lock);
+    table[fd].kind = kind;
+    table[fd].far = far;
+    table[fd].kick = kick;
+    pthread_mutex_unlock(&lock);
+    return fd;
+}
+
+/* Takes a path of /dev/xen; -2 for any other. */
+static int open_device(const char *path, int flags)
+{
+    if (strncmp(path, "/dev/xen/", 9) || !getenv("XENSTORED_PATH"))
+        return -2;
+    if (!strcmp(path + 9, "gntdev")) {
+        int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))original("open");
+        int fd = real("/dev/null", flags);
+        return fd < 0 ? fd : remember(fd, GRANTS, -1, -1);
+    }
+    if (!strcmp(path + 9, "evtchn")) {
+        int ends[2], kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        int type = SOCK_DGRAM | (flags & O_NONBLOCK ? SOCK_NONBLOCK : 0) | (flags & O_CLOEXEC ? SOCK_CLOEXEC : 0);
+        if (kick < 0 || socketpair(AF_UNIX, type, 0, ends) < 0)
+            return -1;
+        fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+        return remember(ends[0], CHANNELS, ends[1], kick);
+    }
+    return -2;
+}
+
+static int domain_path(char *path, size_t size, uint32_t domain, const char *what, uint32_t which)
+{
+    const char *store = getenv("XENSTORED_PATH");
+    const char *slash = store ? strrchr(store, '/') : NULL;
+    if (!slash || snprintf(path, size, "%.*s/domains/%u/%s-%u", (int)(slash - store), store, domain, what, which) >= (int)size) {
+        errno = ENOENT;
+        return -1;
+    }
+    return 0;
+}
+
+static int map_grant(int fd, uint32_t *request)
+{
+    char path[256];
+    if (request[0] != 1) { /* one page at a time is all that is needed */
+        errno = EINVAL;
+        return -1;
+    }
+    if (domain_path(path, sizeof path, request[4], "grant", request[5]) < 0)
+        return -1;
+    int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))original("open");
+    int page = real(path, O_RDWR | O_CLOEXEC);
+    if (page < 0 || dup3(page, fd, O_CLOEXEC) < 0) {
+        errno = EINVAL; /* the kernel's word for a grant that is none */
+        return -1;
+    }
+    close(page);
+    request[2] = request[3] = 0; /* the index, which mmap(2) takes as the offset */
+    return remember(fd, GRANTS, -1, -1) < 0 ? -1 : 0;
+}
+
+static int bind_channel(int fd, const uint32_t *request)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (domain_path(address.sun_path, sizeof address.sun_path, request[0], "port", request[1]) < 0)
+        return -1;
+    int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fds[2] = {table[fd].far, table[fd].kick};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof fds)];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    struct iovec byte = {.iov_base = "c", .iov_len = 1};
+    struct msghdr message = {
+        .msg_iov = &byte, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+    memcpy(CMSG_DATA(&control.header), fds, sizeof fds);
+    int failed = connection < 0 || connect(connection, (struct sockaddr *)&address, sizeof address) < 0 ||
+                 sendmsg(connection, &message, MSG_NOSIGNAL) < 0;
+    if (connection >= 0)
+        close(connection);
+    if (failed) {
+        errno = EINVAL;
+        return -1;
+    }
+    return LOCAL_PORT;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    static int (*real)(int, unsigned long, ...);
+    va_list arguments;
+    va_start(arguments, request);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    enum kind kind = fd >= 0 && fd < FDS ? table[fd].kind : NONE;
+    if (kind == GRANTS && request == MAP_GRANT_REF)
+        return map_grant(fd, argument);
+    if (kind == GRANTS && request == UNMAP_GRANT_REF)
+        return 0;
+    if (kind == CHANNELS && request == BIND_INTERDOMAIN)
+        return bind_channel(fd, argument);
+    if (kind == CHANNELS && request == NOTIFY) {
+        uint64_t one = 1;
+        ssize_t count = write(table[fd].kick, &one, sizeof one);
+        (void)count; /* full means that it is pending */
+        return 0;
+    }
+    if (!real)
+        real = (int (*)(int, unsigned long, ...))original("ioctl");
+    return real(fd, request, argument);
+}
+
+int close(int fd)
+{
+    static int (*real)(int);
+    if (!real)
+        real = (int (*)(int))original("close");
+    if (fd >= 0 && fd < FDS && table[fd].kind != NONE) {
+        pthread_mutex_lock(&lock);
+        int far = table[fd].far, kick = table[fd].kick;
+        table[fd].kind = NONE;
+        pthread_mutex_unlock(&lock);
+        if (far >= 0)
+            real(far);
+        if (kick >= 0)
+            real(kick);
+    }
+    return real(fd);
+}
+
+#define OPEN(name)                                                                                                                   \
+    int name(const char *path, int flags, ...)                                                                                       \
+    {                                                                                                                                \
+        static int (*real)(const char *, int, ...);                                                                                  \
+        va_list arguments;                                                                                                           \
+        va_start(arguments, flags);                                                                                                  \
+        mode_t mode = va_arg(arguments, mode_t);                                                                                     \
+        va_end(arguments);                                                                                                           \
+        int fd = open_device(path, flags);                                                                                           \
+        if (fd != -2)                                                                                                                \
+            return fd;                                                                                                               \
+        if (!real)                                                                                                                   \
+            real = (int (*)(const char *, int, ...))original(#name);                                                                 \
+        return real(path, flags, mode);                                                                                              \
+    }
+
+OPEN(open)
+OPEN(open64)
+
+#define OPENAT(name)                                                                                                                 \
+    int name(int directory, const char *path, int flags, ...)                                                                        \
+    {                                                                                                                                \
+        static int (*real)(int, const char *, int, ...);                                                                             \
+        va_list arguments;                                                                                                           \
+        va_start(arguments, flags);                                                                                                  \
+        mode_t mode = va_arg(arguments, mode_t);                                                                                     \
+        va_end(arguments);                                                                                                           \
+        int fd = open_device(path, flags);                                                                                           \
+        if (fd != -2)                                                                                                                \
+            return fd;                                                                                                               \
+        if (!real)                                                                                                                   \
+            real = (int (*)(int, const char *, int, ...))original(#name);                                                            \
+        return real(directory, path, flags, mode);                                                                                   \
+    }
+
+OPENAT(openat)
+OPENAT(openat64)

@@ -1,0 +1,1 @@
+"""tools/xl-double: Xen's tools for a machine with no Xen; its domains are namespaces (docs/double.md)."""

@@ -1,0 +1,378 @@
+"""One domain: the process that stands for it from `xl create` to `xl destroy`, in the mount namespace that xl was called in.
+
+It keeps the guest's ramdisk and shares (as QEMU would), the two consoles (hvc0 as xenconsoled does; hvc1's frontend), and the
+program `guest` while the guest runs (`tools/double-assets/guest.c`). xl asks it over a socket; it is gone when the domain is.
+"""
+
+import errno
+import json
+import os
+import selectors
+import shutil
+import socket
+import stat
+import subprocess
+import time
+import traceback
+import tty
+import uuid
+from typing import Any
+
+from runxtools.double import linux, place, ramdisk
+
+RING_REFERENCE, PORT = 8, 1
+"""As the guest's kernel hands them out: Xen's first eight grants are its own."""
+_INIT_WAIT, _INITIALISED, _CONNECTED, _CLOSING = "2", "3", "4", "5"  # enum xenbus_state
+_HVC0_LIMIT = 1024 * 1024
+"""Bytes of hvc0 that nobody has read, beyond which xenconsoled drops."""
+_NODES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
+_GROUPS = "/sys/fs/cgroup/domains"
+
+
+class Domain:
+    """See the module. `config` holds name, memory (MiB), vcpus, ramdisk (a path), shares (pairs of tag and path), weight, cap."""
+
+    def __init__(self, state: str, domid: int, config: dict[str, Any]) -> None:
+        self.state_directory = state
+        self.domid = domid
+        self.directory = place.domain_directory(state, domid)
+        self.path = f"/local/domain/{domid}"
+        self.vm = f"/vm/{uuid.uuid4()}"
+        self.config = config
+        self.record: dict[str, Any] = {**config, "state": "paused", "pid": os.getpid(), "created": time.time()}
+        """For xl. The state is paused, running, poweroff, reboot or crash."""
+        self.guest: subprocess.Popen[bytes] | None = None
+        self.gone = False
+        self.group = f"{_GROUPS}/{domid}"
+        self.selector = selectors.DefaultSelector()
+        self.undelivered = bytearray()
+
+    # -- create --------------------------------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        """Everything up to a paused domain. Raises OSError, RamdiskError or RunxError."""
+        self.store = place.Store(self.state_directory)
+        linux.private_mounts()
+        root = f"{self.directory}/root"
+        os.mkdir(root)
+        linux.mount("ramdisk", root, "tmpfs", data=f"mode=755,size={self.config['memory']}m")
+        with open(self.config["ramdisk"], "rb") as file:
+            ramdisk.unpack(file.read(), root)
+        os.makedirs(self.group)
+        self.hvc0, self.hvc0_guest = os.openpty()
+        self.pty, self.pty_user = os.openpty()
+        tty.setraw(self.pty_user)
+        self.hvc1, self.hvc1_guest = os.openpty()
+        for fd in (self.hvc0, self.pty):
+            os.set_blocking(fd, False)
+        self.ring = os.open(f"{self.directory}/grant-{RING_REFERENCE}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.truncate(self.ring, 4096)
+        self.port = self._listen(f"port-{PORT}")
+        self.control = self._listen("control")
+        self.selector.register(self.control, selectors.EVENT_READ, self._serve)
+        self._publish()
+        self._save()
+
+    def _listen(self, name: str) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"{self.directory}/{name}")
+        listener.listen(8)
+        return listener
+
+    def _publish(self) -> None:
+        """The nodes that libxl and xenconsoled make, as far as anybody reads them."""
+        backend = "/local/domain/0/backend"
+        memory_kib = self.config["memory"] * 1024
+        nodes = {
+            f"{self.vm}/name": self.config["name"],
+            f"{self.vm}/uuid": self.vm.removeprefix("/vm/"),
+            f"{self.path}/vm": self.vm,
+            f"{self.path}/name": self.config["name"],
+            f"{self.path}/domid": str(self.domid),
+            f"{self.path}/memory/static-max": str(memory_kib),
+            f"{self.path}/memory/target": str(memory_kib),
+            f"{self.path}/control/shutdown": "",
+            f"{self.path}/console/type": "xenconsoled",
+            f"{self.path}/console/output": "pty",
+            f"{self.path}/console/limit": str(_HVC0_LIMIT),
+            f"{self.path}/console/backend": f"{backend}/console/{self.domid}/0",
+            f"{backend}/console/{self.domid}/0/frontend": f"{self.path}/console",
+            f"{backend}/console/{self.domid}/0/frontend-id": str(self.domid),
+            f"{backend}/console/{self.domid}/0/state": "1",
+        }
+        for number, (tag, path) in enumerate(self.config["shares"]):
+            nodes[f"{self.path}/device/9pfs/{number}/tag"] = tag
+            nodes[f"{self.path}/device/9pfs/{number}/backend"] = f"{backend}/9pfs/{self.domid}/{number}"
+            nodes[f"{backend}/9pfs/{self.domid}/{number}/path"] = path
+        self.store.write(self.path, "")
+        self.store.set_permissions(self.path, "n0", f"r{self.domid}")
+        for path, value in nodes.items():
+            self.store.write(path, value)
+        self.store.introduce(self.domid)
+        self.store.write(f"{self.path}/console/tty", os.ttyname(self.pty_user))
+
+    def _save(self) -> None:
+        temporary = f"{self.directory}/record.tmp"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(self.record, file)
+        os.rename(temporary, f"{self.directory}/record")
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until it is destroyed. Whatever happens, nothing of it is left."""
+        try:
+            for fd in (self.hvc0, self.pty):
+                self.selector.register(fd, selectors.EVENT_READ, self._move_hvc0)
+            self.store.watch(f"{self.path}/device/console/1/backend", "console")
+            self.selector.register(self.store.fileno(), selectors.EVENT_READ, self._look_at_backend)
+            self._move_hvc0()
+            while not self.gone:
+                for key, _ in self.selector.select():
+                    key.data()
+        finally:
+            self.destroy()
+
+    def _serve(self) -> None:
+        connection, _ = self.control.accept()
+        with connection:
+            words = connection.recv(4096).decode().split()
+            try:
+                answer = self._do(words)
+            except OSError as error:
+                answer = str(error)
+                traceback.print_exc()
+            if words != ["destroy"]:
+                connection.sendall(answer.encode() or b"ok")
+            else:
+                self.destroy()
+                connection.sendall(b"ok")
+
+    def _do(self, words: list[str]) -> str:
+        """Carry out what xl asks for; what is wrong with it, or nothing."""
+        match words:
+            case ["destroy"]:
+                self.gone = True
+            case ["unpause"]:
+                if self.record["state"] == "paused":
+                    self._set_state("running")
+                    if self.guest is None:
+                        self._boot()
+                    else:
+                        self._freeze(False)
+            case ["pause"]:
+                if self.record["state"] == "running":
+                    self._freeze(True)
+                    self._set_state("paused")
+            case ["shutdown"]:
+                self.store.write(f"{self.path}/control/shutdown", "poweroff")
+                self._order(b"s")
+            case ["set", name, value]:
+                self.record[name] = int(value)
+                self._save()
+            case _:
+                return f"what is {words}?"
+        return ""
+
+    def _set_state(self, state: str) -> None:
+        self.record["state"] = state
+        self._save()
+
+    # -- boot and end --------------------------------------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        if place.fault(self.state_directory, "dies-at-boot") is not None:
+            self._shut_down("crash")
+            return
+        has_console = self._connect_console()
+        self._make_dev(has_console)
+        ours, theirs = socket.socketpair()
+        fds = [self.hvc0_guest, self.hvc1, self.hvc1_guest, self.ring, self.port.fileno(), theirs.fileno()]
+        argv = [f"{self.state_directory}/lib/guest", f"{self.directory}/root", f"{self.directory}/dev"]
+        argv += [f"{self.group}/cgroup.procs", str(self.config["vcpus"]), *map(str, fds)]
+        for share in self.config["shares"]:
+            argv += share
+        self.guest = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=fds)
+        theirs.close()
+        self.orders = ours
+        pidfd = os.pidfd_open(self.guest.pid)
+        self.selector.register(pidfd, selectors.EVENT_READ, lambda: self._guest_ended(pidfd))
+        for fd in (self.hvc1, self.hvc1_guest):  # the guest's program has them; it decides when they hang up
+            os.close(fd)
+
+    def _connect_console(self) -> bool:
+        """The part of the guest's driver for hvc1: offer the ring, if somebody is to serve it."""
+        frontend = f"{self.path}/device/console/1"
+        backend = self.store.read(f"{frontend}/backend")
+        if backend is None or place.fault(self.state_directory, "no-console") is not None:
+            return False
+        if self.store.read(f"{backend}/state") != _INIT_WAIT:
+            return False
+        self.backend_state = f"{backend}/state"
+        self.store.write(f"{frontend}/ring-ref", str(RING_REFERENCE))
+        self.store.write(f"{frontend}/port", str(PORT))
+        self.store.write(f"{frontend}/state", _INITIALISED)
+        self.store.watch(self.backend_state, "backend")
+        return True
+
+    backend_state = ""
+
+    def _look_at_backend(self) -> None:
+        for _, token in self.store.events():
+            if token != "backend":
+                continue
+            state = self.store.read(self.backend_state)
+            if state == _CONNECTED:
+                self.store.write(f"{self.path}/device/console/1/state", _CONNECTED)
+            elif state is None or state >= _CLOSING:
+                self._order(b"h")
+
+    def _make_dev(self, has_console: bool) -> None:
+        dev = f"{self.directory}/dev"
+        os.mkdir(dev)
+        linux.mount("devtmpfs", dev, "tmpfs", data="mode=755,size=64k")
+        os.umask(0)
+        for name, minor in _NODES.items():
+            os.mknod(f"{dev}/{name}", stat.S_IFCHR | 0o666, os.makedev(1, minor))
+        os.mknod(f"{dev}/tty", stat.S_IFCHR | 0o666, os.makedev(5, 0))
+        os.mknod(f"{dev}/fuse", stat.S_IFCHR | 0o666, os.makedev(10, 229))
+        os.umask(0o022)
+        consoles = {"console": self.hvc0_guest, "hvc0": self.hvc0_guest, **({"hvc1": self.hvc1_guest} if has_console else {})}
+        for name, fd in consoles.items():
+            os.close(os.open(f"{dev}/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            linux.mount(os.ttyname(fd), f"{dev}/{name}", flags=linux.MS_BIND)
+
+    def _guest_ended(self, pidfd: int) -> None:
+        self.selector.unregister(pidfd)
+        os.close(pidfd)
+        assert self.guest is not None
+        status = self.guest.wait()
+        self._move_hvc0()
+        self._shut_down({0: "poweroff", 1: "reboot"}.get(status, "crash"))
+
+    def _shut_down(self, how: str) -> None:
+        """It stays until somebody destroys it, as with `xl create -e`; without, xl's daemon acts on the configuration."""
+        self._set_state(how)
+        self.store.domain_changed()
+        if self.config["watched"]:
+            self.gone = True
+
+    def _order(self, letter: bytes) -> None:
+        if self.guest is not None and self.guest.returncode is None:
+            try:
+                self.orders.send(letter)
+            except OSError as error:
+                if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+                    raise
+
+    def _freeze(self, frozen: bool) -> None:
+        """Stop or continue all processes of the guest (cgroup-v2, cgroup.freeze)."""
+        with open(f"{self.group}/cgroup.freeze", "w") as file:
+            file.write("1" if frozen else "0")
+
+    _destroyed = False
+
+    def destroy(self) -> None:
+        """Leave nothing of it. The answer to whoever asked comes after."""
+        if self._destroyed:
+            return
+        self._destroyed = self.gone = True
+        if self.guest is not None and self.guest.returncode is None:
+            self._freeze(False)
+            self.orders.close()  # it kills PID 1
+            self.guest.wait()
+        self._remove_groups()
+        for path in (
+            f"/local/domain/0/backend/console/{self.domid}/0",
+            f"/local/domain/0/backend/9pfs/{self.domid}",
+            self.vm,
+            self.path,
+        ):
+            self.store.remove(path)
+        console = f"/local/domain/0/backend/console/{self.domid}"
+        if not self.store.directory(console):
+            self.store.remove(console)
+        for directory in ("root", "dev"):
+            if os.path.ismount(f"{self.directory}/{directory}"):
+                linux.unmount(f"{self.directory}/{directory}")
+        shutil.rmtree(self.directory)
+        self.store.release(self.domid)
+
+    def _remove_groups(self) -> None:
+        for directory, _, _ in os.walk(self.group, topdown=False):
+            for _ in range(500):
+                try:
+                    os.rmdir(directory)
+                    break
+                except OSError as error:  # processes that were killed are still on their way out
+                    if error.errno != errno.EBUSY:
+                        raise
+                    time.sleep(0.01)
+
+    # -- hvc0 ----------------------------------------------------------------------------------------------------------
+
+    def _move_hvc0(self) -> None:
+        """xenconsoled: between the guest's end and the pty that it has published."""
+        while data := _read(self.hvc0):
+            self.undelivered += data[: _HVC0_LIMIT - len(self.undelivered)]
+        while data := _read(self.pty):
+            _write(self.hvc0, data)
+        if self.undelivered:
+            del self.undelivered[: _write(self.pty, self.undelivered)]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.undelivered else 0)
+        self.selector.modify(self.pty, events, self._move_hvc0)
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 4096)
+    except OSError:  # EAGAIN; EIO when a pty has no other end
+        return b""
+
+
+def _write(fd: int, data: bytes | bytearray) -> int:
+    try:
+        return os.write(fd, data)
+    except OSError:
+        return 0
+
+
+def start(state: str, domid: int, config: dict[str, Any]) -> str:
+    """Start the process of a domain; what went wrong, or nothing. It has nothing of its caller's."""
+    ready, report = os.pipe()
+    log = os.open(f"{state}/log/domain-{domid}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        null = os.open("/dev/null", os.O_RDWR)
+        for number, fd in ((0, null), (1, log), (2, log)):
+            os.dup2(fd, number)
+        os.closerange(3, report)
+        os.closerange(report + 1, 1024)
+        _live(Domain(state, domid, config), report)
+    os.wait()
+    os.close(report)
+    os.close(log)
+    with open(ready, "rb") as pipe:
+        answer = pipe.read().decode(errors="replace")
+    return answer.removeprefix("ok") if answer else "the domain's process died"
+
+
+def _live(domain: Domain, report: int) -> None:
+    try:
+        try:
+            domain.build()
+        except BaseException:
+            domain.destroy()
+            raise
+        os.write(report, b"ok")
+        os.close(report)
+        report = -1
+        domain.run()
+    except BaseException as error:
+        traceback.print_exc()
+        if report >= 0:
+            os.write(report, str(error).encode())
+    finally:
+        os._exit(0)

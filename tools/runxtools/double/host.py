@@ -1,0 +1,274 @@
+"""A machine that has Xen's tools and runx, for tests and for people: the same methods as `runxtools.lab.Lab` has for dom0."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runxtools import cache, command, venv
+from runxtools.errors import ToolError
+from runxtools.packages import Package, missing, require_root
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+ASSETS = CHECKOUT / "tools" / "double-assets"
+PACKAGES = (
+    Package("gcc", "gcc", "compiles what stands for the hypervisor"),
+    Package("libc6-dev", "/usr/include/stdio.h", "the compiler's headers"),
+    Package("libxenmisc4.17", f"/usr/lib/{os.uname().machine}-linux-gnu/libxlutil.so.4.17", "xl's own parser"),
+    Package("xenstore-utils", "xenstore-read", "clients of xenstore"),
+    Package("util-linux", "nsenter", "namespaces"),
+    Package("iproute2", "ip", "the loopback of dom0"),
+)
+_FLAGS = ("-O2", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
+_PROGRAMS = {"guest": (), "preload.so": ("-shared", "-fPIC")}
+_START_LIMIT_S = 60
+_CGROUP_PREFIX = "xl-double."
+
+_XL = """\
+#!/usr/bin/python3 -IS
+import sys
+sys.path[:0] = [{tools!r}, {checkout!r}]
+from runxtools.double.toolstack import Xl
+sys.exit(Xl({state!r}).call(sys.argv[1:]))
+"""
+_RUNX = """\
+#!{python} -IS
+import sys
+sys.path[:0] = [{checkout!r}, {libraries!r}]
+from runx import paths
+paths.assets_dir = lambda: {assets!r}
+from runx.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+# The caller's control group is not below ours.
+_JOIN = 'echo 0 > /sys/fs/cgroup/dom0/cgroup.procs && exec "$@"'
+_REMOVE_GROUPS = """
+mount -t cgroup2 none "$1" || exit
+for group in "$1/$2"*; do
+    ! grep -q "populated 0" "$group/cgroup.events" || find "$group" -depth -type d -exec rmdir {} +
+done
+"""
+
+
+class Double:
+    """A context. Nothing of it is left when it ends, however it ends: processes, mounts, networks, files."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        """`directory`: for the state, to be made; by default a temporary one."""
+        self._wanted = directory
+
+    def __enter__(self) -> "Double":
+        """Raises ToolError when something is missing."""
+        require_root("namespaces and mounts are needed")
+        if lacking := missing(PACKAGES):
+            names = " ".join(package.name for package in lacking)
+            raise ToolError(f"xl-double needs Debian packages: {names}", f"apt-get install {names}")
+        if self._wanted:
+            try:
+                self._wanted.mkdir(mode=0o700)
+            except OSError as error:
+                raise ToolError(f"cannot make {self._wanted}: {error.strerror}") from None
+        self.directory = self._wanted or Path(tempfile.mkdtemp(prefix="xl-double-"))
+        try:
+            self._fill()
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    # -- what Lab has too ----------------------------------------------------------------------------------------------
+
+    @property
+    def runx(self) -> str:
+        """The path of runx there."""
+        return f"{self.directory}/bin/runx"
+
+    def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
+        """The local command that runs `argv` there with the caller's streams and ends with its exit status."""
+        spaces = ("--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup")
+        enter = ["nsenter", "--target", str(self.pid), *spaces, f"--wdns={os.getcwd()}", "sh", "-c", _JOIN, "sh"]
+        if tty:
+            words = shlex.join(os.fsdecode(word) for word in argv)
+            return [*enter, "script", "--quiet", "--return", "--command", words, "/dev/null"]
+        return [*enter, *argv]
+
+    def run(
+        self, argv: Sequence[str | bytes], stdin: bytes = b"", timeout: float = 120, check: bool = False
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """Run a command there; its output and status.
+
+        After `timeout` seconds it is killed and subprocess.TimeoutExpired raised. With `check`, a status other than 0 raises
+        ToolError with what it wrote to standard error.
+        """
+        limited = ["timeout", "-k", "5", f"{timeout:.3f}", *argv]
+        begin = time.monotonic()
+        result = subprocess.run(
+            self.command(limited), input=stdin, capture_output=True, timeout=timeout + 60, env=self.environment(), check=False
+        )
+        if result.returncode in (124, 137) and time.monotonic() - begin >= timeout:
+            raise subprocess.TimeoutExpired(list(argv), timeout, result.stdout, result.stderr)
+        if check and result.returncode != 0:
+            words = " ".join(os.fsdecode(word) for word in argv)
+            reason = (result.stderr or result.stdout).decode(errors="replace").strip()
+            raise ToolError(f"in the double, {words!r} ended with status {result.returncode}: {reason}")
+        return result
+
+    def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]":
+        """Start a command there; options as for subprocess.Popen."""
+        return subprocess.Popen(self.command(argv, tty), env=self.environment(), **options)
+
+    def put(self, local: str | Path, remote: str) -> None:
+        """Copy a file or a directory, as `cp -a` would."""
+        command.run(["cp", "-a", "--", local, remote])
+
+    get = put
+
+    # -- what it has alone ---------------------------------------------------------------------------------------------
+
+    def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """The environment of commands there."""
+        return {**base, "PATH": f"{self.directory}/bin:{command.PATH}", **self.settings()}
+
+    def settings(self) -> dict[str, str]:
+        """What runx has to find in its environment, whatever an engine does with the rest of it."""
+        return {"LD_PRELOAD": f"{self.directory}/lib/preload.so", "XENSTORED_PATH": f"{self.directory}/xenstored"}
+
+    def fault(self, name: str, words: str = "") -> None:
+        """From now on: `create-fails` (with these words), `create-hangs`, `dies-at-boot`, `no-console`."""
+        (self.directory / "faults" / name).write_text(words)
+
+    def no_fault(self, name: str) -> None:
+        (self.directory / "faults" / name).unlink()
+
+    # -- its life ------------------------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        for name in ("bin", "lib", "domains", "faults", "log", "assets"):
+            (self.directory / name).mkdir()
+        (self.directory / "next-domid").write_text("1")
+        for name in _PROGRAMS:
+            shutil.copy(programs() / name, self.directory / "lib")
+        built = CHECKOUT / "out" / os.uname().machine
+        if not (built / "initrd").exists():
+            raise ToolError(f"{built}/initrd has not been built", "./build initrd")
+        shutil.copy(built / "initrd", self.directory / "assets")
+        # No kernel is booted, so none has to be built.
+        (self.directory / "assets" / "kernel").write_bytes(b"xl-double boots none\n")
+        python = venv.find() or venv.make()
+        libraries = next((python.parent.parent / "lib").glob("python*/site-packages"))
+        words = {"tools": str(CHECKOUT / "tools"), "checkout": str(CHECKOUT), "state": str(self.directory), "python": python}
+        words |= {"libraries": str(libraries), "assets": f"{self.directory}/assets"}
+        for name, text in (("xl", _XL), ("runx", _RUNX)):
+            path = self.directory / "bin" / name
+            path.write_text(text.format(**words))
+            path.chmod(0o755)
+
+    def _start(self) -> None:
+        remove_groups(_CGROUP_PREFIX)  # of doubles that were killed
+        self._group = f"{_CGROUP_PREFIX}{os.getpid()}.{self.directory.name}"
+        spaces = ("--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--net")
+        program = (
+            f"import sys; sys.path[:0] = [{str(CHECKOUT / 'tools')!r}, {str(CHECKOUT)!r}]; "
+            "from runxtools.double.dom0 import main; main(*sys.argv[1:])"
+        )
+        with (self.directory / "log" / "dom0").open("wb") as log:
+            self._dom0 = subprocess.Popen(
+                ["unshare", *spaces, "/usr/bin/python3", "-I", "-S", "-c", program, str(self.directory), self._group],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        assert self._dom0.stdout is not None
+        if self._dom0.stdout.readline() != b"ready\n":
+            self._dom0.wait(_START_LIMIT_S)
+            said = (self.directory / "log" / "dom0").read_text(errors="replace").strip()
+            raise ToolError("xl-double could not start", said[-2000:])
+        children = Path(f"/proc/{self._dom0.pid}/task/{self._dom0.pid}/children").read_text().split()
+        self.pid = int(children[0])
+
+    _dom0: "subprocess.Popen[bytes] | None" = None
+    _group = ""
+
+    def _end(self) -> None:
+        if self._dom0:
+            assert self._dom0.stdin is not None
+            assert self._dom0.stdout is not None
+            self._dom0.stdin.close()
+            self._dom0.stdout.close()
+            try:
+                self._dom0.wait(_START_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self._dom0.kill()
+                self._dom0.wait()
+            self._dom0 = None
+            remove_groups(self._group)
+        shutil.rmtree(self.directory)
+
+
+def programs() -> Path:
+    """The directory of the compiled programs, kept in the cache. Raises ToolError with the compiler's words."""
+    sources = {name: (ASSETS / name).with_suffix(".c") for name in _PROGRAMS}
+    ingredients = {name: source.read_bytes() for name, source in sources.items()}
+    compiler = command.run(["gcc", "--version"]).encode()
+    key = cache.key_of({**ingredients, "flags": repr((_FLAGS, _PROGRAMS)), "compiler": compiler})
+
+    def fill(directory: Path) -> None:
+        for name, source in sources.items():
+            command.run(["gcc", *_FLAGS, *_PROGRAMS[name], "-o", directory / name, source])
+
+    with cache.locked(cache.root() / "double.lock"):
+        return cache.find(cache.root(), "double", key) or cache.make(cache.root(), "double", key, fill)
+
+
+def remove_groups(prefix: str) -> None:
+    """Remove control groups that have no processes and begin so."""
+    with tempfile.TemporaryDirectory(prefix="xl-double-groups-") as place:
+        words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _REMOVE_GROUPS, "sh", place, prefix]
+        subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
+
+
+def main(argv: Sequence[str]) -> int:
+    """`tools/xl-double`; the exit status of the command."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="tools/xl-double",
+        usage="tools/xl-double [OPTION ...] [--] COMMAND [ARGUMENT ...]",
+        description="Runs a command on a machine that has Xen's tools and runx, without Xen: docs/double.md.",
+    )
+    parser.add_argument("--state", metavar="DIR", type=Path, help="where its state is kept, to be made; removed at the end")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[=WORDS]",
+        help="create-fails, create-hangs, dies-at-boot, no-console",
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    options = parser.parse_args(argv)
+    words = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not words:
+        parser.error("which command?")
+    with Double(options.state.absolute() if options.state else None) as double:
+        for fault in options.fault:
+            double.fault(*fault.split("=", 1))
+        status = subprocess.run(double.command(words), env=double.environment(), check=False).returncode
+    return 128 - status if status < 0 else status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ToolError as error:
+        print(f"xl-double: {error}", file=sys.stderr)
+        sys.exit(125)
+    except KeyboardInterrupt:
+        sys.exit(130)
