@@ -153,6 +153,8 @@ class Supervision:
             self._look_whether_alive()
 
     def _timeout_ms(self) -> int | None:
+        if self.store.has_events:  # they came with the answer to a request, so that no descriptor tells of them
+            return 0
         if self.look_at is None:
             return None
         return max(0, int((self.look_at - time.monotonic()) * 1000)) + 1

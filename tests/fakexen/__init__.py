@@ -6,10 +6,11 @@ ever runs, so nothing connects to the console. What a guest does is tested with 
 
 import os
 import shutil
+import socket
 import threading
 from pathlib import Path
 
-from runxtools.double.xenstored import XenStored
+from runxtools.double.xenstored import HEADER, WRITE, XenStored
 
 
 class FakeXen(XenStored):
@@ -51,8 +52,8 @@ class FakeXen(XenStored):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(self.socket_path))
             payload = path.encode() + b"\0" + value.encode()
-            client.sendall(_HEADER.pack(_WRITE, 0, 0, len(payload)) + payload)
-            client.recv(_HEADER.size + len(b"OK\0"), socket.MSG_WAITALL)
+            client.sendall(HEADER.pack(WRITE, 0, 0, len(payload)) + payload)
+            client.recv(HEADER.size + len(b"OK\0"), socket.MSG_WAITALL)
 
     def calls(self) -> list[list[str]]:
         """What xl was called with so far."""

@@ -215,6 +215,25 @@ def test_unpause_failing(host: Host) -> None:
     assert host.state()["status"] == "created"
 
 
+def test_an_event_that_comes_with_an_answer_is_seen(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the supervisor, for one event, asks xenstored for the console's pty, its domain goes."""
+    host.create()
+    for _ in range(2):  # ignored by what has not started; the second is served after all events of the beginning
+        assert host.runx("kill", "c", "CONT").returncode == 0
+    value = host.xen.value
+
+    def destroyed_meanwhile(path: str) -> bytes | None:
+        if path.endswith("/console/tty"):
+            for domain in (host.xen.directory / "domains").iterdir():
+                domain.unlink()
+            host.xen.fire("@releaseDomain")
+        return value(path)
+
+    monkeypatch.setattr(host.xen, "value", destroyed_meanwhile)
+    host.xen.write("/local/domain/1/console/tty", "")
+    host.await_status("stopped")
+
+
 def test_a_pid_file_that_cannot_be_written(host: Host) -> None:
     result = host.runx("create", "--bundle", str(host.bundle), "--pid-file", "/no/such/dir/pid", "c")
     assert (result.returncode, "/no/such/dir/pid" in result.stderr) == (1, True)

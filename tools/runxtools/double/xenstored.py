@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-_HEADER = struct.Struct("<IIII")  # type, request id, transaction id, length of the payload
+HEADER = struct.Struct("<IIII")  # type, request id, transaction id, length of the payload
 _PAYLOAD_LIMIT = 4096
 # enum xsd_sockmsg_type of xen/io/xs_wire.h
 DIRECTORY, READ, GET_PERMS, WATCH, UNWATCH, TRANSACTION_START, TRANSACTION_END, INTRODUCE, RELEASE = range(1, 10)
@@ -115,10 +115,10 @@ class XenStored:
             client.close()
 
     def _answer(self, client: socket.socket) -> bool:
-        header = client.recv(_HEADER.size, socket.MSG_WAITALL)
-        if len(header) < _HEADER.size:
+        header = client.recv(HEADER.size, socket.MSG_WAITALL)
+        if len(header) < HEADER.size:
             return False
-        kind, request, transaction, length = _HEADER.unpack(header)
+        kind, request, transaction, length = HEADER.unpack(header)
         if length > _PAYLOAD_LIMIT:
             return False
         payload = client.recv(length, socket.MSG_WAITALL) if length else b""
@@ -134,7 +134,7 @@ class XenStored:
                 self._refuse("E2BIG")
         except _RefusedError as error:
             kind, answer = ERROR, error.args[0].encode() + b"\0"
-        client.sendall(_HEADER.pack(kind, request, transaction, len(answer)) + answer)
+        client.sendall(HEADER.pack(kind, request, transaction, len(answer)) + answer)
         for watch in self._watches[events:]:  # the first event of a new watch comes after the answer, and at once
             self._send_event(watch[0], watch[1], watch[2])
         return True
@@ -223,7 +223,7 @@ class XenStored:
     def _send_event(client: socket.socket, path: str, token: str) -> None:
         body = path.encode() + b"\0" + token.encode() + b"\0"
         try:
-            client.sendall(_HEADER.pack(WATCH_EVENT, 0, 0, len(body)) + body)
+            client.sendall(HEADER.pack(WATCH_EVENT, 0, 0, len(body)) + body)
         except OSError:
             pass  # it is gone; its end is noticed when it is read
 
