@@ -5,12 +5,15 @@ Exit status 0, or 1 with one message on standard error and as the last `error` l
 
 import os
 import sys
-from collections.abc import Callable
 
 from runx import SPEC_VERSION, __version__, log
 from runx.errors import RunxError
 from runx.options import Arguments, Option, help_lines, parse
 from runx.paths import DEFAULT_STATE_ROOT, state_root
+
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GLOBAL_OPTIONS = (
     Option(
@@ -157,7 +160,7 @@ class Verb:
 
     __slots__ = ("call", "help", "options", "usage")
 
-    def __init__(self, usage: str, help: str, call: Callable[[Arguments, Arguments], int | None], *options: Option) -> None:
+    def __init__(self, usage: str, help: str, call: "Callable[[Arguments, Arguments], int | None]", *options: Option) -> None:
         self.usage = usage
         self.help = help
         self.call = call

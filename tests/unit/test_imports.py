@@ -1,6 +1,8 @@
 """Imports go forward only: frontends know no backends, backends know the plan alone, the executor does not know the compiler."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,15 @@ def test_only_facts_look_at_the_host(name: str) -> None:
     # A filter is made by this host's libseccomp: filters.py finds it, and is called by facts.py alone.
     homes = ("runx.compiler.facts", "runx.compiler.grammar", "runx.compiler.filters", "runx.compiler.seccomp")
     assert not looking or name in homes
+
+
+def test_a_fast_verb_loads_next_to_nothing_of_the_standard_library() -> None:
+    """Each module more is a millisecond of the nine or so that Python itself takes."""
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules)\n"
+        "from runx import cli\n"
+        "from runx.exec import delete, kill, start, state\n"
+        "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('runx')))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script, str(ROOT)], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"_socket", "select"}
