@@ -50,6 +50,8 @@ int link_fd(void);
 short link_events(void);
 /* Room for another full frame of data, with enough kept free for every control frame that may follow. */
 bool link_has_room(void);
+/* Little is waiting for the console: time to read more of what is to be sent. In batches, as every look costs system calls. */
+bool link_is_low(void);
 /* Queues a frame. Frames that do not fit are a fault of the caller and are dropped whole, never torn. */
 void link_send(enum frame_type type, const void *payload, size_t length);
 /* Reads at most LIMIT bytes from FD straight into a frame. Returns what read(2) returned; 0 and errors queue nothing. */

@@ -14,6 +14,8 @@ enum {
     /* Control frames are small and few between two flushes (credits are summed up), FATAL is the largest. */
     CONTROL_RESERVE = 2 * FULL_FRAME,
     OUTPUT_SIZE = 64 * 1024,
+    /* With less than this waiting, more is read: twice what the console's ring holds, so that it is never found empty. */
+    OUTPUT_LOW = 4 * 1024,
     INPUT_SIZE = 2 * FULL_FRAME,
     OPEN_TIMEOUT_S = 60,
     OPEN_RETRY_MS = 4,
@@ -72,6 +74,11 @@ bool link_has_room(void)
     return room() >= FULL_FRAME + CONTROL_RESERVE;
 }
 
+bool link_is_low(void)
+{
+    return output_end - output_start <= OUTPUT_LOW;
+}
+
 /* Makes LENGTH bytes of contiguous space at output_end. */
 static bool make_space(size_t length)
 {
@@ -124,9 +131,9 @@ bool link_flush(void)
         ssize_t count = write(console, output + output_start, output_end - output_start);
         if (count < 0)
             return errno == EAGAIN || errno == EINTR;
-        if (count == 0)
-            return true; /* a driver that took nothing; poll(2) tells when to try again */
         output_start += (size_t)count;
+        if (!link_is_empty())
+            return true; /* the driver took what it has room for; poll(2) tells when to go on */
     }
     output_start = output_end = 0;
     return true;

@@ -186,8 +186,13 @@ void streams_relay(bool at_end)
     if (child.ended && !child.any_left)
         close_terminal_end();
     if (child.started) {
-        relay_output(&out, at_end);
-        relay_output(&err, at_end);
+        if (link_is_low()) {
+            /* Each is first in turn, or a flood of one would leave no room for the other. */
+            static bool errors_first;
+            errors_first = !errors_first;
+            relay_output(errors_first ? &err : &out, at_end);
+            relay_output(errors_first ? &out : &err, at_end);
+        }
         feed_input();
     }
     send_input_news();
@@ -230,7 +235,7 @@ bool streams_take_frame(unsigned type, const unsigned char *payload, size_t leng
 
 static int readable(const struct output *output)
 {
-    return child.started && output->window && link_has_room() ? output->fd : -1;
+    return child.started && output->window && link_is_low() ? output->fd : -1;
 }
 
 void streams_poll(struct pollfd fds[3])
