@@ -38,8 +38,13 @@ IGNORED: tuple[tuple[Path, str], ...] = (
     *(
         (("linux", "resources", "memory", name), "a virtual machine's memory is one number; see limit")
         for name in (
-            "reservation", "swap", "kernel", "kernelTCP", "swappiness", "disableOOMKiller", "useHierarchy", "checkBeforeUpdate",
+            "reservation", "kernel", "kernelTCP", "useHierarchy", "checkBeforeUpdate",
         )
+    ),
+    *((("linux", "resources", "memory", name), "the guest has no swap") for name in ("swap", "swappiness")),
+    (
+        ("linux", "resources", "memory", "disableOOMKiller"),
+        "the guest's kernel kills what exceeds its memory, as nobody outside would make room",
     ),
     (("linux", "resources", "cpu", "mems"), "the virtual machine's memory is one node"),
     *(

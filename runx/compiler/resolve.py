@@ -10,20 +10,11 @@ from runx.compiler.facts import Facts
 from runx.compiler.frontends.container import BootFile, Container, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
 from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB, HostConfig
+from runx.compiler.memory import memory_mib
 from runx.compiler.own_ramdisk import terminal_alone
 from runx.compiler.plan import Device, Disk, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan, XlSetting
 from runx.compiler.xl_keys import YIELDING
 from runx.errors import RunxError
-
-GUEST_OVERHEAD_MIB = 24
-"""What the guest's kernel, its page tables and the ramdisk take of a domain's memory."""
-SHARE_OVERHEAD_MIB = 4
-"""The ring of one 9p share."""
-
-QUEUE_OVERHEAD_MIB = 1
-"""What one queue of a network interface keeps ready: 256 pages (Linux, drivers/net/xen-netfront.c, NET_RX_RING_SIZE)."""
-MAX_QUEUES = 8
-"""Of one interface, which has one for each virtual CPU up to this (xen-netback's max_queues)."""
 
 PASSTHROUGH_CMDLINE = ("console=hvc0", "panic=-1")
 """With a ramdisk of the container's own what hvc0 prints is the container's output, so the kernel is not told to be quiet."""
@@ -171,9 +162,8 @@ def _memory_mib(container: Container, shares: int, vcpus: int, host: HostConfig)
         return -(-container.hardware.memory_bytes // 2**20)
     if limits.memory_bytes is None:
         return host.memory_mib
-    mib = -(-limits.memory_bytes // 2**20)
-    networks = len(container.networks) * min(vcpus, MAX_QUEUES) * QUEUE_OVERHEAD_MIB
-    return max(mib + GUEST_OVERHEAD_MIB + shares * SHARE_OVERHEAD_MIB + networks, MIN_MEMORY_MIB)
+    needed = memory_mib(limits.memory_bytes, shares=shares, vcpus=vcpus, interfaces=len(container.networks))
+    return max(needed, MIN_MEMORY_MIB)
 
 
 def _vcpus(container: Container, host: HostConfig, report: Report) -> int:

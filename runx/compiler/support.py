@@ -82,7 +82,7 @@ _CARRIED = {
     "linux.devices[].type": "what is behind it is the guest's own",
     "linux.resources": "",
     "linux.resources.memory": "",
-    "linux.resources.memory.limit": "the size of the virtual machine",
+    "linux.resources.memory.limit": "the container has that much, the virtual machine somewhat more; what exceeds it is killed",
     "linux.resources.pids": "",
     "linux.resources.pids.limit": "in a cgroup of the guest, the root of what the container sees; 0 is one from version 1.3 on",
     "linux.resources.cpu": "",

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -32,14 +33,19 @@ def bundle(lab: Lab, scratch: str) -> str:
 
 
 def run(
-    lab: Lab, bundle: str, script: str, process: dict[str, Any] | None = None, resources: dict[str, Any] | None = None
+    lab: Lab,
+    bundle: str,
+    script: str,
+    process: dict[str, Any] | None = None,
+    resources: dict[str, Any] | None = None,
+    mounts: Sequence[dict[str, Any]] = (),
 ) -> "subprocess.CompletedProcess[bytes]":
     """`runx run` of a shell script with these members of `process` and `linux.resources`."""
     config = {
         "ociVersion": "1.2.0",
         "process": {"cwd": "/", "args": ["/bin/sh", "-c", script], "env": ["PATH=/bin"], **(process or {})},
         "root": {"path": "rootfs"},
-        "mounts": _MOUNTS,
+        "mounts": [*_MOUNTS, *mounts],
         "linux": {
             "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
             "resources": resources or {},
@@ -80,3 +86,26 @@ def test_scheduling_and_priority(lab: Lab, bundle: str) -> None:
     assert result.stdout.decode().split("\n")[0] == "7 1", result.stderr
     assert b"best-effort: prio 6" in result.stdout
     assert result.returncode == 0
+
+
+def remember(lab: Lab, bundle: str, limit_mib: int, wanted_mib: int) -> "subprocess.CompletedProcess[bytes]":
+    """A container with a memory limit and bind mounts in which one of three programs holds `wanted_mib` at once."""
+    wanted = wanted_mib * 2**20
+    lab.run(["mkdir", "-p", f"{bundle}/one", f"{bundle}/two"], check=True)
+    binds = [
+        {"destination": f"/{name}", "type": "bind", "source": f"{bundle}/{name}", "options": ["rbind"]} for name in ("one", "two")
+    ]
+    # tail keeps all of what it may have to print.
+    script = f"head -c {wanted} /dev/zero | tail -c {wanted} > /dev/null"
+    return run(lab, bundle, script, resources={"memory": {"limit": limit_mib * 2**20}, "pids": {"limit": 100}}, mounts=binds)
+
+
+@pytest.mark.parametrize("limit_mib", [64, 400])
+def test_a_container_has_its_whole_limit(lab: Lab, bundle: str, limit_mib: int) -> None:
+    result = remember(lab, bundle, limit_mib, limit_mib)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_far_more_than_the_limit_is_not_there(lab: Lab, bundle: str) -> None:
+    result = remember(lab, bundle, 64, 128)
+    assert result.returncode == 137, result.stderr

@@ -14,6 +14,7 @@ from runx.compiler import compile
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import HostFacts
 from runx.compiler.host_config import SETTINGS, read_host_config
+from runx.compiler.memory import memory_mib
 from runx.errors import RunxError
 from runx.paths import written_state_root
 
@@ -190,7 +191,7 @@ def test_a_limit_of_the_container_wins() -> None:
     config = json.loads((CASES / "minimal/config.json").read_text())
     config["linux"]["resources"] = {"memory": {"limit": 512 << 20}, "cpu": {"quota": 200000, "period": 100000}}
     plan = compile("/b", container_id="c", state_root="/r", assets="/a", facts=Facts(json.dumps(config))).plan
-    assert (plan.domain.memory_mib, plan.domain.vcpus) == (512 + 24 + 4, 2)
+    assert (plan.domain.memory_mib, plan.domain.vcpus) == (memory_mib(512 << 20, shares=1, vcpus=2, interfaces=0), 2)
 
 
 def test_the_page_names_every_setting() -> None:

@@ -18,8 +18,9 @@ from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import HostFacts, HostFactsWithBridges
 from runx.compiler.frontends.netconf import parse_netconf
+from runx.compiler.memory import MAX_QUEUES, QUEUE_MIB
 from runx.compiler.plan import Interface
-from runx.compiler.resolve import MAX_QUEUES, QUEUE_OVERHEAD_MIB, mac_address
+from runx.compiler.resolve import mac_address
 from runx.errors import RunxError
 
 FILE = "/etc/cni/net.d/net.conf"
@@ -140,9 +141,9 @@ def test_an_interface_takes_nothing_of_the_containers_memory() -> None:
         resources = {"memory": {"limit": 256 << 20}, "cpu": {"quota": cpus * 100000}}
         return compiled({}, *suffixes, resources=resources).plan.domain.memory_mib
 
-    assert memory_mib("net") == memory_mib() + QUEUE_OVERHEAD_MIB
-    assert memory_mib("net", "net", cpus=4) == memory_mib(cpus=4) + 8 * QUEUE_OVERHEAD_MIB
-    assert memory_mib("net", cpus=40) == memory_mib(cpus=40) + MAX_QUEUES * QUEUE_OVERHEAD_MIB
+    assert memory_mib("net") == memory_mib() + QUEUE_MIB
+    assert memory_mib("net", "net", cpus=4) == memory_mib(cpus=4) + 8 * QUEUE_MIB
+    assert memory_mib("net", cpus=40) == memory_mib(cpus=40) + MAX_QUEUES * QUEUE_MIB
 
 
 def test_a_missing_bridge_is_an_error_but_for_a_plan() -> None:

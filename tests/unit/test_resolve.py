@@ -16,8 +16,10 @@ from runx.compiler.diagnostics import CompileError
 from runx.compiler.frontends.cpuset import parse_cpuset
 from runx.compiler.frontends.oci_shape import CONFIG
 from runx.compiler.frontends.shapes import Map
+from runx.compiler.host_config import MIN_MEMORY_MIB
+from runx.compiler.memory import SHARE_MIB, memory_mib
 from runx.compiler.plan import VmPlan
-from runx.compiler.resolve import GUEST_OVERHEAD_MIB, MIN_MEMORY_MIB, SHARE_OVERHEAD_MIB, domain_name
+from runx.compiler.resolve import domain_name
 from runx.errors import RunxError
 
 SPEC = Path(__file__).parents[3] / "shared/spec/schema"
@@ -57,14 +59,26 @@ BIND = {"destination": "/d", "type": "bind", "source": "/srv", "options": ["bind
         (-1, [], 256),
         (0x7FFFFFFFFFFFF000, [], 256),
         (1, [], MIN_MEMORY_MIB),
-        (128 * 2**20, [], 128 + GUEST_OVERHEAD_MIB + SHARE_OVERHEAD_MIB),
-        (128 * 2**20 + 1, [], 129 + GUEST_OVERHEAD_MIB + SHARE_OVERHEAD_MIB),
-        (128 * 2**20, [BIND], 128 + GUEST_OVERHEAD_MIB + 2 * SHARE_OVERHEAD_MIB),
-        (128 * 2**20, [BIND, BIND, BIND], 128 + GUEST_OVERHEAD_MIB + 2 * SHARE_OVERHEAD_MIB),
+        (128 * 2**20, [], 156),
+        (128 * 2**20 + 1, [], 158),
+        (128 * 2**20, [BIND], 156 + SHARE_MIB),
+        (128 * 2**20, [BIND, BIND, BIND], 156 + SHARE_MIB),
+        (2**30, [], 1080),
     ],
 )
 def test_memory(limit: int | None, mounts: list[dict[str, Any]], mib: int) -> None:
     assert plan(config(mounts=mounts, linux={"resources": {"memory": {"limit": limit}}})).domain.memory_mib == mib
+
+
+# Of machines of these sizes in MiB: what a program could touch of it, in MiB, with one share and one virtual CPU.
+MEASURED = {64: 44, 96: 75, 128: 106, 160: 136, 256: 231, 512: 480, 1024: 979}
+
+
+@pytest.mark.parametrize("size", MEASURED)
+def test_a_limit_fits_into_its_machine(size: int) -> None:
+    """A machine of the size that was measured is enough for no larger limit than could be touched, and not far too large."""
+    needed = memory_mib(MEASURED[size] * 2**20, shares=1, vcpus=1, interfaces=0)
+    assert size <= needed <= size + 6 + size // 64
 
 
 @pytest.mark.parametrize(
@@ -247,6 +261,18 @@ class TestSchema:
     def test_bad_examples_are_refused(self, path: Path) -> None:
         with pytest.raises(CompileError):
             compile("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(path.read_bytes()))
+
+    @pytest.mark.parametrize("path", sorted(SPEC.glob("test/config/bad/linux*.json")), ids=lambda path: path.stem)
+    def test_bad_examples_are_refused_for_what_is_bad(self, path: Path) -> None:
+        """With all that they leave out, there is one fault, and it is in the part that the example is named for."""
+        part = path.stem.removeprefix("linux-")
+        fault = rf"config\.json:\S+: linux\.\S*{part}\S*: must be .*"
+        assert re.fullmatch(fault, errors(config(**json.loads(path.read_text()))), re.IGNORECASE)
+
+    @pytest.mark.parametrize("name", ["linux-netdevice", "linux-rdma", "minimal", "minimal-for-start"])
+    def test_good_examples_compile_with_what_they_leave_out(self, name: str) -> None:
+        found = plan(config(**json.loads((SPEC / f"test/config/good/{name}.json").read_text())))
+        assert not [entry for entry in found.ignored if entry.reason.startswith("unknown")]
 
     @pytest.mark.parametrize("path", sorted(SPEC.glob("test/config/good/*.json")), ids=lambda path: path.stem)
     def test_good_examples_have_no_fault_of_form(self, path: Path) -> None:

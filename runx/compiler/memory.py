@@ -1,0 +1,26 @@
+"""How much memory a virtual machine needs for its container to have its limit.
+
+Measured: docs/pipeline.md, "Memory", has the numbers and how to get them again.
+"""
+
+GUEST_MIB = 20
+"""What the guest's kernel and the ramdisk take whatever the size, and 3 MiB more than was measured: for a larger overlay and the
+first pages of a process."""
+LIMIT_PER_MIB = 32
+"""One MiB in so many goes to what grows with memory: the descriptions of page frames, page tables, what the kernel keeps back."""
+SHARE_MIB = 4
+"""The ring of one 9p share."""
+VCPU_MIB = 1
+"""What the kernel keeps for one more virtual CPU."""
+QUEUE_MIB = 1
+"""What one queue of a network interface keeps ready: 256 pages (Linux, drivers/net/xen-netfront.c, NET_RX_RING_SIZE)."""
+MAX_QUEUES = 8
+"""Of one interface, which has one for each virtual CPU up to this (xen-netback's max_queues)."""
+
+
+def memory_mib(limit_bytes: int, *, shares: int, vcpus: int, interfaces: int) -> int:
+    """The machine's memory for a container that may use `limit_bytes`."""
+    limit_mib = -(-limit_bytes // 2**20)
+    around = GUEST_MIB + shares * SHARE_MIB + (vcpus - 1) * VCPU_MIB
+    queues = interfaces * min(vcpus, MAX_QUEUES)
+    return limit_mib + -(-limit_mib // LIMIT_PER_MIB) + around + queues * QUEUE_MIB
