@@ -149,6 +149,20 @@ def _features(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
     sys.stdout.write(text())
 
 
+def _spec(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
+    from runx.spec_command import spec
+
+    if arguments.operands:
+        raise RunxError("spec takes no operands", "usage: runx spec [--bundle DIR]")
+    spec(arguments.values["bundle"])
+
+
+def _console(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.console import console
+
+    console(options.values["root"], _operand(arguments, "ID"), follow="follow" in arguments.switches)
+
+
 def _operand(arguments: Arguments, name: str) -> str:
     if len(arguments.operands) != 1:
         raise RunxError(f"expected one operand, {name}, not {len(arguments.operands)}")
@@ -203,11 +217,19 @@ VERBS = {
     "resume": Verb("ID", "continue a paused container", _resume),
     "list": Verb("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="the ids alone")),
     "ps": Verb("[options] ID", "list the processes of a container that this host sees", _ps, _FORMAT),
+    "console": Verb(
+        "[--follow] ID", "show what the kernel of a container's virtual machine said", _console,
+        Option("-f", "--follow", help="and what it goes on to say, until the container has ended"),
+    ),
+    "spec": Verb(
+        "[--bundle DIR]", "write a config.json to begin with", _spec,
+        Option("-b", "--bundle", value="DIR", default=".", help="where (default: the current directory)"),
+    ),
     "features": Verb("", "print what this runtime knows, as JSON for engines", _features),
     "plan": Verb("[options] BUNDLE", "show what would be done for a bundle; changes nothing", lambda *_: None),
 }  # fmt: skip
 
-_STATEFUL = frozenset(VERBS) - {"config", "features", "plan"}
+_STATEFUL = frozenset(VERBS) - {"config", "features", "plan", "spec"}
 """Verbs that need the state root."""
 
 _WHY_NOT = {
@@ -215,7 +237,7 @@ _WHY_NOT = {
     "checkpoint": "9p shares cannot be saved with a domain",
     "restore": "9p shares cannot be saved with a domain",
 }
-_LATER = ("update", "events", "spec", "console")
+_LATER = ("update", "events")
 
 
 def main(argv: list[str] | None = None) -> int:
