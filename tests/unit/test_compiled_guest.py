@@ -20,6 +20,7 @@ from runx.compiler.plan import VmPlan
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
+IMAGES = ("/srv/images/root, 1.img", "/srv/images/root.qcow2")
 Run = Callable[..., tuple[int, str]]
 
 
@@ -37,7 +38,7 @@ def run(tmp_path: Path, programs: tuple[Path, Path]) -> Run:
         config["process"]["args"] = ["/bin/sh", "-c", command]
         for name, value in changes.items():
             config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
-        facts = TextFacts(json.dumps(config), dict.fromkeys(("/etc/hosts",), "file"))
+        facts = TextFacts(json.dumps(config), dict.fromkeys(("/etc/hosts", *IMAGES), "file"))
         plan, artifacts = compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
         root = tmp_path / "root"
         gb.make_root(root, *programs)
@@ -47,6 +48,8 @@ def run(tmp_path: Path, programs: tuple[Path, Path]) -> Run:
             (root / "runx/seccomp").write_bytes(program)
         # The container's root is a mount of its own in the guest.
         script = re.sub(r"^mount -t 9p .* root /newroot$", "mount -o bind /newroot /newroot", setup.decode(), flags=re.MULTILINE)
+        script = re.sub(r"^mount -t ext4 /dev/xvda /newroot .*$", "mount -o bind /newroot /newroot", script, flags=re.MULTILINE)
+        script = re.sub(r"^mount -t erofs .* /image .*$", "mount -o bind,ro /newroot /image", script, flags=re.MULTILINE)
         script = re.sub(r"^(mount -t 9p|ip link) .*$", ":", script, flags=re.MULTILINE)
         with GuestBox(root, setup=script, process=process) as box:
             while gb.EXIT not in box.seen and gb.FATAL not in box.seen:
@@ -158,6 +161,24 @@ def test_mount_options(run: Run) -> None:
     assert "nodiratime" in seen["/d"]
     assert not {"noatime", "relatime"} & seen["/d"]
     assert {"ro", "nosuid"} <= seen["/g"]
+
+
+def test_an_image(run: Run) -> None:
+    status, output = run("image", "touch /written && ls /; grep ' / ' /proc/self/mounts")
+    assert status == 0, output
+    assert "\nwritten\n" in output
+
+
+def test_a_read_only_image(run: Run) -> None:
+    """Mount points that are not in the image are made all the same, and nothing else."""
+    config = json.loads((CASES / "image-read-only/config.json").read_text())
+    mounts = [{"destination": "/proc", "type": "proc"}, {**config["mounts"][0], "destination": "/not/there"}]
+    command = "ls -d /work; touch /etc/x 2>&1; ls /not/there; echo x > /dev/null; grep ' / ' /proc/self/mounts"
+    status, output = run("image-read-only", command, mounts=mounts)
+    assert status == 0, output
+    assert output.startswith("/work\n")
+    assert "Read-only file system\nfrom-the-host\n" in output
+    assert re.search(r"^overlay / overlay ro,", output, re.MULTILINE)
 
 
 def test_names_and_words_that_need_quoting(run: Run) -> None:
