@@ -132,6 +132,11 @@ def _image(container: Container, facts: Facts, report: Report) -> None:
         report.error((*image.origin, "path"), f"{quote(image.path)} has characters that cannot be printed")
     else:
         _host_file((*image.origin, "path"), image.path, facts, report)
+    if image.format != "raw" and container.root_read_only:
+        # hw/block/xen-block.c gives `read-only` to the file alone, and then opens the format above it for writing.
+        message = f"a {image.format} image cannot be attached read-only: QEMU's backend for Xen's disks fails"
+        hint = f"qemu-img convert -O raw {'-f vpc ' if image.format == 'vhd' else ''}FILE NEW, or leave root.readonly out"
+        report.error((*image.origin, "format"), message, hint)
     if not container.ramdisk:
         report.ignore(("root", "path"), "the root filesystem is vm.image")
 

@@ -22,10 +22,11 @@ def find(store: XenStore, name: str) -> int | None:
     return None
 
 
-def create(store: XenStore, directory: str, name: str) -> int:
+def create(store: XenStore, directory: str, name: str, keep: int = -1) -> int:
     """`xl create` of directory/domain.cfg, paused; the domain's number.
 
-    Raises RunxError with xl's own words. What a failed or hanging xl leaves is removed by the caller (`remove`).
+    keep: a descriptor that the domain's backends are to hold open. Raises RunxError with xl's own words. What a failed or
+    hanging xl leaves is removed by the caller (`remove`).
     """
     xl_path = run.program("xl")
     argv = xl.create_argv(f"{directory}/domain.cfg")
@@ -33,6 +34,8 @@ def create(store: XenStore, directory: str, name: str) -> int:
     try:
         pid = os.fork()
         if pid == 0:
+            if keep >= 0:
+                os.set_inheritable(keep, True)
             _become_xl(xl_path, argv, directory, output)
         code, text = run.finish("xl create", pid, output, xl.CREATE_TIMEOUT_S)
     finally:

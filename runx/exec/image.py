@@ -14,9 +14,10 @@ def lock(image: str) -> int:
     """Check and lock an image, given as Record.image has it; `ro` shares the lock, `rw` does not. The descriptor that holds the
     lock until it is closed.
 
-    A guest whose supervisor was killed has lost the lock. Then xl's script for loop devices, and QEMU for other formats, refuse
-    to attach the file for writing once more. Raises RunxError when another container has it, or when it would lead QEMU to other
-    files of the host.
+    `xl create` is given the descriptor, and with it the QEMU that serves the disk: should the supervisor be killed and leave
+    its guest, the lock is held as long as the disk is used (QEMU itself locks no disks of Xen's). Where no QEMU is needed
+    xl's block script refuses to attach a file that another domain writes to. Raises RunxError when another container has it,
+    or when it would lead QEMU to other files of the host.
     """
     access, kind, path = image.split(" ", 2)
     try:

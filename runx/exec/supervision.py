@@ -90,11 +90,12 @@ class Supervision:
         """Create the domain, paused, with our console in it. Raises RunxError; nothing is left of the domain then."""
         record = self.record
         try:
+            lock = -1  # held until this process ends
             if record.image:
                 from runx.exec import image
 
-                self.image = image.lock(record.image)  # until this process ends
-            record.domid = domains.create(self.store, record.directory, record.domain)
+                lock = image.lock(record.image)
+            record.domid = domains.create(self.store, record.directory, record.domain, lock)
             self._publish()
             self.store.watch("@releaseDomain", "release")
             self.listener = control.listen(record.directory)

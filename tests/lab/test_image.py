@@ -29,6 +29,10 @@ class Bundle:
     def run(
         self, image: str, image_format: str, script: str, container: str = "", **root: bool
     ) -> "subprocess.CompletedProcess[bytes]":
+        self.configure(image, image_format, script, **root)
+        return self.lab.run([RUNX, "run", "--bundle", self.top, container or new_id()], timeout=LIMIT_S)
+
+    def configure(self, image: str, image_format: str, script: str, **root: bool) -> None:
         mounts = [
             {"destination": "/proc", "type": "proc", "source": "proc"},
             {"destination": "/not/there", "type": "bind", "source": f"{self.top}/root/etc", "options": ["rbind", "ro"]},
@@ -43,7 +47,12 @@ class Bundle:
         }
         write = ["sh", "-c", 'cat > "$1"', "sh", f"{self.top}/config.json"]
         self.lab.run(write, stdin=json.dumps(config).encode(), check=True)
-        return self.lab.run([RUNX, "run", "--bundle", self.top, container or new_id()], timeout=LIMIT_S)
+
+    def qcow2(self, tmp_path: Path) -> None:
+        """Make root.qcow2 of root.img. dom0 has no qemu-img, this machine has."""
+        self.lab.get(f"{self.top}/root.img", tmp_path)
+        subprocess.run(["qemu-img", "convert", "-O", "qcow2", tmp_path / "root.img", tmp_path / "root.qcow2"], check=True)
+        self.lab.put(tmp_path / "root.qcow2", self.top)
 
     def file(self, path: str) -> bytes:
         """A file of the raw image."""
@@ -82,13 +91,30 @@ def test_a_read_only_image_is_not_written_to(lab: Lab, bundle: Bundle) -> None:
     assert lab.run(["sha256sum", f"{bundle.top}/root.img"]).stdout == before
 
 
-def test_qcow2(lab: Lab, bundle: Bundle, tmp_path: Path) -> None:
-    lab.get(f"{bundle.top}/root.img", tmp_path)  # dom0 has no qemu-img, this machine has
-    subprocess.run(["qemu-img", "convert", "-O", "qcow2", tmp_path / "root.img", tmp_path / "root.qcow2"], check=True)
-    lab.put(tmp_path / "root.qcow2", bundle.top)
+def test_qcow2(bundle: Bundle, tmp_path: Path) -> None:
+    bundle.qcow2(tmp_path)
     result = bundle.run("root.qcow2", "qcow2", "echo kept > /kept; exit 4")
     assert result.returncode == 4, result.stderr
-    assert bundle.run("root.qcow2", "qcow2", "cat /kept", readonly=True).stdout == b"kept\n"
+    assert bundle.run("root.qcow2", "qcow2", "cat /kept").stdout == b"kept\n"
+
+
+@pytest.mark.parametrize("image", ["root.img", "root.qcow2"])
+def test_a_guest_without_supervisor_keeps_its_image(lab: Lab, bundle: Bundle, tmp_path: Path, image: str) -> None:
+    bundle.qcow2(tmp_path)
+    first, second = new_id(), new_id()
+    image_format = {"img": "raw"}.get(image.partition(".")[2], "qcow2")
+    bundle.configure(image, image_format, "sleep 1000")
+    create = ["sh", "-c", 'exec "$@" > /dev/null 2> "$0"', f"{bundle.top}/errors", RUNX, "create", "--bundle", bundle.top]
+    try:
+        lab.run([*create, "--pid-file", f"{bundle.top}/pid", first], check=True, timeout=LIMIT_S)
+        lab.run([RUNX, "start", first], check=True, timeout=LIMIT_S)
+        lab.run(["sh", "-c", f"kill -9 $(cat {bundle.top}/pid)"], check=True)
+        assert lab.run([*create, second], timeout=LIMIT_S).returncode == 1
+        errors = lab.run(["cat", f"{bundle.top}/errors"]).stdout
+        assert b"is in use by another container" in errors or b"xl create failed" in errors, errors
+    finally:
+        for container in (first, second):
+            lab.run([RUNX, "delete", "--force", container], check=True, timeout=LIMIT_S)
 
 
 def test_what_is_no_file_system_is_a_clear_error(lab: Lab, bundle: Bundle) -> None:

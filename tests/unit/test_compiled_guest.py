@@ -20,7 +20,7 @@ from runx.compiler.plan import VmPlan
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
-IMAGES = ("/srv/images/root, 1.img", "/srv/images/root.qcow2")
+IMAGES = ("/srv/images/root, 1.img", "/srv/images/root.img")
 Run = Callable[..., tuple[int, str]]
 
 
