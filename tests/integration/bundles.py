@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from containers import RUNX
 from runxtools import ociimage
 from runxtools.double.host import Double
 
@@ -52,7 +53,7 @@ class Bundle:
 
     def argv(self, verb: str, *words: str) -> list[str]:
         options = ["--root", str(self.state), "--log", str(self.directory / "log"), "--log-format", "json"]
-        return [self.host.runx, *options, verb, *(["--bundle", str(self.directory)] if verb in ("run", "create") else []), *words]
+        return [RUNX, *options, verb, *(["--bundle", str(self.directory)] if verb in ("run", "create") else []), *words]
 
     def runx(self, verb: str, *words: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
         return self.host.run(self.argv(verb, *words), timeout=LIMIT_S, **options)

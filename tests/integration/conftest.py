@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
+from engines import start_containerd
 from runxtools.double.host import Double
 
 
@@ -22,6 +23,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def double() -> Iterator[Double]:
     with Double() as double:
         yield double
+
+
+@pytest.fixture(scope="session")
+def host(double: Double) -> Double:
+    """With containerd, for the tests that the lab has too."""
+    start_containerd(double)
+    return double
 
 
 @pytest.fixture

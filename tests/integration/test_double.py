@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from bundles import LIMIT_S, Bundle
-from runxtools.double.host import CHECKOUT, Double
+from runxtools.double.host import CHECKOUT, LOCAL, Double
 
+ASSETS = f"{LOCAL}/share/runx/{os.uname().machine}"
 CONFIG = """\
 name = "by-hand"
 type = "pv"
@@ -219,7 +220,7 @@ def test_what_xl_says(double: Double, tmp_path: Path) -> None:
     status, words = xl("create", str(config))
     assert status == 1
     assert f"{config}:1: config parsing error" in words
-    config.write_text(CONFIG.format(assets=double.directory / "assets"))
+    config.write_text(CONFIG.format(assets=ASSETS))
     assert xl("create", "-p", "-e", "-q", str(config)) == (0, "")
     status, words = xl("create", "-p", str(config))
     assert status != 0
@@ -236,7 +237,7 @@ def test_what_xl_says(double: Double, tmp_path: Path) -> None:
     assert xl("destroy", "by-hand") == (1, "by-hand is an invalid domain identifier (rc=-6)\n")
     assert xl("domid", "by-hand") == (1, "Can't get domid of domain name 'by-hand', maybe this domain does not exist.\n")
     assert xl("list", domid) == (1, f"Error: Domain '{domid}' does not exist.\n")
-    config.write_text(CONFIG.format(assets=double.directory / "assets").replace("64", "99999999"))
+    config.write_text(CONFIG.format(assets=ASSETS).replace("64", "99999999"))
     assert xl("create", str(config)) == (3, "failed to free memory for the domain\n")
 
 
@@ -247,7 +248,7 @@ def test_what_xl_says(double: Double, tmp_path: Path) -> None:
 def test_nothing_is_left(tmp_path: Path, how: str) -> None:
     """Whatever was started there, in whatever way it ends."""
     state = tmp_path / "double"
-    config = CONFIG.format(assets=state / "assets")
+    config = CONFIG.format(assets=ASSETS)
     mark = f"{1000 + os.getpid()}.5"
     script = (
         f"printf '%s' '{config}' > {tmp_path}/cfg; xl create -e {tmp_path}/cfg; (sleep {mark} &); echo ready; read line; exit 5"

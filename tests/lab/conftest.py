@@ -30,6 +30,12 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
+def host(lab: Lab) -> Lab:
+    """For the tests that are not the lab's alone."""
+    return lab
+
+
+@pytest.fixture
 def scratch(lab: Lab) -> Iterator[str]:
     """A directory in dom0 that goes away with the test."""
     path = lab.run(["mktemp", "-d", "/tmp/test.XXXXXX"], check=True).stdout.decode().strip()

@@ -20,6 +20,10 @@ _PACKAGES = (
     Package("busybox-static", "busybox", "the test image's programs"),
     Package("git", "git", "the list of files for the linters"),
     *host.PACKAGES,
+    Package("containerd", "containerd", "an engine, for the tests on xl-double"),
+    Package("podman", "podman", "an engine, for the tests on xl-double"),
+    Package("conmon", "conmon", "podman's half of a container"),
+    Package("crun", "crun", "a runtime that podman looks for"),
 )
 
 

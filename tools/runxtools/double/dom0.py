@@ -3,7 +3,8 @@
     dom0.py STATE GROUP          (started by `Double` in new namespaces)
 
 A /run of its own in memory, so that engines start with nothing and leave nothing; one cgroup2 hierarchy below the group GROUP; a
-network that is only the loopback. Standard input is a pipe that ends with whoever started this.
+network that is only the loopback; xl and runx in
+/usr/local. Standard input is a pipe that ends with whoever started this.
 """
 
 import errno
@@ -28,6 +29,9 @@ def main(state: str, group: str) -> None:
         if os.path.isdir(directory):
             linux.mount("tmpfs", directory, "tmpfs", data="mode=755")
     os.makedirs("/run/lock", exist_ok=True)
+    os.mkdir("/run/xenstored")
+    os.symlink(f"{state}/xenstored", "/run/xenstored/socket")
+    linux.mount("overlay", "/usr/local", "overlay", data=f"lowerdir={state}/local:/usr/local")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     with open("/proc/sys/kernel/hostname", "w") as file:
         file.write("dom0")
@@ -60,6 +64,11 @@ def _cgroups(group: str) -> None:
     for name in _GROUPS:
         os.makedirs(f"{CGROUPS}/{name}", exist_ok=True)
     _enter(f"{CGROUPS}/dom0")
+    for directory in (CGROUPS, f"{CGROUPS}/domains"):  # what there is for guests to limit themselves by
+        with open(f"{directory}/cgroup.controllers") as file:
+            controllers = file.read().split()
+        with open(f"{directory}/cgroup.subtree_control", "w") as file:
+            file.write(" ".join(f"+{name}" for name in controllers if name == "pids"))
 
 
 def _enter(directory: str) -> None:

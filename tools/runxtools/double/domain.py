@@ -128,8 +128,11 @@ class Domain:
             self.selector.register(self.store.fileno(), selectors.EVENT_READ, self._look_at_backend)
             self._move_hvc0()
             while not self.gone:
-                for key, _ in self.selector.select():
+                # What came with an answer makes no descriptor readable.
+                for key, _ in self.selector.select(0 if self.store.has_events else None):
                     key.data()
+                if self.store.has_events:
+                    self._look_at_backend()
         finally:
             self.destroy()
 

@@ -25,6 +25,8 @@ PACKAGES = (
     Package("util-linux", "nsenter", "namespaces"),
     Package("iproute2", "ip", "the loopback of dom0"),
 )
+LOCAL = "/usr/local"
+"""Below it runx is there, as after `./build install`."""
 _FLAGS = ("-O2", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
 _PROGRAMS = {"guest": (), "preload.so": ("-shared", "-fPIC")}
 _START_LIMIT_S = 60
@@ -37,9 +39,12 @@ sys.path[:0] = [{tools!r}, {checkout!r}]
 from runxtools.double.toolstack import Xl
 sys.exit(Xl({state!r}).call(sys.argv[1:]))
 """
+# Engines hand little of their environment on, so the launcher brings what the supervisor needs.
 _RUNX = """\
 #!{python} -IS
-import sys
+import os, sys
+os.environ["LD_PRELOAD"] = {state!r} + "/lib/preload.so"
+os.environ["XENSTORED_PATH"] = {state!r} + "/xenstored"
 sys.path[:0] = [{checkout!r}, {libraries!r}]
 from runx import paths
 paths.assets_dir = lambda: {assets!r}
@@ -88,11 +93,6 @@ class Double:
 
     # -- what Lab has too ----------------------------------------------------------------------------------------------
 
-    @property
-    def runx(self) -> str:
-        """The path of runx there."""
-        return f"{self.directory}/bin/runx"
-
     def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
         """The local command that runs `argv` there with the caller's streams and ends with its exit status."""
         spaces = ("--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup")
@@ -137,11 +137,7 @@ class Double:
 
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
         """The environment of commands there."""
-        return {**base, "PATH": f"{self.directory}/bin:{command.PATH}", **self.settings()}
-
-    def settings(self) -> dict[str, str]:
-        """What runx has to find in its environment, whatever an engine does with the rest of it."""
-        return {"LD_PRELOAD": f"{self.directory}/lib/preload.so", "XENSTORED_PATH": f"{self.directory}/xenstored"}
+        return {**base, "PATH": f"{LOCAL}/bin:{command.PATH}"}
 
     def fault(self, name: str, words: str = "") -> None:
         """From now on: `create-fails` (with these words), `create-hangs`, `dies-at-boot`, `no-console`."""
@@ -153,23 +149,25 @@ class Double:
     # -- its life ------------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        for name in ("bin", "lib", "domains", "faults", "log", "assets"):
-            (self.directory / name).mkdir()
+        for name in ("lib", "domains", "faults", "log", "local/bin"):
+            (self.directory / name).mkdir(parents=True)
         (self.directory / "next-domid").write_text("1")
         for name in _PROGRAMS:
             shutil.copy(programs() / name, self.directory / "lib")
         built = CHECKOUT / "out" / os.uname().machine
         if not (built / "initrd").exists():
             raise ToolError(f"{built}/initrd has not been built", "./build initrd")
-        shutil.copy(built / "initrd", self.directory / "assets")
+        assets = self.directory / "local/share/runx" / os.uname().machine
+        assets.mkdir(parents=True)
+        shutil.copy(built / "initrd", assets)
         # No kernel is booted, so none has to be built.
-        (self.directory / "assets" / "kernel").write_bytes(b"xl-double boots none\n")
+        (assets / "kernel").write_bytes(b"xl-double boots none\n")
         python = venv.find() or venv.make()
         libraries = next((python.parent.parent / "lib").glob("python*/site-packages"))
         words = {"tools": str(CHECKOUT / "tools"), "checkout": str(CHECKOUT), "state": str(self.directory), "python": python}
-        words |= {"libraries": str(libraries), "assets": f"{self.directory}/assets"}
+        words |= {"libraries": str(libraries), "assets": f"{LOCAL}/share/runx/{os.uname().machine}"}
         for name, text in (("xl", _XL), ("runx", _RUNX)):
-            path = self.directory / "bin" / name
+            path = self.directory / "local/bin" / name
             path.write_text(text.format(**words))
             path.chmod(0o755)
 

@@ -19,7 +19,7 @@ from runxtools.double.xlutil import NoParserError, SyntaxFault, XlConfig
 _FAIL, _INVAL, _NOTFOUND = 3, 6, 21
 """libxl's error codes, without their sign: what `xl create` ends with."""
 _DEFAULT_WEIGHT = 256
-_LETTERS = {"running": "-b----", "paused": "--p---", "poweroff": "---s--", "reboot": "---s--", "crash": "----c-"}
+_LETTERS = {"running": "-b----", "paused": "--p---", "poweroff": "---s--", "reboot": "---sr-", "crash": "---sc-"}
 
 
 class XlError(Exception):

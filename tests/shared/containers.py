@@ -1,10 +1,24 @@
-"""Containers in the lab, through containerd's ctr."""
+"""Containers through containerd's ctr, on a machine with Xen's tools: dom0 of the lab, or the double."""
 
 import subprocess
 import uuid
 from collections.abc import Sequence
+from typing import Any, Protocol
 
-from runxtools.lab import Lab
+
+class Host(Protocol):
+    """What `runxtools.lab.Lab` and `runxtools.double.host.Double` have both."""
+
+    def run(
+        self, argv: Sequence[str | bytes], stdin: bytes = b"", timeout: float = 120, check: bool = False
+    ) -> "subprocess.CompletedProcess[bytes]": ...
+
+    def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]": ...
+
+    def put(self, local: Any, remote: str) -> None: ...
+
+    def get(self, remote: str, local: Any) -> None: ...
+
 
 IMAGE = "localhost/runx-test:latest"
 RUNX = "/usr/local/bin/runx"
@@ -22,26 +36,26 @@ def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "
 
 
 def run(
-    lab: Lab, argv: Sequence[str], options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
+    host: Host, argv: Sequence[str], options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
 ) -> "subprocess.CompletedProcess[bytes]":
-    return lab.run(command(argv, options, image=image), stdin=stdin, timeout=LIMIT_S)
+    return host.run(command(argv, options, image=image), stdin=stdin, timeout=LIMIT_S)
 
 
 def sh(
-    lab: Lab, script: str, *arguments: str, options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
+    host: Host, script: str, *arguments: str, options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run a shell script as the container's process."""
-    return run(lab, ["/bin/sh", "-c", script, "sh", *arguments], options, stdin, image)
+    return run(host, ["/bin/sh", "-c", script, "sh", *arguments], options, stdin, image)
 
 
 class Running:
     """A container started with `ctr run` that has printed `ready`."""
 
-    def __init__(self, lab: Lab, script: str, options: Sequence[str] = ()) -> None:
-        self.lab = lab
+    def __init__(self, host: Host, script: str, options: Sequence[str] = ()) -> None:
+        self.host = host
         self.id = new_id()
         argv = command(["/bin/sh", "-c", script], options, self.id)
-        self.process = lab.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = host.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if line != b"ready\n":
@@ -49,7 +63,7 @@ class Running:
             raise AssertionError(f"the container printed {line!r}, and on standard error {errors.decode(errors='replace')}")
 
     def kill(self, signal: str) -> None:
-        self.lab.run(["ctr", "task", "kill", "-s", signal, self.id], check=True, timeout=LIMIT_S)
+        self.host.run(["ctr", "task", "kill", "-s", signal, self.id], check=True, timeout=LIMIT_S)
 
     def end(self, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
         """Give it the rest of its input and wait for its end: exit status, the rest of its output, its errors."""

@@ -1,0 +1,212 @@
+"""containerd's ctr runs containers with runx as Xen virtual machines, and cannot tell them from runc's.
+
+The tests that hold in the lab and in the double alike: modules there import them, and their conftest.py have `host`.
+"""
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from containers import LIMIT_S, RUNX, Host, Running, command, new_id, run, sh
+from runxtools import ociimage
+
+AWKWARD = [
+    "",
+    "two  spaces",
+    "a\nb\n",
+    "$HOME `id` $(id)",
+    "a=b=c",
+    "'single' \"double\" \\back\\slash",
+    "*?[a-z]~",
+    "ünïcödé 🎉",
+    "-x",
+    "\t",
+    "%s%n",
+    "#",
+]
+
+
+def test_output_and_errors_come_apart(host: Host) -> None:
+    result = sh(host, "echo to stdout; echo to stderr >&2; exit 3")
+    assert (result.stdout, result.stderr, result.returncode) == (b"to stdout\n", b"to stderr\n", 3)
+
+
+@pytest.mark.parametrize("status", [0, 255])
+def test_exit_status(host: Host, status: int) -> None:
+    assert sh(host, f"exit {status}").returncode == status
+
+
+def test_input_comes_back_byte_for_byte_with_its_end(host: Host) -> None:
+    data = random.Random(1).randbytes(200_000)
+    result = run(host, ["/bin/cat"], stdin=data)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == data
+
+
+STOPPED_READER = """
+    errors=$1; shift
+    { "$@" 2> "$errors"; echo "status $?" >> "$errors"; } | {
+        until grep -q -e stalled -e status "$errors"; do sleep 1; done
+        md5sum
+    }
+    cat "$errors"
+"""
+"""In dom0: a command whose output nobody reads until it says on its standard error that it cannot go on. (Not over ssh, whose
+channels hold 2 MiB and stop both streams when nobody reads one.)"""
+
+
+def test_a_reader_that_stops_loses_nothing_and_stalls_the_writer_alone(host: Host, scratch: str) -> None:
+    script = """
+        dd if=/dev/urandom of=/tmp/data bs=64k count=32 2>/dev/null
+        md5sum < /tmp/data >&2
+        cat < /tmp/data &
+        at=0
+        while kill -0 $! && read -r _ now < /proc/$!/fdinfo/0; do
+            [ "$now" = "$at" ] && [ "$now" != 0 ] && echo stalled >&2 && break
+            at=$now
+            sleep 2
+        done
+        wait
+    """
+    argv = ["sh", "-c", STOPPED_READER, "sh", f"{scratch}/errors", *command(["/bin/sh", "-c", script])]
+    result = host.run(argv, timeout=LIMIT_S)
+    received, expected, *rest = result.stdout.splitlines()
+    assert rest == [b"stalled", b"status 0"], result
+    assert received == expected
+
+
+def test_arguments_are_exact(host: Host) -> None:
+    result = sh(host, "cat /proc/$$/cmdline; :", *AWKWARD)
+    assert result.returncode == 0, result.stderr
+    assert [word.decode() for word in result.stdout.split(b"\0")[:-1]] == [
+        "/bin/sh",
+        "-c",
+        "cat /proc/$$/cmdline; :",
+        "sh",
+        *AWKWARD,
+    ]
+
+
+@pytest.fixture
+def user_image(host: Host, scratch: str, tmp_path: Path) -> Iterator[str]:
+    """The test image, but its process is to be `user` of /etc/passwd. (This ctr has no option for it.)"""
+    name = "localhost/runx-test-user:latest"
+    host.get("/bin/busybox", tmp_path / "busybox")
+    ociimage.write(tmp_path / "image.tar", tmp_path / "busybox", name, "user")
+    host.put(tmp_path / "image.tar", f"{scratch}/image.tar")
+    host.run(["ctr", "image", "import", f"{scratch}/image.tar"], check=True, timeout=LIMIT_S)
+    yield name
+    host.run(["ctr", "image", "rm", "--sync", name], check=True, timeout=LIMIT_S)
+
+
+def test_environment_directory_and_user_are_exact(host: Host, user_image: str) -> None:
+    options = [word for n, value in enumerate(AWKWARD) for word in ("--env", f"V{n}={value}")]
+    script = (
+        'cat /proc/$$/environ; printf "\\0"; pwd; id -u; id -g; touch made; stat -c "%u %g" made; grep Groups: /proc/self/status'
+    )
+    result = sh(host, script, options=[*options, "--cwd", "/var/tmp"], image=user_image)
+    assert result.returncode == 0, result.stderr
+    environment, _, rest = result.stdout.partition(b"\0\0")
+    variables = dict(word.decode().split("=", 1) for word in environment.split(b"\0"))
+    assert [variables[f"V{n}"] for n in range(len(AWKWARD))] == AWKWARD
+    assert variables["PATH"] == "/bin:/usr/bin"
+    assert variables["HOME"] == "/home/user"
+    assert rest.decode().split() == ["/var/tmp", "1000", "1000", "1000", "1000", "Groups:", "50", "1000"]
+
+
+def test_a_read_only_bind_stays_read_only(host: Host, scratch: str) -> None:
+    host.run(["sh", "-c", f"mkdir {scratch}/ro {scratch}/rw; echo kept > {scratch}/ro/file; chmod 777 {scratch}/rw"], check=True)
+    script = """
+        cat /ro/file
+        echo changed > /ro/file || echo refused
+        mount -o remount,rw /ro; mount -o remount,bind,rw /ro
+        echo changed > /ro/file || echo refused again
+        echo written > /rw/new
+        cp /bin/busybox /rw/program; /rw/program true || echo not executable
+    """
+    options = ["--privileged"]
+    for where, words in (("ro", "rbind:ro"), ("rw", "bind:rw:noexec")):
+        options += ["--mount", f"type=bind,src={scratch}/{where},dst=/{where},options={words}"]
+    result = sh(host, script, options=options)
+    assert result.stdout.decode().split("\n")[:4] == ["kept", "refused", "refused again", "not executable"], result.stderr
+    assert host.run(["cat", f"{scratch}/ro/file", f"{scratch}/rw/new"]).stdout == b"kept\nwritten\n"
+
+
+def test_a_single_file_is_bound(host: Host, scratch: str) -> None:
+    options = ["--mount", f"type=bind,src={scratch}/plain,dst=/etc/bound,options=rbind:ro"]
+    host.run(["sh", "-c", f"echo one file > {scratch}/plain"], check=True)
+    result = sh(host, "cat /etc/bound", options=options)
+    assert (result.stdout, result.returncode) == (b"one file\n", 0), result.stderr
+
+
+def test_sigterm_reaches_a_trap(host: Host) -> None:
+    container = Running(host, "trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.1; done")
+    container.kill("SIGTERM")
+    assert container.end()[:2] == (7, b"caught\n")
+
+
+def test_death_by_sigterm_is_143(host: Host) -> None:
+    container = Running(host, "echo ready; exec sleep 1000")
+    container.kill("SIGTERM")
+    assert container.end()[:2] == (143, b"")
+
+
+def test_death_by_sigkill_is_137(host: Host) -> None:
+    container = Running(host, "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    container.kill("SIGKILL")
+    assert container.end()[:2] == (137, b"")
+
+
+def test_a_child_that_dies_by_a_signal_is_seen_by_its_shell(host: Host) -> None:
+    assert sh(host, "sh -c 'kill -TERM $$'; echo $?; sh -c 'kill -KILL $$'; echo $?").stdout == b"143\n137\n"
+
+
+def test_a_missing_executable_is_127_and_named(host: Host) -> None:
+    result = run(host, ["/no/such/program"])
+    assert result.returncode == 127
+    assert b"/no/such/program" in result.stderr
+    result = run(host, ["no-such-word"])
+    assert result.returncode == 127
+    assert b"no-such-word" in result.stderr
+
+
+def test_five_at_once(host: Host) -> None:
+    def one(number: int) -> tuple[int, bytes]:
+        result = sh(host, f"read line; echo {number} $line; exit {number}", stdin=b"input %d\n" % number)
+        return result.returncode, result.stdout
+
+    with ThreadPoolExecutor(5) as pool:
+        results = list(pool.map(one, range(5)))
+    assert results == [(n, b"%d input %d\n" % (n, n)) for n in range(5)]
+
+
+def test_what_is_not_supported_is_an_error_that_says_so(host: Host) -> None:
+    for options, words in ((["--net-host"], b"network"), (["--env", "NETCONF=/etc/cni/net.d/x,x"], b"NETCONF")):
+        result = sh(host, "true", options=options)
+        assert result.returncode != 0
+        assert words in result.stderr, result.stderr
+
+
+def test_bad_input_leaves_nothing(host: Host, scratch: str) -> None:
+    """What a verb refuses is one message with its place, in the log too, and no state."""
+    log = f"{scratch}/log"
+    base = [RUNX, "--root", f"{scratch}/root", "--log", log, "--log-format", "json"]
+    result = host.run([*base, "create", "--bundle", f"{scratch}/none", new_id()])
+    assert result.returncode == 1
+    assert b"none" in result.stderr
+    host.run(["sh", "-c", f"mkdir -p {scratch}/b/rootfs; echo '{{\"ociVersion\": 3}}' > {scratch}/b/config.json"], check=True)
+    result = host.run([*base, "create", "--bundle", f"{scratch}/b", new_id()])
+    assert result.returncode == 1
+    assert b"config.json:1:16: ociVersion:" in result.stderr, result.stderr
+    assert b"config.json:1:16: ociVersion:" in host.run(["tail", "-n", "1", log]).stdout
+    assert host.run(["ls", f"{scratch}/root"]).stdout == b""
+
+
+def test_xl_failing_is_told_in_its_own_words(host: Host) -> None:
+    result = sh(host, "true", options=["--memory-limit", str(64 << 30)])
+    assert result.returncode == 1
+    assert b"xl create" in result.stderr, result.stderr
+    assert b"memory" in result.stderr
