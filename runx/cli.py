@@ -163,6 +163,14 @@ def _console(options: Arguments, arguments: Arguments) -> None:
     console(options.values["root"], _operand(arguments, "ID"), follow="follow" in arguments.switches)
 
 
+def _events(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.events import events, interval
+
+    container_id = _operand(arguments, "ID")
+    interval_s = interval(arguments.values["interval"])
+    events(options.values["root"], container_id, stats="stats" in arguments.switches, interval_s=interval_s)
+
+
 def _operand(arguments: Arguments, name: str) -> str:
     if len(arguments.operands) != 1:
         raise RunxError(f"expected one operand, {name}, not {len(arguments.operands)}")
@@ -221,6 +229,11 @@ VERBS = {
         "[--follow] ID", "show what the kernel of a container's virtual machine said", _console,
         Option("-f", "--follow", help="and what it goes on to say, until the container has ended"),
     ),
+    "events": Verb(
+        "[options] ID", "show what a container uses, as JSON, a line each interval until it has ended", _events,
+        Option("--interval", value="DURATION", default="5s", help="how long, such as 5s or 1m30s (default: 5s)"),
+        Option("--stats", help="one line, at once"),
+    ),
     "spec": Verb(
         "[--bundle DIR]", "write a config.json to begin with", _spec,
         Option("-b", "--bundle", value="DIR", default=".", help="where (default: the current directory)"),
@@ -237,7 +250,7 @@ _WHY_NOT = {
     "checkpoint": "9p shares cannot be saved with a domain",
     "restore": "9p shares cannot be saved with a domain",
 }
-_LATER = ("update", "events")
+_LATER = ("update",)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -84,6 +84,31 @@ def ended(domid: int) -> str:
     return _REASONS.get(state[4], "shutdown") if state[3] == "s" else ""
 
 
+class Usage:
+    """What a domain has and has used (xl(1), `list`)."""
+
+    __slots__ = ("cpu_s", "memory_mib", "vcpus")
+
+    def __init__(self, memory_mib: int, vcpus: int, cpu_s: float) -> None:
+        self.memory_mib = memory_mib
+        self.vcpus = vcpus
+        """Those that are online."""
+        self.cpu_s = cpu_s
+        """Seconds of processor time, of all its CPUs, since it was created; a multiple of 0.1."""
+
+
+def usage(domain: str) -> Usage:
+    """Of a domain by name or number. Raises RunxError with xl's words when there is none."""
+    code, output = run.run(["xl", "list", domain], timeout_s=TIMEOUT_S)
+    if code:
+        raise failure("xl list", code, output)
+    fields = output.splitlines()[-1].split() if output else []
+    try:
+        return Usage(int(fields[-4]), int(fields[-3]), float(fields[-1]))
+    except (IndexError, ValueError):
+        raise RunxError(f"xl list: what it said of {domain} is not understood: {output.strip()}") from None
+
+
 def _checked(argv: list[str]) -> None:
     code, output = run.run(argv, timeout_s=TIMEOUT_S)
     if code:

@@ -18,7 +18,7 @@ class FakeXen(XenStored):
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        for name in ("bin", "domains", "faults"):
+        for name in ("bin", "domains", "faults", "settings"):
             (directory / name).mkdir(parents=True)
         super().__init__(self.socket_path)
         shutil.copy(Path(__file__).with_name("xl"), directory / "bin" / "xl")
@@ -40,6 +40,18 @@ class FakeXen(XenStored):
 
     def domains(self) -> dict[int, str]:
         return {int(path.name): path.read_text().split("\n")[0] for path in (self.directory / "domains").iterdir()}
+
+    def settings(self, number: int) -> dict[str, str]:
+        """What a domain has: memory (MiB), vcpus, time (seconds)."""
+        words = (self.directory / "settings" / str(number)).read_text().split()
+        return dict(word.partition("=")[::2] for word in words)
+
+    def set(self, number: int, **values: object) -> None:
+        """Change what it has."""
+        words = [f"{name}={value}" for name, value in {**self.settings(number), **values}.items()]
+        path = self.directory / "settings" / str(number)
+        path.with_suffix(".new").write_text(" ".join(words) + "\n")
+        path.with_suffix(".new").rename(path)
 
     def shut_down(self, number: int, state: str = "---s--") -> None:
         """The domain ends by itself, as `xl list` shows it then, and stays until it is destroyed."""
