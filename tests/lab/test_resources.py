@@ -88,24 +88,26 @@ def test_scheduling_and_priority(lab: Lab, bundle: str) -> None:
     assert result.returncode == 0
 
 
-def remember(lab: Lab, bundle: str, limit_mib: int, wanted_mib: int) -> "subprocess.CompletedProcess[bytes]":
-    """A container with a memory limit and bind mounts in which one of three programs holds `wanted_mib` at once."""
-    wanted = wanted_mib * 2**20
+def with_memory(lab: Lab, bundle: str, limit_mib: int, script: str) -> "subprocess.CompletedProcess[bytes]":
+    """A container with a memory limit and bind mounts."""
     lab.run(["mkdir", "-p", f"{bundle}/one", f"{bundle}/two"], check=True)
     binds = [
         {"destination": f"/{name}", "type": "bind", "source": f"{bundle}/{name}", "options": ["rbind"]} for name in ("one", "two")
     ]
-    # tail keeps all of what it may have to print.
-    script = f"head -c {wanted} /dev/zero | tail -c {wanted} > /dev/null"
-    return run(lab, bundle, script, resources={"memory": {"limit": limit_mib * 2**20}, "pids": {"limit": 100}}, mounts=binds)
+    resources = {"memory": {"limit": limit_mib * 2**20}, "pids": {"limit": 100}}
+    return run(lab, bundle, script, resources=resources, mounts=binds)
 
 
 @pytest.mark.parametrize("limit_mib", [64, 400])
 def test_a_container_has_its_whole_limit(lab: Lab, bundle: str, limit_mib: int) -> None:
-    result = remember(lab, bundle, limit_mib, limit_mib)
+    """tail keeps all of what it may have to print, beside a shell and another program."""
+    wanted = limit_mib * 2**20
+    result = with_memory(lab, bundle, limit_mib, f"head -c {wanted} /dev/zero | tail -c {wanted} > /dev/null")
     assert (result.returncode, result.stderr) == (0, b"")
 
 
 def test_far_more_than_the_limit_is_not_there(lab: Lab, bundle: str) -> None:
-    result = remember(lab, bundle, 64, 128)
+    """200 MB in small pieces: one large piece would be refused, as it is more than the machine has."""
+    script = """exec awk 'BEGIN { for (i = 0; i < 200000; i++) kept[i] = sprintf("%1000d", i) }'"""
+    result = with_memory(lab, bundle, 64, script)
     assert result.returncode == 137, result.stderr
