@@ -41,8 +41,12 @@ def _creation(options: Arguments, arguments: Arguments) -> dict[str, str | bool]
         "pid_file": values["pid_file"],
         "console_socket": values["console_socket"],
         "log": options.values["log"],
-        "log_json": options.values["log_format"] == "json",
+        "log_json": _log_json(options),
     }
+
+
+def _log_json(options: Arguments) -> bool:
+    return options.values["log_format"] == "json"
 
 
 def _create(options: Arguments, arguments: Arguments) -> None:
@@ -62,7 +66,7 @@ def _run(options: Arguments, arguments: Arguments) -> int:
 def _start(options: Arguments, arguments: Arguments) -> None:
     from runx.exec.start import start
 
-    start(options.values["root"], _operand(arguments, "ID"))
+    start(options.values["root"], _operand(arguments, "ID"), log=options.values["log"], log_json=_log_json(options))
 
 
 def _state(options: Arguments, arguments: Arguments) -> None:
@@ -88,7 +92,13 @@ def _kill(options: Arguments, arguments: Arguments) -> None:
 def _delete(options: Arguments, arguments: Arguments) -> None:
     from runx.exec.delete import delete
 
-    delete(options.values["root"], _operand(arguments, "ID"), force="force" in arguments.switches)
+    delete(
+        options.values["root"],
+        _operand(arguments, "ID"),
+        force="force" in arguments.switches,
+        log=options.values["log"],
+        log_json=_log_json(options),
+    )
 
 
 def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001

@@ -9,7 +9,7 @@ from runx.compiler.frontends.mount_flags import KNOWN
 from runx.compiler.frontends.oci_shape import LINUX
 from runx.compiler.frontends.seccomp import FLAGS
 from runx.compiler.host_config import ANNOTATIONS
-from runx.compiler.plan import CAPABILITIES
+from runx.compiler.plan import CAPABILITIES, HOOK_KINDS
 from runx.compiler.seccomp import ACTIONS, ARCHITECTURES, OPERATORS
 
 OCI_VERSION_MIN = "1.0.0"
@@ -21,7 +21,7 @@ def features() -> dict[str, Any]:
     return {
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION_MAX,
-        "hooks": [],
+        "hooks": [kind for kind in HOOK_KINDS if kind != "startContainer"],
         "mountOptions": sorted(KNOWN),
         "linux": {
             # All of them are known; a virtual machine is a namespace of each kind, and joins none.

@@ -1,6 +1,7 @@
 """The plan for people: tables of what will be, then the files as they will be written."""
 
 import json
+import shlex
 from collections.abc import Iterable
 from io import StringIO
 from typing import TextIO
@@ -19,6 +20,7 @@ from runx.compiler.plan import (
     Device,
     Domain,
     Guest,
+    Hook,
     Interface,
     Mount,
     Process,
@@ -64,6 +66,7 @@ def _plan(console: Console, plan: VmPlan) -> None:
         _section(console, "Console", [("hvc0", "passed through to the container's streams, as the ramdisk is its own")])
     _table(console, "Devices", ("path", "type", "number", "mode", "owner", "made"), map(_device, plan.guest.devices))
     _section(console, "Annotations", plan.annotations)
+    _table(console, "Hooks", ("when", "path", "arguments", "environment", "limit", "failure", "from"), map(_hook, plan.hooks))
     if plan.cgroups_path:
         _section(console, "Host", [("cgroup of the supervisor", plan.cgroups_path)])
     _table(console, "Ignored", ("setting", "why"), ((entry.path, entry.reason) for entry in plan.ignored))
@@ -217,6 +220,12 @@ def _guest(guest: Guest) -> Iterable[tuple[str, str]]:
         yield "masked", path
     for path in guest.readonly_paths:
         yield "read-only", path
+
+
+def _hook(hook: Hook) -> tuple[str, ...]:
+    limit = "none" if hook.timeout_s is None else f"{hook.timeout_s} s"
+    failure = "ends the container" if hook.failure == "ends" else "is a warning"
+    return hook.kind, hook.path, shlex.join(hook.args), shlex.join(hook.env), limit, failure, hook.origin
 
 
 def _device(device: Device) -> tuple[str, ...]:

@@ -108,11 +108,9 @@ def _bridges(container: Container, facts: Facts, report: Report) -> None:
 
 
 def _hooks(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
-    for name, hooks in container.document.get("hooks", {}).items():
-        if hooks:
-            report.error(
-                ("hooks", name), "hooks are not supported yet", "leave them out, or run the container with another runtime"
-            )
+    if container.document.get("hooks", {}).get("startContainer"):
+        message = "startContainer hooks are not supported yet: they would run inside the virtual machine"
+        report.error(("hooks", "startContainer"), message, "leave them out, or run the container with another runtime")
 
 
 def _boot_files(container: Container, facts: Facts, report: Report) -> None:

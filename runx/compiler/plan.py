@@ -29,6 +29,8 @@ SCHEDULER_FLAGS = {
     "SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04, "SCHED_FLAG_KEEP_POLICY": 0x08,
     "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20, "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
 }  # fmt: skip
+HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+"""The kinds of hooks, in the order in which they run (OCI runtime.md, "Lifecycle")."""
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 
 
@@ -298,6 +300,24 @@ class Guest(_Part):
     sysctl: tuple[tuple[str, str], ...] = ()
 
 
+class Hook(_Part):
+    """A program of the engine's that runs at a certain time (OCI config.md, "POSIX-platform Hooks")."""
+
+    kind: Literal["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    path: str
+    """Absolute; on the host, but for startContainer, which runs in the container's root."""
+    args: tuple[str, ...]
+    """The argument vector, its name at the front."""
+    env: tuple[str, ...]
+    """All of its environment."""
+    timeout_s: int | None
+    """Seconds after which it is killed and has failed; None: no limit."""
+    failure: Literal["ends", "warns"]
+    """What a failure does: it ends the container, or is a warning and the next hook runs."""
+    origin: str
+    """Where it comes from: `hooks.prestart[0]`."""
+
+
 class Ignored(_Part):
     """A setting the plan does not honour, and why (OCI config.md lets a runtime ignore it, or a VM has no such thing)."""
 
@@ -322,6 +342,8 @@ class VmPlan(_Part):
     mounts: tuple[Mount, ...] = ()
     process: Process
     guest: Guest
+    hooks: tuple[Hook, ...] = ()
+    """In the order in which they run."""
     cgroups_path: str | None = None
     """linux.cgroupsPath as given; the supervisor joins it so that engines' statistics find a live cgroup."""
     ignored: tuple[Ignored, ...] = ()

@@ -84,6 +84,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
         mounts=mounts,
         process=terminal_alone(container.process) if container.ramdisk else container.process,
         guest=Guest() if container.ramdisk else _guest(container, place, mounts),
+        hooks=container.hooks,
         cgroups_path=container.cgroups_path,
         ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
     )

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from runx.compiler.checks import IGNORED
 from runx.compiler.diagnostics import path_text
+from runx.compiler.plan import HOOK_KINDS
 
 Fate = Literal["carried", "vm", "ignored", "refused"]
 
@@ -74,6 +75,16 @@ _CARRIED = {
     **{f"process.scheduler.{name}": "with SCHED_DEADLINE" for name in ("runtime", "deadline", "period")},
     "process.ioPriority": "in the guest, just before the process is executed, as runc",
     **{f"process.ioPriority.{name}": "" for name in ("class", "priority")},
+    "hooks": 'on the host, docs/executor.md, "Hooks"',
+    "hooks.prestart": "as createRuntime, before it",
+    "hooks.createRuntime": "during create, when the virtual machine waits, paused",
+    "hooks.createContainer": "after these, in the container's network namespace on the host",
+    "hooks.poststart": "after start; a failure ends the container from version 1.3 on, before it is a warning",
+    "hooks.poststop": "after delete has removed everything; a failure is a warning",
+    **{f"hooks.{kind}[].path": "" for kind in HOOK_KINDS if kind != "startContainer"},
+    **{f"hooks.{kind}[].args": "its path without them" for kind in HOOK_KINDS if kind != "startContainer"},
+    **{f"hooks.{kind}[].env": "nothing else is in its environment" for kind in HOOK_KINDS if kind != "startContainer"},
+    **{f"hooks.{kind}[].timeout": "no limit without one" for kind in HOOK_KINDS if kind != "startContainer"},
     "linux": "",
     "linux.namespaces": "",
     "linux.namespaces[].type": "pid: PID 1 of its own namespace in the guest. The other types are what a virtual machine is",
@@ -123,14 +134,9 @@ _CARRIED = {
     "vm.hwConfig.irqs": "xl's irqs",
 }
 
-_NO_HOOKS = "hooks are not supported yet"
 _NO_MAPPINGS = "id-mapped mounts are not supported"
 _REFUSED = {
-    "hooks": _NO_HOOKS,
-    **{
-        f"hooks.{name}": _NO_HOOKS
-        for name in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-    },
+    "hooks.startContainer": "they would run inside the virtual machine; not supported yet",
     "mounts[].uidMappings": _NO_MAPPINGS,
     "mounts[].gidMappings": _NO_MAPPINGS,
     "linux.namespaces[].path": "a virtual machine cannot join a namespace of the host or of another container",
@@ -147,7 +153,7 @@ _IGNORED = {
     **UNTOLD,
 }
 
-_GROUPS = ("process", "mounts", "linux.resources", "linux.seccomp", "linux", "vm", "")
+_GROUPS = ("process", "mounts", "hooks", "linux.resources", "linux.seccomp", "linux", "vm", "")
 """Headings of the page; a field is below the first one that begins its path."""
 
 

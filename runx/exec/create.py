@@ -8,14 +8,17 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 from runx import paths
 from runx.errors import RunxError
+from runx.exec import hooks, netns, run
 from runx.exec import record as records
+from runx.exec.hooks import Hook
 from runx.exec.record import Record
 from runx.exec.shares import prepare
+from runx.exec.state import document
 
 _KERNEL_LIMIT = 128 * 1024 * 1024
 """Bytes of a container's own kernel; the copy is in the state directory, mostly memory of dom0."""
@@ -45,6 +48,7 @@ def create(
     root = os.path.abspath(root)
     record = records.claim(root, container_id, bundle)
     supervisor = None
+    warn = hooks.Warn(log, log_json)
     try:
         record.log = os.path.abspath(log) if log else ""
         record.log_json = "1" if log_json else "0"
@@ -52,15 +56,34 @@ def create(
         supervisor = _Supervisor(record)
         with _no_garbage_collection():
             _compile_into(record, bundle, root)
-        supervisor.go()
+        of_create = hooks.load(record.directory, *_BEFORE_CREATED)
+        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, warn)) if of_create else None)
         if pid_file:
             _write_pid_file(pid_file, supervisor.pid)
         return supervisor.pid
     except BaseException:
+        poststop = []
         if supervisor:
             supervisor.call_off()
+            poststop = hooks.load(record.directory, "poststop") if supervisor.made_the_domain else []
         _undo(record)
+        hooks.run_all(poststop, document(record, "stopped", 0), warn)
         raise
+
+
+_BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
+
+
+def _run_hooks(of_create: list[Hook], record: Record, pid: int, warn: hooks.Warn) -> None:
+    """Run the hooks of `create`. Those of the runtime's namespaces first, as the plan has them."""
+    network = netns.descriptor(pid)
+    try:
+        state = document(record, "creating", pid)
+        for hook in of_create:
+            where = network if hook.kind == "createContainer" else -1
+            hooks.run_all([hook], state, warn, where)
+    finally:
+        os.close(network)
 
 
 @contextlib.contextmanager
@@ -118,7 +141,9 @@ def _compile_into(record: Record, bundle: str, root: str) -> None:
             base = file.read()
         # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
         _write(plan.domain.ramdisk, base + b"\0" * (-len(base) % 4) + artifacts.overlay_cpio)
-    prepare(directory, json.loads(artifacts.plan_json))
+    as_read = json.loads(artifacts.plan_json)
+    prepare(directory, as_read)
+    hooks.keep(directory, as_read)
     record.domain = plan.domain.name
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
@@ -142,12 +167,10 @@ def _write(path: str, data: bytes) -> None:
 
 
 _PROGRAM = """\
-import os, sys
+import sys
 sys.path[:0] = [{library!r}]
 from runx.exec.supervisor import main
-go = os.read({go}, 1)
-os.close({go})
-sys.exit(main() if go else 0)
+sys.exit(main())
 """
 
 
@@ -156,36 +179,57 @@ class _Supervisor:
     killed, it ends."""
 
     def __init__(self, record: Record) -> None:
+        self.made_the_domain = False
         go, self._go = os.pipe2(os.O_CLOEXEC)
         self._report, report = os.pipe2(os.O_CLOEXEC)
-        for fd in (go, report):
+        fds = (report, go, netns.descriptor())
+        for fd in fds:
             os.set_inheritable(fd, True)
-        program = _PROGRAM.format(library=paths.LIBRARY_DIR, go=go)
-        argv = [sys.executable, "-I", "-S", "-c", program, record.directory, str(report)]
+        program = _PROGRAM.format(library=paths.LIBRARY_DIR)
+        argv = netns.unshared([sys.executable, "-I", "-S", "-c", program, record.directory, *map(str, fds)])
         # Its own session, and never waited for: when this process ends, it becomes the child of the caller's subreaper
         # (containerd-shim, conmon), which takes its exit status as the container's.
-        self.pid = os.posix_spawn(sys.executable, argv, os.environ, setsid=True)
-        for fd in (go, report):
+        self.pid = os.posix_spawn(run.program(argv[0]), argv, os.environ, setsid=True)
+        for fd in fds:
             os.close(fd)
 
-    def go(self) -> None:
-        """Let it make the domain, and wait for its report. Raises RunxError with what it reports."""
-        try:
-            os.write(self._go, b"g")
-        except BrokenPipeError:
-            pass  # it has ended; the report is empty
-        self._close_go()
+    def go(self, run_hooks: Callable[[int], None] | None = None) -> None:
+        """Let it make the domain, and wait for its report. Raises RunxError with what it reports.
+
+        run_hooks: is called with its pid when the time of hooks has come.
+        """
+        self._tell(hooks.ORDER_WITH_HOOKS if run_hooks else b"g")
         with open(self._report, encoding="utf-8", errors="replace") as pipe:
-            report = pipe.read()
+            report = pipe.readline()
+            if run_hooks and report == hooks.HOOKS_NOW:
+                self.made_the_domain = True
+                try:
+                    run_hooks(self.pid)
+                except BaseException:
+                    self._close_go()  # it takes the domain away, and ends
+                    os.waitpid(self.pid, 0)
+                    raise
+                self._tell(b"g")
+                report = ""
+            self._close_go()
+            report += pipe.read()
         if report.startswith("created\n"):
+            self.made_the_domain = True
             return
         os.waitpid(self.pid, 0)
         if report.startswith("error "):
             message, _, hint = report.removeprefix("error ").partition("\nhint ")
             raise RunxError(message.strip(), hint.strip())
         raise RunxError(
-            "the supervisor ended before the container was created" + (f": {report.strip()}" if report.strip() else "")
+            "the supervisor ended before the container was created" + (f": {report.strip()}" if report.strip() else ""),
+            "standard error says why; runx must run as root",
         )
+
+    def _tell(self, byte: bytes) -> None:
+        try:
+            os.write(self._go, byte)
+        except BrokenPipeError:
+            pass  # it has ended, and the report says why
 
     def call_off(self) -> None:
         """End it if it still waits for `go`."""

@@ -10,9 +10,10 @@ from runx.exec.record import Record
 _END_TIMEOUT_S = 60.0
 
 
-def delete(root: str, container_id: str, *, force: bool = False) -> None:
+def delete(root: str, container_id: str, *, force: bool = False, log: str = "", log_json: bool = False) -> None:
     """Remove a stopped container; with force, one in any state, and an unknown one is no error (as runc).
 
+    log: the --log file, for warnings of poststop hooks, which run when nothing of the container is left.
     Raises RunxError when the container is not stopped, or something of it cannot be removed.
     """
     try:
@@ -30,11 +31,18 @@ def delete(root: str, container_id: str, *, force: bool = False) -> None:
             f"cannot delete container {container_id} that is not stopped: {status}",
             f"stop it first, or use: runx delete --force {container_id}",
         )
-    destroy_container(record)
+    poststop = []
+    if os.path.exists(record.directory + "/hooks"):
+        from runx.exec import hooks
+        from runx.exec.state import document
+
+        poststop = hooks.load(record.directory, "poststop")
+    if destroy_container(record) and poststop:
+        hooks.run_all(poststop, document(record, "stopped", 0), hooks.Warn(log, log_json))
 
 
-def destroy_container(record: Record) -> None:
-    """End whatever still lives of the container and remove its directory."""
+def destroy_container(record: Record) -> bool:
+    """End whatever still lives of the container and remove its directory; False when another `delete` was quicker."""
     lock = records.lock(record)
     try:
         if record.domain and record.domid >= 0:
@@ -46,8 +54,9 @@ def destroy_container(record: Record) -> None:
         if record.domain and not (record.domid < 0 and record.exit_status):
             _remove_domain(record)  # its supervisor did not live to say that the domain has gone
         records.remove(record)
+        return True
     except FileNotFoundError:
-        pass  # another `delete` was quicker
+        return False
     finally:
         os.close(lock)
 

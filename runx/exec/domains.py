@@ -3,7 +3,7 @@
 import os
 
 from runx.errors import RunxError
-from runx.exec import run, xl
+from runx.exec import netns, run, xl
 from runx.exec.pv_console import withdraw
 from runx.exec.xenstore import XenStore, XenStoreError
 
@@ -22,11 +22,12 @@ def find(store: XenStore, name: str) -> int | None:
     return None
 
 
-def create(store: XenStore, directory: str, name: str, keep: int = -1) -> int:
+def create(store: XenStore, directory: str, name: str, network: int, keep: int = -1) -> int:
     """`xl create` of directory/domain.cfg, paused; the domain's number.
 
-    keep: a descriptor that the domain's backends are to hold open. Raises RunxError with xl's own words. What a failed or
-    hanging xl leaves is removed by the caller (`remove`).
+    network: a descriptor of the host's network namespace, where scripts attach the domain's interfaces. keep: a descriptor that
+    the domain's backends are to hold open. Raises RunxError with xl's own words. What a failed or hanging xl leaves is removed
+    by the caller (`remove`).
     """
     xl_path = run.program("xl")
     argv = xl.create_argv(f"{directory}/domain.cfg")
@@ -36,7 +37,7 @@ def create(store: XenStore, directory: str, name: str, keep: int = -1) -> int:
         if pid == 0:
             if keep >= 0:
                 os.set_inheritable(keep, True)
-            _become_xl(xl_path, argv, directory, output)
+            _become_xl(xl_path, argv, directory, output, network)
         code, text = run.finish("xl create", pid, output, xl.CREATE_TIMEOUT_S)
     finally:
         os.close(output)
@@ -55,8 +56,8 @@ _SHARES_FAILED = 113
 """Exit status of our child when it could not become xl; xl itself exits with small numbers."""
 
 
-def _become_xl(path: str, argv: list[str], directory: str, output: int) -> None:
-    """In the child: its own session and mount namespace, then xl. Never returns."""
+def _become_xl(path: str, argv: list[str], directory: str, output: int, network: int) -> None:
+    """In the child: its own session and mount namespace, the host's network, then xl. Never returns."""
     try:
         from runx.exec import shares  # here, not above: what it imports is gone when the child becomes xl
 
@@ -65,6 +66,7 @@ def _become_xl(path: str, argv: list[str], directory: str, output: int) -> None:
         os.dup2(null, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        netns.enter(network)
         shares.enter(directory)
         os.execve(path, argv, run.environment())
     except RunxError as error:
@@ -75,16 +77,16 @@ def _become_xl(path: str, argv: list[str], directory: str, output: int) -> None:
         os._exit(_SHARES_FAILED)
 
 
-def remove(store: XenStore, name: str, domid: int) -> None:
+def remove(store: XenStore, name: str, domid: int, network: int = -1) -> None:
     """Destroy the domain if it exists, and the nodes of our console backend; domid -1 when it is not known.
 
-    Raises RunxError when xl cannot.
+    network: a descriptor of the host's network namespace; -1: we are there. Raises RunxError when xl cannot.
     """
     # A number is given to another domain once its own has gone, so the name decides.
     known_alive = domid >= 0 and store.read(f"/local/domain/{domid}/name") == name
     number = domid if known_alive else find(store, name)
     if number is not None:
-        xl.destroy(str(number))
+        xl.destroy(str(number), network)
     for known in {domid, number}:
         if known is not None and known >= 0:
             withdraw(store, known)

@@ -50,7 +50,7 @@ def run(
             if not detach:
                 stack.enter_context(_forward_signals(pid))
             master = _take_master(listener) if listener else -1
-            start(root, container_id)
+            start(root, container_id, log=log, log_json=log_json)
             if detach:
                 keep = True
                 return 0
@@ -59,7 +59,7 @@ def run(
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         finally:
             if not keep:
-                delete(root, container_id, force=True)
+                delete(root, container_id, force=True, log=log, log_json=log_json)
 
 
 def _wants_terminal(bundle: str) -> bool:

@@ -23,8 +23,8 @@ _WITHOUT_MEANING = (*IGNORED_BY_DEFAULT, signal.SIGSTOP, signal.SIGTSTP, signal.
 class Passthrough(Supervision):
     """Carries bytes between the streams and the pty of hvc0. Nothing is read that could not be handed on, in either direction."""
 
-    def __init__(self, record: Record, store: XenStore) -> None:
-        super().__init__(record, store)
+    def __init__(self, record: Record, store: XenStore, host_network: int) -> None:
+        super().__init__(record, store, host_network)
         self.to_guest = b""
         self.quiet_at: float | None = None
         """When a guest that has ended is taken to have said everything."""

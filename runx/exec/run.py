@@ -7,6 +7,7 @@ import os
 import select
 
 from runx.errors import RunxError
+from runx.exec import netns
 
 _OUTPUT_LIMIT = 64 * 1024
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,13 +30,13 @@ def program(name: str) -> str:
     raise RunxError(f"{name}: command not found", hint)
 
 
-def wait(pid: int, timeout_s: float) -> int | None:
-    """Wait for a child; its wait status, or None when it still runs after timeout_s."""
+def wait(pid: int, timeout_s: float | None) -> int | None:
+    """Wait for a child; its wait status, or None when it still runs after timeout_s (None: however long it takes)."""
     pidfd = os.pidfd_open(pid)
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
-        if not poller.poll(int(timeout_s * 1000)):
+        if not poller.poll(None if timeout_s is None else int(timeout_s * 1000)):
             return None
     finally:
         os.close(pidfd)
@@ -69,12 +70,17 @@ def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, 
     return code, text
 
 
-def run(argv: list[str], *, timeout_s: float) -> tuple[int, str]:
+def run(argv: list[str], *, timeout_s: float, network: int = -1) -> tuple[int, str]:
     """Run a program to its end with no input; (exit status, its output and errors together, at most 64 KiB from the end).
 
-    Raises RunxError when it cannot be started, is ended by a signal, or exceeds timeout_s.
+    network: a descriptor of the network namespace to run it in; -1: ours. Raises RunxError when it cannot be started, is ended by
+    a signal, or exceeds timeout_s.
     """
+    what = " ".join(argv[:2])
     path = program(argv[0])
+    if network >= 0:
+        argv = netns.inside([path, *argv[1:]], network)
+        path = program(argv[0])
     output = os.memfd_create("output", os.MFD_CLOEXEC)
     try:
         actions = [
@@ -84,6 +90,6 @@ def run(argv: list[str], *, timeout_s: float) -> tuple[int, str]:
         ]
         # setsid: a Ctrl-C at the caller's terminal must not reach xl in the middle of its work.
         pid = os.posix_spawn(path, argv, environment(), file_actions=actions, setsid=True)
-        return finish(" ".join(argv[:2]), pid, output, timeout_s)
+        return finish(what, pid, output, timeout_s)
     finally:
         os.close(output)

@@ -1,6 +1,7 @@
 """`runx state`: what OCI calls the state of a container (runtime.md, "State")."""
 
 from runx.exec import record as records
+from runx.exec.record import Record
 
 
 def state(root: str, container_id: str) -> str:
@@ -10,5 +11,9 @@ def state(root: str, container_id: str) -> str:
     """
     record = records.load(root, container_id)
     status = record.current_status()
-    pid = record.pid if status in records.LIVE else 0
+    return document(record, status, record.pid if status in records.LIVE else 0)
+
+
+def document(record: Record, status: str, pid: int) -> str:
+    """The state of a container, as hooks are given it too."""
     return f'{{"status": "{status}", "pid": {pid}, {record.oci[1:]}\n'

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from runx import log
 from runx.errors import RunxError
 from runx.exec import console_link as link
-from runx.exec import control, domains, relay, xl
+from runx.exec import control, domains, netns, relay, xl
 from runx.exec.record import Record, start_time
 from runx.exec.xenstore import XenStore
 
@@ -41,9 +41,13 @@ class Supervision:
     `_close`.
     """
 
-    def __init__(self, record: Record, store: XenStore) -> None:
+    def __init__(self, record: Record, store: XenStore, host_network: int) -> None:
         self.record = record
         self.store = store
+        self.host_network = host_network
+        """A descriptor of the host's network namespace. Ours is the container's."""
+        self.first_interfaces = netns.interfaces()
+        """What the kernel puts into every network namespace."""
         self._take_streams()
         self.status: int | None = None
         """The container's exit status once it is known; the streams may still have to be drained."""
@@ -86,8 +90,11 @@ class Supervision:
 
     # -- before the container exists -----------------------------------------------------------------------------------
 
-    def create(self) -> None:
-        """Create the domain, paused, with our console in it. Raises RunxError; nothing is left of the domain then."""
+    def create(self, run_hooks: Callable[[], None] | None) -> None:
+        """Create the domain, paused, with our console in it. Raises RunxError; nothing is left of the domain then.
+
+        run_hooks: is called when all that a hook may look at is there, and the status still "creating".
+        """
         record = self.record
         try:
             lock = -1  # held until this process ends
@@ -95,7 +102,7 @@ class Supervision:
                 from runx.exec import image
 
                 lock = image.lock(record.image)
-            record.domid = domains.create(self.store, record.directory, record.domain, lock)
+            record.domid = domains.create(self.store, record.directory, record.domain, self.host_network, lock)
             self._publish()
             self.store.watch("@releaseDomain", "release")
             self.listener = control.listen(record.directory)
@@ -103,11 +110,30 @@ class Supervision:
                 self._open_terminal()
             record.pid = os.getpid()
             record.pid_start = start_time(record.pid)
+            if run_hooks:
+                record.save()
+                run_hooks()
             record.status = "created"
             record.save()
         except BaseException:
-            domains.remove(self.store, record.domain, record.domid)
+            domains.remove(self.store, record.domain, record.domid, self.host_network)
             raise
+
+    def await_word(self, word: int) -> None:
+        """Wait until something can be read from the descriptor `word`. Raises RunxError when it ends before, or the domain."""
+        poller = select.poll()
+        for fd in (word, self.store.fileno()):
+            poller.register(fd, select.POLLIN)
+        while True:
+            if self.store.has_events or self.store.fileno() in (ready := dict(poller.poll())):
+                try:
+                    self._xenstore_events()
+                except Ended:
+                    raise RunxError("the container was destroyed while its hooks ran") from None
+            elif word in ready:
+                if os.read(word, 1):
+                    return
+                raise RunxError("a hook failed, or `create` was ended")
 
     def _open_terminal(self) -> None:
         from runx.exec import terminal
@@ -168,6 +194,7 @@ class Supervision:
         word, _, argument = (control.receive(connection) if poller.poll(5000) else "").partition(" ")
         try:
             if word == "start":
+                self._tell_of_interfaces()
                 self._move("created", "running", xl.unpause)
             elif word == "pause":
                 self._move("running", "paused", xl.pause)
@@ -192,6 +219,13 @@ class Supervision:
         call(self.record.domid)
         self.record.status = after
         self.record.save()
+
+    def _tell_of_interfaces(self) -> None:
+        left_out = netns.interfaces() - self.first_interfaces
+        if left_out and self.record.status == "created":
+            names = ", ".join(sorted(left_out))
+            message = f"the virtual machine does not get what is in the container's network namespace: {names}"
+            log.append(self.record.log, "warning", message, as_json=self.record.log_json == "1")
 
     def _signal(self, number: int) -> None:
         """Deliver a signal. A container that was never started has no process: what would end one ends it, as it would end
@@ -222,7 +256,7 @@ class Supervision:
         record = self.record
         try:
             self._close()
-            domains.remove(self.store, record.domain, record.domid)
+            domains.remove(self.store, record.domain, record.domid, self.host_network)
             record.domid = -1
         except RunxError as error:
             self._say(f"cleaning up: {error.message}")

@@ -1,8 +1,9 @@
 """The supervisor: one small process a container. It owns the console, and it ends with the container's status.
 
-Started by `create` with two arguments: the container's directory and the number of a pipe on which to report. Engines wait
-for this process (its pid is the container's) and read its exit status, so it keeps to the standard library's smallest
-modules: about 12 MiB.
+Started by `create` in a network namespace of its own, with four arguments: the container's directory, and the numbers of the
+pipes on which to report and be told to go on, and of a descriptor of the host's network namespace. Engines wait for this
+process (its pid is the container's) and read its exit status, so it keeps to the standard library's smallest modules: about
+12 MiB.
 """
 
 import os
@@ -12,6 +13,7 @@ import sys
 from runx.errors import RunxError
 from runx.exec import console_link as link
 from runx.exec import xl
+from runx.exec.hooks import HOOKS_NOW, ORDER_WITH_HOOKS
 from runx.exec.kernel_console import KernelConsole
 from runx.exec.pv_console import PvConsole
 from runx.exec.record import Record
@@ -28,8 +30,8 @@ _READS_AT_ONCE = 16
 class Supervisor(Supervision):
     """Supervises a container whose guest speaks the console link (docs/console-link.md)."""
 
-    def __init__(self, record: Record, store: XenStore) -> None:
-        super().__init__(record, store)
+    def __init__(self, record: Record, store: XenStore, host_network: int) -> None:
+        super().__init__(record, store, host_network)
         self.decoder = link.Decoder()
         self.to_guest = bytearray()
         self.greeted = False
@@ -148,25 +150,36 @@ def _connect() -> XenStore:
         raise
 
 
-def _supervision(record: Record, store: XenStore) -> Supervision:
+def _supervision(record: Record, store: XenStore, host_network: int) -> Supervision:
     if record.console != "passthrough":
-        return Supervisor(record, store)
+        return Supervisor(record, store, host_network)
     from runx.exec.passthrough import Passthrough  # few containers bring a ramdisk of their own
 
-    return Passthrough(record, store)
+    return Passthrough(record, store, host_network)
 
 
 def main() -> int:
     """Entry point; returns the exit status of the process."""
-    directory, report_fd = sys.argv[1], int(sys.argv[2])
-    os.set_inheritable(report_fd, False)  # the domain's QEMU would keep it open, and `create` waits for its end
+    directory, fds = sys.argv[1], tuple(map(int, sys.argv[2:5]))
+    for fd in fds:
+        os.set_inheritable(fd, False)  # the domain's QEMU would keep them open, and `create` waits for an end
+    report, go, host_network = fds
+    order = os.read(go, 1)
+    if not order:
+        return 0  # `create` found something wrong
     root, _, container_id = directory.rpartition("/")
     try:
-        supervisor = _supervision(load_record(root, container_id), _connect())
-        supervisor.create()
+        supervisor = _supervision(load_record(root, container_id), _connect(), host_network)
+
+        def run_hooks() -> None:
+            os.write(report, HOOKS_NOW.encode())
+            supervisor.await_word(go)
+
+        supervisor.create(run_hooks if order == ORDER_WITH_HOOKS else None)
     except RunxError as error:
-        os.write(report_fd, f"error {error.message}\nhint {error.hint}\n".encode())
+        os.write(report, f"error {error.message}\nhint {error.hint}\n".encode())
         return 1
-    os.write(report_fd, b"created\n")
-    os.close(report_fd)
+    os.write(report, b"created\n")
+    os.close(report)
+    os.close(go)
     return supervisor.supervise()

@@ -42,9 +42,12 @@ def pause(domid: int) -> None:
     _checked(["xl", "pause", str(domid)])
 
 
-def destroy(domain: str) -> None:
-    """Destroy a domain by name or number. A domain that does not exist is no error. Raises RunxError with xl's words."""
-    code, output = run.run(["xl", "destroy", domain], timeout_s=TIMEOUT_S)
+def destroy(domain: str, network: int = -1) -> None:
+    """Destroy a domain by name or number. A domain that does not exist is no error. Raises RunxError with xl's words.
+
+    network: a descriptor of the host's network namespace, where scripts take interfaces away; -1: we are there.
+    """
+    code, output = run.run(["xl", "destroy", domain], timeout_s=TIMEOUT_S, network=network)
     if code and "does not exist" not in output and "invalid domain identifier" not in output:
         raise failure("xl destroy", code, output)
 

@@ -15,6 +15,7 @@ from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError, path_text
 from runx.compiler.frontends.oci_shape import CONFIG
 from runx.compiler.frontends.shapes import Int, Map, Matching, OneOf
+from runx.compiler.plan import HOOK_KINDS
 from runx.compiler.support import FATES, UNTOLD, Row, page, rows
 from runx.features import features
 
@@ -127,6 +128,12 @@ SAMPLES: dict[str, Any] = {
     "linux.namespaces[].path": "/proc/1/ns/pid",
     "linux.namespaces[].type": "cgroup",
     "linux.seccomp.architectures": ["SCMP_ARCH_X86"],
+    **{f"hooks.{kind}[]": {"path": "/bin/other"} for kind in HOOK_KINDS},
+    **{
+        f"hooks.{kind}[].{name}": value
+        for kind in HOOK_KINDS
+        for name, value in (("path", "/bin/hook"), ("args", ["hook", "x"]), ("env", ["A=b"]), ("timeout", 7))
+    },
     "vm.kernel.path": "/boot/vmlinuz",
     "vm.kernel.initrd": "/boot/initrd",
     "vm.image": {"path": "/boot/image", "format": "raw"},
@@ -228,7 +235,7 @@ def test_what_is_ignored_is_in_the_plan(path: str) -> None:
     assert concrete(path) not in {entry.path for entry in compiled().plan.ignored}
 
 
-@pytest.mark.parametrize("path", sorted(path for path, row in ROWS.items() if row.fate == "refused" and path != "hooks"))
+@pytest.mark.parametrize("path", sorted(path for path, row in ROWS.items() if row.fate == "refused"))
 def test_what_is_refused_is_an_error_at_its_place(path: str) -> None:
     with pytest.raises(CompileError) as caught:
         compiled(path, sample(path))
@@ -263,7 +270,7 @@ def test_features(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capsys.readouterr().out)
     assert document == features()
     assert document["ociVersionMin"] == "1.0.0" and document["ociVersionMax"] == "1.3.0"
-    assert document["hooks"] == []
+    assert document["hooks"] == ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
     assert {"ro", "rbind", "tmpcopyup", "rslave"} <= set(document["mountOptions"])
     assert not {"idmap", "remount"} & set(document["mountOptions"])
     linux = document["linux"]

@@ -4,7 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import Path
 from runx.compiler.frontends.mount_options import MountOptions
-from runx.compiler.plan import Device, IoMemory, Process, XlValue
+from runx.compiler.plan import Device, Hook, IoMemory, Process, XlValue
 
 
 class MountRequest(NamedTuple):
@@ -116,6 +116,7 @@ class Container(NamedTuple):
     image: ImageRequest | None = None
     hardware: Hardware = Hardware()
     xlconf: XlRequest | None = None
+    hooks: tuple[Hook, ...] = ()
 
     @property
     def has_bound_dev(self) -> bool:

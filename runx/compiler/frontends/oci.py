@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from runx.compiler.diagnostics import Report, path_text, quote
 from runx.compiler.frontends.container import BootFile, Container, NetworkRequest, XlRequest
+from runx.compiler.frontends.hooks import read_hooks
 from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_pids_limit, read_sysctl
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
@@ -60,6 +61,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         hardware=read_hardware(vm, report),
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
         xlconf=_xlconf(process.env, annotations, report),
+        hooks=read_hooks(document.get("hooks", {}), document.get("ociVersion", ""), report),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from runx.compiler.frontends.seccomp import FLAGS
 from runx.compiler.frontends.shapes import Int, Map, Matching, OneOf
-from runx.compiler.plan import IO_CLASSES, SCHEDULER_FLAGS, SCHEDULER_POLICIES
+from runx.compiler.plan import HOOK_KINDS, IO_CLASSES, SCHEDULER_FLAGS, SCHEDULER_POLICIES
 
 INT32 = Int(-(2**31), 2**31 - 1)
 INT64 = Int(-(2**63), 2**63 - 1)
@@ -168,10 +168,7 @@ CONFIG: dict[str, Any] = {
     ],
     "hostname": str,
     "domainname": str,
-    "hooks": {
-        name: [_HOOK]
-        for name in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-    },
+    "hooks": {name: [_HOOK] for name in HOOK_KINDS},
     "annotations": Map(str),
     "linux": LINUX,
     "vm": VM,

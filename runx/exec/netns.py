@@ -1,0 +1,45 @@
+"""The network namespace of a container on the host: the one its supervisor, whose pid engines see, lives in.
+
+Engines' hooks open /proc/PID/ns/net and put the container's interfaces there. The namespace has no name and goes with the
+supervisor. Programs of Xen belong into the host's own: they attach interfaces of virtual machines to its bridges.
+"""
+
+import os
+
+from runx.errors import RunxError
+
+_CLONE_NEWNET = 0x40000000
+
+
+def unshared(argv: list[str]) -> list[str]:
+    """The command line (unshare(1), which keeps the process's number) that starts a program in a new network namespace."""
+    return ["unshare", "--net", "--", *argv]
+
+
+def inside(argv: list[str], namespace: int) -> list[str]:
+    """The command line (nsenter(1)) that starts a program in a network namespace of which this process has a descriptor."""
+    return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{namespace}", "--", *argv]
+
+
+def descriptor(pid: int | str = "self") -> int:
+    """A descriptor of the network namespace of a live process, closed by exec."""
+    return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def enter(namespace: int) -> None:
+    """Move this process, a child that is about to become another program, into a network namespace.
+
+    Raises RunxError when it may not.
+    """
+    import ctypes  # Python 3.11 has no setns
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET):
+        raise RunxError(f"cannot enter a network namespace: {os.strerror(ctypes.get_errno())}", "runx must run as root")
+
+
+def interfaces() -> frozenset[str]:
+    """The names of the interfaces in this process's network namespace, but for the loopback (proc_pid_net(5), dev)."""
+    with open("/proc/self/net/dev", encoding="utf-8", errors="replace") as file:
+        names = {line.partition(":")[0].strip() for line in file if ":" in line}
+    return frozenset(names - {"lo"})
