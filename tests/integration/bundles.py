@@ -66,8 +66,8 @@ class Bundle:
     def popen(self, script: str) -> "subprocess.Popen[bytes]":
         """The same, started; it has printed `ready`."""
         self.write("/bin/sh", "-c", script)
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        process = self.host.popen(self.argv("run", "c"), **pipes)
+        pipe = subprocess.PIPE
+        process = self.host.popen(self.argv("run", "c"), stdin=pipe, stdout=pipe, stderr=pipe)
         assert process.stdout is not None
         line = process.stdout.readline()
         if line != b"ready\n":

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,51 @@ def test_a_container(host: Host, podman: list[str]) -> None:
     result = host.run([*podman, "run", "--rm", "--network", "none", IMAGE, "no-such-program"], timeout=LIMIT_S)
     assert result.returncode == 127
     assert b"no-such-program" in result.stderr
+
+
+def test_stop_and_logs(host: Host, podman: list[str]) -> None:
+    """A container in the background: its output is kept, and `podman stop` reaches its trap."""
+    script = "trap 'echo stopping; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
+    run = [*podman, "run", "--detach", "--network", "none", IMAGE, "/bin/sh", "-c", script]
+    # The supervisor is conmon's child, and conmon lives on: neither may keep the caller's pipes.
+    container = host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()
+    follow = host.popen([*podman, "logs", "--follow", container], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert follow.stdout is not None
+    assert follow.stdout.readline() == b"ready\n"
+    host.run([*podman, "stop", container], check=True, timeout=LIMIT_S)
+    assert follow.communicate(timeout=LIMIT_S)[0] == b"stopping\n"
+    status = host.run([*podman, "inspect", "--format", "{{.State.ExitCode}}", container], check=True, timeout=LIMIT_S)
+    assert status.stdout == b"5\n"
+    host.run([*podman, "rm", container], check=True, timeout=LIMIT_S)
+
+
+def test_a_terminal(host: Host, podman: list[str]) -> None:
+    argv = [
+        *podman,
+        "run",
+        "--rm",
+        "-it",
+        "--network",
+        "none",
+        IMAGE,
+        "/bin/sh",
+        "-c",
+        "tty; echo ready; read line; echo got $line; exit 6",
+    ]
+    process = host.popen(argv, tty=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    seen = b""
+    while b"ready\r\n" not in seen:
+        data = process.stdout.read1(4096)  # type: ignore[attr-defined]
+        assert data, seen
+        seen += data
+    process.stdin.write(b"hello\r")
+    process.stdin.flush()
+    seen += process.communicate(timeout=LIMIT_S)[0]
+    assert b"/dev/pts/0\r\n" in seen
+    assert b"got hello\r\n" in seen
+    assert process.returncode == 6
 
 
 def test_a_seccomp_profile(host: Host, podman: list[str], scratch: str, tmp_path: Path) -> None:

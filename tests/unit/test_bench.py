@@ -70,6 +70,7 @@ def test_memory_of_a_process() -> None:
 def test_a_broken_limit_is_the_exit_status(
     create_ms: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(bench, "measure_double", lambda _: [])
     monkeypatch.setattr(bench, "measure_host", lambda rounds: [Figure("create", "ms", [create_ms] * rounds, [10], 25)])
     monkeypatch.setattr(sys, "argv", ["bench", "--no-lab", "--json", str(tmp_path / "figures")])
     assert bench.main() == status

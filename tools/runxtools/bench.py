@@ -27,6 +27,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 ASSETS = CHECKOUT / "tools" / "bench-assets"
 ROUNDS = 31
 LAB_ROUNDS = 5
+DOUBLE_ROUNDS = 7
+DOUBLE_SIZE = 64 * 1024 * 1024
+"""Bytes."""
 LAB_LIMIT_S = 1800
 FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")
 """The least that anything written in Python costs."""
@@ -269,6 +272,43 @@ def measure_host(rounds: int) -> list[Figure]:
         return figures + measure_sizes(prefix)
 
 
+# ---- the console link and a whole container, on namespaces of this machine (docs/double.md)
+
+
+def measure_double(rounds: int) -> list[Figure]:
+    """A container's output and its life, as quick as this machine can have them: its guest's kernel is this one."""
+    sys.path[:0] = [str(CHECKOUT / "tests/integration"), str(CHECKOUT / "tests/shared")]
+    from bundles import Bundle
+    from runxtools.double.host import Double
+
+    lives: list[float] = []
+    rates: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="runx-bench-") as name, Double() as double:
+        bundle = Bundle(double, Path(name))
+        for _ in range(rounds):
+            begin = time.perf_counter()
+            status = bundle.sh("true").returncode
+            lives.append((time.perf_counter() - begin) * 1000)
+            bundle.write("/bin/dd", "if=/dev/zero", "bs=64k", f"count={DOUBLE_SIZE // 65536}")
+            argv = bundle.argv("run", "c")
+            null = subprocess.DEVNULL
+            with double.popen(argv, stdin=null, stdout=subprocess.PIPE, stderr=null, bufsize=0) as process:
+                assert process.stdout is not None
+                first = len(process.stdout.read(65536))
+                begin = time.perf_counter()
+                rest = 0
+                while data := process.stdout.read(65536):
+                    rest += len(data)
+                seconds = time.perf_counter() - begin
+            if status or process.returncode or first + rest != DOUBLE_SIZE:
+                raise ToolError("a container on xl-double failed: tools/xl-double runx run ...")
+            rates.append(rest / seconds / 1e6)
+    return [
+        Figure("xl-double: a container's stdout", "MB/s", rates),
+        Figure("xl-double: a whole container, runx run to its end", "ms", lives),
+    ]
+
+
 # ---- with Xen, in the lab
 
 
@@ -300,9 +340,11 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE as well")
     options = parser.parse_args()
     loads = [os.getloadavg()[0]]
-    progress = Progress(1 if options.no_lab else 2)
+    progress = Progress(2 if options.no_lab else 3)
     with progress.step(f"verbs, {ROUNDS} rounds", about_s=30):
         figures = measure_host(ROUNDS)
+    with progress.step(f"on xl-double, {DOUBLE_ROUNDS} rounds", about_s=20):
+        figures += measure_double(DOUBLE_ROUNDS)
     if not options.no_lab:
         lab = Lab()
         lab.up()

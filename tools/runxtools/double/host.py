@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,9 @@ _JOIN = 'echo 0 > /sys/fs/cgroup/dom0/cgroup.procs && exec "$@"'
 _REMOVE_GROUPS = """
 mount -t cgroup2 none "$1" || exit
 for group in "$1/$2"*; do
+    # The number is the pid of who made it.
+    number=${group##*/xl-double.}
+    [ "$3" = ended ] || ! [ -d "/proc/${number%%.*}" ] || continue
     ! grep -q "populated 0" "$group/cgroup.events" || find "$group" -depth -type d -exec rmdir {} +
 done
 """
@@ -207,7 +211,7 @@ class Double:
                 self._dom0.kill()
                 self._dom0.wait()
             self._dom0 = None
-            remove_groups(self._group)
+            remove_groups(self._group, "ended")
         shutil.rmtree(self.directory)
 
 
@@ -226,10 +230,10 @@ def programs() -> Path:
         return cache.find(cache.root(), "double", key) or cache.make(cache.root(), "double", key, fill)
 
 
-def remove_groups(prefix: str) -> None:
-    """Remove control groups that have no processes and begin so."""
+def remove_groups(prefix: str, which: str = "") -> None:
+    """Remove control groups that have no processes and begin so: "ended", or those whose maker has gone."""
     with tempfile.TemporaryDirectory(prefix="xl-double-groups-") as place:
-        words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _REMOVE_GROUPS, "sh", place, prefix]
+        words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _REMOVE_GROUPS, "sh", place, prefix, which]
         subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
 
 
@@ -263,6 +267,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    # As an exception, so that everything is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(main(sys.argv[1:]))
     except ToolError as error:
