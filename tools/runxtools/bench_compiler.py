@@ -29,6 +29,7 @@ def make_bundle(directory: Path, example: Path) -> None:
     config = json.loads(example.read_text())
     config["root"]["path"] = "rootfs"
     config.pop("hooks", None)
+    config["process"]["terminal"] = False  # there is no engine to take one
     for mount in config["mounts"]:
         if "bind" in (mount.get("type"), *mount.get("options", ())) or "rbind" in mount.get("options", ()):
             mount["source"] = str(directory)
