@@ -309,13 +309,13 @@ def _call(options: Arguments, name: str, argv: list[str]) -> int:
 
         return plan_command.main(argv, options.values["root"])
     arguments, _ = parse(argv, (*verb.options, Option("-h", "--help", help="show this help")))
-    if name in _STATEFUL and "help" not in arguments.switches:
-        options.values["root"] = options.values["root"] or state_root()
     if "help" in arguments.switches:
         sys.stdout.write(
             "\n".join([f"usage: runx [global options] {name} {verb.usage}", "", verb.help, "", *help_lines(verb.options)]) + "\n"
         )
         return 0
+    if name in _STATEFUL:
+        options.values["root"] = options.values["root"] or state_root()
     status = verb.call(options, arguments)
     sys.stdout.flush()
     return status or 0

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from runx import paths
-from runx.compiler.host_config import DEFAULT_FILE
 from runx.compiler.source import SIZE_LIMIT
 from runx.errors import RunxError
 
@@ -84,7 +83,7 @@ class HostFacts:
             raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
     def host_config(self) -> tuple[str, bytes] | None:
-        path = self._host_config or DEFAULT_FILE
+        path = self._host_config or paths.HOST_CONFIG
         try:
             with open(path, "rb") as file:
                 return path, file.read(SIZE_LIMIT)

@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
 from runx.compiler.xl_keys import KEY, reserved
-from runx.paths import DEFAULT_STATE_ROOT, HOST_CONFIG, written_state_root
-
-DEFAULT_FILE = HOST_CONFIG
+from runx.paths import DEFAULT_STATE_ROOT, written_state_root
 
 MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64

@@ -31,7 +31,9 @@ def check_policy(container: Container, host: HostConfig, report: Report) -> None
 
 def _check_xlconf(request: XlRequest, host: HostConfig, report: Report) -> None:
     """The most serious fault of each request: what nobody may set, then what this host does not allow, then values."""
-    name = "XLCONF: " if request.origin[0] == "process" else ""
+    from runx.compiler.frontends.xlconf import label  # loaded already by who has such a request, and by nobody else
+
+    name = label(request.origin)
     for statement in request.statements:
         if why := xl_keys.reserved(statement.key):
             message = f"{name}{statement.key} cannot be set: {why}"

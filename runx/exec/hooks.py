@@ -145,8 +145,8 @@ def _run(hook: Hook, state: str, network: int) -> None:
 
 
 def _said(output: int) -> str:
-    words = " / ".join(line.strip() for line in run.tail(output).splitlines() if line.strip())
-    return f": {words[-_SHOWN:]}" if words else ""
+    words = run.one_line(run.tail(output), _SHOWN)
+    return f": {words}" if words else ""
 
 
 def _become(hook: Hook, network: int, given: int, output: int, failure: int) -> None:

@@ -35,8 +35,7 @@ class Passthrough(Supervision):
     def _step(self, signals: int) -> None:
         out = self.outputs[link.STDOUT]
         poller = select.poll()
-        if out.open:  # with nothing to write it is still watched for its reader's end, which poll always reports
-            poller.register(out.fd, select.POLLOUT if out.wants_write else 0)
+        out.watch(poller)
         # The pty not before all it said was written, the input not before all of it was typed: both ends feel a slow one.
         wanted = (select.POLLIN if out.drained else 0) | (select.POLLOUT if self.to_guest else 0)
         if self.pty.fd >= 0 and wanted:
@@ -49,9 +48,7 @@ class Passthrough(Supervision):
 
         if self.pty.fd in ready:
             self._from_guest(ready[self.pty.fd])
-        events = ready.get(out.fd, 0)
-        if events & ~select.POLLOUT and not events & select.POLLOUT:
-            out.hang_up()
+        out.heed(ready.get(out.fd, 0))
         self._write()
         if self.input.fd in ready:
             self.to_guest = self.input.read_bytes()

@@ -62,6 +62,16 @@ class Output:
         else:
             self._written += len(data)  # nobody reads it; the process learns of that by CLOSED
 
+    def watch(self, poller: select.poll) -> None:
+        """Be told of room for what is to be written, and in any case of the reader's end, which poll always reports."""
+        if self.open:
+            poller.register(self.fd, select.POLLOUT if self.wants_write else 0)
+
+    def heed(self, events: int) -> None:
+        """See from what poll said whether the reader has gone."""
+        if events & ~select.POLLOUT and not events & select.POLLOUT:
+            self.hang_up()
+
     def write_ready(self) -> None:
         """Write what can be written without blocking."""
         while self.wants_write and self._write_some():

@@ -70,6 +70,11 @@ def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, 
     return code, text
 
 
+def one_line(output: str, limit: int) -> str:
+    """What a program said, as part of a message: at most `limit` characters, from its end."""
+    return " / ".join(line.strip() for line in output.splitlines() if line.strip())[-limit:]
+
+
 def run(argv: list[str], *, timeout_s: float, network: int = -1) -> tuple[int, str]:
     """Run a program to its end with no input; (exit status, its output and errors together, at most 64 KiB from the end).
 

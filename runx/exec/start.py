@@ -25,14 +25,12 @@ def start(root: str, container_id: str, *, log: str = "", log_json: bool = False
 def _run_hooks(root: str, container_id: str, log: str, log_json: bool) -> None:
     from runx.exec import hooks
     from runx.exec.delete import delete
-    from runx.exec.state import document
+    from runx.exec.state import state
 
-    record = records.load(root, container_id)
-    status = record.current_status()
-    state = document(record, status, record.pid if status in records.LIVE else 0)
-    poststart = hooks.load(record.directory, "poststart")
+    document = state(root, container_id)
+    poststart = hooks.load(records.directory_of(root, container_id), "poststart")
     try:
-        hooks.run_all(poststart, state, hooks.Warn(log, log_json))
+        hooks.run_all(poststart, document, hooks.Warn(log, log_json))
     except RunxError:
         delete(root, container_id, force=True, log=log, log_json=log_json)
         raise

@@ -47,8 +47,7 @@ class Supervisor(Supervision):
         outputs = tuple(self.outputs.values())
         poller = select.poll()
         for out in outputs:
-            if out.open:  # with nothing to write it is still watched for its reader's end, which poll always reports
-                poller.register(out.fd, select.POLLOUT if out.wants_write else 0)
+            out.watch(poller)
         if self.greeted and self.input.wants_read and len(self.to_guest) < link.PAYLOAD_LIMIT:
             poller.register(self.input.fd, select.POLLIN)
         for fd in (self.store.fileno(), self.listener.fileno(), signals, self.console.fd, self.kernel_console.fd):
@@ -62,11 +61,8 @@ class Supervisor(Supervision):
                 if not self._from_guest():
                     break
         for out in outputs:
-            events = ready.get(out.fd, 0)
-            if events & ~select.POLLOUT and not events & select.POLLOUT:
-                out.hang_up()
-            else:
-                out.write_ready()
+            out.heed(ready.get(out.fd, 0))
+            out.write_ready()
         if self.input.fd in ready:
             self.to_guest += self.input.read_some()
         if self.kernel_console.fd in ready:

@@ -24,7 +24,7 @@ _HINTS = (
 
 def failure(what: str, code: int, output: str) -> RunxError:
     """The error for a failed xl: its own words, and a hint when they are known."""
-    words = " / ".join(line.strip() for line in output.splitlines() if line.strip())[-2000:]
+    words = run.one_line(output, 2000)
     hint = next((hint for mark, hint in _HINTS if mark in output), "xl's logs are in /var/log/xen/")
     return RunxError(f"{what} failed with exit status {code}: {words or 'it said nothing'}", hint)
 

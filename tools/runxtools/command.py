@@ -3,7 +3,8 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from runxtools.errors import ToolError
@@ -39,6 +40,34 @@ def run(
     if result.returncode != 0:
         raise ToolError(f"{name} failed with status {result.returncode}", last_lines(result.stdout))
     return result.stdout.decode(errors="replace")
+
+
+def run_elsewhere(
+    where: str,
+    command: Callable[[Sequence[str | bytes]], Sequence[str | bytes]],
+    argv: Sequence[str | bytes],
+    stdin: bytes,
+    timeout: float,
+    check: bool,
+    environment: Mapping[str, str] | None = None,
+) -> "subprocess.CompletedProcess[bytes]":
+    """Runs `argv` on another machine, or what stands for one: its output and status.
+
+    `command` gives the local command that runs one there, `where` is how an error names the place. After `timeout` seconds the
+    command is killed there and subprocess.TimeoutExpired raised. With `check`, a status other than 0 raises ToolError with what
+    it wrote to standard error.
+    """
+    limited = command(["timeout", "-k", "5", f"{timeout:.3f}", *argv])
+    begin = time.monotonic()
+    # The limit on this side is for a place that no longer answers at all.
+    result = subprocess.run(limited, input=stdin, capture_output=True, timeout=timeout + 60, env=environment, check=False)
+    if result.returncode in (124, 137) and time.monotonic() - begin >= timeout:
+        raise subprocess.TimeoutExpired(list(argv), timeout, result.stdout, result.stderr)
+    if check and result.returncode != 0:
+        words = " ".join(os.fsdecode(word) for word in argv)
+        reason = (result.stderr or result.stdout).decode(errors="replace").strip()
+        raise ToolError(f"in {where}, {words!r} ended with status {result.returncode}: {reason}")
+    return result
 
 
 def pipe(sender: Sequence[str | bytes | Path], receiver: Sequence[str | bytes | Path], what: str) -> None:

@@ -9,7 +9,7 @@ from runx.compiler.frontends.hooks import read_hooks
 from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_pids_limit, read_sysctl
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
-from runx.compiler.frontends.own_boot import XLCONF_ANNOTATION, check_annotations, read_own_file
+from runx.compiler.frontends.own_boot import XLCONF_ANNOTATION, asked, check_annotations, read_own_file
 from runx.compiler.frontends.process import read_process
 from runx.compiler.frontends.seccomp import read_seccomp
 from runx.compiler.frontends.shapes import checked
@@ -81,19 +81,15 @@ def _networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report
 
 
 def _xlconf(env: tuple[str, ...], annotations: dict[str, str], report: Report) -> XlRequest | None:
-    """The settings for xl, of the annotation or else of the last variable, as for a kernel; an empty value asks for none."""
-    found = [(entry.removeprefix("XLCONF="), index) for index, entry in enumerate(env) if entry.startswith("XLCONF=")]
-    if not found and XLCONF_ANNOTATION not in annotations:
+    """The settings for xl; an empty value asks for none."""
+    request = asked("XLCONF", XLCONF_ANNOTATION, env, annotations, report)
+    if not request:
         return None
     # Its grammar is loaded for the few containers that have one.
     from runx.compiler.frontends.xlconf import read_xlconf
 
-    if XLCONF_ANNOTATION in annotations:
-        for _, index in found:
-            report.ignore(("process", "env", index), f"the annotation {XLCONF_ANNOTATION} goes before it")
-        return read_xlconf(annotations[XLCONF_ANNOTATION], ("annotations", XLCONF_ANNOTATION), 0, report)
-    text, index = found[-1]
-    return read_xlconf(text, ("process", "env", index), len("XLCONF="), report)
+    text, origin = request
+    return read_xlconf(text, origin, len("XLCONF=") if origin[0] == "process" else 0, report)
 
 
 def _version(version: str, report: Report) -> str:

@@ -4,7 +4,7 @@ environment) and a ramdisk (org.runx.ramdisk, RUNX_RAMDISK)."""
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from runx.compiler.diagnostics import Report, did_you_mean
+from runx.compiler.diagnostics import Path, Report, did_you_mean
 from runx.compiler.frontends.container import BootFile
 
 PREFIX = "org.runx."
@@ -12,27 +12,29 @@ XLCONF_ANNOTATION = PREFIX + "xlconf"
 KINDS: tuple[Literal["kernel", "ramdisk"], ...] = ("kernel", "ramdisk")
 
 
-def read_own_file(
-    kind: Literal["kernel", "ramdisk"], env: Sequence[str], annotations: Mapping[str, str], report: Report
-) -> BootFile | None:
-    """The file asked for, if any. An annotation is the engine's word and goes before the variable, which may be the image's.
-
-    An empty value asks for nothing, so that a user can take back what an image says.
-    """
-    variable, annotation = f"RUNX_{kind.upper()}", PREFIX + kind
-    requests = [
-        BootFile(entry.partition("=")[2], True, ("process", "env", index))
+def asked(
+    variable: str, annotation: str, env: Sequence[str], annotations: Mapping[str, str], report: Report
+) -> tuple[str, Path] | None:
+    """What a container asks of runx, and where it says so. An annotation is the engine's word and goes before the variable, which
+    may be the image's. Of a variable given twice the last counts, as it does for the process."""
+    found: list[tuple[str, Path]] = [
+        (entry.partition("=")[2], ("process", "env", index))
         for index, entry in enumerate(env)
         if entry.partition("=")[0] == variable
     ]
-    if annotation in annotations:
-        for request in requests:
-            report.ignore(request.origin, f"the annotation {annotation} goes before it")
-        requests.append(BootFile(annotations[annotation], True, ("annotations", annotation)))
-    # Of a variable given twice the last counts, as it does for the process.
-    if not requests or not requests[-1].path:
-        return None
-    return requests[-1]._replace(path="/" + requests[-1].path.lstrip("/"))
+    if annotation not in annotations:
+        return found[-1] if found else None
+    for _, origin in found:
+        report.ignore(origin, f"the annotation {annotation} goes before it")
+    return annotations[annotation], ("annotations", annotation)
+
+
+def read_own_file(
+    kind: Literal["kernel", "ramdisk"], env: Sequence[str], annotations: Mapping[str, str], report: Report
+) -> BootFile | None:
+    """The file asked for, if any. An empty value asks for nothing, so that a user can take back what an image says."""
+    path, origin = asked(f"RUNX_{kind.upper()}", PREFIX + kind, env, annotations, report) or ("", ())
+    return BootFile("/" + path.lstrip("/"), True, origin) if path else None
 
 
 def check_annotations(annotations: Mapping[str, str], report: Report) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,18 +113,7 @@ class Double:
         After `timeout` seconds it is killed and subprocess.TimeoutExpired raised. With `check`, a status other than 0 raises
         ToolError with what it wrote to standard error.
         """
-        limited = ["timeout", "-k", "5", f"{timeout:.3f}", *argv]
-        begin = time.monotonic()
-        result = subprocess.run(
-            self.command(limited), input=stdin, capture_output=True, timeout=timeout + 60, env=self.environment(), check=False
-        )
-        if result.returncode in (124, 137) and time.monotonic() - begin >= timeout:
-            raise subprocess.TimeoutExpired(list(argv), timeout, result.stdout, result.stderr)
-        if check and result.returncode != 0:
-            words = " ".join(os.fsdecode(word) for word in argv)
-            reason = (result.stderr or result.stdout).decode(errors="replace").strip()
-            raise ToolError(f"in the double, {words!r} ended with status {result.returncode}: {reason}")
-        return result
+        return command.run_elsewhere("the double", self.command, argv, stdin, timeout, check, self.environment())
 
     def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]":
         """Start a command there; options as for subprocess.Popen."""
