@@ -23,6 +23,10 @@ PASSTHROUGH_CMDLINE = ("console=hvc0", "panic=-1")
 # costs time on that console. panic: restart at once, for which the domain is destroyed, instead of hanging.
 CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
 
+SHARES_CMDLINE = ("init_on_alloc=1",)
+"""Linux does not set the state of a new 9p client on Xen (net/9p/trans_xen.c, p9_xen_create): where that memory held a 1 or
+a 2 before, the mount fails with EIO. Memory that is zeroed when it is allocated is the state "connected"."""
+
 
 class Place(NamedTuple):
     """Who the container is and where runx keeps it."""
@@ -45,7 +49,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
     vcpus = _vcpus(container, host, report)
     cpus, cap, weight = cpu_list(container.limits), cap_percent(container.limits, report), cpu_weight(container.limits)
     set_here = dict(zip(YIELDING, (cpus, cap, weight, container.hardware.device_tree), strict=True))
-    cmdline = PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE
+    cmdline = (*(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE), *(SHARES_CMDLINE if shares else ()))
     return VmPlan(
         id=place.container_id,
         bundle=place.bundle,

@@ -69,7 +69,8 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
         yield "vm.image", _read_only_image(disk) if disk.read_only else _writable_image(disk)
     for share in plan.domain.shares:
         target = "/newroot" if share.tag == "root" else f"/shares/{share.tag}"
-        yield f"share {share.tag}", [command("mount", "-t", "9p", "-o", _9P, share.tag, target)]
+        attempt = command("mount", "-t", "9p", "-o", _9P, share.tag, target)
+        yield f"share {share.tag}", [f"{attempt} || {_fail('dom0 serves this directory over 9p, which did not work')}"]
     yield "loopback", ["ip link set lo up"]
     for mount in plan.mounts:
         yield f"{mount.origin} {mount.destination}", _mount(mount)
@@ -100,7 +101,7 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
     yield "linux.maskedPaths", [command("inroot", "mask", path) for path in plan.guest.masked_paths]
 
 
-_KERNEL_SAYS = "dmesg | grep -E 'EXT4-fs|erofs|xvd' >&2 || true"
+_KERNEL_SAYS = "dmesg | grep -E 'EXT4-fs|erofs|xvd|9p' >&2 || true"
 """mount says "invalid argument" to nearly all that can be wrong."""
 
 
