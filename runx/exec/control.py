@@ -6,11 +6,14 @@ directory, which only root may enter.
 
 import _socket  # the socket module alone would cost a fast verb more than its whole budget
 import os
+import sys
 
 from runx.errors import RunxError
 
 _NAME = "control"
 _LINE_LIMIT = 4096
+ANSWER_TIMEOUT_S = 180
+"""More than the time that the supervisor gives xl."""
 
 
 def _address(directory_fd: int) -> str:
@@ -45,9 +48,15 @@ def request(directory: str, line: str) -> None:
         raise RunxError(f'container "{os.path.basename(directory)}" does not exist') from None
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
+        # A struct timeval (socket(7)): the descriptor stays a blocking one, as a timeout of Python's would not leave it.
+        limit = ANSWER_TIMEOUT_S.to_bytes(8, sys.byteorder) + bytes(8)
+        connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, limit)
         connection.connect(_address(directory_fd))
         connection.sendall(line.encode() + b"\n")
         answer = receive(connection.fileno())
+    except BlockingIOError:
+        message = f"the container's supervisor did not answer within {ANSWER_TIMEOUT_S} s"
+        raise RunxError(message, "it hangs; `runx kill ID KILL` and `runx delete --force ID` do without it") from None
     except OSError:
         raise gone from None
     finally:

@@ -54,6 +54,8 @@ def create(
         record.log_json = "1" if log_json else "0"
         record.console_socket = os.path.abspath(console_socket) if console_socket else ""
         supervisor = _Supervisor(record)
+        record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
+        record.save()  # should we be killed, `delete` knows whom to end
         with _no_garbage_collection():
             _compile_into(record, bundle, root)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
@@ -69,6 +71,8 @@ def create(
         _undo(record)
         hooks.run_all(poststop, document(record, "stopped", 0), warn)
         raise
+    finally:
+        os.close(record.lock)
 
 
 _BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
@@ -261,4 +265,4 @@ def _undo(record: Record) -> None:
     from runx.exec.delete import destroy_container
 
     with contextlib.suppress(RunxError, OSError):
-        destroy_container(records.load(os.path.dirname(record.directory), os.path.basename(record.directory)))
+        destroy_container(records.load(*os.path.split(record.directory)))

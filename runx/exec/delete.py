@@ -8,6 +8,7 @@ from runx.exec import xl
 from runx.exec.record import Record
 
 _END_TIMEOUT_S = 60.0
+_KILL_TIMEOUT_S = 10.0
 
 
 def delete(root: str, container_id: str, *, force: bool = False, log: str = "", log_json: bool = False) -> None:
@@ -25,40 +26,71 @@ def delete(root: str, container_id: str, *, force: bool = False, log: str = "", 
         record = Record(records.directory_of(root, container_id))
         if not os.path.isdir(record.directory):
             return
+    if force:
+        _end_creation(record)  # which holds the lock
+    else:
+        _check_stopped(record)
+    try:
+        lock = records.lock(record)
+    except RunxError:
+        if not force:
+            raise
+        return  # another `delete` was quicker
+    try:
+        record = _as_it_is_now(record)
+        if not force:
+            _check_stopped(record)  # the id may have been used once more while we waited for the lock
+        poststop = []
+        if os.path.exists(record.directory + "/hooks"):
+            from runx.exec import hooks
+            from runx.exec.state import document
+
+            poststop = hooks.load(record.directory, "poststop")
+        destroy_container(record)
+    finally:
+        os.close(lock)
+    if poststop:
+        hooks.run_all(poststop, document(record, "stopped", 0), hooks.Warn(log, log_json))
+
+
+def _check_stopped(record: Record) -> None:
     status = record.current_status()
-    if status != "stopped" and not force:
+    if status != "stopped":
+        container_id = os.path.basename(record.directory)
         raise RunxError(
             f"cannot delete container {container_id} that is not stopped: {status}",
             f"stop it first, or use: runx delete --force {container_id}",
         )
-    poststop = []
-    if os.path.exists(record.directory + "/hooks"):
-        from runx.exec import hooks
-        from runx.exec.state import document
-
-        poststop = hooks.load(record.directory, "poststop")
-    if destroy_container(record) and poststop:
-        hooks.run_all(poststop, document(record, "stopped", 0), hooks.Warn(log, log_json))
 
 
-def destroy_container(record: Record) -> bool:
-    """End whatever still lives of the container and remove its directory; False when another `delete` was quicker."""
-    lock = records.lock(record)
+def _as_it_is_now(record: Record) -> Record:
+    """Read the record again. One that was never written, or is damaged, tells nothing: there is a directory to remove."""
     try:
-        if record.domain and record.domid >= 0:
-            xl.destroy(record.domain)  # at once, by its unique name: the supervisor sees it and ends
-        if record.supervised() and record.pid != os.getpid():  # it is ours while `create` undoes what it did
-            _end_supervisor(record)
-        if os.path.exists(record.directory):
-            record = records.load(*os.path.split(record.directory))
-        if record.domain and not (record.domid < 0 and record.exit_status):
-            _remove_domain(record)  # its supervisor did not live to say that the domain has gone
-        records.remove(record)
-        return True
-    except FileNotFoundError:
-        return False
-    finally:
-        os.close(lock)
+        return records.load(*os.path.split(record.directory))
+    except RunxError:
+        return Record(record.directory)
+
+
+def destroy_container(record: Record) -> None:
+    """End whatever still lives of the container and remove its directory. The caller holds its lock."""
+    if record.domain and record.domid >= 0:
+        xl.destroy(record.domain)  # at once, by its unique name: the supervisor sees it and ends
+    if record.supervised() and record.pid != os.getpid():  # it is ours while `create` undoes what it did
+        _end_supervisor(record, 0 if record.status == "creating" else _END_TIMEOUT_S)
+        record = _as_it_is_now(record)
+    if record.status == "creating":
+        from runx.exec import domains
+
+        domains.await_creation(record.directory, _END_TIMEOUT_S)
+    if record.domain and not (record.domid < 0 and record.exit_status):
+        _remove_domain(record)  # its supervisor did not live to say that the domain has gone
+    records.remove(record)
+
+
+def _end_creation(record: Record) -> None:
+    """Do not wait for a domain that is being made: xl may hang."""
+    if record.status == "creating" and record.supervised() and record.pid != os.getpid():
+        _end_supervisor(record, 0)
 
 
 def _remove_domain(record: Record) -> None:
@@ -75,8 +107,8 @@ def _remove_domain(record: Record) -> None:
         store.close()
 
 
-def _end_supervisor(record: Record) -> None:
-    """Wait for the supervisor to see its domain gone; end it when it does not."""
+def _end_supervisor(record: Record, timeout_s: float) -> None:
+    """Wait for the supervisor to see its domain gone; end it when it does not. Raises RunxError when nothing ends it."""
     try:
         pidfd = os.pidfd_open(record.pid)
     except ProcessLookupError:
@@ -86,10 +118,11 @@ def _end_supervisor(record: Record) -> None:
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
-        if record.supervised() and not poller.poll(int(_END_TIMEOUT_S * 1000)):
+        if record.supervised() and not poller.poll(int(timeout_s * 1000)):
             import signal
 
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            poller.poll(5000)
+            if not poller.poll(int(_KILL_TIMEOUT_S * 1000)):
+                raise RunxError(f"the supervisor, process {record.pid}, does not end", f"see /proc/{record.pid}/stack")
     finally:
         os.close(pidfd)

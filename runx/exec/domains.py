@@ -1,6 +1,8 @@
 """A container's domain, from nothing to nothing: created in a mount namespace with its shares, destroyed without a trace."""
 
 import os
+import select
+import signal
 
 from runx.errors import RunxError
 from runx.exec import netns, run, xl
@@ -75,6 +77,33 @@ def _become_xl(path: str, argv: list[str], directory: str, output: int, network:
         os.write(output, f"cannot start xl create: {error!r}\0".encode())
     finally:
         os._exit(_SHARES_FAILED)
+
+
+def await_creation(directory: str, timeout_s: float) -> None:
+    """Wait for the `xl create` of a container whose supervisor was killed, if it is still at work: no domain comes after that.
+
+    It is not interrupted at once: half a domain may have no name yet by which it could be found. At the time limit it is killed.
+    """
+    arguments = "".join(f"\0{word}" for word in xl.create_argv(f"{directory}/domain.cfg")[1:]).encode() + b"\0"
+    before_exec = b"runx.exec.supervisor", f"\0{directory}\0".encode()  # our child that has yet to become xl
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            pidfd = os.pidfd_open(int(pid))
+        except OSError:
+            continue  # it has ended, or is a thread of another
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read()
+            if words.endswith(arguments) or all(part in words for part in before_exec):
+                poller = select.poll()
+                poller.register(pidfd, select.POLLIN)
+                if not poller.poll(int(timeout_s * 1000)):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    poller.poll(5000)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended
+        finally:
+            os.close(pidfd)
 
 
 def remove(store: XenStore, name: str, domid: int, network: int = -1) -> None:

@@ -20,6 +20,10 @@ def list_containers(root: str) -> list[dict[str, Any]]:
             continue  # being made or removed just now
         status = record.current_status()
         state = json.loads(record.oci)
+        try:
+            created = _created(record.directory)
+        except FileNotFoundError:
+            continue  # removed just now
         containers.append(
             {
                 "ociVersion": state.get("ociVersion", ""),
@@ -28,7 +32,7 @@ def list_containers(root: str) -> list[dict[str, Any]]:
                 "status": status,
                 "bundle": state.get("bundle", ""),
                 "rootfs": _rootfs(record.directory),
-                "created": _created(record.directory),
+                "created": created,
                 "annotations": state.get("annotations", {}),
                 "owner": "root",
             }

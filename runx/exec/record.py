@@ -5,6 +5,7 @@ atomically. Its text is `name=value` lines rather than JSON because json costs a
 the part of OCI's state that never changes is kept as JSON text made once by `create`.
 """
 
+import errno
 import os
 
 from runx import SPEC_VERSION
@@ -42,17 +43,20 @@ def start_time(pid: int) -> str:
 class Record:
     """The record of one container. Attributes are the file's lines; all are strings but pid and domid."""
 
-    __slots__ = (
-        "console", "console_socket", "directory", "domain", "domid", "exit_status", "image", "log", "log_json", "oci", "pid",
+    LINES = (
+        "console", "console_socket", "domain", "domid", "exit_status", "image", "log", "log_json", "oci", "pid",
         "pid_start", "status", "terminal",
     )  # fmt: skip
+    __slots__ = ("directory", "lock", *LINES)
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
+        self.lock = -1
+        """The descriptor that holds the container's lock, from `claim` on; -1: we do not hold it."""
         self.status = "creating"
         """creating, created, running, paused or stopped, as last written; `current_status` looks whether that is still so."""
         self.pid = 0
-        """The supervisor's process id; 0 before it exists."""
+        """The supervisor's process id; before there is one, that of `create`."""
         self.pid_start = ""
         """Its start time: another process with the same number is not it."""
         self.domain = ""
@@ -77,12 +81,11 @@ class Record:
 
     def text(self) -> str:
         lines = [_MAGIC]
-        for name in self.__slots__:
-            if name != "directory":
-                value = str(getattr(self, name))
-                if "\n" in value:
-                    raise RunxError(f"cannot keep {name} with a newline in it: {value!r}")
-                lines.append(f"{name}={value}")
+        for name in self.LINES:
+            value = str(getattr(self, name))
+            if "\n" in value:
+                raise RunxError(f"cannot keep {name} with a newline in it: {value!r}")
+            lines.append(f"{name}={value}")
         return "\n".join(lines) + "\n"
 
     def save(self) -> None:
@@ -91,7 +94,9 @@ class Record:
         temporary = f"{path}.{os.getpid()}"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, self.text().encode("utf-8", "surrogateescape"))
+            text = self.text().encode("utf-8", "surrogateescape")
+            if os.write(fd, text) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), temporary)
         finally:
             os.close(fd)
         os.rename(temporary, path)
@@ -129,25 +134,34 @@ def load(root: str, container_id: str) -> Record:
         name, _, value = line.partition("=")
         if name in ("pid", "domid"):
             setattr(record, name, int(value))
-        elif name in Record.__slots__:
+        elif name in Record.LINES:
             setattr(record, name, value)
     return record
 
 
 def claim(root: str, container_id: str, bundle: str) -> Record:
-    """Make the container's directory and first record. Raises RunxError when the id is taken."""
+    """Make the container's directory and first record, and take its lock. Raises RunxError when the id is taken.
+
+    A directory without a record, whose lock nobody holds, is what a `create` left that was killed right here; it is taken.
+    """
     check_id(container_id)
-    os.makedirs(root, mode=0o700, exist_ok=True)
     record = Record(directory_of(root, container_id))
+    taken = RunxError(
+        f'container with id "{container_id}" already exists',
+        f"choose another id, or remove it with: runx delete {container_id}",
+    )
     try:
-        os.mkdir(record.directory, 0o700)
-    except FileExistsError:
-        raise RunxError(
-            f'container with id "{container_id}" already exists',
-            f"choose another id, or remove it with: runx delete {container_id}",
-        ) from None
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        if not os.path.isdir(record.directory):
+            os.mkdir(record.directory, 0o700)
+        record.lock = _locked(record.directory, wait=False)
+    except (FileExistsError, BlockingIOError, FileNotFoundError):  # another `create` or a `delete` is at it
+        raise taken from None
     except OSError as error:
         raise RunxError(f"cannot make {record.directory}: {error.strerror}") from None
+    if os.path.exists(record.directory + "/record"):
+        os.close(record.lock)
+        raise taken
     record.pid = os.getpid()
     record.pid_start = start_time(record.pid)
     # What `state` shows until the bundle has been compiled.
@@ -159,30 +173,49 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
 def lock(record: Record) -> int:
     """Take the container's lock, waiting for it; returns the descriptor that holds it until closed.
 
-    Raises RunxError when the container was removed meanwhile.
+    `create` and `delete` hold it while they work. Raises RunxError ("does not exist") when the container was removed meanwhile.
+    """
+    try:
+        return _locked(record.directory, wait=True)
+    except FileNotFoundError:
+        raise RunxError(f'container "{os.path.basename(record.directory)}" does not exist') from None
+
+
+def _locked(directory: str, *, wait: bool) -> int:
+    """Lock a directory itself: nothing can take its place while it is locked, and no file is made in one that is being removed.
+
+    Raises FileNotFoundError when it is not there, BlockingIOError when it is locked and wait is false.
     """
     import fcntl
 
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = os.open(record.directory + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:
-        raise RunxError(f'container "{os.path.basename(record.directory)}" does not exist') from None
-    fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not os.path.samestat(os.fstat(fd), os.stat(directory)):
+            raise FileNotFoundError(directory)  # what we locked was removed, and the name used once more
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 
 def remove(record: Record) -> None:
-    """Remove the container's directory and all in it. Never follows a symbolic link or crosses into a mount."""
-    _remove_tree(record.directory)
+    """Remove the container's directory and all in it. Never follows a symbolic link or crosses into a mount.
+
+    The record goes last: whatever ends us before, the container is still known.
+    """
+    _remove_tree(record.directory, last="record")
+    os.rmdir(record.directory)
 
 
-def _remove_tree(path: str) -> None:
+def _remove_tree(path: str, last: str = "") -> None:
+    """All in a directory, the entry `last` after the others."""
     with os.scandir(path) as entries:
-        for entry in list(entries):
+        for entry in sorted(entries, key=lambda entry: entry.name == last):
             if entry.is_dir(follow_symlinks=False):
                 if os.path.ismount(entry.path):
                     raise RunxError(f"{entry.path} is still a mount point", f"unmount it with: umount {entry.path}")
                 _remove_tree(entry.path)
+                os.rmdir(entry.path)
             else:
                 os.unlink(entry.path)
-    os.rmdir(path)

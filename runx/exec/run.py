@@ -57,7 +57,7 @@ def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, 
     status = wait(pid, timeout_s)
     if status is None:
         os.kill(pid, 9)
-        os.waitpid(pid, 0)
+        wait(pid, 5)  # no longer: in the hypervisor, or in a file system that hangs, even that may not end it
         said = tail(output_fd).strip()
         raise RunxError(
             f"{what} did not end within {timeout_s:g} s" + (f"; it said: {said}" if said else ""),

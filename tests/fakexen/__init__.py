@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 from pathlib import Path
 
 from runxtools.double.xenstored import HEADER, WRITE, XenStored
@@ -18,7 +19,7 @@ class FakeXen(XenStored):
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        for name in ("bin", "domains", "faults", "settings"):
+        for name in ("bin", "domains", "faults", "settings", "held"):
             (directory / name).mkdir(parents=True)
         super().__init__(self.socket_path)
         shutil.copy(Path(__file__).with_name("xl"), directory / "bin" / "xl")
@@ -37,6 +38,23 @@ class FakeXen(XenStored):
     def fault(self, command: str, words: str) -> None:
         """From now on `xl command` fails with these words."""
         (self.directory / "faults" / command).write_text(words)
+
+    def hold(self, command: str) -> None:
+        """From now on `xl command` does nothing, and does not end, until `release`."""
+        os.mkfifo(self.directory / "held" / command)
+
+    def release(self, command: str) -> None:
+        """Let those that are held go on; at least one is, or comes."""
+        held = self.directory / "held" / command
+        with held.open("w"):  # waits for a reader
+            held.unlink()
+
+    def await_call(self, command: str) -> None:
+        """Wait until xl has been called with this command."""
+        limit = time.monotonic() + 60
+        while not any(call[0] == command for call in self.calls()):
+            assert time.monotonic() < limit, f"xl {command} was never called"
+            time.sleep(0.01)
 
     def domains(self) -> dict[int, str]:
         return {int(path.name): path.read_text().split("\n")[0] for path in (self.directory / "domains").iterdir()}

@@ -30,6 +30,7 @@ class Host:
         assets.mkdir()
         for name in ("kernel", "initrd"):
             (assets / name).write_bytes(name.encode())
+        self.library = list(sys.path)
         self.program = (
             f"import sys; sys.path[:0] = {sys.path!r}; from runx import paths; paths.assets_dir = lambda: {str(assets)!r}; "
             "from runx.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -42,6 +43,46 @@ class Host:
     def argv(self, *words: str) -> list[str]:
         log = ["--log", str(self.log), "--log-format", "json"]
         return [sys.executable, "-I", "-S", "-c", self.program, "--root", str(self.root), *log, *words]
+
+    def supervise_through(self, *words: str, patch: str = "") -> None:
+        """From now on supervisors are started through these words, with `patch` run before they do anything."""
+        wrapper = self.bundle.parent / "supervise"
+        patch = f"import sys; sys.path[:0] = {sys.path!r}; {patch}\n"
+        wrapper.write_text(
+            f"#!{sys.executable} -IS\nimport os, sys\nwords = sys.argv[1:]\nwords[words.index('-c') + 1] = {patch!r} + "
+            f"words[words.index('-c') + 1]\nargv = [*{list(words)!r}, {sys.executable!r}, *words]\nos.execvp(argv[0], argv)\n"
+        )
+        wrapper.chmod(0o755)
+        self.program = f"import sys; sys.executable = {str(wrapper)!r}; {self.program}"
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that have to do with the containers of this host."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue  # it has ended
+            if str(self.root) in line or str(self.xen.directory / "bin") in line:
+                found.append(f"{process.name}: {line}")
+        return found
+
+    def await_no_process(self) -> None:
+        limit = time.monotonic() + 60
+        while left := self.processes():
+            assert time.monotonic() < limit, left
+            time.sleep(0.02)
+
+    def popen(self, *words: str) -> "subprocess.Popen[str]":
+        """runx, not waited for; errors are in its stderr."""
+        return subprocess.Popen(
+            self.argv(*words),
+            env=self.xen.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def runx(self, *words: str, **options: object) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
