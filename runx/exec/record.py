@@ -5,7 +5,6 @@ atomically. Its text is `name=value` lines rather than JSON because json costs a
 the part of OCI's state that never changes is kept as JSON text made once by `create`.
 """
 
-import errno
 import os
 
 from runx import SPEC_VERSION
@@ -96,7 +95,7 @@ class Record:
         try:
             text = self.text().encode("utf-8", "surrogateescape")
             if os.write(fd, text) != len(text):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), temporary)
+                raise OSError(f"no room for {temporary}")
         finally:
             os.close(fd)
         os.rename(temporary, path)

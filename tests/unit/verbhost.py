@@ -44,13 +44,21 @@ class Host:
         log = ["--log", str(self.log), "--log-format", "json"]
         return [sys.executable, "-I", "-S", "-c", self.program, "--root", str(self.root), *log, *words]
 
-    def supervise_through(self, *words: str, patch: str = "") -> None:
-        """From now on supervisors are started through these words, with `patch` run before they do anything."""
+    def supervise_through(self, *tracer: str, patch: str = "") -> None:
+        """From now on supervisors run `patch` first, and are traced by these words of strace(1), if there are any.
+
+        strace must not inherit the supervisor's pipes, for whose end `create` waits: it attaches to the process.
+        """
         wrapper = self.bundle.parent / "supervise"
         patch = f"import sys; sys.path[:0] = {sys.path!r}; {patch}\n"
+        trace = (
+            f"subprocess.Popen([*{list(tracer)!r}, '-p', str(os.getpid())], stdin=-3, stdout=-3, stderr=-3)\n"
+            "while 'TracerPid:\\t0\\n' in open('/proc/self/status').read(): time.sleep(0.005)\n"
+        )
         wrapper.write_text(
-            f"#!{sys.executable} -IS\nimport os, sys\nwords = sys.argv[1:]\nwords[words.index('-c') + 1] = {patch!r} + "
-            f"words[words.index('-c') + 1]\nargv = [*{list(words)!r}, {sys.executable!r}, *words]\nos.execvp(argv[0], argv)\n"
+            f"#!{sys.executable} -IS\nimport os, subprocess, sys, time\nwords = sys.argv[1:]\n"
+            f"words[words.index('-c') + 1] = {patch!r} + words[words.index('-c') + 1]\n"
+            f"{trace if tracer else ''}os.execv({sys.executable!r}, [{sys.executable!r}, *words])\n"
         )
         wrapper.chmod(0o755)
         self.program = f"import sys; sys.executable = {str(wrapper)!r}; {self.program}"

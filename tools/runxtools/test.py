@@ -18,6 +18,7 @@ _PACKAGES = (
     Package("codespell", "codespell", "linter of words"),
     Package("cpio", "cpio", "reads the archives we write"),
     Package("busybox-static", "busybox", "the test image's programs"),
+    Package("strace", "strace", "kills processes before a chosen system call"),
     Package("git", "git", "the list of files for the linters"),
     *host.PACKAGES,
     Package("containerd", "containerd", "an engine, for the tests on xl-double"),
