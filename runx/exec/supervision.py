@@ -216,7 +216,12 @@ class Supervision:
         """Move from one status to another by a call of xl; the record says so once xl has succeeded."""
         if self.record.status != before:
             raise RunxError(f"cannot {'start' if before == 'created' else 'move'} a container in the {self.record.status} state")
-        call(self.record.domid)
+        try:
+            call(self.record.domid)
+        except RunxError:
+            if self.store.read(f"/local/domain/{self.record.domid}/vm") is None:
+                raise RunxError("container not running") from None  # it was killed just now
+            raise
         self.record.status = after
         self.record.save()
 

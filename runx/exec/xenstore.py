@@ -142,8 +142,11 @@ class XenStore:
                 raise RunxError(f"xenstore: {what}: an answer of another kind ({answer})")
 
     def _send(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self.fd, data) :]
+        try:
+            while data:
+                data = data[os.write(self.fd, data) :]
+        except BrokenPipeError:
+            raise _gone() from None
 
     def _message(self) -> tuple[int, bytes]:
         kind, _, _, length = _HEADER.unpack(self._take(_HEADER.size))
@@ -155,7 +158,11 @@ class XenStore:
         while len(self._input) < size:
             data = os.read(self.fd, 8192)
             if not data:
-                raise RunxError("xenstored closed the connection", "did xenstored die? Domains cannot be managed without it")
+                raise _gone()
             self._input += data
         taken, self._input = self._input[:size], self._input[size:]
         return taken
+
+
+def _gone() -> RunxError:
+    return RunxError("xenstored closed the connection", "did xenstored die? Domains cannot be managed without it")

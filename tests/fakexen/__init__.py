@@ -4,6 +4,7 @@
 ever runs, so nothing connects to the console. What a guest does is tested with tools/xl-double (docs/double.md) and in the lab.
 """
 
+import contextlib
 import os
 import shutil
 import socket
@@ -57,7 +58,11 @@ class FakeXen(XenStored):
             time.sleep(0.01)
 
     def domains(self) -> dict[int, str]:
-        return {int(path.name): path.read_text().split("\n")[0] for path in (self.directory / "domains").iterdir()}
+        found = {}
+        for path in (self.directory / "domains").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # destroyed just now
+                found[int(path.name)] = path.read_text().split("\n")[0]
+        return found
 
     def settings(self, number: int) -> dict[str, str]:
         """What a domain has: memory (MiB), vcpus, time (seconds)."""

@@ -17,6 +17,7 @@ from verbhost import Host
 
 CALLS = "mkdir,rename,unlink,rmdir,flock,write,clone,clone3,vfork,fork,wait4,kill,pidfd_send_signal,bind,listen,connect,close"
 POINTS = int(os.environ.get("RUNX_KILL_POINTS", "4"))
+VARIES = "how many calls there are varies, but not that much"
 
 traced = pytest.mark.skipif(
     not shutil.which("strace") or bool(subprocess.run(["strace", "-qqo/dev/null", "true"], capture_output=True).returncode),
@@ -24,25 +25,32 @@ traced = pytest.mark.skipif(
 )
 
 
-def strace(log: Path, when: int = 0) -> list[str]:
-    """Words of strace that count the calls, or kill before the one with number `when`."""
-    kill = ["-e", f"inject={CALLS}:signal=KILL:when={when}"] if when else []
+Point = tuple[str, int]
+"""A system call by name, and which of its calls: strace counts each system call by itself."""
+
+
+def strace(log: Path, at: Point | None = None) -> list[str]:
+    """Words of strace that list the calls, or kill before one of them."""
+    kill = ["-e", f"inject={at[0]}:signal=KILL:when={at[1]}"] if at else []
     return ["strace", "-qq", "-o", str(log), "-e", f"trace={CALLS}", "-e", "signal=none", *kill]
 
 
-def points(log: Path) -> list[int]:
-    """Numbers of calls to die before, from 1; only those since runx itself began to change something."""
-    calls = [line for line in log.read_text().splitlines() if re.match(r"\w+\(", line)]
-    first = next((n for n, call in enumerate(calls, 1) if not call.startswith(("close", "flock"))), 1)
-    numbers = range(first, len(calls) + 1)
-    assert len(numbers) >= 3, "traced nothing"
-    step = max(1.0, len(numbers) / POINTS)
-    return sorted({numbers[min(int(n * step), len(numbers) - 1)] for n in range(min(POINTS, len(numbers)))})
+def points(log: Path) -> list[Point]:
+    """Where to kill: as many as there is time for, from where something is changed for the first time."""
+    names = re.findall(r"^(\w+)\(", log.read_text(), re.MULTILINE)
+    calls = [(name, names[: n + 1].count(name)) for n, name in enumerate(names)]
+    calls = calls[next(n for n, name in enumerate(names) if name not in ("close", "flock")) :]
+    assert len(calls) >= 3, "traced nothing"
+    return calls[:: max(1, len(calls) // POINTS)]
 
 
-def traced_verb(host: Host, log: Path, when: int, *words: str) -> int:
+def was_killed(log: Path) -> bool:
+    return log.read_text().splitlines()[-1].endswith("= ?")
+
+
+def traced_verb(host: Host, log: Path, at: Point | None, *words: str) -> int:
     with (host.bundle / "err").open("wb") as err:
-        argv = [*strace(log, when), *host.argv(*words)]
+        argv = [*strace(log, at), *host.argv(*words)]
         return subprocess.run(
             argv, env=host.xen.environment(), stdin=subprocess.DEVNULL, stdout=err, stderr=err, timeout=90
         ).returncode
@@ -60,13 +68,17 @@ def everything_goes(host: Host) -> None:
 def test_create_killed(host: Host, tmp_path: Path) -> None:
     words = ["create", "--bundle", str(host.bundle), "c"]
     log = tmp_path / "strace"
-    assert traced_verb(host, log, 0, *words) == 0
+    assert traced_verb(host, log, None, *words) == 0
     everything_goes(host)
-    for when in points(log)[:-1]:  # the last may not come: how often something is read or closed varies a little
-        assert traced_verb(host, log, when, *words) != 0
+    tried = points(log)
+    killed = 0
+    for at in tried:
+        traced_verb(host, log, at, *words)
+        killed += was_killed(log)
         everything_goes(host)
         host.create()  # the id is free
         everything_goes(host)
+    assert killed >= len(tried) * 0.7, VARIES
 
 
 @traced
@@ -74,21 +86,24 @@ def test_supervisor_killed(host: Host, tmp_path: Path) -> None:
     log, program = tmp_path / "strace", host.program
     verbs = (["create", "--bundle", str(host.bundle), "c"], ["start", "c"], ["kill", "c", "TERM"], ["kill", "c", "KILL"])
 
-    def life(when: int) -> None:
+    def life(at: Point | None) -> None:
         host.program = program
-        host.supervise_through(*strace(log, when))
+        host.supervise_through(*strace(log, at))
         for verb in verbs:
             with (host.bundle / "out").open("wb") as out:
                 subprocess.run(host.argv(*verb), env=host.xen.environment(), stdout=out, stderr=out, timeout=90)
             assert b"Traceback" not in (said := (host.bundle / "out").read_bytes()) and b"internal error" not in said, said
 
-    life(0)
+    life(None)
     host.await_status("stopped")
     everything_goes(host)
-    for when in points(log)[:-1]:
-        life(when)
-        assert log.read_text().splitlines()[-1].endswith("= ?"), "it was killed in a call"
+    tried = points(log)
+    killed = 0
+    for at in tried:
+        life(at)
+        killed += was_killed(log)
         everything_goes(host)
+    assert killed >= len(tried) * 0.7, VARIES
 
 
 @traced
@@ -96,12 +111,16 @@ def test_supervisor_killed(host: Host, tmp_path: Path) -> None:
 def test_a_fast_verb_killed(host: Host, tmp_path: Path, verb: list[str]) -> None:
     log = tmp_path / "strace"
     host.create()
-    assert traced_verb(host, log, 0, *verb) == 0
+    assert traced_verb(host, log, None, *verb) == 0
     everything_goes(host)
-    for when in points(log):
+    tried = points(log)
+    killed = 0
+    for at in tried:
         host.create()
-        traced_verb(host, log, when, *verb)
+        traced_verb(host, log, at, *verb)
+        killed += was_killed(log)
         everything_goes(host)
+    assert killed >= len(tried) * 0.7, VARIES
 
 
 def test_killed_at_any_time(host: Host) -> None:

@@ -57,3 +57,13 @@ def test_no_xenstored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XENSTORED_PATH", "/no/such/socket")
     with pytest.raises(RunxError, match="cannot reach xenstored"):
         XenStore()
+
+
+def test_a_xenstored_that_has_gone_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeXen(tmp_path / "xen") as xen:
+        monkeypatch.setenv("XENSTORED_PATH", str(xen.socket_path))
+        store = XenStore()
+        store.write("/a", "x")
+    for _ in range(2):  # the second finds a closed connection when it writes
+        with pytest.raises(RunxError, match="xenstored closed the connection"):
+            store.write("/a", "y")
