@@ -181,6 +181,19 @@ def _events(options: Arguments, arguments: Arguments) -> None:
     events(options.values["root"], container_id, stats="stats" in arguments.switches, interval_s=interval_s)
 
 
+def _update(options: Arguments, arguments: Arguments) -> None:
+    from runx.exec.update import update
+
+    container_id = _operand(arguments, "ID")
+    values = {key: value for key, value in arguments.values.items() if value}
+    for key in ("l3_cache_schema", "mem_bw_schema"):
+        if key in values:
+            raise RunxError(f"--{key.replace('_', '-')}: nothing in a virtual machine corresponds to it")
+    resources = values.pop("resources", "")
+    log_json = options.values["log_format"] == "json"
+    update(options.values["root"], container_id, resources, values, log_path=options.values["log"], log_json=log_json)
+
+
 def _operand(arguments: Arguments, name: str) -> str:
     if len(arguments.operands) != 1:
         raise RunxError(f"expected one operand, {name}, not {len(arguments.operands)}")
@@ -210,6 +223,12 @@ _CREATION = (
 
 _FORMAT = Option("-f", "--format", value="FORMAT", default="table", help="table or json")
 
+_NOT_UPDATED = (
+    "blkio-weight", "cpu-burst", "cpu-idle", "cpu-rt-period", "cpu-rt-runtime", "cpuset-mems", "kernel-memory",
+    "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema", "memory-reservation", "memory-swap", "pids-limit",
+)  # fmt: skip
+"""Options of runc's update that engines and people may give."""
+
 VERBS = {
     "create": Verb("[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create, *_CREATION),
     "run": Verb(
@@ -235,6 +254,16 @@ VERBS = {
     "resume": Verb("ID", "continue a paused container", _resume),
     "list": Verb("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="the ids alone")),
     "ps": Verb("[options] ID", "list the processes of a container that this host sees", _ps, _FORMAT),
+    "update": Verb(
+        "[options] ID", "change the limits of a container", _update,
+        Option("-r", "--resources", value="FILE", help="a JSON object such as linux.resources; - for standard input"),
+        Option("--memory", value="BYTES", help="at most what the container was created with; -1 for that"),
+        Option("--cpu-quota", value="US", help="CPU time in each period; -1 for no limit"),
+        Option("--cpu-period", value="US", help="the period"),
+        Option("--cpu-share", value="N", help="weight against other containers; 1024 is the usual one"),
+        Option("--cpuset-cpus", value="LIST", help="CPUs of the host to run on, such as 0-3,7"),
+        *(Option(f"--{name}", value="VALUE", help="refused: a virtual machine does not have it") for name in _NOT_UPDATED),
+    ),
     "console": Verb(
         "[--follow] ID", "show what the kernel of a container's virtual machine said", _console,
         Option("-f", "--follow", help="and what it goes on to say, until the container has ended"),
@@ -260,7 +289,6 @@ _WHY_NOT = {
     "checkpoint": "9p shares cannot be saved with a domain",
     "restore": "9p shares cannot be saved with a domain",
 }
-_LATER = ("update",)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -326,8 +354,6 @@ def _no_such_verb(name: str) -> RunxError:
         return RunxError(
             f"{name} is not possible with runx: {_WHY_NOT[name]}", "put what you need into the container's own process"
         )
-    if name in _LATER:
-        return RunxError(f"{name} is not supported yet by this version of runx")
     return RunxError(f"unknown command {name!r}", "see: runx --help")
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from runx.compiler import Artifacts, artifacts, compile
+from runx.compiler import Artifacts, Compilation, artifacts, compile
 from runx.compiler.backends.process_record import readable
 from runx.compiler.diagnostics import Location, Path, did_you_mean, path_text
 from runx.compiler.facts import Facts, Kind
@@ -94,7 +94,7 @@ class _Trial:
 def explain(inputs: Inputs, path_wanted: str) -> Explanation:
     """Explain the plan's value at a path such as `mounts[3].read_only`. Raises RunxError when the plan has none there."""
     facts = _Trial(inputs.facts)
-    plan, made = _compile(inputs, facts)
+    plan, made, _ = _compile(inputs, facts)
     facts.is_first = False
     source = Source(facts.config(inputs.bundle), inputs.name)
     document = json.loads(plan.model_dump_json())
@@ -130,7 +130,7 @@ def explain(inputs: Inputs, path_wanted: str) -> Explanation:
     return Explanation(path_text(path), value, tuple(causes), tuple(_shown_in(document, path, made)))
 
 
-def _compile(inputs: Inputs, facts: Facts) -> tuple[VmPlan, Artifacts]:
+def _compile(inputs: Inputs, facts: Facts) -> Compilation:
     return compile(**inputs._replace(facts=facts)._asdict())
 
 

@@ -16,9 +16,11 @@ from runx.compiler.facts import Facts, HostFacts
 from runx.compiler.filters import with_filter
 from runx.compiler.frontends.oci import read_container
 from runx.compiler.host_config import read_host_config
+from runx.compiler.limits import kept_limits
 from runx.compiler.plan import VmPlan
 from runx.compiler.policy import check_policy
 from runx.compiler.resolve import Place, resolve
+from runx.compiler.sizing import sizing_of
 from runx.compiler.source import Source
 
 
@@ -36,6 +38,8 @@ class Artifacts(NamedTuple):
 class Compilation(NamedTuple):
     plan: VmPlan
     artifacts: Artifacts
+    kept_limits: str
+    """For `runx update`, as text (limits.py)."""
 
 
 def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
@@ -64,7 +68,8 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     report.raise_errors(source.locate, source.name, source.text)
     plan = resolve(container, Place(container_id, bundle, state_root, assets), host, facts, report)
 
-    return Compilation(plan, artifacts(plan, program))
+    kept = kept_limits(source, sizing_of(container, len(plan.domain.shares), host), plan.domain)
+    return Compilation(plan, artifacts(plan, program), kept)
 
 
 def artifacts(plan: VmPlan, seccomp_program: bytes = b"") -> Artifacts:

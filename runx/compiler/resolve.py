@@ -4,15 +4,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, cast
 
-from runx.compiler.cpu_limits import cap_percent, cpu_list, cpu_weight
 from runx.compiler.diagnostics import Report, path_text
 from runx.compiler.facts import Facts
 from runx.compiler.frontends.container import BootFile, Container, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
-from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB, HostConfig
-from runx.compiler.memory import memory_mib
+from runx.compiler.host_config import HostConfig
 from runx.compiler.own_ramdisk import terminal_alone
 from runx.compiler.plan import Device, Disk, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan, XlSetting
+from runx.compiler.sizing import size_of, sizing_of
 from runx.compiler.xl_keys import YIELDING
 from runx.errors import RunxError
 
@@ -46,9 +45,9 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
     mounts = _mounts(container, facts)
     root_by_disk = container.image is not None and container.ramdisk is None
     shares = _shares(place, mounts, with_root=not root_by_disk)
-    vcpus = _vcpus(container, host, report)
-    cpus, cap, weight = cpu_list(container.limits), cap_percent(container.limits, report), cpu_weight(container.limits)
-    set_here = dict(zip(YIELDING, (cpus, cap, weight, container.hardware.device_tree), strict=True))
+    size = size_of(container.limits, sizing_of(container, len(shares), host), report)
+    yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
+    set_here = dict(zip(YIELDING, yielding, strict=True))
     cmdline = (*(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE), *(SHARES_CMDLINE if shares else ()))
     return VmPlan(
         id=place.container_id,
@@ -64,11 +63,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             base_ramdisk=None if container.ramdisk else host.initrd or f"{place.assets}/initrd",
             ramdisk=_boot_file(container.ramdisk, f"{place.state_dir}/initrd") or f"{place.state_dir}/initrd",
             own_ramdisk=_in_root(container.ramdisk),
-            memory_mib=_memory_mib(container, len(shares), vcpus, host),
-            vcpus=vcpus,
-            cpus=cpus,
-            cap_percent=cap,
-            cpu_weight=weight,
+            **size._asdict(),
             cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
             shares=shares,
             disks=_disks(container, place),
@@ -159,28 +154,6 @@ def _boot_file(file: BootFile | None, copy: str) -> str | None:
 
 def _in_root(file: BootFile | None) -> str | None:
     return file.path if file and file.in_root else None
-
-
-def _memory_mib(container: Container, shares: int, vcpus: int, host: HostConfig) -> int:
-    limits = container.limits
-    if container.hardware.memory_bytes:
-        return -(-container.hardware.memory_bytes // 2**20)
-    if limits.memory_bytes is None:
-        return host.memory_mib
-    needed = memory_mib(limits.memory_bytes, shares=shares, vcpus=vcpus, interfaces=len(container.networks))
-    return max(needed, MIN_MEMORY_MIB)
-
-
-def _vcpus(container: Container, host: HostConfig, report: Report) -> int:
-    limits = container.limits
-    if container.hardware.vcpus:
-        return container.hardware.vcpus
-    wanted = len(limits.cpus or ()) or host.vcpus
-    if limits.cpu_quota_us is not None:
-        wanted = -(-limits.cpu_quota_us // limits.cpu_period_us)
-    if wanted > MAX_VCPUS:
-        report.ignore(("linux", "resources", "cpu"), f"{wanted} CPUs are asked for; a guest has {MAX_VCPUS} at most")
-    return min(wanted, MAX_VCPUS)
 
 
 def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:

@@ -75,3 +75,10 @@ def reserved(key: str) -> str:
 def is_number(text: str) -> bool:
     """Whether xl reads `text` as a number: decimal, hexadecimal after 0x, octal after 0 (strtol(3) with base 0)."""
     return bool(_NUMBER.fullmatch(text))
+
+
+def number(text: str) -> int:
+    """What xl reads such a text as."""
+    digits = text.lstrip("+-").lower()
+    base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
+    return int(text, base)

@@ -1,6 +1,6 @@
 """`runx create`: compile the bundle, start the supervisor, wait until it has made the domain.
 
-The only verb that imports the compiler.
+Of the verbs it and `update` alone import the compiler.
 """
 
 import contextlib
@@ -133,6 +133,7 @@ def _compile_into(record: Record, bundle: str, root: str) -> None:
         if plan.domain.own_ramdisk:
             rootfs.copy(plan.root.path, plan.domain.own_ramdisk, plan.domain.ramdisk, _RAMDISK_LIMIT)
     _write(f"{directory}/plan.json", artifacts.plan_json.encode())
+    _write(f"{directory}/limits.json", result.kept_limits.encode())
     _write(f"{directory}/domain.cfg", artifacts.domain_cfg.encode("utf-8", "surrogateescape"))
     for path in (plan.domain.kernel, plan.domain.base_ramdisk or plan.domain.ramdisk):
         if not os.path.isfile(path):

@@ -83,7 +83,7 @@ def _measure(record: Record) -> dict[str, Any]:
 
 
 def _limit_mib(directory: str) -> int:
-    """The memory of the virtual machine, of which the guest's kernel takes a part."""
-    with open(f"{directory}/plan.json", encoding="utf-8") as file:
-        memory: int = json.load(file)["domain"]["memory_mib"]
+    """The memory that the virtual machine may have, of which the guest's kernel takes a part."""
+    with open(f"{directory}/limits.json", encoding="utf-8") as file:
+        memory: int = json.load(file)["size"]["memory_mib"]
     return memory

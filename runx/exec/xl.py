@@ -112,6 +112,39 @@ def usage(domain: str) -> Usage:
         raise RunxError(f"xl list: what it said of {domain} is not understood: {output.strip()}") from None
 
 
+def set_memory(domain: str, mib: int) -> None:
+    """Have the guest give back memory, or let it take some up; Xen gives it no more from now on (xl(1), `mem-set`)."""
+    _checked(["xl", "mem-set", domain, f"{mib}m"])
+
+
+def set_vcpus(domain: str, count: int) -> None:
+    """Ask the guest to run on so many of its virtual CPUs (xl(1), `vcpu-set`)."""
+    # As when a domain is created, there may be more than the host has CPUs.
+    _checked(["xl", "vcpu-set", "--ignore-host", domain, str(count)])
+
+
+def pin(domain: str, cpus: str) -> None:
+    """Have all virtual CPUs run on those of the host: a list such as `0-3,7`, or `all`. Raises RunxError with xl's words."""
+    argv = ["xl", "vcpu-pin", domain, "all", cpus]
+    code, output = run.run(argv, timeout_s=TIMEOUT_S)
+    if code or "Could not set affinity" in output:  # for all virtual CPUs together, xl ends with 0 whatever happens
+        raise failure("xl vcpu-pin", code, output)
+
+
+def set_schedule(scheduler: str, domain: str, weight: int, cap_percent: int) -> None:
+    """Weight and cap of a domain, under the scheduler credit or credit2; cap 0 is none (xl(1), `sched-credit2`)."""
+    _checked(["xl", f"sched-{scheduler}", "-d", domain, "-w", str(weight), "-c", str(cap_percent)])
+
+
+def scheduler() -> str:
+    """The host's (xl(1), `info`)."""
+    code, output = run.run(["xl", "info"], timeout_s=TIMEOUT_S)
+    if code:
+        raise failure("xl info", code, output)
+    found = [line.partition(":")[2].strip() for line in output.splitlines() if line.startswith("xen_scheduler")]
+    return found[0] if found else "unknown"
+
+
 def _checked(argv: list[str]) -> None:
     code, output = run.run(argv, timeout_s=TIMEOUT_S)
     if code:

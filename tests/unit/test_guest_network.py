@@ -123,7 +123,7 @@ def _has_network(plan: VmPlan) -> bool:
 @pytest.mark.parametrize("case", [case for case in good_cases() if _has_network(case.compile().plan)], ids=repr)
 def test_a_compiled_network_is_what_the_plan_says(case: Case, tmp_path: Path, spaces: list[Namespace]) -> None:
     """Run by a shell and the kernel of this machine; only the DHCP client is replaced."""
-    plan, artifacts = case.compile()
+    plan, artifacts, _ = case.compile()
     script = next(file.content.decode() for file in artifacts.overlay if file.path == "runx/network")
     interfaces = plan.domain.interfaces
     spaces.append(space := Namespace(tmp_path, [interface.mac for interface in interfaces]))

@@ -60,9 +60,9 @@ def test_the_compiler_knows_no_executor(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", below("runx.exec"))
-def test_only_create_and_run_compile(name: str) -> None:
+def test_only_create_and_update_compile(name: str) -> None:
     compiles = [module for module in own(name) if module.startswith("runx.compiler")]
-    assert not compiles or name in ("runx.exec.create", "runx.exec.run_command")
+    assert not compiles or name in ("runx.exec.create", "runx.exec.update")
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

@@ -225,7 +225,7 @@ def test_a_damaged_profile_becomes_a_program_or_is_explained() -> None:
                 alike = [value for value in values if type(value) is type(holder[key])]
                 holder[key] = copy.deepcopy(generator.choice(alike if alike and generator.random() < 0.8 else values))
         try:
-            plan, artifacts = compiled(document)
+            plan, artifacts, _ = compiled(document)
             assert plan.process.seccomp is None or len(artifacts.overlay[-1].content) % 8 == 0
             outcomes["made"] += 1
         except CompileError as error:
@@ -249,7 +249,7 @@ def compiled(seccomp: dict[str, Any], **process: Any) -> Any:
 
 def test_the_plan_tells_of_the_filter() -> None:
     flags = ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"]
-    plan, artifacts = compiled(profile(rule("read", "write"), flags=flags))
+    plan, artifacts, _ = compiled(profile(rule("read", "write"), flags=flags))
     assert plan.process.seccomp.default_action == "SCMP_ACT_ERRNO"
     assert plan.process.seccomp.system_calls == 2
     assert plan.process.seccomp.flags == ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW")
@@ -261,7 +261,7 @@ def test_the_plan_tells_of_the_filter() -> None:
 
 def test_without_the_library_the_profile_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filters, "find_library", lambda: "")
-    plan, artifacts = compiled(profile(rule("read")))
+    plan, artifacts, _ = compiled(profile(rule("read")))
     assert [(entry.path, entry.reason) for entry in plan.ignored if "seccomp" in entry.path] == [
         ("linux.seccomp", "no filter is loaded: libseccomp.so.2 is not installed")
     ]

@@ -66,7 +66,7 @@ def run(script: str, directory: Path, fail: str = "") -> tuple[subprocess.Comple
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
 def test_every_mount_reaches_inroot_as_planned(case: Case, tmp_path: Path) -> None:
-    plan, artifacts = case.compile()
+    plan, artifacts, _ = case.compile()
     done, calls = run(artifacts.overlay[0].content.decode(), tmp_path)
     assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")
     mounted = [call for call in calls if call[:2] in (["inroot", "mount"], ["inroot", "bind"]) and "/nodes/" not in call[2]]

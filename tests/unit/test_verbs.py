@@ -244,7 +244,6 @@ def test_a_pid_file_that_cannot_be_written(host: Host) -> None:
     ("words", "message"),
     [
         (["exec", "c", "sh"], "no agent"),
-        (["update", "c"], "not supported yet"),
         (["frobnicate"], "unknown command"),
         (["create", "--preserve-fds", "2", "c"], "file descriptors of the host"),
         (["create", "--frob", "c"], "unknown option --frob"),

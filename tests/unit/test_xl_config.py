@@ -49,7 +49,7 @@ def test_the_parser_refuses_what_is_not_quoted() -> None:
 @needs_parser
 @pytest.mark.parametrize("case", CASES, ids=repr)
 def test_a_domain_is_read_as_meant(case: Case) -> None:
-    plan, artifacts = case.compile()
+    plan, artifacts, _ = case.compile()
     with XlConfig(artifacts.domain_cfg) as config:
         for setting in plan.domain.xl_settings:
             value = config.value(setting.name)

@@ -15,7 +15,7 @@ from runx.compiler.diagnostics import CompileError
 from runx.compiler.frontends.xlconf import DEPTH_LIMIT, LENGTH_LIMIT, XlSyntaxError, parse_xlconf
 from runx.compiler.host_config import read_host_config
 from runx.compiler.plan import XlValue
-from runx.compiler.xl_keys import LISTS, NUMBERS, RESERVED, RESERVED_PREFIXES, YIELDING, is_number, reserved
+from runx.compiler.xl_keys import LISTS, NUMBERS, RESERVED, RESERVED_PREFIXES, YIELDING, is_number, number, reserved
 from runx.plan_command import Inputs
 from runx.plan_explain import explain
 from runx.plan_text import show
@@ -285,10 +285,19 @@ def test_values_that_xl_would_misread(text: str, message: str) -> None:
     assert f"XLCONF: {message}" in refused(text, "vif", "irqs", "maxmem", "maxvcpus", "disk")
 
 
-@pytest.mark.parametrize("text", ["0", "1", "017", "0x1f", "0X1F", "-5", "+5", "9" * 18])
-def test_numbers(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0", 0), ("1", 1), ("017", 15), ("0x1f", 31), ("0X1F", 31), ("-5", -5), ("+5", 5), ("9" * 18, 10**18 - 1)],
+)
+def test_numbers(text: str, value: int) -> None:
     assert is_number(text)
+    assert number(text) == value
     assert compiled(f"maxmem='{text}'", "maxmem").artifacts.domain_cfg.endswith(f'maxmem = "{text}"\n')
+
+
+def test_a_maximum_is_what_update_can_reach() -> None:
+    kept = json.loads(compiled("maxmem='01000'; maxvcpus='0x4'", "maxmem", "maxvcpus").kept_limits)
+    assert kept["most"] == {"memory_mib": 512, "vcpus": 4}
 
 
 def test_a_list_of_runxs_is_added_to() -> None:

@@ -171,7 +171,7 @@ class Domain:
                 self.store.write(f"{self.path}/control/shutdown", "poweroff")
                 self._order(b"s")
             case ["set", name, value]:
-                self.record[name] = int(value)
+                self.record[name] = value if name == "cpus" else int(value)
                 self._save()
             case _:
                 return f"what is {words}?"

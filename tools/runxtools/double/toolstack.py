@@ -51,6 +51,7 @@ class Xl:
             "shutdown": lambda words: self.ask_one(words, "shutdown"),
             "unpause": lambda words: self.ask_one(words, "unpause"),
             "uptime": self.uptime,
+            "vcpu-pin": self.vcpu_pin,
             "vcpu-set": self.vcpu_set,
         }
         if not argv or argv[0] not in verbs:
@@ -288,8 +289,14 @@ class Xl:
             raise XlError("invalid memory size: " + value)
         self.ask(self.find(name), f"set memory {int(int(size) * factor)}")
 
+    def vcpu_pin(self, words: list[str]) -> None:
+        """Of all virtual CPUs: recorded alone."""
+        if len(words) != 3 or words[1] != "all" or words[2].strip("0123456789,-") not in ("", "all"):
+            raise XlError(f"xl-double: vcpu-pin: not understood: {words}")
+        self.ask(self.find(words[0]), f"set cpus {words[2]}")
+
     def vcpu_set(self, words: list[str]) -> None:
-        name, value = _two(words)
+        name, value = _two([word for word in words if word != "--ignore-host"])
         if not value.isdigit():
             raise XlError(f"Error: Invalid argument {value}.")
         self.ask(self.find(name), f"set vcpus {value}")

@@ -1,0 +1,74 @@
+"""The size of a virtual machine: what its container's limits make of it, when it is created and when they change."""
+
+from typing import NamedTuple
+
+from runx.compiler.cpu_limits import cap_percent, cpu_list, cpu_weight
+from runx.compiler.diagnostics import Report
+from runx.compiler.frontends.container import Container, Limits
+from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB, HostConfig
+from runx.compiler.memory import memory_mib
+
+
+class Sizing(NamedTuple):
+    """What decides beside linux.resources. None: vm.hwConfig says nothing."""
+
+    hardware_memory_bytes: int | None
+    hardware_vcpus: int | None
+    default_memory_mib: int
+    default_vcpus: int
+    shares: int
+    interfaces: int
+
+
+class Size(NamedTuple):
+    """Of a domain; the fields of plan.Domain with the same names."""
+
+    memory_mib: int
+    vcpus: int
+    cpus: str | None
+    cap_percent: int | None
+    cpu_weight: int | None
+
+
+def sizing_of(container: Container, shares: int, host: HostConfig) -> Sizing:
+    """For a container whose machine has so many 9p shares."""
+    hardware = container.hardware
+    return Sizing(
+        hardware.memory_bytes, hardware.vcpus, host.memory_mib, host.vcpus, shares=shares, interfaces=len(container.networks)
+    )
+
+
+def size_of(limits: Limits, sizing: Sizing, report: Report) -> Size:
+    """The size for these limits. What cannot be had of them goes to `report` as ignored."""
+    vcpus = _vcpus(limits, sizing, report)
+    return Size(
+        memory_mib=machine_memory_mib(limits, sizing, vcpus),
+        vcpus=vcpus,
+        cpus=cpu_list(limits),
+        cap_percent=cap_percent(limits, report),
+        cpu_weight=cpu_weight(limits),
+    )
+
+
+def machine_memory_mib(limits: Limits, sizing: Sizing, vcpus: int) -> int:
+    """The memory of a machine with so many virtual CPUs."""
+    if sizing.hardware_memory_bytes:
+        return -(-sizing.hardware_memory_bytes // 2**20)
+    if limits.memory_bytes is None:
+        return sizing.default_memory_mib
+    needed = memory_mib(limits.memory_bytes, shares=sizing.shares, vcpus=vcpus, interfaces=sizing.interfaces)
+    return max(needed, MIN_MEMORY_MIB)
+
+
+def _vcpus(limits: Limits, sizing: Sizing, report: Report) -> int:
+    if sizing.hardware_vcpus:
+        return sizing.hardware_vcpus
+    wanted = quota_cpus(limits) or len(limits.cpus or ()) or sizing.default_vcpus
+    if wanted > MAX_VCPUS:
+        report.ignore(("linux", "resources", "cpu"), f"{wanted} CPUs are asked for; a guest has {MAX_VCPUS} at most")
+    return min(wanted, MAX_VCPUS)
+
+
+def quota_cpus(limits: Limits) -> int | None:
+    """How many CPUs the quota is, rounded up; None without one."""
+    return None if limits.cpu_quota_us is None else -(-limits.cpu_quota_us // limits.cpu_period_us)
