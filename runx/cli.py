@@ -24,7 +24,7 @@ GLOBAL_OPTIONS = (
     Option("--log", value="FILE", help="append messages to FILE as well"),
     Option("--log-format", value="FORMAT", default="text", help="of --log: text or json"),
     Option("--debug", help="accepted for runc's callers; Python tracebacks are shown for internal errors"),
-    Option("--systemd-cgroup", help="accepted for runc's callers; the supervisor stays in the caller's cgroup"),
+    Option("--systemd-cgroup", help="linux.cgroupsPath is SLICE:PREFIX:NAME, of which systemd makes a scope"),
     Option("--rootless", value="MODE", help="accepted for runc's callers; runx needs root"),
     Option("--criu", value="PATH", help="accepted for runc's callers; not used"),
     Option("-h", "--help", help="show this help"),
@@ -42,6 +42,7 @@ def _creation(options: Arguments, arguments: Arguments) -> dict[str, str | bool]
         "console_socket": values["console_socket"],
         "log": options.values["log"],
         "log_json": _log_json(options),
+        "systemd_cgroup": "systemd_cgroup" in options.switches,
     }
 
 

@@ -27,7 +27,8 @@ def features() -> dict[str, Any]:
             # All of them are known; a virtual machine is a namespace of each kind, and joins none.
             "namespaces": sorted(LINUX["namespaces"][0]["type!"].words),
             "capabilities": list(CAPABILITIES),
-            "cgroup": dict.fromkeys(("v1", "v2", "systemd", "systemdUser", "rdma"), False),
+            # The supervisor joins linux.cgroupsPath; nothing is limited there.
+            "cgroup": dict.fromkeys(("v1", "v2", "systemd"), True) | dict.fromkeys(("systemdUser", "rdma"), False),
             "seccomp": {
                 "enabled": bool(find_library()),
                 "actions": sorted(ACTIONS),

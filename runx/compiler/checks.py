@@ -202,6 +202,20 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:  # 
         )
 
 
+def _cgroups_path(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    path = container.cgroups_path
+    if path is None:
+        return
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    if ".." in names or not names:
+        message = f"{quote(path)} names no group below the root of the host's"
+        report.error(
+            ("linux", "cgroupsPath"), message, "a path without .., such as /runx/ID; relative to the caller's group without /"
+        )
+    elif not path.isprintable():
+        report.error(("linux", "cgroupsPath"), f"{quote(path)} has characters that cannot be printed")
+
+
 def _devices(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     if container.devices and container.has_bound_dev:
         report.ignore(("linux", "devices"), "/dev is a directory of the host, to which nothing is added")
@@ -229,6 +243,7 @@ CHECKS = (
     _hardware,
     _names,
     _namespaces,
+    _cgroups_path,
     _devices,
     _not_carried,
     check_own_ramdisk,

@@ -113,6 +113,7 @@ _CARRIED = {
     "linux.seccomp.syscalls[].args": "several conditions on one argument become a rule each, as in runc",
     **{f"linux.seccomp.syscalls[].args[].{name}": "" for name in ("index", "value", "valueTwo", "op")},
     "linux.sysctl": "set in the guest",
+    "linux.cgroupsPath": "the group of the supervisor, the one process of the container that the host sees; without limits",
     "linux.maskedPaths": "",
     "linux.readonlyPaths": "",
     "vm": 'docs/pipeline.md, "A kernel of its own" and what follows it',
@@ -143,14 +144,10 @@ _REFUSED = {
     "vm.hypervisor.parameters": "Xen runs already, and takes parameters when the host boots",
 }
 
-UNTOLD = {"linux.cgroupsPath": "in the plan, but the supervisor does not join it yet"}
-"""Ignored, without being among what the plan lists."""
-
 _IGNORED = {
     **{path_text(path): reason for path, reason in IGNORED},
     **dict.fromkeys(("linux.seccomp.listenerPath", "linux.seccomp.listenerMetadata"), "no rule notifies a listener"),
     "vm.hypervisor.path": "the hypervisor is Xen, which runs already",
-    **UNTOLD,
 }
 
 _GROUPS = ("process", "mounts", "hooks", "linux.resources", "linux.seccomp", "linux", "vm", "")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
+from runx import log as log_file
 from runx import paths
 from runx.errors import RunxError
 from runx.exec import hooks, netns, run
@@ -19,6 +20,10 @@ from runx.exec.hooks import Hook
 from runx.exec.record import Record
 from runx.exec.shares import prepare
 from runx.exec.state import document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runx.exec.cgroup import Group
 
 _KERNEL_LIMIT = 128 * 1024 * 1024
 """Bytes of a container's own kernel; the copy is in the state directory, mostly memory of dom0."""
@@ -35,19 +40,20 @@ def create(
     console_socket: str = "",
     log: str = "",
     log_json: bool = True,
+    systemd_cgroup: bool = False,
 ) -> int:
     """Make the container `container_id` from a bundle, up to the state "created" (OCI runtime.md, "Create"); its
     supervisor's pid.
 
     root: the state root. pid_file: where to write the supervisor's pid, without a newline. console_socket: the unix socket
     that takes the master of the terminal of a container that has one. log: the --log file, for errors of the supervisor
-    later on. Raises RunxError (or CompileError); nothing is left behind then.
+    later on. systemd_cgroup: linux.cgroupsPath is for systemd. Raises RunxError (or CompileError); nothing is left behind then.
     """
     records.check_id(container_id)
     bundle = os.path.abspath(bundle)
     root = os.path.abspath(root)
     record = records.claim(root, container_id, bundle)
-    supervisor = None
+    supervisor = group = None
     warn = hooks.Warn(log, log_json)
     try:
         record.log = os.path.abspath(log) if log else ""
@@ -57,9 +63,11 @@ def create(
         record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
         record.save()  # should we be killed, `delete` knows whom to end
         with _no_garbage_collection():
-            _compile_into(record, bundle, root)
+            group = _compile_into(record, bundle, root, systemd_cgroup)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
-        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, warn)) if of_create else None)
+        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, warn)) if of_create else None)
+        if group and not of_create:
+            group.join(supervisor.pid)
         if pid_file:
             _write_pid_file(pid_file, supervisor.pid)
         return supervisor.pid
@@ -69,6 +77,8 @@ def create(
             supervisor.call_off()
             poststop = hooks.load(record.directory, "poststop") if supervisor.made_the_domain else []
         _undo(record)
+        if group:
+            group.undo()
         hooks.run_all(poststop, document(record, "stopped", 0), warn)
         raise
     finally:
@@ -78,8 +88,11 @@ def create(
 _BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
 
 
-def _run_hooks(of_create: list[Hook], record: Record, pid: int, warn: hooks.Warn) -> None:
-    """Run the hooks of `create`. Those of the runtime's namespaces first, as the plan has them."""
+def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | None", warn: hooks.Warn) -> None:
+    """Run the hooks of `create`, which may look for the control group of `pid`. Those of the runtime's namespaces first, as the
+    plan has them."""
+    if group:
+        group.join(pid)
     network = netns.descriptor(pid)
     try:
         state = document(record, "creating", pid)
@@ -102,8 +115,8 @@ def _no_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _compile_into(record: Record, bundle: str, root: str) -> None:
-    """Write the plan and the artifacts into the container's directory."""
+def _compile_into(record: Record, bundle: str, root: str, systemd_cgroup: bool = False) -> "Group | None":
+    """Write the plan and the artifacts into the container's directory; its control group, to be joined, if it has one."""
     import json
 
     _leave_pydantic_without_plugins()
@@ -153,7 +166,23 @@ def _compile_into(record: Record, bundle: str, root: str) -> None:
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
     )
+    group = _group(record, plan.cgroups_path, systemd_cgroup)
     record.save()
+    return group
+
+
+def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":
+    if path is None:
+        return None
+    from runx.exec import cgroup
+
+    group = cgroup.prepare(path, systemd=systemd)
+    if group:
+        record.cgroups, record.scope = "\t".join(group.directories), group.scope
+    else:
+        message = f"linux.cgroupsPath: {path}: no control groups are mounted on this host"
+        log_file.append(record.log, "warning", message, as_json=record.log_json == "1")
+    return group
 
 
 def _leave_pydantic_without_plugins() -> None:

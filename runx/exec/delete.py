@@ -84,6 +84,10 @@ def destroy_container(record: Record) -> None:
         domains.await_creation(record.directory, _END_TIMEOUT_S)
     if record.domain and not (record.domid < 0 and record.exit_status):
         _remove_domain(record)  # its supervisor did not live to say that the domain has gone
+    if record.cgroups:
+        from runx.exec import cgroup_removal
+
+        cgroup_removal.remove(record.cgroups.split("\t"), record.scope)
     records.remove(record)
 
 

@@ -31,6 +31,7 @@ def run(
     console_socket: str = "",
     log: str = "",
     log_json: bool = False,
+    systemd_cgroup: bool = False,
 ) -> int:
     """Run a container and give its exit status; with detach, 0 as soon as it has started.
 
@@ -45,7 +46,10 @@ def run(
             console_socket = f"{directory}/console"
             listener.bind(console_socket)
             listener.listen(1)
-        pid = create(root, container_id, bundle, pid_file=pid_file, console_socket=console_socket, log=log, log_json=log_json)
+        pid = create(
+            root, container_id, bundle, pid_file=pid_file, console_socket=console_socket, log=log, log_json=log_json,
+            systemd_cgroup=systemd_cgroup,
+        )  # fmt: skip
         try:
             if not detach:
                 stack.enter_context(_forward_signals(pid))

@@ -43,8 +43,8 @@ class Record:
     """The record of one container. Attributes are the file's lines; all are strings but pid and domid."""
 
     LINES = (
-        "console", "console_socket", "domain", "domid", "exit_status", "image", "log", "log_json", "oci", "pid",
-        "pid_start", "status", "terminal",
+        "cgroups", "console", "console_socket", "domain", "domid", "exit_status", "image", "log", "log_json", "oci", "pid",
+        "pid_start", "scope", "status", "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -75,6 +75,10 @@ class Record:
         """Path of --console-socket given to create."""
         self.terminal = ""
         """Rows and columns of the container's terminal, separated by a space; "" when it has none."""
+        self.cgroups = ""
+        """The directories of the supervisor's control group, separated by tabs: `delete` removes them."""
+        self.scope = ""
+        """The unit of systemd that this group is; "" for none."""
         self.oci = "{}"
         """JSON object: the parts of OCI's state (runtime.md, "State") that do not change."""
 
