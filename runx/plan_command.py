@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runx import collector
 from runx.errors import RunxError
 from runx.options import Arguments, Option, help_lines, parse
 from runx.paths import assets_dir, state_root
@@ -45,7 +46,8 @@ _OPERAND = "usage: runx plan [options] BUNDLE, or - for standard input"
 def main(argv: list[str], root: str = "") -> int:
     """Run `runx plan` with the words after the verb; `root` is the state root, "" for that of runx.toml. Raises RunxError."""
     try:
-        return _main(argv, root)
+        with collector.paused():
+            return _main(argv, root)
     except RunxError as error:
         if any(word == "--diff" or word.startswith("--diff=") for word in argv):
             error.status = TROUBLE

@@ -2,11 +2,16 @@
 
 import os
 
-import lark
-from lark import Lark
-
+from runx.compiler import lean
 from runx.errors import RunxError
 from runx.paths import LIBRARY_DIR
+
+with lean.without(lean.LARK):
+    import lark
+    from lark import Lark, Token, Tree
+    from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+__all__ = ("Lark", "Token", "Tree", "UnexpectedCharacters", "UnexpectedInput", "UnexpectedToken", "load_grammar", "write_tables")
 
 GRAMMAR_DIR = os.path.join(LIBRARY_DIR, "grammars")
 """Beside the package, in the checkout and when installed."""

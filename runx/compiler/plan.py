@@ -6,8 +6,17 @@ the standard library and knows nothing of OCI's configuration.
 
 from typing import Literal, Union
 
-from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeAliasType
+
+from runx.compiler import lean
+
+with lean.without(lean.PYDANTIC):
+    from pydantic import BaseModel, ConfigDict
+
+    class _Part(BaseModel):
+        # defer_build: a model is compiled when it is first used, which halves the cost of importing this module.
+        model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
 
 PLAN_VERSION = 1
 
@@ -32,11 +41,6 @@ SCHEDULER_FLAGS = {
 HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 """The kinds of hooks, in the order in which they run (OCI runtime.md, "Lifecycle")."""
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
-
-
-class _Part(BaseModel):
-    # defer_build: a model is compiled when it is first used, which halves the cost of importing this module.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Share(_Part):
@@ -347,3 +351,7 @@ class VmPlan(_Part):
     cgroups_path: str | None = None
     """linux.cgroupsPath as given; the supervisor joins it so that engines' statistics find a live cgroup."""
     ignored: tuple[Ignored, ...] = ()
+
+
+with lean.without(lean.PYDANTIC):
+    VmPlan.model_rebuild()  # which imports the rest of pydantic

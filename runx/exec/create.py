@@ -4,15 +4,13 @@ Of the verbs it and `update` alone import the compiler.
 """
 
 import contextlib
-import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
 
+from runx import collector, paths
 from runx import log as log_file
-from runx import paths
 from runx.errors import RunxError
 from runx.exec import hooks, netns, run
 from runx.exec import record as records
@@ -62,7 +60,7 @@ def create(
         supervisor = _Supervisor(record)
         record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
         record.save()  # should we be killed, `delete` knows whom to end
-        with _no_garbage_collection():
+        with collector.paused():
             group = _compile_into(record, bundle, root, systemd_cgroup)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
         supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, warn)) if of_create else None)
@@ -103,23 +101,10 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
         os.close(network)
 
 
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Nearly all that the compiler makes lives as long as this process does: looking through it, now and at the end, is a sixth
-    of the time that `create` takes."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _compile_into(record: Record, bundle: str, root: str, systemd_cgroup: bool = False) -> "Group | None":
     """Write the plan and the artifacts into the container's directory; its control group, to be joined, if it has one."""
     import json
 
-    _leave_pydantic_without_plugins()
     from runx.compiler import compile
     from runx.compiler.facts import HostFacts
 
@@ -183,15 +168,6 @@ def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":
         message = f"linux.cgroupsPath: {path}: no control groups are mounted on this host"
         log_file.append(record.log, "warning", message, as_json=record.log_json == "1")
     return group
-
-
-def _leave_pydantic_without_plugins() -> None:
-    """pydantic runs plugins of whatever package has one. None has a place in this process, and to look for them takes 12 ms,
-    most of it to load what reads the metadata of packages; so the module that looks is replaced by one that finds none."""
-    loader = ModuleType("pydantic.plugin._loader")
-    loader.__dict__["get_plugins"] = tuple
-    sys.modules[loader.__name__] = loader
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # pydantic's own word for it, should that module get another name
 
 
 def _write(path: str, data: bytes) -> None:

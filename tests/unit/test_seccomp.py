@@ -375,7 +375,6 @@ def test_create_keeps_filters(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RunxError(f"{facts.filter_cache} {facts.keeps_filters}")
 
     monkeypatch.setattr("runx.compiler.compile", stop)
-    monkeypatch.setattr("runx.exec.create._leave_pydantic_without_plugins", lambda: None)
     with pytest.raises(RunxError, match=r"^/var/cache/runx/seccomp True$"):
         create._compile_into(SimpleNamespace(directory="/run/runx/c"), "/b", "/run/runx")
 

@@ -2,10 +2,7 @@
 
 from functools import cache
 
-from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedInput, UnexpectedToken
-
-from runx.compiler.grammar import load_grammar
+from runx.compiler.grammar import Lark, Token, Tree, UnexpectedInput, UnexpectedToken, load_grammar
 
 CPU_LIMIT = 8192
 """The most CPUs that any Linux is built for (CONFIG_NR_CPUS)."""

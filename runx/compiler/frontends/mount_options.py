@@ -3,9 +3,6 @@
 from functools import cache
 from typing import NamedTuple
 
-from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedInput, UnexpectedToken
-
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
 from runx.compiler.frontends.mount_flags import (
     BIND,
@@ -19,7 +16,7 @@ from runx.compiler.frontends.mount_flags import (
     USERSPACE_IGNORED,
     USERSPACE_REFUSED,
 )
-from runx.compiler.grammar import load_grammar
+from runx.compiler.grammar import Lark, Token, Tree, UnexpectedInput, UnexpectedToken, load_grammar
 
 
 class Option(NamedTuple):

@@ -8,13 +8,10 @@ from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-from lark import Lark, Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
-
 from runx.compiler.diagnostics import CompileError, Path, Report, quote
 from runx.compiler.frontends.cni import CniFault, read_network
 from runx.compiler.frontends.container import NetworkRequest
-from runx.compiler.grammar import load_grammar
+from runx.compiler.grammar import Lark, Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, load_grammar
 from runx.compiler.source import Source
 from runx.errors import RunxError
 

@@ -7,12 +7,9 @@ numeric escapes in strings (`\\x41`, `\\101`) are errors, since xl reads them as
 import re
 from functools import cache
 
-from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedInput
-
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.container import XlRequest, XlStatement
-from runx.compiler.grammar import load_grammar
+from runx.compiler.grammar import Lark, Token, Tree, UnexpectedInput, load_grammar
 from runx.compiler.plan import XlValue
 
 LENGTH_LIMIT = 65536
