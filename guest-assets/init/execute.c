@@ -225,6 +225,7 @@ void process_execute(struct process *p, int report)
         SETUP_STEP(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
     if (p->has_filter && p->no_new_privs)
         load_filter(p, report);
+    hooks_run(p, report); /* as runc: as who the process will be, with what it may do */
 
     SETUP_STEP(write(report, (char[]){REPORT_EXECUTING}, 1), "report");
     execve(program, p->args, p->env);

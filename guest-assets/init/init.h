@@ -79,6 +79,16 @@ struct schedule {
     uint64_t runtime_ns, deadline_ns, period_ns;
 };
 
+/* A startContainer hook. */
+struct hook {
+    const char *origin; /* its place in the configuration */
+    const char *path;
+    unsigned timeout_s; /* 0 for none */
+    char **args;        /* NULL terminated, as is the next */
+    char **env;
+    int state, output; /* files in memory: its standard input, and what it prints */
+};
+
 struct process {
     char **args; /* NULL terminated */
     char **env;  /* NULL terminated, with room for one entry more */
@@ -105,6 +115,9 @@ struct process {
     bool has_io_priority;
     unsigned io_class, io_level; /* of ioprio_set(2) */
     bool pid_namespace;
+    const char *hook_state[2]; /* what a hook is told, before and after the process's pid */
+    struct hook *hooks;
+    size_t hook_count;
     bool terminal;
     unsigned short rows, columns;
 };
@@ -153,6 +166,13 @@ void cgroup_limit(int limit, const char *value, int report);
 
 /* schedule.c */
 void schedule_apply(const struct process *p, int report);
+
+/* hooks.c */
+
+/* Makes the hooks' files, while nothing is forbidden yet. */
+void hooks_prepare(struct process *p, int report);
+/* Runs the hooks, one after the other. The first failure is the end. */
+void hooks_run(const struct process *p, int report);
 
 /* execute.c: the last steps, inside the root. */
 _Noreturn void process_execute(struct process *p, int report);

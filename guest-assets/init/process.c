@@ -125,6 +125,7 @@ void process_become(struct process *p, const struct child_pipes *pipes)
     if (limit >= 0)
         cgroup_limit(limit, p->pids_limit, pipes->report);
     prepare(p, pipes->report);
+    hooks_prepare(p, pipes->report);
     enter_root(pipes->report);
     if (p->terminal)
         terminal_open(p, pipes->terminal, pipes->report);

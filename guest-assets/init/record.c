@@ -142,6 +142,44 @@ static const char *read_schedule(const struct record *record, struct process *p)
     return NULL;
 }
 
+/* A vector of words at *AT of a record, its length first; NULL when the record ends too early. */
+static char **read_vector(const struct record *record, size_t *at)
+{
+    uint64_t count;
+    if (*at >= record->count || !number(record->values[*at], record->count - *at - 1, &count))
+        return NULL;
+    char **vector = calloc((size_t)count + 1, sizeof *vector);
+    if (vector)
+        memcpy(vector, record->values + *at + 1, (size_t)count * sizeof *vector);
+    *at += (size_t)count + 1;
+    return vector;
+}
+
+/* Origin, path, seconds; arguments and environment, each after its length. */
+static const char *read_hook(const struct record *record, struct process *p)
+{
+    struct hook *hooks = realloc(p->hooks, (p->hook_count + 1) * sizeof *hooks), *hook;
+    uint64_t timeout_s;
+    size_t at = 3;
+    if (!hooks)
+        return "out of memory";
+    p->hooks = hooks;
+    hook = hooks + p->hook_count;
+    if (record->count < at || record->values[1][0] != '/' || !number(record->values[2], UINT64_MAX, &timeout_s))
+        return "hook: should begin with its origin, an absolute path and a number of seconds";
+    *hook = (struct hook){
+        .origin = record->values[0],
+        .path = record->values[1],
+        .timeout_s = timeout_s < INT32_MAX ? (unsigned)timeout_s : INT32_MAX,
+    };
+    hook->args = read_vector(record, &at);
+    hook->env = read_vector(record, &at);
+    if (!hook->args || !hook->env || at != record->count)
+        return "hook: arguments and environment do not end with the record";
+    p->hook_count++;
+    return NULL;
+}
+
 static const char *apply_record(const struct record *record, struct process *p)
 {
     const char *name = record->name, *wrong;
@@ -231,6 +269,15 @@ static const char *apply_record(const struct record *record, struct process *p)
         p->columns = (unsigned short)n[1];
         return NULL;
     }
+    if (!strcmp(name, "hook_state")) {
+        if (record->count != ARRAY_SIZE(p->hook_state))
+            return "hook_state: should be two texts";
+        p->hook_state[0] = record->values[0];
+        p->hook_state[1] = record->values[1];
+        return NULL;
+    }
+    if (!strcmp(name, "hook"))
+        return read_hook(record, p);
     return fault("unknown record \"%s\"", name);
 }
 
@@ -298,6 +345,8 @@ const char *process_read(const char *path, struct process *p)
         return "no record \"args\"";
     if (!p->cwd)
         return "no record \"cwd\"";
+    if (p->hook_count && !p->hook_state[0])
+        return "a hook, and no record \"hook_state\"";
     if (p->has_filter && !(p->filter = read_file("/runx/seccomp", &p->filter_size)))
         return fault("seccomp: /runx/seccomp: %s", reason(errno));
     return NULL;

@@ -107,12 +107,6 @@ def _bridges(container: Container, facts: Facts, report: Report) -> None:
             report.error(network.path, f"NETCONF: the host has no bridge {network.bridge}", hint)
 
 
-def _hooks(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
-    if container.document.get("hooks", {}).get("startContainer"):
-        message = "startContainer hooks are not supported yet: they would run inside the virtual machine"
-        report.error(("hooks", "startContainer"), message, "leave them out, or run the container with another runtime")
-
-
 def _boot_files(container: Container, facts: Facts, report: Report) -> None:
     for file in (container.kernel, container.ramdisk):
         if file and file.in_root and not report.has_errors_below(("root",)):
@@ -237,7 +231,6 @@ CHECKS = (
     _mount_mappings,
     _terminal,
     _bridges,
-    _hooks,
     _boot_files,
     _image,
     _hardware,

@@ -18,6 +18,7 @@ NOT_CARRIED: tuple[Path, ...] = (
     ("domainname",),
     *(("linux", name) for name in ("devices", "sysctl", "seccomp", "maskedPaths", "readonlyPaths")),
     ("linux", "resources", "pids"),
+    ("hooks", "startContainer"),
 )  # fmt: skip
 """What PID 1 of runx does in the guest."""
 

@@ -309,7 +309,7 @@ class Hook(_Part):
 
     kind: Literal["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
     path: str
-    """Absolute; on the host, but for startContainer, which runs in the container's root."""
+    """Absolute; on the host, but for startContainer, whose programs are in the container's root."""
     args: tuple[str, ...]
     """The argument vector, its name at the front."""
     env: tuple[str, ...]

@@ -1,5 +1,5 @@
 """Hooks: programs of the engine's that run when a container is created, started and deleted (OCI config.md, "POSIX-platform
-Hooks"). They run on the host.
+Hooks"). Those of startContainer run in the guest (guest-assets/init/hooks.c), all others on the host.
 
 `create` keeps a container's hooks in the file `hooks` of its directory, for the verbs that follow. Its fields end with NUL,
 which no hook has: this file is loaded by fast verbs, for which JSON would be too slow.
@@ -54,12 +54,13 @@ class Hook:
 
 def keep(directory: str, plan: "dict[str, Any]") -> None:
     """Write the hooks of a plan that run on the host into the container's directory; no file without any."""
+    here = [hook for hook in plan["hooks"] if hook["kind"] != "startContainer"]
     fields = [plan["bundle"]]
-    for hook in plan["hooks"]:
+    for hook in here:
         fields += [hook["kind"], hook["origin"], str(hook["timeout_s"] or ""), hook["failure"], hook["path"]]
         for words in (hook["args"], hook["env"]):
             fields += [str(len(words)), *words]
-    if plan["hooks"]:
+    if here:
         fd = os.open(f"{directory}/{_NAME}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
             file.write("".join(f"{field}\0" for field in fields).encode("utf-8", "surrogateescape"))

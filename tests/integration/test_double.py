@@ -109,6 +109,27 @@ def test_read_only_mounts_are_the_hosts_to_keep(bundle: Bundle) -> None:
     assert os.listdir(bundle.directory / "ro/below") == []
 
 
+def test_start_hooks_run_in_the_guest(bundle: Bundle) -> None:
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /told; echo $HOME > /variable; hostname > /name"], "env": ["HOME=own"]}
+    bundle.config["hooks"] = {"startContainer": [hook]}
+    bundle.config["hostname"] = "inside"
+    result = bundle.sh("cat /told /variable /name; exit 3")
+    assert result.returncode == 3, result.stderr
+    told, *rest = result.stdout.decode().splitlines()
+    state = json.loads(told)
+    assert (state["id"], state["status"], state["pid"], state["bundle"]) == ("c", "created", 1, str(bundle.directory))
+    assert rest == ["own", "inside"]
+
+
+def test_a_start_hook_that_fails(bundle: Bundle) -> None:
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo no licence >&2; exit 4"]}]}
+    result = bundle.sh("touch /the-process-ran")
+    assert result.returncode == 125
+    message = "hooks.startContainer[0] (/bin/sh) failed with exit status 4: no licence"
+    assert message in result.stderr.decode() and message in (bundle.directory / "log").read_text()
+    assert not (bundle.directory / "rootfs/the-process-ran").exists()
+
+
 def test_pausing_stops_the_guest(bundle: Bundle, double: Double) -> None:
     process = bundle.popen("echo ready; while read line; do echo $line; done")
     assert process.stdin is not None

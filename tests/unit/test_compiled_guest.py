@@ -225,3 +225,72 @@ def test_a_failing_step_is_the_containers_error(run: Run) -> None:
     assert status == 125
     assert message.startswith("inroot: mount /x: ")
     assert message.rstrip().endswith("runx: mounts[1] /x failed")
+
+
+def start_hook(script: str, *, timeout: int | None = None, env: list[str] | None = None) -> dict[str, Any]:
+    """A startContainer hook that is a shell script of the container's root."""
+    hook: dict[str, Any] = {"path": "/bin/sh", "args": ["sh", "-c", script, "x", "a b", ""]}
+    return hook | ({"timeout": timeout} if timeout else {}) | ({"env": env} if env is not None else {})
+
+
+def test_start_hooks_run_in_the_container_before_its_process(run: Run) -> None:
+    tell = """
+        cat >/tmp/state.$N; tr '\\0' '\\n' </proc/$$/cmdline >/tmp/args.$N; tr '\\0' '\\n' </proc/$$/environ >/tmp/env.$N
+        grep -E '^(PPid|Uid|CapEff)' /proc/$$/status >/tmp/status.$N; pwd >/tmp/cwd.$N
+        echo not for the container
+        exec ls /proc/$$/fd >/tmp/fds.$N  # 3 is this directory
+    """
+    hooks = [start_hook(tell, env=[f"N={number}", "A=b=c"]) for number in (1, 2)]
+    hooks.append(start_hook("test -s /tmp/cwd.2 -a ! -e /tmp/process && exec 0<&- && sleep 600 >/tmp/left 2>&1 &"))
+    command = """
+        touch /tmp/process; cd /tmp; cat state.1 args.1 env.1 status.1 cwd.1; echo $(cat fds.1)
+        test "$(cat state.1)" = "$(cat state.2)" && exit 7
+    """
+    process = {"user": {"uid": 1, "gid": 1}, "cwd": "/tmp", "env": ["PATH=/bin", "SECRET=1"]}
+    process["capabilities"] = {name: ["CAP_KILL"] for name in ("bounding", "effective", "permitted")}
+    annotations = {"quote": '"\u00e9\n', "empty": ""}
+    mounts = [{"destination": "/proc", "type": "proc"}]
+    given = {"hooks": {"startContainer": hooks}, "process": process, "annotations": annotations, "mounts": mounts}
+    status, output = run("minimal", command, **given)
+    assert status == 7, output
+    state, rest = output.split("\n", 1)
+    rest, fds, _ = rest.rsplit("\n", 2)
+    assert json.loads(state) == {
+        "ociVersion": "1.2.0", "id": "box", "status": "created", "pid": 1, "bundle": "/bundle", "annotations": annotations,
+    }  # fmt: skip
+    expected = f"""sh
+-c
+{hooks[0]["args"][2]}
+x
+a b
+
+N=1
+A=b=c
+PPid:\t1
+Uid:\t1\t1\t1\t1
+CapEff:\t0000000000000000
+/tmp"""
+    assert rest == expected
+    assert sorted(fds.split()) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "reason"),
+    [
+        (start_hook("echo two >&2; echo lines; exit 3"), "(/bin/sh) failed with exit status 3: two lines"),
+        (start_hook("exit 1"), "(/bin/sh) failed with exit status 1"),
+        (start_hook("kill -9 $$"), "(/bin/sh) was ended by signal 9"),
+        (start_hook("echo late; sleep 600 & wait", timeout=1), "(/bin/sh) did not end within 1 s: late"),
+        ({"path": "/no/such"}, "(/no/such): cannot be executed: no such file or directory"),
+        ({"path": "/etc"}, "(/etc): cannot be executed: permission denied"),
+        (start_hook("yes | head -c 100000; echo the end; exit 1"), "the end"),
+    ],
+)
+def test_a_start_hook_that_fails_is_the_end(run: Run, hook: dict[str, Any], reason: str) -> None:
+    hooks = [start_hook("exit 0"), hook, start_hook("touch /tmp/third")]
+    status, output = run("minimal", "echo the process runs", hooks={"startContainer": hooks})
+    assert status == 125 and output.startswith("hooks.startContainer[1] (/") and output.endswith(reason), output
+
+
+def test_a_start_hook_may_take_its_time(run: Run) -> None:
+    assert run("minimal", "exit 5", hooks={"startContainer": [start_hook("cat >/dev/null", timeout=300)]}) == (5, "")

@@ -365,6 +365,19 @@ def test_the_scripts_output_is_no_output_of_the_process(start: Start) -> None:
         (records(args=["x"], cwd="/", rlimit=["nofile", 1]), "rlimit: 2 values are no triples"),
         (records(args=["x"], cwd="/", rlimit=["files", 1, 1]), 'rlimit: unknown resource "files"'),
         (records(args=["x"], cwd="/", groups=["wheel"]), 'groups: "wheel" is no group id'),
+        (records(args=["x"], cwd="/", hook=["h", "/x", 0, 0, 0]), 'a hook, and no record "hook_state"'),
+        (records(args=["x"], cwd="/", hook_state=["{"]), "hook_state: should be two texts"),
+        (
+            records(args=["x"], cwd="/", hook=["h", "x", 0, 0, 0]),
+            "hook: should begin with its origin, an absolute path and a number of seconds",
+        ),
+        *(
+            (
+                records(args=["x"], cwd="/", hook=["h", "/x", 0, *rest]),
+                "hook: arguments and environment do not end with the record",
+            )
+            for rest in ([], [0], [1, "a"], [2, "a", 0], [0, 1], [0, 0, "a"], ["x", 0])
+        ),
     ],
 )
 def test_faults_of_the_records(root: Path, process: bytes, reason: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runx.compiler import compile
-from runx.compiler.backends.process_record import process_record, readable
+from runx.compiler.backends.process_record import readable, records_of
 from runx.compiler.backends.setup_script import command, quote
 from runx.compiler.frontends.mount_flags import FLAGS, PROPAGATION
 from runx.compiler.plan import Process
@@ -119,14 +119,14 @@ def process(**values: object) -> Process:
 
 @given(st.lists(WORDS, min_size=1), st.lists(WORDS))
 def test_any_argument_survives_the_record(args: list[str], env: list[str]) -> None:
-    fields = process_record(process(args=args, env=env)).decode().split("\0")
+    fields = records_of(process(args=args, env=env)).decode().split("\0")
     assert fields[: 2 + len(args)] == ["args", str(len(args)), *args]
     if env:
         assert fields[2 + len(args) : 4 + len(args) + len(env)] == ["env", str(len(env)), *env]
 
 
 def test_records_hold_what_docs_guest_md_says() -> None:
-    record = process_record(
+    record = records_of(
         process(
             uid=1, gid=2, additional_gids=(3, 4), umask=0o27, no_new_privileges=True, oom_score_adj=-5, pid_namespace=True,
             rlimits=[{"name": "core", "soft": 0, "hard": 2**64 - 1}],

@@ -16,7 +16,7 @@ def overlay(plan: VmPlan, seccomp_program: bytes = b"") -> tuple[OverlayFile, ..
         OverlayFile("runx/setup", 0o700, setup_script(plan).encode()),
         *([OverlayFile("runx/network", 0o700, network.encode())] if network else []),
         # The environment may hold secrets.
-        OverlayFile("runx/process", 0o600, process_record(plan.process)),
+        OverlayFile("runx/process", 0o600, process_record(plan)),
     )
     if plan.process.seccomp:
         files += (OverlayFile("runx/seccomp", 0o600, seccomp_program),)

@@ -1,7 +1,7 @@
 """/runx/process: what PID 1 of the guest is to execute (docs/guest.md, "/runx/process")."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from runx.compiler.plan import (
     CAPABILITIES,
@@ -9,15 +9,24 @@ from runx.compiler.plan import (
     SCHEDULER_FLAGS,
     SCHEDULER_POLICIES,
     Capabilities,
+    Hook,
     IoPriority,
     Process,
     Scheduler,
     Seccomp,
+    VmPlan,
 )
 
 
-def process_record(process: Process) -> bytes:
-    """The records of a process, each `name NUL count NUL` and its values, every one ended by NUL."""
+def process_record(plan: VmPlan) -> bytes:
+    """The records of a container, each `name NUL count NUL` and its values, every one ended by NUL."""
+    hooks = [hook for hook in plan.hooks if hook.kind == "startContainer"]
+    state = _record("hook_state", _hook_state(plan)) if hooks else b""
+    return records_of(plan.process) + state + b"".join(_record("hook", _hook(hook)) for hook in hooks)
+
+
+def records_of(process: Process) -> bytes:
+    """Those of the process alone."""
     records: list[tuple[str, Iterable[object]]] = [
         ("args", process.args),
         ("env", process.env),
@@ -39,7 +48,19 @@ def process_record(process: Process) -> bytes:
     return b"".join(_record(name, [str(value) for value in values]) for name, values in records)
 
 
-def _record(name: str, values: list[str]) -> bytes:
+def _hook_state(plan: VmPlan) -> list[str]:
+    """The state of the container (OCI runtime.md, "State") before and after the number that PID 1 of the guest knows."""
+    told = {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
+    return ['{"status": "created", "pid": ', f", {json.dumps(told)[1:]}\n"]
+
+
+def _hook(hook: Hook) -> list[str]:
+    # Seconds: 0 for no limit.
+    first = [hook.origin, hook.path, str(hook.timeout_s or 0)]
+    return [*first, str(len(hook.args)), *hook.args, str(len(hook.env)), *hook.env]
+
+
+def _record(name: str, values: Sequence[str]) -> bytes:
     # Absent means the default: only rlimit and groups could be empty and present, and then they say the same.
     if not values:
         return b""
