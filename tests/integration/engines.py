@@ -1,15 +1,18 @@
 """The engines of Debian's packages, started in a double with nothing and ended with it."""
 
+import json
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
-from containers import IMAGE
+from containers import IMAGE, RUNX
 from runxtools import ociimage
 from runxtools.double.host import CHECKOUT, Double
 
 BUSYBOX = Path("/bin/busybox")
+DOCKER = ("/usr/bin/docker",)
+"""Debian's, whatever /usr/local has."""
 _LIMIT_S = 60
 
 
@@ -29,3 +32,36 @@ def start_containerd(double: Double) -> None:
     ociimage.write(home / "image.tar", BUSYBOX)
     double.run(["ctr", "image", "import", str(home / "image.tar")], check=True)
     assert IMAGE.encode() in double.run(["ctr", "image", "ls", "-q"]).stdout
+
+
+def start_dockerd(double: Double) -> None:
+    """Debian's docker, and the containerd that it starts itself. runx is its runtime. Raises AssertionError with its log.
+
+    Without networks: they would be iptables' and bridges of this machine's kernel, and are none of runx.
+    """
+    assert shutil.which("dockerd"), "dockerd is not installed: tools/test does that, or apt-get install docker.io"
+    home = double.directory / "docker"
+    home.mkdir()
+    settings = {
+        "data-root": f"{home}/data",
+        "exec-root": "/run/docker",
+        "pidfile": "/run/docker.pid",
+        "deprecated-key-path": f"{home}/key.json",
+        "hosts": ["unix:///run/docker.sock"],
+        "storage-driver": "vfs",
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "bridge": "none",
+        "iptables": False,
+        "ip6tables": False,
+        "runtimes": {"runx": {"path": RUNX}},
+        "default-runtime": "runx",
+    }
+    (home / "daemon.json").write_text(json.dumps(settings))
+    log = home / "log"
+    with log.open("wb") as file:
+        words = ["dockerd", "--config-file", str(home / "daemon.json")]
+        daemon = double.popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file)  # the double ends it
+    limit = time.monotonic() + _LIMIT_S
+    while double.run([*DOCKER, "version"]).returncode:
+        assert time.monotonic() < limit and daemon.poll() is None, log.read_text()
+        time.sleep(0.1)

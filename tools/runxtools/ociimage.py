@@ -1,7 +1,7 @@
 """A small OCI image for tests, written without any container tool.
 
-An OCI image layout (image-spec, image-layout.md) in one tar file, as `ctr image import` and `podman load` take it. The
-same input gives the same bytes.
+An OCI image layout (image-spec, image-layout.md) in one tar file, as `ctr image import` and `podman load` take it, with the
+manifest beside it that `docker load` reads. The same input gives the same bytes.
 """
 
 import hashlib
@@ -62,9 +62,15 @@ def image(busybox: bytes, applets: Sequence[str], name: str = NAME, user: str = 
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(archive, "index.json", _json({"schemaVersion": 2, "manifests": [entry]}))
+        dockers = {"Config": _path(config_blob), "RepoTags": [name], "Layers": [_path(layer)]}
+        _add(archive, "manifest.json", _json([dockers]))
         for blob in (config_blob, manifest_blob, layer):
-            _add(archive, f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}", blob)
+            _add(archive, _path(blob), blob)
     return buffer.getvalue()
+
+
+def _path(blob: bytes) -> str:
+    return f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}"
 
 
 def _layer(busybox: bytes, applets: Sequence[str]) -> bytes:

@@ -25,6 +25,7 @@ _PACKAGES = (
     Package("podman", "podman", "an engine, for the tests on xl-double"),
     Package("conmon", "conmon", "podman's half of a container"),
     Package("crun", "crun", "a runtime that podman looks for"),
+    Package("docker.io", "dockerd", "an engine, for the tests on xl-double"),
 )
 
 

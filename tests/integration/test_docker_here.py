@@ -1,0 +1,130 @@
+"""docker runs containers with runx as it is: its daemon, its containerd and their shim, at the machine's own speed."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bundles import BUSYBOX
+from containers import LIMIT_S
+from engine_tests import *  # noqa: F403
+from engine_tests import IMAGE
+from engines import DOCKER, start_dockerd
+from runxtools import ociimage
+from runxtools.double.host import Double
+
+NONE = ("--network", "none")
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
+    """A double of its own: another's containerd would be used instead of docker's."""
+    with Double() as double:
+        start_dockerd(double)
+        image = tmp_path_factory.mktemp("docker") / "image.tar"
+        ociimage.write(image, BUSYBOX, IMAGE)
+        double.run([*DOCKER, "load", "-i", str(image)], check=True, timeout=LIMIT_S)
+        yield double
+
+
+@pytest.fixture
+def docker(host: Double) -> Iterator[list[str]]:
+    """docker's command line. Whatever a test leaves is removed, and then nothing of it may be left."""
+    yield [*DOCKER]
+    host.run(["sh", "-c", "docker ps -aq | xargs -r docker rm -f"], check=True, timeout=LIMIT_S)
+    assert len(host.run(["xl", "list"], check=True).stdout.splitlines()) == 2, "a header and dom0"
+    assert host.run(["sh", "-c", "ls -A /run/docker/runtime-*/moby"], check=True).stdout == b""
+
+
+@pytest.fixture
+def engine(docker: list[str]) -> list[str]:
+    """For the tests that podman has, too; runx is the runtime of all their containers."""
+    return docker
+
+
+def run(*words: str) -> list[str]:
+    return [*DOCKER, "run", *NONE, *words]
+
+
+def sh(*options: str, script: str) -> list[str]:
+    return run(*options, IMAGE, "/bin/sh", "-c", script)
+
+
+def inspect(host: Double, container: str, what: str) -> str:
+    return host.run([*DOCKER, "inspect", "--format", what, container], check=True).stdout.decode().strip()
+
+
+@pytest.mark.parametrize("status", [0, 3, 255])
+def test_exit_status(host: Double, docker: list[str], status: int) -> None:
+    assert host.run(sh("--rm", script=f"exit {status}"), timeout=LIMIT_S).returncode == status
+    assert host.run([*docker, "ps", "-aq"], check=True).stdout == b"", "--rm"
+
+
+def test_kill_and_start_again(host: Double, docker: list[str]) -> None:
+    script = "trap 'echo told' USR1; echo ready; while :; do sleep 0.1; done"
+    host.run(sh("--detach", "--name", "one", script=script), check=True, timeout=LIMIT_S)
+    for life in range(2):
+        logs = host.popen([*docker, "logs", "--follow", "one"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert logs.stdout is not None
+        assert [logs.stdout.readline() for _ in range(1 + 2 * life)][-1] == b"ready\n"
+        host.run([*docker, "kill", "--signal", "USR1", "one"], check=True)
+        assert logs.stdout.readline() == b"told\n"
+        assert inspect(host, "one", "{{.State.Status}}") == "running"
+        host.run([*docker, "kill", "one"], check=True, timeout=LIMIT_S)
+        assert host.run([*docker, "wait", "one"], check=True, timeout=LIMIT_S).stdout == b"137\n"
+        assert logs.communicate(timeout=LIMIT_S)[0] == b""
+        if not life:
+            host.run([*docker, "start", "one"], check=True, timeout=LIMIT_S)
+    host.run([*docker, "rm", "one"], check=True)
+
+
+def test_a_container_that_fails_is_started_again(host: Double, docker: list[str]) -> None:
+    events = ["events", "--since", "1", "--filter", "container=again", "--filter", "event=die", "--format", "{{json .}}"]
+    host.run(
+        sh("--detach", "--name", "again", "--restart", "on-failure:2", script="echo life; exit 4"), check=True, timeout=LIMIT_S
+    )
+    with host.popen([*docker, *events], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as watch:
+        assert watch.stdout is not None
+        ends = [json.loads(watch.stdout.readline())["Actor"]["Attributes"]["exitCode"] for _ in range(3)]
+        watch.kill()
+    assert ends == ["4"] * 3
+    assert inspect(host, "again", "{{.RestartCount}} {{.State.Status}}") == "2 exited"
+    assert host.run([*docker, "logs", "again"], check=True).stdout == b"life\n" * 3
+
+
+def test_one_that_is_to_run_always_is_stopped_for_good(host: Double, docker: list[str]) -> None:
+    script = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done"
+    host.run(sh("--detach", "--name", "always", "--restart", "always", script=script), check=True, timeout=LIMIT_S)
+    logs = host.popen([*docker, "logs", "--follow", "always"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert logs.stdout is not None and logs.stdout.readline() == b"ready\n"
+    host.run([*docker, "stop", "always"], check=True, timeout=LIMIT_S)
+    logs.communicate(timeout=LIMIT_S)
+    assert inspect(host, "always", "{{.State.Status}} {{.State.ExitCode}}") == "exited 0"
+
+
+def test_what_it_says_of_a_running_one(host: Double, docker: list[str]) -> None:
+    host.run(sh("--detach", "--name", "two", script="exec sleep 1000"), check=True, timeout=LIMIT_S)
+    stats = host.run([*docker, "stats", "--no-stream", "two"], timeout=LIMIT_S)
+    assert stats.returncode == 0 and b" two " in stats.stdout, stats
+    top = host.run([*docker, "top", "two"], timeout=LIMIT_S)
+    assert top.returncode == 0 and b"runx.exec.supervisor" in top.stdout, top
+    host.run([*docker, "pause", "two"], check=True, timeout=LIMIT_S)
+    assert inspect(host, "two", "{{.State.Status}}") == "paused"
+    host.run([*docker, "unpause", "two"], check=True, timeout=LIMIT_S)
+    executed = host.run([*docker, "exec", "two", "true"], timeout=LIMIT_S)
+    assert executed.returncode == 126 and b"exec is not possible with runx" in executed.stdout + executed.stderr
+    removed = host.run([*docker, "rm", "two"])
+    assert removed.returncode and b"running" in removed.stderr
+    host.run([*docker, "rm", "--force", "two"], check=True, timeout=LIMIT_S)
+
+
+def test_binds_environment_and_user(host: Double, docker: list[str], tmp_path: Path) -> None:
+    for name in ("rw", "ro"):
+        (tmp_path / name).mkdir()
+    options = ["--rm", "-v", f"{tmp_path}/rw:/rw", "-v", f"{tmp_path}/ro:/ro:ro", "-e", "A=b=c", "-u", "0:50", "-w", "/tmp"]
+    script = "echo here > /rw/file; echo here > /ro/file || echo refused; echo $A; id -g; pwd; grep Seccomp: /proc/self/status"
+    result = host.run(sh(*options, "--read-only", script=script), timeout=LIMIT_S)
+    assert result.stdout.decode().split("\n") == ["refused", "b=c", "50", "/tmp", "Seccomp:\t2", ""], result
+    assert (tmp_path / "rw/file").read_text() == "here\n" and list((tmp_path / "ro").iterdir()) == []

@@ -1,0 +1,66 @@
+"""What podman and docker do alike with runx. `engine` is the command line of one of them, which has the test image."""
+
+import subprocess
+
+from containers import LIMIT_S, Host
+
+IMAGE = "localhost/runx-test-engine:latest"
+
+
+def test_a_container(host: Host, engine: list[str]) -> None:
+    script = "echo to stdout; echo to stderr >&2; cat; hostname; exit 4"
+    argv = [*engine, "run", "--network", "none", "--hostname", "named", "-i", IMAGE, "/bin/sh", "-c", script]
+    result = host.run(argv, stdin=b"input\n", timeout=LIMIT_S)
+    assert result.stdout == b"to stdout\ninput\nnamed\n", result.stderr
+    assert b"to stderr\n" in result.stderr
+    assert result.returncode == 4
+    listing = host.run([*engine, "ps", "-a", "--format", "{{.Status}}"], check=True, timeout=LIMIT_S).stdout
+    assert listing.startswith(b"Exited (4)")
+    result = host.run([*engine, "run", "--rm", "--network", "none", IMAGE, "no-such-program"], timeout=LIMIT_S)
+    assert result.returncode == 127
+    assert b"no-such-program" in result.stderr
+
+
+def test_stop_and_logs(host: Host, engine: list[str]) -> None:
+    """A container in the background: its output is kept, and `stop` reaches its trap."""
+    script = "trap 'echo stopping; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
+    run = [*engine, "run", "--detach", "--network", "none", IMAGE, "/bin/sh", "-c", script]
+    # The supervisor and who waits for it live on: neither may keep the caller's pipes.
+    container = host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()
+    follow = host.popen([*engine, "logs", "--follow", container], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert follow.stdout is not None
+    assert follow.stdout.readline() == b"ready\n"
+    host.run([*engine, "stop", container], check=True, timeout=LIMIT_S)
+    assert follow.communicate(timeout=LIMIT_S)[0] == b"stopping\n"
+    status = host.run([*engine, "inspect", "--format", "{{.State.ExitCode}}", container], check=True, timeout=LIMIT_S)
+    assert status.stdout == b"5\n"
+    host.run([*engine, "rm", container], check=True, timeout=LIMIT_S)
+
+
+def test_a_terminal(host: Host, engine: list[str]) -> None:
+    argv = [
+        *engine,
+        "run",
+        "--rm",
+        "-it",
+        "--network",
+        "none",
+        IMAGE,
+        "/bin/sh",
+        "-c",
+        "tty; echo ready; read line; echo got $line; exit 6",
+    ]
+    process = host.popen(argv, tty=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    seen = b""
+    while b"ready\r\n" not in seen:
+        data = process.stdout.read1(4096)  # type: ignore[attr-defined]
+        assert data, seen
+        seen += data
+    process.stdin.write(b"hello\r")
+    process.stdin.flush()
+    seen += process.communicate(timeout=LIMIT_S)[0]
+    assert b"/dev/pts/0\r\n" in seen
+    assert b"got hello\r\n" in seen
+    assert process.returncode == 6
