@@ -25,6 +25,9 @@ GLOBAL_OPTIONS = (
     Option("--log-format", value="FORMAT", default="text", help="of --log: text or json"),
     Option("--debug", help="accepted for runc's callers; Python tracebacks are shown for internal errors"),
     Option("--systemd-cgroup", help="linux.cgroupsPath is SLICE:PREFIX:NAME, of which systemd makes a scope"),
+    Option(
+        "--cgroup-manager", value="KIND", default="cgroupfs", help="as crun has it: cgroupfs, or systemd for --systemd-cgroup"
+    ),
     Option("--rootless", value="MODE", help="accepted for runc's callers; runx needs root"),
     Option("--criu", value="PATH", help="accepted for runc's callers; not used"),
     Option("-h", "--help", help="show this help"),
@@ -37,12 +40,18 @@ def _creation(options: Arguments, arguments: Arguments) -> dict[str, str | bool]
     values = arguments.values
     if values["preserve_fds"] not in ("", "0"):
         raise RunxError("--preserve-fds: a virtual machine cannot be given file descriptors of the host")
+    manager = options.values["cgroup_manager"]
+    if manager not in ("cgroupfs", "systemd"):
+        raise RunxError(
+            f"--cgroup-manager: {manager!r} is neither cgroupfs nor systemd", "leave linux.cgroupsPath out for no group"
+        )
     return {
         "pid_file": values["pid_file"],
         "console_socket": values["console_socket"],
         "log": options.values["log"],
         "log_json": _log_json(options),
-        "systemd_cgroup": "systemd_cgroup" in options.switches,
+        "systemd_cgroup": "systemd_cgroup" in options.switches or manager == "systemd",
+        "config": values["config"],
     }
 
 
@@ -93,13 +102,14 @@ def _kill(options: Arguments, arguments: Arguments) -> None:
 def _delete(options: Arguments, arguments: Arguments) -> None:
     from runx.exec.delete import delete
 
-    delete(
-        options.values["root"],
-        _operand(arguments, "ID"),
-        force="force" in arguments.switches,
-        log=options.values["log"],
-        log_json=_log_json(options),
-    )
+    root, force = options.values["root"], "force" in arguments.switches
+    ids = [_operand(arguments, "ID")]
+    if "regex" in arguments.switches:
+        from runx.exec.listing import matching
+
+        ids = matching(root, ids[0])
+    for container_id in ids:
+        delete(root, container_id, force=force, log=options.values["log"], log_json=_log_json(options))
 
 
 def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
@@ -215,6 +225,9 @@ class Verb:
 
 _CREATION = (
     Option("-b", "--bundle", value="DIR", default=".", help="the bundle (default: the current directory)"),
+    Option(
+        "-f", "--config", value="FILE", default="config.json", help="the configuration, from the bundle (default: config.json)"
+    ),
     Option("--pid-file", value="FILE", help="write the supervisor's pid to FILE"),
     Option("--console-socket", value="SOCKET", help="send the master of the container's terminal to this unix socket"),
     Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),
@@ -246,6 +259,7 @@ VERBS = {
     "delete": Verb(
         "[--force] ID", "remove what is left of a stopped container", _delete,
         Option("-f", "--force", help="end it first, whatever its state; an unknown ID is no error"),
+        Option("--regex", help="ID is a regular expression: all containers whose id it is found in (as crun)"),
     ),
     "config": Verb(
         "[--config FILE]", "show the host's settings and where each comes from", _config,

@@ -223,9 +223,10 @@ def _guest(guest: Guest) -> Iterable[tuple[str, str]]:
 
 
 def _hook(hook: Hook) -> tuple[str, ...]:
+    env = "inherited" if hook.env is None else shlex.join(hook.env)
     limit = "none" if hook.timeout_s is None else f"{hook.timeout_s} s"
     failure = "ends the container" if hook.failure == "ends" else "is a warning"
-    return hook.kind, hook.path, shlex.join(hook.args), shlex.join(hook.env), limit, failure, hook.origin
+    return hook.kind, hook.path, shlex.join(hook.args), env, limit, failure, hook.origin
 
 
 def _device(device: Device) -> tuple[str, ...]:

@@ -52,8 +52,9 @@ class HostFacts:
     given: the configuration; the bundle's own is not read then. host_config: the runx.toml, which must exist then.
     """
 
-    def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
+    def __init__(self, given: bytes | None = None, host_config: str = "", config_name: str = "config.json") -> None:
         self._given = given
+        self._config_name = config_name
         self._host_config = host_config
 
     filter_cache = ""
@@ -64,7 +65,7 @@ class HostFacts:
     def config(self, bundle: str) -> bytes:
         if self._given is not None:
             return self._given
-        path = f"{bundle}/config.json"
+        path = os.path.join(bundle, self._config_name)
         try:
             return _read(path)
         except OSError as error:

@@ -312,8 +312,8 @@ class Hook(_Part):
     """Absolute; on the host, but for startContainer, whose programs are in the container's root."""
     args: tuple[str, ...]
     """The argument vector, its name at the front."""
-    env: tuple[str, ...]
-    """All of its environment."""
+    env: tuple[str, ...] | None
+    """All of its environment; None, as runc has it: that of `runx`, and for startContainer that of the process."""
     timeout_s: int | None
     """Seconds after which it is killed and has failed; None: no limit."""
     failure: Literal["ends", "warns"]

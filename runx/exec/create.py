@@ -39,13 +39,15 @@ def create(
     log: str = "",
     log_json: bool = True,
     systemd_cgroup: bool = False,
+    config: str = "config.json",
 ) -> int:
     """Make the container `container_id` from a bundle, up to the state "created" (OCI runtime.md, "Create"); its
     supervisor's pid.
 
     root: the state root. pid_file: where to write the supervisor's pid, without a newline. console_socket: the unix socket
     that takes the master of the terminal of a container that has one. log: the --log file, for errors of the supervisor
-    later on. systemd_cgroup: linux.cgroupsPath is for systemd. Raises RunxError (or CompileError); nothing is left behind then.
+    later on. systemd_cgroup: linux.cgroupsPath is for systemd. config: the configuration's path from the bundle. Raises
+    RunxError (or CompileError); nothing is left behind then.
     """
     records.check_id(container_id)
     bundle = os.path.abspath(bundle)
@@ -61,7 +63,7 @@ def create(
         record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
         record.save()  # should we be killed, `delete` knows whom to end
         with collector.paused():
-            group = _compile_into(record, bundle, root, systemd_cgroup)
+            group = _compile_into(record, bundle, root, config, systemd_cgroup=systemd_cgroup)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
         supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, warn)) if of_create else None)
         if group and not of_create:
@@ -101,7 +103,7 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
         os.close(network)
 
 
-def _compile_into(record: Record, bundle: str, root: str, systemd_cgroup: bool = False) -> "Group | None":
+def _compile_into(record: Record, bundle: str, root: str, config: str, *, systemd_cgroup: bool) -> "Group | None":
     """Write the plan and the artifacts into the container's directory; its control group, to be joined, if it has one."""
     import json
 
@@ -109,7 +111,7 @@ def _compile_into(record: Record, bundle: str, root: str, systemd_cgroup: bool =
     from runx.compiler.facts import HostFacts
 
     container_id = os.path.basename(record.directory)
-    facts = HostFacts()
+    facts = HostFacts(config_name=config)
     facts.filter_cache, facts.keeps_filters = paths.FILTER_CACHE, True
     result = compile(bundle, container_id=container_id, state_root=root, assets=paths.assets_dir(), facts=facts)
     plan, artifacts = result.plan, result.artifacts

@@ -12,7 +12,7 @@ _KILL_TIMEOUT_S = 10.0
 
 
 def delete(root: str, container_id: str, *, force: bool = False, log: str = "", log_json: bool = False) -> None:
-    """Remove a stopped container; with force, one in any state, and an unknown one is no error (as runc).
+    """Remove a container that is stopped, or was never started; with force, one in any state, and an unknown one is no error.
 
     log: the --log file, for warnings of poststop hooks, which run when nothing of the container is left.
     Raises RunxError when the container is not stopped, or something of it cannot be removed.
@@ -29,7 +29,7 @@ def delete(root: str, container_id: str, *, force: bool = False, log: str = "", 
     if force:
         _end_creation(record)  # which holds the lock
     else:
-        _check_stopped(record)
+        _check_removable(record)
     try:
         lock = records.lock(record)
     except RunxError:
@@ -39,7 +39,7 @@ def delete(root: str, container_id: str, *, force: bool = False, log: str = "", 
     try:
         record = _as_it_is_now(record)
         if not force:
-            _check_stopped(record)  # the id may have been used once more while we waited for the lock
+            _check_removable(record)  # the id may have been used once more while we waited for the lock
         poststop = []
         if os.path.exists(record.directory + "/hooks"):
             from runx.exec import hooks
@@ -53,9 +53,10 @@ def delete(root: str, container_id: str, *, force: bool = False, log: str = "", 
         hooks.run_all(poststop, document(record, "stopped", 0), hooks.Warn(log, log_json))
 
 
-def _check_stopped(record: Record) -> None:
+def _check_removable(record: Record) -> None:
     status = record.current_status()
-    if status != "stopped":
+    # As runc: what was only created has done nothing yet that could be lost.
+    if status not in ("stopped", "created"):
         container_id = os.path.basename(record.directory)
         raise RunxError(
             f"cannot delete container {container_id} that is not stopped: {status}",

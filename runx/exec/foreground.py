@@ -32,6 +32,7 @@ def run(
     log: str = "",
     log_json: bool = False,
     systemd_cgroup: bool = False,
+    config: str = "config.json",
 ) -> int:
     """Run a container and give its exit status; with detach, 0 as soon as it has started.
 
@@ -40,7 +41,7 @@ def run(
     """
     with contextlib.ExitStack() as stack:
         listener = None
-        if not detach and not console_socket and _wants_terminal(bundle):
+        if not detach and not console_socket and _wants_terminal(os.path.join(bundle, config)):
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="runx-"))
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             console_socket = f"{directory}/console"
@@ -48,7 +49,7 @@ def run(
             listener.listen(1)
         pid = create(
             root, container_id, bundle, pid_file=pid_file, console_socket=console_socket, log=log, log_json=log_json,
-            systemd_cgroup=systemd_cgroup,
+            systemd_cgroup=systemd_cgroup, config=config,
         )  # fmt: skip
         try:
             if not detach:
@@ -66,10 +67,10 @@ def run(
                 delete(root, container_id, force=True, log=log, log_json=log_json)
 
 
-def _wants_terminal(bundle: str) -> bool:
-    """What config.json says of a terminal; whatever else is wrong with it, `create` says better."""
+def _wants_terminal(config: str) -> bool:
+    """What a configuration says of a terminal; whatever else is wrong with it, `create` says better."""
     try:
-        with open(os.path.join(bundle, "config.json"), encoding="utf-8") as file:
+        with open(config, encoding="utf-8") as file:
             return bool(json.load(file)["process"]["terminal"])
     except (OSError, ValueError, LookupError, TypeError):
         return False

@@ -22,6 +22,7 @@ _SHOWN = 2000
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 
@@ -39,7 +40,7 @@ class Hook:
         failure: str,
         path: bytes,
         args: list[bytes],
-        env: list[bytes],
+        env: list[bytes] | None,
     ) -> None:
         self.bundle = bundle
         self.kind = kind
@@ -59,7 +60,7 @@ def keep(directory: str, plan: "dict[str, Any]") -> None:
     for hook in here:
         fields += [hook["kind"], hook["origin"], str(hook["timeout_s"] or ""), hook["failure"], hook["path"]]
         for words in (hook["args"], hook["env"]):
-            fields += [str(len(words)), *words]
+            fields += ["-"] if words is None else [str(len(words)), *words]
     if here:
         fd = os.open(f"{directory}/{_NAME}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
@@ -77,9 +78,14 @@ def load(directory: str, *kinds: str) -> list[Hook]:
     for kind in fields:
         origin, timeout_s, failure = (next(fields).decode() for _ in range(3))
         path = next(fields)
-        args, env = ([next(fields) for _ in range(int(next(fields)))] for _ in range(2))
-        hooks.append(Hook(bundle, kind.decode(), origin, timeout_s, failure, path, args, env))
+        args, env = _words(fields), _words(fields)
+        hooks.append(Hook(bundle, kind.decode(), origin, timeout_s, failure, path, args or [], env))
     return [hook for hook in hooks if hook.kind in kinds]
+
+
+def _words(fields: "Iterator[bytes]") -> list[bytes] | None:
+    count = next(fields)
+    return None if count == b"-" else [next(fields) for _ in range(int(count))]
 
 
 def run_all(hooks: list[Hook], state: str, warn: "Warn", network: int = -1) -> None:
@@ -167,6 +173,8 @@ def _become(hook: Hook, network: int, given: int, output: int, failure: int) -> 
             os.chdir(hook.bundle)
         except OSError:
             os.chdir("/")  # engines may remove a bundle before they delete its container
+        if hook.env is None:
+            os.execv(hook.path, hook.args)
         environment = {name: value for name, _, value in (entry.partition(b"=") for entry in hook.env)}
         os.execve(hook.path, hook.args, environment)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from typing import Any
 
@@ -38,6 +39,15 @@ def list_containers(root: str) -> list[dict[str, Any]]:
             }
         )
     return containers
+
+
+def matching(root: str, expression: str) -> list[str]:
+    """The ids in which a regular expression is found, sorted. Raises RunxError when it is none."""
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise RunxError(f"{expression!r} is not a regular expression: {error}") from None
+    return [name for name in sorted(os.listdir(root)) if pattern.search(name)] if os.path.isdir(root) else []
 
 
 def pids(root: str, container_id: str) -> list[int]:

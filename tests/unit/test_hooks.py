@@ -102,12 +102,12 @@ def test_a_life(host: Host, hooks: Hooks) -> None:
     host.nothing_left()
 
 
-def test_the_environment_is_the_hooks_own(host: Host, hooks: Hooks) -> None:
+def test_the_environment(host: Host, hooks: Hooks) -> None:
     hooks.use(prestart=[hooks.one(env=["A=b=c", "E="])], createRuntime=[{"path": str(hooks.script)}])
     host.create()
     first, second = hooks.told()
     assert first["env"].split() == ["A=b=c", "E="]
-    assert second["env"] == ""
+    assert "XENSTORED_PATH=" in second["env"]  # of runx, as runc does without `env`
     assert second["args"].strip() == str(hooks.script)  # the path, without args
 
 

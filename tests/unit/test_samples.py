@@ -140,7 +140,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "the uid that is none": ({"process": {"user": {"uid": 2**32 - 1}}}, "process.user.uid"),
     "a fraction": ({"process": {"user": {"gid": 1.5}}}, "process.user.gid"),
     "true for a number": ({"process": {"oomScoreAdj": True}}, "process.oomScoreAdj"),
-    "a unknown capability": ({"process": {"capabilities": {"bounding": ["CAP_FLY"]}}}, "process.capabilities.bounding[0]"),
     "a limit given twice": (
         {"process": {"rlimits": [{"type": "RLIMIT_CPU", "soft": 1, "hard": 1}, {"type": "RLIMIT_CPU", "soft": 2, "hard": 2}]}},
         "process.rlimits[1].type",

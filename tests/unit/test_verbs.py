@@ -439,3 +439,30 @@ def test_a_qcow2_image_leads_to_no_other_file(host: Host) -> None:
     image.unlink()
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "1M"], check=True)
     host.create()
+
+
+def test_delete_of_what_was_never_started(host: Host) -> None:
+    host.create()
+    assert host.runx("delete", "c").returncode == 0
+    host.nothing_left()
+
+
+def test_delete_by_a_regular_expression(host: Host) -> None:
+    for name in ("test-1", "test-2", "other"):
+        host.create(name)
+    assert "is not a regular expression" in host.runx("delete", "--regex", "test[").stderr
+    assert host.runx("delete", "--force", "--regex", "test-.").returncode == 0
+    assert host.runx("list", "-q").stdout == "other\n"
+    assert host.runx("delete", "other").returncode == 0
+    host.nothing_left()
+
+
+def test_a_configuration_of_another_name(host: Host) -> None:
+    """From the bundle, as for crun."""
+    (host.bundle / "sub").mkdir()
+    (host.bundle / "config.json").rename(host.bundle / "sub" / "other.json")
+    words = ["create", "--bundle", str(host.bundle)]
+    assert "config.json" in host.runx(*words, "c").stderr
+    with host.popen("--cgroup-manager", "cgroupfs", *words, "--config", "sub/other.json", "c") as create:
+        assert create.wait(timeout=60) == 0
+    assert "neither" in host.runx("--cgroup-manager", "none", *words, "d").stderr

@@ -22,7 +22,7 @@ def process_record(plan: VmPlan) -> bytes:
     """The records of a container, each `name NUL count NUL` and its values, every one ended by NUL."""
     hooks = [hook for hook in plan.hooks if hook.kind == "startContainer"]
     state = _record("hook_state", _hook_state(plan)) if hooks else b""
-    return records_of(plan.process) + state + b"".join(_record("hook", _hook(hook)) for hook in hooks)
+    return records_of(plan.process) + state + b"".join(_record("hook", _hook(hook, plan.process)) for hook in hooks)
 
 
 def records_of(process: Process) -> bytes:
@@ -54,10 +54,11 @@ def _hook_state(plan: VmPlan) -> list[str]:
     return ['{"status": "created", "pid": ', f", {json.dumps(told)[1:]}\n"]
 
 
-def _hook(hook: Hook) -> list[str]:
+def _hook(hook: Hook, process: Process) -> list[str]:
+    env = process.env if hook.env is None else hook.env
     # Seconds: 0 for no limit.
     first = [hook.origin, hook.path, str(hook.timeout_s or 0)]
-    return [*first, str(len(hook.args)), *hook.args, str(len(hook.env)), *hook.env]
+    return [*first, str(len(hook.args)), *hook.args, str(len(env)), *env]
 
 
 def _record(name: str, values: Sequence[str]) -> bytes:

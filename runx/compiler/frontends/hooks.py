@@ -21,8 +21,8 @@ def _hook(kind: str, hook: dict[str, Any], place: Path, oci_version: str, report
         report.error((*place, "path"), f"must be an absolute path, not {quote(path)}")
     if timeout is not None and timeout <= 0:
         report.error((*place, "timeout"), f"must be greater than zero, not {timeout}", "leave it out for no limit")
-    env = tuple(hook.get("env", ()))
-    for index, entry in enumerate(env):
+    env = tuple(hook["env"]) if "env" in hook else None
+    for index, entry in enumerate(env or ()):
         if "=" not in entry[1:]:
             report.error((*place, "env", index), f"must be NAME=value, not {quote(entry)}")
     return Hook(

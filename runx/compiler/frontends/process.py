@@ -105,6 +105,7 @@ def _capabilities(sets: dict[str, list[str]], report: Report) -> Capabilities:
         for index, name in enumerate(names):
             if name not in numbers:
                 path: Path = ("process", "capabilities", set_name, index)
-                report.error(path, f"unknown capability {quote(name)}{did_you_mean(name, CAPABILITIES)}")
+                # config.md, "Linux Process": what cannot be granted is a warning.
+                report.ignore(path, f"Linux has no capability {quote(name)}{did_you_mean(name, CAPABILITIES)}")
     ordered = {name: sorted(numbers.keys() & names, key=numbers.__getitem__) for name, names in sets.items()}
     return Capabilities(**{name: tuple(names) for name, names in ordered.items()})
