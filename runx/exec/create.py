@@ -103,7 +103,9 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
         os.close(network)
 
 
-def _compile_into(record: Record, bundle: str, root: str, config: str, *, systemd_cgroup: bool) -> "Group | None":
+def _compile_into(
+    record: Record, bundle: str, root: str, config: str = "config.json", *, systemd_cgroup: bool = False
+) -> "Group | None":
     """Write the plan and the artifacts into the container's directory; its control group, to be joined, if it has one."""
     import json
 
