@@ -48,7 +48,8 @@ def destroy(domain: str, network: int = -1) -> None:
     network: a descriptor of the host's network namespace, where scripts take interfaces away; -1: we are there.
     """
     code, output = run.run(["xl", "destroy", domain], timeout_s=TIMEOUT_S, network=network)
-    if code and "does not exist" not in output and "invalid domain identifier" not in output:
+    # "Non-existant", with that spelling, is said of a number; the others are said of a name.
+    if code and not any(words in output for words in ("Non-exist", "does not exist", "invalid domain identifier")):
         raise failure("xl destroy", code, output)
 
 
@@ -147,5 +148,5 @@ def scheduler() -> str:
 
 def _checked(argv: list[str]) -> None:
     code, output = run.run(argv, timeout_s=TIMEOUT_S)
-    if code:
+    if code or "libxl: error:" in output:  # pause and unpause end with 0 whatever happens
         raise failure(" ".join(argv[:2]), code, output)
