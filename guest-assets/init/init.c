@@ -67,7 +67,7 @@ static void start(void)
     make_pipe(report);
     if (process.terminal && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, terminal) < 0)
         fatal(STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
-    network_start(log[1]); /* before there is a PID namespace to be in */
+    network_start(log[1], process.network_follows); /* before there is a PID namespace to be in */
     if (process.pid_namespace && unshare(CLONE_NEWPID) < 0)
         fatal(STATUS_SETUP_FAILED, "new PID namespace: %s", reason(errno));
     child.in_pid_namespace = process.pid_namespace;
@@ -165,6 +165,9 @@ static void handle_frame(unsigned type, const unsigned char *payload, size_t len
     case FRAME_HOST_SIGNAL:
         if (length == 1)
             deliver(payload[0]);
+        return;
+    case FRAME_HOST_NETWORK:
+        network_receive(payload, length);
         return;
     default:
         log_warn("init: unknown frame 0x%02x from the host\n", type);

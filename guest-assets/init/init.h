@@ -39,6 +39,7 @@ enum frame_type {
     FRAME_HOST_WINSIZE = 0x44,
     FRAME_HOST_CREDIT = 0x45,
     FRAME_HOST_CLOSED = 0x46,
+    FRAME_HOST_NETWORK = 0x47,
 };
 
 enum { FRAME_HEADER = 4, FRAME_PAYLOAD_MAX = 4096, LINK_VERSION = 1 };
@@ -115,6 +116,7 @@ struct process {
     bool has_io_priority;
     unsigned io_class, io_level; /* of ioprio_set(2) */
     bool pid_namespace;
+    bool network_follows; /* /runx/network comes over the link */
     const char *hook_state[2]; /* what a hook is told, before and after the process's pid */
     struct hook *hooks;
     size_t hook_count;
@@ -148,8 +150,12 @@ extern char *const SCRIPT_ENVIRONMENT[];
 
 /* network.c */
 
-/* Starts /runx/network, if there is one, with LOG as its output. */
-void network_start(int log);
+/* Starts /runx/network, if there is one, with LOG as its output. With FOLLOWS it is begun when the host has sent it. */
+void network_start(int log, bool follows);
+/* Part of a script that the host sends; no LENGTH: it is whole. */
+void network_receive(const unsigned char *part, size_t length);
+/* In a child: lets go of what would keep the end of such a script from being seen. */
+void network_forget(void);
 /* In what becomes the setup script: hands it the descriptor that tells when the network is up. */
 bool network_pass(void);
 

@@ -12,6 +12,7 @@
 enum { DESCRIPTOR = 3 };
 
 static int line = -1;
+static int script = -1; /* takes what the host sends */
 
 /* Onto the number that a script expects, without close-on-exec. */
 static bool keep(int fd)
@@ -19,27 +20,53 @@ static bool keep(int fd)
     return fd == DESCRIPTOR ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, DESCRIPTOR) == DESCRIPTOR;
 }
 
-void network_start(int log)
+void network_start(int log, bool follows)
 {
     /* Only the outer shell holds the pipe: a client in the background would keep the end of a failed script from being seen. */
-    static char *const ARGUMENTS[] = {"sh", "-c", "sh " SCRIPT " 3>&- && echo up >&3", NULL};
-    int ends[2];
-    if (access(SCRIPT, F_OK) < 0)
+    static char *const THERE[] = {"sh", "-c", "sh " SCRIPT " 3>&- && echo up >&3", NULL};
+    static char *const FOLLOWS[] = {
+        "sh", "-c",
+        "cat > " SCRIPT " && { [ ! -s " SCRIPT " ] || sh " SCRIPT " < /dev/null 3>&-; } && echo up >&3", NULL};
+    int ends[2], input[2] = {-1, -1};
+    if (!follows && access(SCRIPT, F_OK) < 0)
         return;
-    if (pipe2(ends, O_CLOEXEC) < 0)
+    if (pipe2(ends, O_CLOEXEC) < 0 || (follows && pipe2(input, O_CLOEXEC) < 0))
         fatal(STATUS_SETUP_FAILED, "pipe: %s", reason(errno));
     pid_t shell = fork();
     if (shell < 0)
         fatal(STATUS_SETUP_FAILED, "starting the network script: %s", reason(errno));
     if (!shell) {
-        int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        int in = follows ? input[0] : open("/dev/null", O_RDONLY | O_CLOEXEC);
         restore_signals();
-        if (null >= 0 && dup2(null, 0) == 0 && dup2(log, 1) == 1 && dup2(log, 2) == 2 && keep(ends[1]))
-            execve("/bin/sh", ARGUMENTS, SCRIPT_ENVIRONMENT);
+        if (in >= 0 && dup2(in, 0) == 0 && dup2(log, 1) == 1 && dup2(log, 2) == 2 && keep(ends[1]))
+            execve("/bin/sh", follows ? FOLLOWS : THERE, SCRIPT_ENVIRONMENT);
         _exit(STATUS_SETUP_FAILED); /* and the setup script gets no line */
     }
     close(ends[1]);
     line = ends[0];
+    if (follows)
+        close(input[0]);
+    script = input[1];
+}
+
+void network_forget(void)
+{
+    if (script >= 0)
+        close(script);
+    script = -1;
+}
+
+void network_receive(const unsigned char *part, size_t length)
+{
+    size_t done = 0;
+    while (script >= 0 && done < length) { /* cat reads it at once; a shell that has died is seen by who waits for its line */
+        ssize_t count = write(script, part + done, length - done);
+        if (count < 0 && errno != EINTR)
+            break;
+        done += count > 0 ? (size_t)count : 0;
+    }
+    if (!length || done < length)
+        network_forget();
 }
 
 bool network_pass(void)

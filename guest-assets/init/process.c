@@ -42,6 +42,7 @@ void restore_signals(void)
 static void run_setup(const struct child_pipes *pipes)
 {
     static char *const ARGUMENTS[] = {"sh", "/runx/setup", NULL};
+    network_forget();
     pid_t shell = fork();
     if (shell < 0)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "starting the setup script: %s", reason(errno));

@@ -224,10 +224,14 @@ static const char *apply_record(const struct record *record, struct process *p)
         p->has_capabilities = true;
         return NULL;
     }
-    if (!strcmp(name, "no_new_privs") || !strcmp(name, "pid_namespace")) {
+    bool *flag = !strcmp(name, "no_new_privs")      ? &p->no_new_privs
+                 : !strcmp(name, "pid_namespace")   ? &p->pid_namespace
+                 : !strcmp(name, "network_follows") ? &p->network_follows
+                                                    : NULL;
+    if (flag) {
         if ((wrong = read_numbers(record, 1, 1, n)))
             return wrong;
-        *(name[0] == 'n' ? &p->no_new_privs : &p->pid_namespace) = n[0];
+        *flag = n[0];
         return NULL;
     }
     if (!strcmp(name, "seccomp")) {

@@ -240,7 +240,8 @@ def _open_to_all(directory: Path) -> None:
         for name in (*directories, *files):
             path = Path(parent, name)
             if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or name.endswith(".so") else 0o644)
+                runs = name.endswith(".so") or (path.suffix == "" and path.stat().st_mode & 0o100)
+                path.chmod(0o755 if path.is_dir() or runs else 0o644)
     directory.chmod(0o755)
 
 

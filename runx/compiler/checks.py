@@ -163,7 +163,7 @@ def _names(container: Container, facts: Facts, report: Report) -> None:  # noqa:
             report.error((field,), f"{quote(name)} is longer than {HOST_NAME_MAX} bytes")
 
 
-def _namespaces(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+def _namespaces(container: Container, facts: Facts, report: Report) -> None:
     if report.has_errors_below(("linux", "namespaces")):
         return
     seen: set[str] = set()
@@ -174,11 +174,7 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:  # 
             report.error(("linux", "namespaces", index, "type"), f"the namespace {quote(kind)} is given twice")
         seen.add(kind)
         if path and kind == "network":
-            message = "joining the network namespace of an engine is not supported yet"
-            instead = (
-                'give the container one of its own, {"type": "network"} with no path, and a network by NETCONF if it needs one'
-            )
-            report.error(("linux", "namespaces", index, "path"), message, instead)
+            _network_namespace(("linux", "namespaces", index, "path"), path, facts, report)
         elif path:
             message = f"a virtual machine cannot join the {kind} namespace of another container or of the host"
             report.error(("linux", "namespaces", index, "path"), message, hint)
@@ -208,6 +204,14 @@ def _cgroups_path(container: Container, facts: Facts, report: Report) -> None:  
         )
     elif not path.isprintable():
         report.error(("linux", "cgroupsPath"), f"{quote(path)} has characters that cannot be printed")
+
+
+def _network_namespace(path: Path, value: str, facts: Facts, report: Report) -> None:
+    if not value.startswith("/"):
+        report.error(path, f"must be an absolute path, not {quote(value)}")
+    elif (kind := facts.kind(value)) != "file":
+        what = {"missing": "does not exist", "unreadable": "cannot be read"}.get(kind, f"is a {kind}, not a network namespace")
+        report.error(path, f"{value} {what}", "ip netns list")
 
 
 def _devices(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001

@@ -348,6 +348,10 @@ class VmPlan(_Part):
     guest: Guest
     hooks: tuple[Hook, ...] = ()
     """In the order in which they run."""
+    network_namespace: str | None = None
+    """Absolute path of the network namespace on the host that the container joins; None: a new one, which engines may fill."""
+    takes_interfaces: bool = False
+    """The guest gets the interfaces that are in that namespace when it starts; else those of `domain` alone."""
     cgroups_path: str | None = None
     """linux.cgroupsPath as given; the supervisor joins it so that engines' statistics find a live cgroup."""
     ignored: tuple[Ignored, ...] = ()

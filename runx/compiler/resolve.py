@@ -84,6 +84,8 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
         process=terminal_alone(container.process) if container.ramdisk else container.process,
         guest=Guest() if container.ramdisk else _guest(container, place, mounts),
         hooks=container.hooks,
+        network_namespace=container.network_namespace,
+        takes_interfaces=not container.networks,
         cgroups_path=container.cgroups_path,
         ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
     )

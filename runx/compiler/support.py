@@ -89,6 +89,7 @@ _CARRIED = {
     "linux": "",
     "linux.namespaces": "",
     "linux.namespaces[].type": "pid: PID 1 of its own namespace in the guest. The other types are what a virtual machine is",
+    "linux.namespaces[].path": "network: its interfaces become the guest's (docs/networking.md). Other types are refused",
     "linux.devices": "made in the guest",
     **{f"linux.devices[].{name}": "" for name in ("path", "major", "minor", "fileMode", "uid", "gid")},
     "linux.devices[].type": "what is behind it is the guest's own",
@@ -140,7 +141,6 @@ _NO_MAPPINGS = "id-mapped mounts are not supported"
 _REFUSED = {
     "mounts[].uidMappings": _NO_MAPPINGS,
     "mounts[].gidMappings": _NO_MAPPINGS,
-    "linux.namespaces[].path": "a virtual machine cannot join a namespace of the host or of another container",
     "vm.hypervisor.parameters": "Xen runs already, and takes parameters when the host boots",
 }
 

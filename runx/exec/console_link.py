@@ -3,7 +3,7 @@
 from runx.errors import RunxError
 
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED = range(0x01, 0x0A)
-STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED = range(0x41, 0x47)
+STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK = range(0x41, 0x48)
 
 VERSION = 1
 PAYLOAD_LIMIT = 4096
@@ -71,6 +71,12 @@ def frame(kind: int, payload: bytes = b"") -> bytes:
 def credit(stream: int, size: int) -> bytes:
     """`size` bytes of stream 1 or 2 have been written to their reader."""
     return frame(CREDIT_OUT, bytes((stream,)) + size.to_bytes(4, "little"))
+
+
+def network(script: bytes) -> bytes:
+    """The frames that bring the network script."""
+    parts = [script[at : at + PAYLOAD_LIMIT] for at in range(0, len(script), PAYLOAD_LIMIT)]
+    return b"".join(frame(NETWORK, part) for part in [*parts, b""])
 
 
 def parse_credit(payload: bytes) -> tuple[int, int]:

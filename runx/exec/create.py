@@ -125,6 +125,8 @@ def _compile_into(
     record.terminal = f"{process.rows} {process.columns}" if process.terminal else ""
     directory = record.directory
     record.console = plan.console
+    record.network_namespace = plan.network_namespace or ""
+    record.takes_interfaces = "1" if plan.takes_interfaces else ""
     for disk in plan.domain.disks:
         record.image = f"{'ro' if disk.read_only else 'rw'} {disk.format} {disk.source}"
     if plan.domain.own_kernel or plan.domain.own_ramdisk:

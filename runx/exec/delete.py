@@ -110,6 +110,10 @@ def _remove_domain(record: Record) -> None:
         domains.remove(store, record.domain, record.domid)
     finally:
         store.close()
+    if record.taken and record.network_namespace:
+        from runx.exec import takeover
+
+        takeover.let_go_at(record.network_namespace, record.taken.split())
 
 
 def _end_supervisor(record: Record, timeout_s: float) -> None:

@@ -4,6 +4,7 @@ Engines' hooks open /proc/PID/ns/net and put the container's interfaces there. T
 supervisor. Programs of Xen belong into the host's own: they attach interfaces of virtual machines to its bridges.
 """
 
+import _socket  # as in control.py
 import os
 
 from runx.errors import RunxError
@@ -36,6 +37,46 @@ def enter(namespace: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(namespace, _CLONE_NEWNET):
         raise RunxError(f"cannot enter a network namespace: {os.strerror(ctypes.get_errno())}", "runx must run as root")
+
+
+def join(path: str, host: int) -> None:
+    """Leave this process's network namespace for the one at a path.
+
+    host: a descriptor of the host's. Raises RunxError when the path is no network namespace, or is the host's.
+    """
+    try:
+        namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RunxError(f"linux.namespaces: {path}: {(error.strerror or '').lower()}") from None
+    try:
+        if os.path.samestat(os.fstat(namespace), os.fstat(host)):
+            raise RunxError(
+                f"linux.namespaces: {path} is the network of the host, which cannot be used in a virtual machine",
+                'give the container one of its own: {"type": "network"} with no path',
+            )
+        try:
+            enter(namespace)
+        except RunxError as error:
+            raise RunxError(f"linux.namespaces: {path}: {error.message}", "is it a network namespace?") from None
+    finally:
+        os.close(namespace)
+
+
+def claim() -> _socket.socket:
+    """Make this process's network namespace that of one virtual machine, until what is returned has gone.
+
+    An abstract unix socket belongs to its network namespace. Raises RunxError when there is a virtual machine already.
+    """
+    mark = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        mark.bind("\0runx")
+    except OSError:
+        mark.close()
+        raise RunxError(
+            "linux.namespaces: the network namespace is in use by another container, whose virtual machine has its interfaces",
+            "a virtual machine cannot share them; give the container a network of its own",
+        ) from None
+    return mark
 
 
 def interfaces() -> frozenset[str]:

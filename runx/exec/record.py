@@ -43,8 +43,8 @@ class Record:
     """The record of one container. Attributes are the file's lines; all are strings but pid and domid."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "domain", "domid", "exit_status", "image", "log", "log_json", "oci", "pid",
-        "pid_start", "scope", "status", "terminal",
+        "cgroups", "console", "console_socket", "domain", "domid", "exit_status", "image", "log", "log_json", "network_namespace",
+        "oci", "pid", "pid_start", "scope", "status", "taken", "takes_interfaces", "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -73,6 +73,12 @@ class Record:
         """`ro` or `rw`, format and path of the disk image; "" without one."""
         self.console_socket = ""
         """Path of --console-socket given to create."""
+        self.network_namespace = ""
+        """Path of the network namespace that the container joins; "" when it has one of its own."""
+        self.takes_interfaces = ""
+        """"1" when the guest gets the interfaces in it."""
+        self.taken = ""
+        """Names of those it has got, separated by spaces."""
         self.terminal = ""
         """Rows and columns of the container's terminal, separated by a space; "" when it has none."""
         self.cgroups = ""

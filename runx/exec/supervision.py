@@ -13,7 +13,7 @@ from collections.abc import Callable
 from runx import log
 from runx.errors import RunxError
 from runx.exec import console_link as link
-from runx.exec import control, domains, netns, relay, xl
+from runx.exec import control, domains, netns, relay, takeover, xl
 from runx.exec.record import Record, start_time
 from runx.exec.xenstore import XenStore
 
@@ -48,6 +48,8 @@ class Supervision:
         """A descriptor of the host's network namespace. Ours is the container's."""
         self.first_interfaces = netns.interfaces()
         """What the kernel puts into every network namespace."""
+        self.network_script = b""
+        """What sets the guest's interfaces up; empty without any, and before `start`."""
         self._take_streams()
         self.status: int | None = None
         """The container's exit status once it is known; the streams may still have to be drained."""
@@ -97,6 +99,9 @@ class Supervision:
         """
         record = self.record
         try:
+            if record.network_namespace:
+                netns.join(record.network_namespace, self.host_network)
+            self.claim = netns.claim() if record.takes_interfaces else None
             lock = -1  # held until this process ends
             if record.image:
                 from runx.exec import image
@@ -194,7 +199,8 @@ class Supervision:
         word, _, argument = (control.receive(connection) if poller.poll(5000) else "").partition(" ")
         try:
             if word == "start":
-                self._tell_of_interfaces()
+                if self.record.status == "created":
+                    self._take_interfaces()
                 self._move("created", "running", xl.unpause)
             elif word == "pause":
                 self._move("running", "paused", xl.pause)
@@ -225,12 +231,22 @@ class Supervision:
         self.record.status = after
         self.record.save()
 
-    def _tell_of_interfaces(self) -> None:
-        left_out = netns.interfaces() - self.first_interfaces
-        if left_out and self.record.status == "created":
-            names = ", ".join(sorted(left_out))
-            message = f"the virtual machine does not get what is in the container's network namespace: {names}"
-            log.append(self.record.log, "warning", message, as_json=self.record.log_json == "1")
+    def _take_interfaces(self) -> None:
+        """Give the guest what the engine has put into the container's network namespace. Raises RunxError."""
+        record = self.record
+        found = sorted(netns.interfaces() - self.first_interfaces)
+        if not found:
+            return
+        if not record.takes_interfaces:
+            message = (
+                f"the virtual machine does not get what is in the container's network namespace, {', '.join(found)}: "
+                "its networks are those of NETCONF"
+            )
+            log.append(record.log, "warning", message, as_json=record.log_json == "1")
+            return
+        record.taken = " ".join(found)
+        record.save()  # first: what is taken is to be let go, whatever happens
+        self.network_script = takeover.take(record.domid, found, self.host_network)
 
     def _signal(self, number: int) -> None:
         """Deliver a signal. A container that was never started has no process: what would end one ends it, as it would end
@@ -263,6 +279,7 @@ class Supervision:
             self._close()
             domains.remove(self.store, record.domain, record.domid, self.host_network)
             record.domid = -1
+            takeover.let_go(record.taken.split())
         except RunxError as error:
             self._say(f"cleaning up: {error.message}")
         record.status = "stopped"

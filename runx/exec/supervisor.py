@@ -93,6 +93,8 @@ class Supervisor(Supervision):
             elif kind == link.LOG:
                 self.kernel_console.keep(payload)
             elif kind == link.HELLO:
+                if not self.greeted and self.record.takes_interfaces:
+                    self.to_guest += link.network(self.network_script)
                 self.greeted = True
                 self.to_guest += self.input.greeting()
             elif kind == link.FATAL:

@@ -89,7 +89,7 @@ BASE: dict[str, Any] = {
     "ociVersion": "1.2.0",
     "root": {"path": "rootfs"},
     "process": {"cwd": "/", "args": ["/bin/sh"]},
-    "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+    "linux": {"namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")]},
 }
 
 # Where a made up value would not do: what stands at the field's first entry.
@@ -125,7 +125,7 @@ SAMPLES: dict[str, Any] = {
     "linux.resources.cpu.cpus": "0-1",
     "linux.resources.cpu.quota": 300000,
     "linux.resources.cpu.period": 1000,
-    "linux.namespaces[].path": "/proc/1/ns/pid",
+    "linux.namespaces[].path": "/run/netns/x",
     "linux.namespaces[].type": "cgroup",
     "linux.seccomp.architectures": ["SCMP_ARCH_X86"],
     **{f"hooks.{kind}[]": {"path": "/bin/other"} for kind in HOOK_KINDS},
@@ -148,7 +148,7 @@ SAMPLES: dict[str, Any] = {
     "vm.hwConfig.iomems[].nrMFNs": 4,
 }
 _DEADLINE = {"process.scheduler": {"policy": "SCHED_DEADLINE", "runtime": 20_000, "deadline": 100_000}}
-HOST = {"/boot/vmlinuz": "file", "/boot/initrd": "file", "/boot/image": "file", "/boot/other": "file", "/boot/guest.dtb": "file"}
+HOST = dict.fromkeys(("/boot/vmlinuz", "/boot/initrd", "/boot/image", "/boot/other", "/boot/guest.dtb", "/run/netns/x"), "file")
 # What else must be there for the field to mean anything.
 NEIGHBOURS: dict[str, dict[str, Any]] = {
     "vm.image.format": {"vm.image": {"path": "/boot/image", "format": "raw"}},
@@ -159,6 +159,7 @@ NEIGHBOURS: dict[str, dict[str, Any]] = {
     "process.scheduler.priority": {"process.scheduler": {"policy": "SCHED_RR", "priority": 7}},
     **{f"process.scheduler.{name}": _DEADLINE for name in ("runtime", "deadline", "period")},
     "linux.resources.cpu.period": {"linux.resources.cpu.quota": 100000},
+    "linux.namespaces[].path": {"linux.namespaces": BASE["linux"]["namespaces"][::-1]},
     "mounts[].type": {"mounts": [{"destination": "/there", "source": "x", "type": "proc"}]},
 }
 

@@ -26,6 +26,7 @@ PACKAGES = (
     "qemu-system-xen",  # the 9p backend of guests
     "linux-image-amd64", "kmod", "udev", "lz4",  # dom0's kernel and what makes its initrd
     "containerd", "runc", "podman", "crun", "conmon",  # what drives runx, and what it is compared with
+    "containernetworking-plugins", "netavark", "aardvark-dns", "iptables",  # the networks of engines
     "openssh-server", "iproute2", "iputils-ping", "dnsmasq-base", "procps", "strace",
     "python3", "busybox-static",
 )  # fmt: skip

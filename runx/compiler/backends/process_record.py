@@ -22,7 +22,8 @@ def process_record(plan: VmPlan) -> bytes:
     """The records of a container, each `name NUL count NUL` and its values, every one ended by NUL."""
     hooks = [hook for hook in plan.hooks if hook.kind == "startContainer"]
     state = _record("hook_state", _hook_state(plan)) if hooks else b""
-    return records_of(plan.process) + state + b"".join(_record("hook", _hook(hook, plan.process)) for hook in hooks)
+    follows = _record("network_follows", ["1"]) if plan.takes_interfaces else b""
+    return records_of(plan.process) + follows + state + b"".join(_record("hook", _hook(hook, plan.process)) for hook in hooks)
 
 
 def records_of(process: Process) -> bytes:

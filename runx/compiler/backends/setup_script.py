@@ -82,10 +82,10 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
     if not any(mount.destination == "/dev" and mount.carrier == "9p" for mount in plan.mounts):
         yield "links of /dev", [command("inroot", "symlink", target, path) for target, path in _LINKS]
     yield "process.cwd", [command("inroot", "mkdir", plan.process.cwd)]
-    if plan.domain.interfaces:
+    if plan.domain.interfaces or plan.takes_interfaces:
         # /runx/network ran beside this so far; PID 1 gives a line when it has done its work (docs/guest.md).
         yield "network", ["read -r _ <&3"]
-        if not any(mount.destination == "/etc/resolv.conf" for mount in plan.mounts):
+        if plan.domain.interfaces and not any(mount.destination == "/etc/resolv.conf" for mount in plan.mounts):
             yield "resolv.conf", [f"[ ! -e {_RESOLV_CONF} ] || inroot bind {_RESOLV_CONF} /etc/resolv.conf -"]
     yield (
         "read-only mounts",

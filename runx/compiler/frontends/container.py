@@ -109,6 +109,7 @@ class Container(NamedTuple):
     namespaces: frozenset[str]
     limits: Limits
     networks: tuple[NetworkRequest, ...] = ()
+    network_namespace: str | None = None
     kernel: BootFile | None = None
     ramdisk: BootFile | None = None
     """Instead of runx's: nothing of runx is in the guest then."""

@@ -59,6 +59,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         kernel_parameters=kernel_parameters,
         image=read_image(vm, report),
         hardware=read_hardware(vm, report),
+        network_namespace=_network_namespace(linux.get("namespaces", ())),
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
         xlconf=_xlconf(process.env, annotations, report),
         hooks=read_hooks(document.get("hooks", {}), document.get("ociVersion", ""), report),
@@ -69,6 +70,11 @@ def _first(vm: BootFile | None, own: BootFile | None, report: Report) -> BootFil
     if vm and own:
         report.ignore(own.origin, f"{path_text(vm.origin)} goes before it")
     return vm or own
+
+
+def _network_namespace(namespaces: list[dict[str, str]]) -> str | None:
+    """The path of the network namespace that is to be joined."""
+    return next((entry.get("path") for entry in namespaces if entry.get("type") == "network"), None) or None
 
 
 def _networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:

@@ -59,7 +59,8 @@ def _cgroups(group: str) -> None:
             linux.unshare(linux.CLONE_NEWCGROUP)
             _unmount_all(CGROUPS)
         else:
-            _unmount_all(CGROUPS)
+            _unmount_all("/sys")
+            linux.mount("sysfs", "/sys", "sysfs")  # whose /sys/class/net is that of whoever mounts it
         linux.mount("cgroup2", CGROUPS, "cgroup2")
     for name in _GROUPS:
         os.makedirs(f"{CGROUPS}/{name}", exist_ok=True)

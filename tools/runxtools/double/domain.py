@@ -18,7 +18,7 @@ import tty
 import uuid
 from typing import Any
 
-from runxtools.double import linux, place, ramdisk
+from runxtools.double import linux, place, ramdisk, vif
 
 RING_REFERENCE, PORT = 8, 1
 """As the guest's kernel hands them out: Xen's first eight grants are its own."""
@@ -71,7 +71,12 @@ class Domain:
         self.control = self._listen("control")
         self.selector.register(self.control, selectors.EVENT_READ, self._serve)
         self._publish()
+        self.vifs = vif.Vifs(self.store, self.domid)
+        for spec in self.config["vif"]:
+            self.vifs.attach(spec)
         self._save()
+
+    vifs: vif.Vifs | None = None
 
     def _listen(self, name: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX)
@@ -170,6 +175,8 @@ class Domain:
             case ["shutdown"]:
                 self.store.write(f"{self.path}/control/shutdown", "poweroff")
                 self._order(b"s")
+            case ["network-attach", spec] if self.vifs:
+                self.vifs.attach(spec)
             case ["set", name, value]:
                 self.record[name] = value if name == "cpus" else int(value)
                 self._save()
@@ -198,6 +205,8 @@ class Domain:
         self.guest = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=fds)
         theirs.close()
         self.orders = ours
+        if self.vifs:
+            self.vifs.boot(self.guest.pid)
         pidfd = os.pidfd_open(self.guest.pid)
         self.selector.register(pidfd, selectors.EVENT_READ, lambda: self._guest_ended(pidfd))
         for fd in (self.hvc1, self.hvc1_guest):  # the guest's program has them; it decides when they hang up
@@ -284,6 +293,8 @@ class Domain:
             self._freeze(False)
             self.orders.close()  # it kills PID 1
             self.guest.wait()
+        if self.vifs:
+            self.vifs.remove()
         self._remove_groups()
         for path in (
             f"/local/domain/0/backend/console/{self.domid}/0",

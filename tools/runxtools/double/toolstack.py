@@ -46,6 +46,7 @@ class Xl:
             "info": self.info,
             "list": self.list_domains,
             "mem-set": self.mem_set,
+            "network-attach": self.network_attach,
             "pause": lambda words: self.ask_one(words, "pause"),
             "sched-credit2": self.sched_credit2,
             "shutdown": lambda words: self.ask_one(words, "shutdown"),
@@ -294,6 +295,9 @@ class Xl:
         if len(words) != 3 or words[1] != "all" or words[2].strip("0123456789,-") not in ("", "all"):
             raise XlError(f"xl-double: vcpu-pin: not understood: {words}")
         self.ask(self.find(words[0]), f"set cpus {words[2]}")
+
+    def network_attach(self, words: list[str]) -> None:
+        self.ask(self.find(words[0]), f"network-attach {','.join(words[1:])}")
 
     def vcpu_set(self, words: list[str]) -> None:
         name, value = _two([word for word in words if word != "--ignore-host"])

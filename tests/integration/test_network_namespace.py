@@ -1,0 +1,234 @@
+"""Interfaces that an engine has put into a network namespace become the guest's."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bundles import LIMIT_S, Bundle
+from runxtools.double.host import Double
+
+FIRST = (
+    "ip link add {0} type bridge; ip addr add 10.9.{1}.1/24 dev {0}; ip addr add fd09:{1}::1/64 dev {0} nodad; ip link set {0} up"
+)
+
+
+class Space:
+    """A named network namespace of dom0, with an interface on each of some new bridges."""
+
+    def __init__(self, double: Double, name: str) -> None:
+        self.double = double
+        self.name = name
+        self.path = f"/run/netns/{name}"
+        self.bridges: list[str] = []
+        self.sh(f"ip netns add {name}; ip -n {name} link set lo up")
+
+    def sh(self, script: str) -> str:
+        return self.double.run(["sh", "-euc", script], check=True).stdout.decode()
+
+    def add(self, interface: str, number: int, mtu: int = 1500) -> None:
+        """An interface with the addresses 10.9.NUMBER.5/24 and fd09:NUMBER::5/64, whose bridge has .1 and ::1."""
+        bridge = f"br{number}"
+        self.sh(FIRST.format(bridge, number))
+        self.sh(f"""
+            ip link add {self.name}-{number} mtu {mtu} type veth peer name {interface} mtu {mtu} netns {self.name}
+            ip link set {self.name}-{number} master {bridge} up
+            ip -n {self.name} addr add 10.9.{number}.5/24 dev {interface}
+            ip -n {self.name} addr add fd09:{number}::5/64 dev {interface} nodad
+            ip -n {self.name} link set {interface} up
+        """)
+        self.bridges.append(bridge)
+
+    def state(self) -> str:
+        """Everything that is configured in it, but for what the kernel does by itself with time."""
+        addresses = json.loads(self.sh(f"ip -n {self.name} -j addr"))
+        for link in addresses:
+            link["addr_info"] = [entry for entry in link["addr_info"] if entry["scope"] != "link"]
+        routes = self.sh(f"ip -n {self.name} route; ip -n {self.name} -6 route; tc -n {self.name} qdisc")
+        return f"{addresses}\n{routes}"
+
+    def remove(self) -> None:
+        self.sh("".join(f"ip link delete {bridge};" for bridge in self.bridges) + f"ip netns delete {self.name}")
+
+
+@pytest.fixture
+def space(double: Double) -> Iterator[Space]:
+    made = Space(double, "engine")
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def bundle(double: Double, tmp_path: Path) -> Bundle:
+    return Bundle(double, tmp_path)
+
+
+def join(bundle: Bundle, path: str) -> None:
+    for entry in bundle.config["linux"]["namespaces"]:
+        if entry["type"] == "network":
+            entry["path"] = path
+
+
+def links(double: Double) -> set[str]:
+    return {link["ifname"] for link in json.loads(double.run(["ip", "-j", "link"], check=True).stdout)}
+
+
+def test_two_interfaces_with_all_that_is_configured(double: Double, bundle: Bundle, space: Space) -> None:
+    space.add("eth0", 1, mtu=1400)
+    space.add("net1", 2)
+    space.sh("""
+        ip -n engine route add default via 10.9.1.1
+        ip -n engine route add 192.0.2.0/24 via 10.9.2.1 dev net1 metric 7
+        ip -n engine route add 169.254.1.1 dev net1; ip -n engine route add 198.51.100.0/24 via 169.254.1.1 dev net1
+        ip -n engine -6 route add default via fd09:1::1
+    """)
+    before, links_before = space.state(), links(double)
+    join(bundle, space.path)
+    script = """
+        for address in 10.9.1.1 fd09:1::1 10.9.2.1 fd09:2::1; do
+            ping -c 1 -w 20 $address > /dev/null && echo reached $address
+        done
+        ip -o addr; ip route; ip -6 route; cat /sys/class/net/eth0/mtu /sys/class/net/net1/mtu
+        echo ready; read -r line
+    """
+    bundle.write("/bin/sh", "-c", script)
+    pipe = subprocess.PIPE
+    process = bundle.host.popen(bundle.argv("run", "c"), stdin=pipe, stdout=pipe, stderr=pipe)
+    assert process.stdout is not None
+    seen = b""
+    while not seen.endswith(b"ready\n"):
+        data = process.stdout.read1(4096)  # type: ignore[attr-defined]
+        assert data, (seen, process.communicate())
+        seen += data
+    text = seen.decode()
+    for address in ("10.9.1.1", "fd09:1::1", "10.9.2.1", "fd09:2::1"):
+        assert f"reached {address}\n" in text
+    for line in (
+        "eth0    inet 10.9.1.5/24",
+        "eth0    inet6 fd09:1::5/64",
+        "net1    inet 10.9.2.5/24",
+        "default via 10.9.1.1 dev eth0",
+        "192.0.2.0/24 via 10.9.2.1 dev net1  metric 7",
+        "198.51.100.0/24 via 169.254.1.1 dev net1",
+        "default via fd09:1::1 dev eth0",
+        "\n1400\n1500\n",
+    ):
+        assert line in text
+    for address in ("10.9.1.5", "fd09:1::5", "10.9.2.5"):
+        double.run(["busybox", "ping", "-c", "1", "-w", "20", address], check=True)
+    assert process.communicate(b"end\n", timeout=LIMIT_S)[1] == b""
+    assert process.returncode == 0
+    bundle.runx("delete", "--force", "c", check=True)
+    assert space.state() == before
+    assert links(double) == links_before
+
+
+def test_filled_between_create_and_start(double: Double, bundle: Bundle) -> None:
+    """As ctr and newer dockers do it: by the pid, in a namespace that is the supervisor's own."""
+    bundle.write("/bin/sh", "-c", "ping -c 1 -w 20 10.9.3.1 > /dev/null && ip -o addr show eth0")
+    out = bundle.directory / "out"
+    pid_file = bundle.directory / "pid"
+    create = bundle.argv("create", "--pid-file", str(pid_file), "c")
+    # Its streams are files: a pipe would not end before the container does.
+    double.run(["sh", "-c", f'exec "$@" < /dev/null > {out} 2>&1', "sh", *create], check=True, timeout=LIMIT_S)
+    pid = pid_file.read_text()
+    script = (
+        FIRST.format("br3", 3)
+        + f"""
+        ip link add v3 type veth peer name eth0 netns {pid}; ip link set v3 master br3 up
+        nsenter --net=/proc/{pid}/ns/net ip addr add 10.9.3.5/24 dev eth0
+        nsenter --net=/proc/{pid}/ns/net ip link set eth0 up
+    """
+    )
+    double.run(["sh", "-euc", script], check=True)
+    bundle.runx("start", "c", check=True)
+    double.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=LIMIT_S)
+    assert "inet 10.9.3.5/24" in out.read_text()
+    bundle.runx("delete", "c", check=True)
+    double.run(["ip", "link", "delete", "br3"], check=True)
+    assert "v3" not in links(double)
+
+
+def test_a_killed_supervisor_leaves_a_clean_namespace(double: Double, bundle: Bundle, space: Space) -> None:
+    space.add("eth0", 1)
+    before = space.state()
+    join(bundle, space.path)
+    process = bundle.popen("echo ready; read -r line")
+    state = json.loads(bundle.runx("state", "c", check=True).stdout)
+    assert "ingress" in space.state()
+    double.run(["kill", "-9", str(state["pid"])], check=True)
+    process.communicate(timeout=LIMIT_S)
+    bundle.runx("delete", "--force", "c", check=True)
+    assert space.state() == before
+    assert not [name for name in links(double) if name.startswith("vif")]
+
+
+CANNOT_BE_GIVEN = {
+    "tun": (
+        "ip -n engine tuntap add dev tun7 mode tun",
+        "the interface tun7 of the container's network namespace cannot be given",
+    ),
+    "vif": ("ip -n engine link add vif7.0 type veth peer name eth0", "it belongs to another virtual machine"),
+    "multipath": (
+        """
+        ip -n engine link add eth0 type veth peer name eth1
+        ip -n engine link set eth0 up; ip -n engine link set eth1 up
+        ip -n engine addr add 10.9.1.5/24 dev eth0
+        ip -n engine route add 10.8.0.0/16 nexthop via 10.9.1.1 nexthop via 10.9.1.2
+        """,
+        "the route to 10.8.0.0/16",
+    ),
+}
+
+
+@pytest.mark.parametrize(("setup", "words"), CANNOT_BE_GIVEN.values(), ids=CANNOT_BE_GIVEN)
+def test_what_cannot_be_given(bundle: Bundle, space: Space, setup: str, words: str) -> None:
+    space.sh(setup)
+    join(bundle, space.path)
+    result = bundle.sh("echo must not run")
+    assert result.returncode != 0
+    assert result.stdout == b""
+    assert words in result.stderr.decode()
+    bundle.runx("delete", "--force", "c")
+
+
+def test_a_second_virtual_machine_is_refused(bundle: Bundle, space: Space) -> None:
+    space.add("eth0", 1)
+    join(bundle, space.path)
+    process = bundle.popen("echo ready; read -r line")
+    second = bundle.runx("create", "d")
+    assert second.returncode == 1
+    assert b"in use by another container" in second.stderr
+    process.communicate(b"end\n", timeout=LIMIT_S)
+    bundle.runx("delete", "--force", "c", check=True)
+    assert bundle.sh("echo works again").stdout == b"works again\n"
+    bundle.runx("delete", "--force", "c", check=True)
+
+
+def test_paths_that_are_no_namespace_to_join(bundle: Bundle) -> None:
+    for path, words in (
+        ("/proc/1/ns/net", b"is the network of the host"),
+        ("/etc/passwd", b"is it a network namespace?"),
+        ("/run/netns/none", b"/run/netns/none does not exist"),
+    ):
+        join(bundle, path)
+        result = bundle.sh("true")
+        assert result.returncode == 1
+        assert words in result.stderr, result.stderr
+
+
+def test_netconf_goes_before_the_engines_interfaces(double: Double, bundle: Bundle, space: Space, tmp_path: Path) -> None:
+    space.add("eth0", 1)
+    space.sh(FIRST.format("br4", 4))
+    network = {"cniVersion": "0.2.0", "name": "n", "type": "bridge", "bridge": "br4", "ipam": {"subnet": "10.9.4.0/24"}}
+    (tmp_path / "n.conf").write_text(json.dumps(network))
+    bundle.config["process"]["env"].append(f"NETCONF={tmp_path}/n.conf,n,10.9.4.7")
+    join(bundle, space.path)
+    result = bundle.sh("ping -c 1 -w 20 10.9.4.1 > /dev/null && ip -o addr")
+    assert "inet 10.9.4.7/24" in result.stdout.decode(), result.stderr
+    assert "10.9.1.5" not in result.stdout.decode()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert ["warning"] == [line["level"] for line in lines if "eth0: its networks are those of NETCONF" in line["msg"]]
+    double.run(["ip", "link", "delete", "br4"], check=True)
