@@ -49,7 +49,9 @@ def destroy(domain: str, network: int = -1) -> None:
     """
     code, output = run.run(["xl", "destroy", domain], timeout_s=TIMEOUT_S, network=network)
     # "Non-existant", with that spelling, is said of a number; the others are said of a name.
-    if code and not any(words in output for words in ("Non-exist", "does not exist", "invalid domain identifier")):
+    gone = not code or any(words in output for words in ("Non-exist", "does not exist", "invalid domain identifier"))
+    # Of two who destroy it at once, one fails in other words.
+    if not gone and ended(domain) not in ("destroyed", "dying"):
         raise failure("xl destroy", code, output)
 
 
@@ -74,10 +76,10 @@ _REASONS = {"r": "reboot", "s": "suspended", "c": "crashed", "w": "watchdog", "S
 """The letters of `list` for why a domain shut down (tools/xl/xl_info.c, shutdown_reason_letters)."""
 
 
-def ended(domid: int) -> str:
-    """ "" while the domain lives; else why not: "destroyed", "dying", "shutdown" when it powered off, "reboot", "crashed" and
-    the like (xl(1), `list`, the state column)."""
-    code, output = run.run(["xl", "list", str(domid)], timeout_s=TIMEOUT_S)
+def ended(domain: int | str) -> str:
+    """Of a domain by number or name: "" while it lives; else why not: "destroyed", "dying", "shutdown" when it powered off,
+    "reboot", "crashed" and the like (xl(1), `list`, the state column)."""
+    code, output = run.run(["xl", "list", str(domain)], timeout_s=TIMEOUT_S)
     if code:
         if "does not exist" in output or "invalid domain identifier" in output:
             return "destroyed"

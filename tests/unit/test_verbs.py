@@ -466,3 +466,17 @@ def test_a_configuration_of_another_name(host: Host) -> None:
     with host.popen("--cgroup-manager", "cgroupfs", *words, "--config", "sub/other.json", "c") as create:
         assert create.wait(timeout=60) == 0
     assert "neither" in host.runx("--cgroup-manager", "none", *words, "d").stderr
+
+
+def test_somebody_else_destroys_the_domain_first(host: Host) -> None:
+    """xl fails then, in words that change; the domain has gone all the same."""
+    host.create()
+    assert host.runx("start", "c").returncode == 0
+    (host.xen.directory / "bin" / "real").write_text((host.xen.directory / "bin" / "xl").read_text())
+    (host.xen.directory / "bin" / "xl").write_text(
+        '#!/bin/sh\nsh "${0%/*}/real" "$@" || exit\n[ "$1" != destroy ] || { echo "Unable to destroy guest" >&2; exit 1; }\n'
+    )
+    assert host.runx("kill", "c", "KILL").returncode == 0
+    host.await_status("stopped")
+    assert host.runx("delete", "c").returncode == 0
+    host.nothing_left()
