@@ -124,7 +124,11 @@ def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
 def _warn_of_bridges(facts: "Facts") -> None:
     from runx.compiler.facts import HostFactsWithBridges
 
-    for bridge in dict.fromkeys(facts.missing if isinstance(facts, HostFactsWithBridges) else ()):
+    if not isinstance(facts, HostFactsWithBridges):
+        return
+    for bridge, address in dict.fromkeys(facts.without_address):
+        sys.stderr.write(f"runx: warning: the bridge {bridge} has not the address {address}: `runx create` would fail\n")
+    for bridge in dict.fromkeys(facts.missing):
         sys.stderr.write(f"runx: warning: this host has no bridge {bridge}, without which `runx create` would fail\n")
 
 

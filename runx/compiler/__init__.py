@@ -18,7 +18,7 @@ from runx.compiler.frontends.oci import read_container
 from runx.compiler.host_config import read_host_config
 from runx.compiler.limits import kept_limits
 from runx.compiler.plan import VmPlan
-from runx.compiler.policy import check_policy
+from runx.compiler.policy import check_policy, with_host_network
 from runx.compiler.resolve import Place, resolve
 from runx.compiler.sizing import sizing_of
 from runx.compiler.source import Source
@@ -61,7 +61,7 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     host = read_host_config(facts.host_config())
     report = Report()
     source = Source(facts.config(bundle), name)
-    container = read_container(source, bundle, facts.netconf, report)
+    container = with_host_network(read_container(source, bundle, facts.netconf, report), host)
     check(container, facts, report)
     check_policy(container, host, report)
     container, program = with_filter(container, facts, report)

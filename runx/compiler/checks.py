@@ -102,9 +102,15 @@ def _terminal(container: Container, facts: Facts, report: Report) -> None:  # no
 
 def _bridges(container: Container, facts: Facts, report: Report) -> None:
     for network in container.networks:
+        whose = "NETCONF: " if network.path[0] == "process" else ""
         if facts.kind(bridge_directory(network.bridge)) != "directory":
             hint = f"ip link add {network.bridge} type bridge, or another bridge in the network's file"
-            report.error(network.path, f"NETCONF: the host has no bridge {network.bridge}", hint)
+            report.error(network.path, f"{whose}the host has no bridge {network.bridge}", hint)
+            continue
+        for address in network.bridge_addresses:
+            if not facts.has_address(network.bridge, address):
+                hint = f"ip address add {address}/PREFIX dev {network.bridge}, or leave isGateway out of the network's file"
+                report.error(network.path, f"{whose}isGateway: the bridge {network.bridge} has not the address {address}", hint)
 
 
 def _boot_files(container: Container, facts: Facts, report: Report) -> None:
@@ -180,8 +186,8 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
             report.error(("linux", "namespaces", index, "path"), message, hint)
         elif kind == "user":
             report.ignore(("linux", "namespaces", index), "ids are the virtual machine's own, its root is not the host's")
-    if "network" not in seen:
-        hint = 'add {"type": "network"}; with ctr, leave --net-host out'
+    if "network" not in seen and not container.host_bridge:
+        hint = 'add {"type": "network"}; with ctr, leave --net-host out; or network.host in runx.toml'
         report.error(("linux", "namespaces"), "the network of the host cannot be used in a virtual machine", hint)
     for kind in ("ipc", "uts", "mount"):
         if kind not in seen:

@@ -29,6 +29,9 @@ class Facts(Protocol):
     def kind(self, path: str) -> Kind:
         """What is at `path`, symbolic links followed."""
 
+    def has_address(self, interface: str, address: str) -> bool:
+        """Whether an interface of the host has this IP address."""
+
     def netconf(self, path: str, root: str) -> bytes:
         """The bytes of the CNI file at `path`, one more than SIZE_LIMIT at most. Raises RunxError when it cannot be read, or is
         below `root`, the container's root filesystem: what an image brings must not choose the host's networks."""
@@ -74,6 +77,11 @@ class HostFacts:
             hint = "a bundle is a directory with a config.json and a root filesystem" if not os.path.exists(path) else ""
             raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}", hint) from None
 
+    def has_address(self, interface: str, address: str) -> bool:
+        from runx.compiler.addresses import addresses  # for few containers
+
+        return address in addresses(interface)
+
     def netconf(self, path: str, root: str) -> bytes:
         real = os.path.realpath(path)
         if os.path.commonpath((real, os.path.realpath(root))) == os.path.realpath(root):
@@ -108,12 +116,14 @@ class HostFacts:
 
 
 class HostFactsWithBridges(HostFacts):
-    """For `runx plan`, which shows the plan also where its bridges are not: all are taken to exist. `missing` names those."""
+    """For `runx plan`, which shows the plan also where its bridges are not: all are taken to exist. `missing` names those,
+    `without_address` those that lack an address, and which."""
 
     def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
         super().__init__(given, host_config)
         self.filter_cache = paths.FILTER_CACHE
         self.missing: list[str] = []
+        self.without_address: list[tuple[str, str]] = []
 
     def kind(self, path: str) -> Kind:
         kind = super().kind(path)
@@ -122,6 +132,11 @@ class HostFactsWithBridges(HostFacts):
             return kind
         self.missing.append(name)
         return "directory"
+
+    def has_address(self, interface: str, address: str) -> bool:
+        if interface not in self.missing and not super().has_address(interface, address):
+            self.without_address.append((interface, address))
+        return True
 
 
 def bridge_directory(name: str) -> str:

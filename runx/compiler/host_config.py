@@ -19,7 +19,7 @@ ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.xlconf")
 
 
 class Setting(NamedTuple):
-    """One setting. `kind` is how its value is written: size, count, type, words, path, flag, names, keys or state."""
+    """One setting. `kind` is how its value is written: size, count, type, words, path, flag, bridge, names, keys or state."""
 
     section: str
     name: str
@@ -37,6 +37,7 @@ SETTINGS = (
     Setting("defaults", "vcpus", "count", 1, "virtual CPUs of one whose container has neither a quota nor a cpuset"),
     Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto, which is pv"),
     Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
+    Setting("network", "host", "bridge", "", "bridge that stands for the host's network, by DHCP; without, that is refused"),
     Setting("policy", "own_kernels", "flag", True, "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", True, "containers may bring a ramdisk in their root filesystem"),
     Setting("policy", "annotations", "names", ANNOTATIONS, "annotations by which a container may speak to runx"),
@@ -82,6 +83,11 @@ class HostConfig:
     @property
     def kernel_parameters(self) -> tuple[str, ...]:
         return tuple(self.value("defaults.kernel_parameters"))
+
+    @property
+    def network_host(self) -> str:
+        """Empty for none."""
+        return str(self.value("network.host"))
 
     @property
     def own_kernels(self) -> bool:
@@ -242,6 +248,12 @@ def _state(value: Any) -> str:
     return value
 
 
+def _bridge(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{0,15}", value):
+        raise ValueError('the name of a bridge, or "" for none')
+    return value
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")
@@ -257,6 +269,7 @@ _READERS = {
     "keys": _keys,
     "path": _path,
     "flag": _flag,
+    "bridge": _bridge,
     "state": _state,
 }
 

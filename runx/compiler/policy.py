@@ -5,7 +5,7 @@ import re
 
 from runx.compiler import xl_keys
 from runx.compiler.diagnostics import Report, did_you_mean
-from runx.compiler.frontends.container import Container, XlRequest, XlStatement
+from runx.compiler.frontends.container import Container, NetworkRequest, XlRequest, XlStatement
 from runx.compiler.host_config import ANNOTATIONS, HostConfig
 from runx.compiler.plan import XlValue
 
@@ -27,6 +27,15 @@ def check_policy(container: Container, host: HostConfig, report: Report) -> None
             report.error(file.origin, message, _HINT)
     if container.xlconf:
         _check_xlconf(container.xlconf, host, report)
+
+
+def with_host_network(container: Container, host: HostConfig) -> Container:
+    """The container with a network on the bridge that stands for the host's (runx.toml, network.host), if it asks for that."""
+    if "network" in container.namespaces or container.networks or not host.network_host:
+        return container
+    bridge = host.network_host
+    request = NetworkRequest("host", bridge, None, None, (), (), (), (), (), ("linux", "namespaces"))
+    return container._replace(networks=(request,), host_bridge=bridge)
 
 
 def _check_xlconf(request: XlRequest, host: HostConfig, report: Report) -> None:

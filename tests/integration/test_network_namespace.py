@@ -232,3 +232,42 @@ def test_netconf_goes_before_the_engines_interfaces(double: Double, bundle: Bund
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert ["warning"] == [line["level"] for line in lines if "eth0: its networks are those of NETCONF" in line["msg"]]
     double.run(["ip", "link", "delete", "br4"], check=True)
+
+
+def test_filled_by_a_hook(double: Double, bundle: Bundle, tmp_path: Path) -> None:
+    """As docker (prestart, libnetwork-setkey) and nerdctl (createRuntime) do it: by the pid of the state on standard input."""
+    script = tmp_path / "hook"
+    script.write_text(
+        """#!/bin/sh
+        set -eu
+        PATH=/usr/sbin:/usr/bin:/sbin:/bin
+        state=$(cat); pid=${state#*'"pid": '}; pid=${pid%%,*}
+        mkdir -p /run/hooks-netns; touch /run/hooks-netns/key; mount --bind /proc/$pid/ns/net /run/hooks-netns/key
+        ip link add v5 type veth peer name tmp5 && ip link set v5 master br5 up
+        ip link set tmp5 netns /run/hooks-netns/key name eth0
+        there() { nsenter --net=/run/hooks-netns/key "$@"; }
+        there ip link set eth0 address 02:42:0a:09:05:05 mtu 1450
+        there ip addr add 10.9.5.5/24 broadcast 10.9.5.255 dev eth0
+        there sh -c 'echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6'
+        there ip link set eth0 up
+        there ip route add default via 10.9.5.1
+        """
+    )
+    script.chmod(0o755)
+    double.run(["sh", "-euc", FIRST.format("br5", 5)], check=True)
+    bundle.config["hooks"] = {"prestart": [{"path": str(script)}]}
+    result = bundle.sh("ping -c 1 -w 20 10.9.5.1 > /dev/null && ip addr show eth0; ip route")
+    text = result.stdout.decode()
+    assert "link/ether 02:42:0a:09:05:05 " in text, result.stderr
+    assert "mtu 1450 " in text
+    assert "inet 10.9.5.5/24 brd 10.9.5.255 " in text
+    assert "inet6" not in text
+    assert "default via 10.9.5.1 dev eth0" in text
+    # The engine holds the namespace, and finds it as it made it.
+    left = double.run(
+        ["nsenter", "--net=/run/hooks-netns/key", "sh", "-c", "ip -o -4 addr show eth0; tc qdisc"], check=True
+    ).stdout
+    assert b"inet 10.9.5.5/24" in left
+    assert b"ingress" not in left
+    double.run(["sh", "-euc", "umount /run/hooks-netns/key; ip link delete br5"], check=True)
+    bundle.runx("delete", "--force", "c")

@@ -3,6 +3,7 @@
 The tests that hold in the lab and in the double alike: modules there import them, and their conftest.py have `host`.
 """
 
+import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -210,3 +211,55 @@ def test_xl_failing_is_told_in_its_own_words(host: Host) -> None:
     assert result.returncode == 1
     assert b"xl create" in result.stderr, result.stderr
     assert b"memory" in result.stderr
+
+
+_CNI = """
+    set -eu
+    # As ctr wants them; seen by this process alone.
+    mount -t tmpfs none /opt && mkdir -p /opt/cni && ln -s /usr/lib/cni /opt/cni/bin
+    mkdir -p /etc/cni/net.d && mount -t tmpfs none /etc/cni/net.d
+    printf %s "$1" > /etc/cni/net.d/10-chain.conflist
+    shift
+    exec "$@"
+"""
+
+
+def test_a_chain_of_cni_plugins(host: Host) -> None:
+    """`ctr run --cni` fills the namespace between create and start, by the pid."""
+    bridge = f"cni{new_id()[-8:]}"
+    chain = {
+        "cniVersion": "0.4.0",
+        "name": bridge,
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": bridge,
+                "isDefaultGateway": True,
+                "mtu": 1400,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": "/run/runx-test-cni",
+                    "ranges": [[{"subnet": "10.214.9.0/24"}], [{"subnet": "fd00:214::/64"}]],
+                },
+            },
+            {"type": "tuning", "mac": "02:00:00:00:00:09"},
+        ],
+    }
+    script = """
+        ping -c 1 -w 60 10.214.9.1 > /dev/null && echo reached
+        ping -c 1 -w 60 fd00:214::1 > /dev/null && echo reached by IPv6
+        ip addr show eth0; ip route; ip -6 route
+    """
+    argv = command(["/bin/sh", "-c", script], ["--cni"])
+    result = host.run(["unshare", "--mount", "sh", "-c", _CNI, "sh", json.dumps(chain), *argv], timeout=LIMIT_S)
+    text = result.stdout.decode()
+    assert text.startswith("reached\nreached by IPv6\n"), (text, result.stderr)
+    assert "mtu 1400 " in text
+    assert "link/ether 02:00:00:00:00:09 " in text
+    assert "inet 10.214.9." in text and "inet6 fd00:214::" in text
+    assert "default via 10.214.9.1 dev eth0" in text and "default via fd00:214::1 dev eth0" in text
+    assert result.returncode == 0
+    assert not host.run(["ls", f"/sys/class/net/{bridge}/brif"], check=True).stdout
+    leases = host.run(["sh", "-c", f"ls /run/runx-test-cni/{bridge} | grep -c '^[0-9a-f]*[.:]'"]).stdout
+    assert leases == b"0\n"
+    host.run(["sh", "-c", f"ip link delete {bridge}; rm -r /run/runx-test-cni"], check=True)

@@ -5,6 +5,7 @@
     about = "one line"
     [host]                      # optional: what is at a path; anything not named is a directory
     "/etc/hosts" = "file"       # directory, file, socket, fifo, device, missing or unreadable
+    "cni0 10.1.0.1" = "missing" # an interface has not this address; others have all
 
     [root]                      # optional: the same for the root filesystem, in which anything not named is missing
 
@@ -68,6 +69,9 @@ class Case:
     def kind(self, path: str) -> str:
         return self.settings.get("host", {}).get(path, "directory")
 
+    def has_address(self, interface: str, address: str) -> bool:
+        return self.kind(f"{interface} {address}") != "missing"
+
     def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
         return self.settings.get("root", {}).get(path, "missing")
 
@@ -103,6 +107,9 @@ class TextFacts:
 
     def kind(self, path: str) -> str:
         return self.kinds.get(path, "directory")
+
+    def has_address(self, interface: str, address: str) -> bool:
+        return self.kind(f"{interface} {address}") != "missing"
 
     def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
         return self.kinds.get(f"root:{path}", "missing")

@@ -55,6 +55,8 @@ def run(tmp_path: Path, programs: tuple[Path, Path]) -> Run:
             while gb.EXIT not in box.seen and gb.FATAL not in box.seen:
                 frame = box.frame()
                 assert frame, box.log
+                if frame[0] == gb.HELLO:
+                    box.send(gb.HOST_NETWORK)  # nothing to set up
             assert not box.log or gb.FATAL in box.seen, box.log
             return frame[1][0], (box.streams[gb.STDOUT] + frame[1][1:]).decode()
 

@@ -68,6 +68,37 @@ def test_what_stays_behind_is_out_of_sight_and_ends_with_the_guest(root: Path) -
         assert box.exit_status() == 0
 
 
+def follows(root: Path, script: str) -> GuestBox:
+    """Starts /init with a network script that the host sends; the process is a shell."""
+    process = records(args=["/bin/sh", "-c", script], env=["PATH=/bin"], cwd="/", pid_namespace=1, network_follows=1)
+    return GuestBox(root, setup=gb.DEFAULT_SETUP + AWAIT, process=process)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 60_000])
+def test_a_script_that_the_host_sends(root: Path, size: int) -> None:
+    """In pieces of any size, outside of the container's PID namespace; none at all is a network without anything."""
+    script = f"read -r line || echo script $$ with no input\n# {'x' * size}\n".encode() if size else b""
+    with follows(root, "echo runs") as box:
+        box.until(gb.HELLO)
+        for at in range(0, len(script), 4096):
+            box.send(gb.HOST_NETWORK, script[at : at + 4096])
+        box.send(gb.HOST_NETWORK)
+        assert box.exit_status() == 0
+        assert box.streams[gb.STDOUT] == b"runs\n"
+        first, *rest = box.log.decode().splitlines()
+        assert (first.startswith("script ") and rest == ["came up"]) if size else first == "came up"
+
+
+def test_a_script_of_the_hosts_that_fails(root: Path) -> None:
+    with follows(root, "echo must not run") as box:
+        box.until(gb.HELLO)
+        box.send(gb.HOST_NETWORK, b"echo no such gateway; exit 2\n")
+        box.send(gb.HOST_NETWORK)
+        status, text = box.fatal()
+        assert status == 125
+        assert "no such gateway" in text
+
+
 def test_without_a_network_there_is_no_descriptor(root: Path) -> None:
     process = records(args=["/bin/sh", "-c", ":"], env=["PATH=/bin"], cwd="/")
     with GuestBox(root, setup=gb.DEFAULT_SETUP + "[ ! -e /proc/self/fd/3 ] || readlink /proc/self/fd/3", process=process) as box:

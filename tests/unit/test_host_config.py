@@ -48,6 +48,10 @@ def test_without_a_file_all_are_defaults() -> None:
         ("[defaults]\nkernel_parameters = 'x y'\n", "must be a list of strings without spaces"),
         ("[defaults]\nkernel_parameters = ['x y']\n", "must be a list of strings without spaces"),
         ("[defaults]\nkernel_parameters = ['é']\n", "must be a list of strings without spaces"),
+        (
+            "[network]\nhost = 'a bridge'\n",
+            'runx.toml:2:1: network.host: must be the name of a bridge, or "" for none, not "a bridge"',
+        ),
         ("[policy]\nown_kernels = 1\n", "runx.toml:2:1: policy.own_kernels: must be true or false, not 1"),
         (
             "[policy]\nannotations = ['org.runx.x']\n",
@@ -151,7 +155,7 @@ def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert [line.partition("#")[2].split(": ")[0].strip() for line in lines if "=" in line] == [
-        f"{file}:3", f"{file}:5", *["default"] * 6, f"{file}:7", "default", "default",
+        f"{file}:3", f"{file}:5", *["default"] * 7, f"{file}:7", "default", "default",
     ]  # fmt: skip
     assert tomllib.loads(done.stdout.decode())["paths"]["kernel"] == '/k "'
     file.write_bytes(done.stdout)

@@ -261,3 +261,59 @@ def test_classless_routes_take_the_routers_place(tmp_path: Path) -> None:
 
 def test_a_lost_lease_goes(tmp_path: Path) -> None:
     assert lease(tmp_path, "deconfig") == ["-4 addr flush dev eth0", "link set eth0 up"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_addresses_of_an_interface() -> None:
+    """Of the kernel: all of them, and of no other interface."""
+    code = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from runx.compiler.addresses import addresses
+print(sorted(addresses("br0")), sorted(addresses("x")))
+"""
+    script = """
+        ip link add br0 type bridge && ip link add other type bridge && ip addr add 10.7.0.1/24 dev other
+        for address in 10.1.0.1/24 10.1.0.2/24 fd00::1/64; do ip addr add $address dev br0; done
+        exec "$@"
+    """
+    argv = ["unshare", "--net", "sh", "-euc", script, "sh", sys.executable, "-c", code]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert said == "['10.1.0.1', '10.1.0.2', 'fd00::1'] []\n"
+
+
+class Asked(TextFacts):
+    """Keeps which addresses it was asked for."""
+
+    def __init__(self, text: str, files: dict[str, str]) -> None:
+        super().__init__(text, files=files)
+        self.addresses: list[tuple[str, str]] = []
+
+    def has_address(self, interface: str, address: str) -> bool:
+        self.addresses.append((interface, address))
+        return True
+
+
+TWO_SUBNETS = {"ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}]]}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "cni", "wanted"),
+    [
+        ("net,10.1.0.7", {"isGateway": True, "ipam": {"subnet": "10.1.0.0/24"}}, ["10.1.0.1"]),
+        ("net", {"isDefaultGateway": True, "ipam": TWO_SUBNETS}, ["10.1.0.1", "fd00::1"]),
+        ("net,10.1.0.7", {"ipam": {"subnet": "10.1.0.0/24"}}, []),
+        ("net", {"isGateway": True}, []),
+    ],
+)
+def test_a_bridge_that_is_the_gateway_has_its_address(suffix: str, cni: dict[str, Any], wanted: list[str]) -> None:
+    """With DHCP the gateways of all subnets."""
+    config = {
+        "ociVersion": "1.2.0",
+        "process": {"cwd": "/", "args": ["/x"], "env": [f"NETCONF={FILE},{suffix}"]},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": [{"type": "network"}]},
+    }
+    facts = Asked(json.dumps(config), {FILE: json.dumps({"name": "net", "type": "bridge"} | cni)})
+    compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
+    assert facts.addresses == [("cni0", address) for address in wanted]

@@ -119,6 +119,7 @@ def read_network(
         nameservers=tuple(dns.get("nameservers", ())),
         search=tuple(dns.get("search", ())) or ((domain,) if domain else ()),
         dns_options=tuple(dns.get("options", ())),
+        bridge_addresses=tuple(_bridge_addresses(bridge, ranges, interface, gateway)),
         path=place,
     )
 
@@ -195,6 +196,15 @@ def _static(
     if prefix is None:
         raise CniFault(f"has no subnet for {address}", f"give the prefix length with the address: {address}/PREFIX")
     return ip_interface(f"{address}/{prefix}"), None
+
+
+def _bridge_addresses(
+    bridge: dict[str, Any], ranges: list[tuple[_Network, _Address]], interface: _Interface | None, gateway: _Address | None
+) -> Iterator[str]:
+    """The gateways that CNI's own plugin would give the bridge (isGateway): of the interface, else of every subnet."""
+    if bridge.get("isGateway") or bridge.get("isDefaultGateway"):
+        found = [gateway] if interface else [each for _, each in ranges]
+        yield from (str(each) for each in found if each)
 
 
 def _routes(

@@ -18,7 +18,8 @@ class MountRequest(NamedTuple):
 
 
 class NetworkRequest(NamedTuple):
-    """What one NETCONF asks for; plan.Interface explains the fields of the same names."""
+    """What one NETCONF, or the host's bridge for the host's network, asks for; plan.Interface explains the fields of the same
+    names."""
 
     network: str
     bridge: str
@@ -28,6 +29,8 @@ class NetworkRequest(NamedTuple):
     nameservers: tuple[str, ...]
     search: tuple[str, ...]
     dns_options: tuple[str, ...]
+    bridge_addresses: tuple[str, ...]
+    """What the bridge must have, as the file says that it is the gateway."""
     path: Path
 
 
@@ -110,6 +113,8 @@ class Container(NamedTuple):
     limits: Limits
     networks: tuple[NetworkRequest, ...] = ()
     network_namespace: str | None = None
+    host_bridge: str | None = None
+    """The bridge that takes the place of the host's network, which the container asks for and the host's runx.toml maps so."""
     kernel: BootFile | None = None
     ramdisk: BootFile | None = None
     """Instead of runx's: nothing of runx is in the guest then."""
