@@ -31,6 +31,7 @@ void finish(enum frame_type type, const void *payload, size_t length)
 {
     while (!link_is_empty() && flush_for(RETRY_MS))
         ;
+    kernel_log_tell();
     link_send(type, payload, length);
     while (!link_is_empty() && flush_for(RETRY_MS))
         ;

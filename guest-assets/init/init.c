@@ -210,6 +210,7 @@ static int init_main(const char *device)
         power_off();
     }
     link_send(FRAME_HELLO, (unsigned char[]){LINK_VERSION}, 1);
+    kernel_log_open();
     signals_watch();
     reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del and its kin become SIGINT; refused in a namespace, which has none */
     const char *wrong = process_read("/runx/process", &process);

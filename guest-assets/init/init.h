@@ -241,6 +241,11 @@ void streams_poll(struct pollfd fds[3]);
 /* The process has closed its standard input, or is gone. */
 void streams_lose_input(void);
 
+/* kernel_log.c */
+void kernel_log_open(void);
+/* Logs the processes that the kernel ended for want of memory since then. */
+void kernel_log_tell(void);
+
 /* end.c */
 enum {
     /* How long processes that ignore SIGKILL (stuck in the kernel) may hold up the end. */

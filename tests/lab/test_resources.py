@@ -39,6 +39,7 @@ def run(
     process: dict[str, Any] | None = None,
     resources: dict[str, Any] | None = None,
     mounts: Sequence[dict[str, Any]] = (),
+    options: Sequence[str] = (),
 ) -> "subprocess.CompletedProcess[bytes]":
     """`runx run` of a shell script with these members of `process` and `linux.resources`."""
     config = {
@@ -52,7 +53,7 @@ def run(
         },
     }
     lab.run(["sh", "-c", f"cat > {bundle}/config.json"], stdin=json.dumps(config).encode(), check=True)
-    return lab.run([RUNX, "--root", f"{bundle}/../state", "run", "--bundle", bundle, new_id()], timeout=LIMIT_S)
+    return lab.run([RUNX, "--root", f"{bundle}/../state", "run", *options, "--bundle", bundle, new_id()], timeout=LIMIT_S)
 
 
 def test_a_number_of_tasks(lab: Lab, bundle: str) -> None:
@@ -111,3 +112,16 @@ def test_far_more_than_the_limit_is_not_there(lab: Lab, bundle: str) -> None:
     script = """exec awk 'BEGIN { for (i = 0; i < 200000; i++) kept[i] = sprintf("%1000d", i) }'"""
     result = with_memory(lab, bundle, 64, script)
     assert result.returncode == 137, result.stderr
+
+
+def test_more_memory_than_there_is(lab: Lab, bundle: str) -> None:
+    """The guest's kernel ends the process, as a limit would under runc; `console` has the reason."""
+    limit = {"memory": {"limit": 48 * 1024 * 1024}}
+    result = run(lab, bundle, "exec tail /dev/zero", resources=limit, options=["--keep"])
+    assert (result.returncode, result.stdout) == (137, b""), result.stderr
+    words = [RUNX, "--root", f"{bundle}/../state"]
+    container = lab.run([*words, "list", "--quiet"], check=True, timeout=LIMIT_S).stdout.decode().strip()
+    said = lab.run([*words, "console", container], check=True, timeout=LIMIT_S).stdout
+    assert b"kernel: Out of memory: Killed process" in said
+    assert b"(tail)" in said
+    lab.run([*words, "delete", container], check=True, timeout=LIMIT_S)
