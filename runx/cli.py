@@ -52,6 +52,7 @@ def _creation(options: Arguments, arguments: Arguments) -> dict[str, str | bool]
         "log_json": _log_json(options),
         "systemd_cgroup": "systemd_cgroup" in options.switches or manager == "systemd",
         "config": values["config"],
+        "root_carrier": values["root_carrier"],
     }
 
 
@@ -228,6 +229,7 @@ _CREATION = (
     Option(
         "-f", "--config", value="FILE", default="config.json", help="the configuration, from the bundle (default: config.json)"
     ),
+    Option("--root-carrier", value="CARRIER", help="how the root filesystem travels: disk, 9p or auto"),
     Option("--pid-file", value="FILE", help="write the supervisor's pid to FILE"),
     Option("--console-socket", value="SOCKET", help="send the master of the container's terminal to this unix socket"),
     Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),

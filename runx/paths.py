@@ -6,8 +6,12 @@ from runx.errors import RunxError
 
 HOST_CONFIG = "/etc/runx/runx.toml"
 DEFAULT_STATE_ROOT = "/run/runx"
+DEFAULT_IMAGES = "/var/lib/runx"
 FILTER_CACHE = "/var/cache/runx/seccomp"
 """Where compiled seccomp profiles are kept, for root alone; may be deleted at any time."""
+
+PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for when the environment has no PATH; and those that make file systems, in any case."""
 
 _PACKAGE_DIR = os.path.dirname(os.path.abspath(__file__))
 LIBRARY_DIR = os.path.dirname(_PACKAGE_DIR)

@@ -22,6 +22,7 @@ OPTIONS = (
     Option("--config", value="FILE", help="the host's settings instead of /etc/runx/runx.toml"),
     Option("--diff", value="OTHER", help="show only what differs from the plan of OTHER: a bundle, or a plan.json"),
     Option("--explain", value="PATH", help="show where the plan's value at PATH comes from and where it shows"),
+    Option("--root-carrier", value="CARRIER", help="how the root filesystem travels: disk, 9p or auto"),
     Option("--id", value="ID", default="ID", help="the container's id, which names its domain and its directory (default ID)"),
     Option("-h", "--help", help="show this help"),
 )
@@ -104,6 +105,7 @@ class Inputs(NamedTuple):
     assets: str
     facts: "Facts"
     name: str
+    root_carrier: str = ""
 
 
 def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
@@ -118,6 +120,7 @@ def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
         assets=assets_dir(),
         facts=HostFactsWithBridges(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"]),
         name="<stdin>" if is_stdin else "config.json",
+        root_carrier=arguments.values["root_carrier"],
     )
 
 

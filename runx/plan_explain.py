@@ -145,6 +145,10 @@ def _other_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Calla
         if after is not _ABSENT and after != value:
             yield Cause(None, f"the host: what is at {path}", now, instead, after)
     yield from _host_causes(inputs, facts, value, with_changed)
+    if inputs.root_carrier:
+        after = with_changed(inputs._replace(root_carrier=""))
+        if after is not _ABSENT and after != value:
+            yield Cause(None, "--root-carrier", inputs.root_carrier, _ABSENT, after)
     for what, field in (
         ("the container's id", "container_id"),
         ("the bundle's directory", "bundle"),

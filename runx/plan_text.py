@@ -81,7 +81,11 @@ def _artifacts(console: Console, artifacts: Artifacts) -> None:
         if file.path == "runx/seccomp":
             continue  # a program of the kernel's; what it is made of is with the process
         is_record = file.path == "runx/process"
-        _text(console, f"overlay/{file.path}", readable(file.content) if is_record else file.content.decode())
+        _text(
+            console,
+            f"overlay/{file.path}",
+            readable(file.content) if is_record else file.content.decode(errors="backslashreplace"),
+        )
 
 
 def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
@@ -105,7 +109,8 @@ def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
     if domain.irqs:
         yield "interrupts", ", ".join(map(str, domain.irqs))
     for disk in domain.disks:
-        yield f"disk {disk.vdev}", f"{disk.source} ({disk.format}, {'read-only' if disk.read_only else 'written to'})"
+        of = f", made of {disk.made_of}" if disk.made_of else ""
+        yield f"disk {disk.vdev}", f"{disk.source} ({disk.format}, {'read-only' if disk.read_only else 'written to'}{of})"
     for share in domain.shares:
         yield f"share {share.tag}", share.path
 
@@ -123,13 +128,17 @@ def _ramdisk_from(domain: Domain) -> str:
 
 def _root(root: Root) -> Iterable[tuple[str, str]]:
     yield "path", root.path
-    yield "carrier", root.carrier
+    yield "carrier", f"{root.carrier} ({root.reason})"
+    for number, layer in enumerate(root.lower):
+        yield "" if number else "layers", layer
+    if root.layer_mib is not None:
+        yield "changes", f"at most {root.layer_mib} MiB, kept as long as {root.layer_of}"
     yield "read-only", "yes" if root.read_only else "no"
 
 
 def _mount(mount: Mount) -> tuple[str, ...]:
     kind = mount.type
-    if mount.carrier == "9p":
+    if mount.carrier != "guest":
         kind = ("rbind" if mount.recursive else "bind") + (" of a file" if mount.is_file else "")
     options = ",".join((*mount.flags, *mount.data, *mount.propagation))
     return mount.destination, mount.carrier, kind, mount.source, options, mount.origin

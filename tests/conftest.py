@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("bundles", "containers", "ctr_tests", "engine_tests", "podman_tests", "terminal_tests")
+pytest.register_assert_rewrite(
+    "bundles", "containers", "ctr_tests", "engine_tests", "podman_tests", "root_tests", "terminal_tests"
+)

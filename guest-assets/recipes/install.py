@@ -2,7 +2,7 @@
 
 PREFIX/bin/runx                      starts the interpreter with -I -S and looks nowhere but in PREFIX/lib/runx
 PREFIX/lib/runx/                     the package, its grammars, the libraries; all compiled
-PREFIX/share/runx/ARCH/              kernel and initrd
+PREFIX/share/runx/ARCH/              kernel, initrd and block, the script of disks
 """
 
 import json
@@ -80,6 +80,7 @@ def install(settings: Settings, place: Place) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in _GUEST_FILES:
             _copy(settings.out / arch / name, target / name, 0o644)
+        _copy(CHECKOUT / "host-assets" / "block", target / "block", 0o755)
     say(f"installed: {place.prefix}/bin/runx" + (f" in {place.destdir}" if place.destdir else ""))
 
 

@@ -17,9 +17,11 @@ from runx.compiler.filters import with_filter
 from runx.compiler.frontends.oci import read_container
 from runx.compiler.host_config import read_host_config
 from runx.compiler.limits import kept_limits
+from runx.compiler.mount_carrier import unshared_mounts
 from runx.compiler.plan import VmPlan
 from runx.compiler.policy import check_policy, with_host_network
 from runx.compiler.resolve import Place, resolve
+from runx.compiler.root_carrier import choose_root
 from runx.compiler.sizing import sizing_of
 from runx.compiler.source import Source
 
@@ -50,11 +52,13 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     assets: str,
     facts: Facts | None = None,
     name: str = "config.json",
+    root_carrier: str = "",
 ) -> Compilation:
     """Compile the bundle at the absolute path `bundle`. Changes nothing and, but for `facts`, looks at nothing.
 
     The container's directory will be `state_root`/`container_id`; `assets` holds the guest's kernel and initrd, which need
-    not exist yet; `name` is what messages call the configuration. Raises RunxError when there is no configuration,
+    not exist yet; `name` is what messages call the configuration; `root_carrier` is what the command line says of the root's
+    carrier. Raises RunxError when there is no configuration,
     CompileError (a RunxError) with all faults of it at once.
     """
     facts = facts or HostFacts()
@@ -64,18 +68,24 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     container = with_host_network(read_container(source, bundle, facts.netconf, report), host)
     check(container, facts, report)
     check_policy(container, host, report)
+    root = choose_root(container, host, root_carrier, facts, report)
     container, program = with_filter(container, facts, report)
     report.raise_errors(source.locate, source.name, source.text)
-    plan = resolve(container, Place(container_id, bundle, state_root, assets), host, facts, report)
+    unshared = unshared_mounts(container, host, facts)
+    plan = resolve(container, Place(container_id, bundle, state_root, assets), host, facts, root, unshared, report)
+    copies = tuple(
+        OverlayFile(f"runx/files/{slot}", file.mode, file.content, file.uid, file.gid)
+        for slot, file in enumerate(unshared.files.values())
+    )
 
     kept = kept_limits(source, sizing_of(container, len(plan.domain.shares), host), plan.domain)
-    return Compilation(plan, artifacts(plan, program), kept)
+    return Compilation(plan, artifacts(plan, program, copies), kept)
 
 
-def artifacts(plan: VmPlan, seccomp_program: bytes = b"") -> Artifacts:
+def artifacts(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> Artifacts:
     """Everything that is made of a plan. Raises RunxError for a value that cannot be written where it has to be."""
     cmdline = command_line(plan.domain)
-    files = overlay(plan, seccomp_program)
+    files = overlay(plan, seccomp_program, copies)
     return Artifacts(
         plan_json=plan.model_dump_json(indent=2) + "\n",
         domain_cfg=xl_config(plan.domain, cmdline),

@@ -3,9 +3,10 @@
 import os
 import stat
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from runx import paths
+from runx.compiler.root_facts import RootFacts, look
 from runx.compiler.source import SIZE_LIMIT
 from runx.errors import RunxError
 
@@ -18,6 +19,18 @@ class NoFilters(Exception):
 
 class FilterError(Exception):
     """libseccomp cannot make this profile a program; the text says why."""
+
+
+SMALL = 64 * 1024
+"""Bytes of a file that may travel in the ramdisk."""
+
+
+class SmallFile(NamedTuple):
+    content: bytes
+    mode: int
+    """Permissions alone."""
+    uid: int
+    gid: int
 
 
 class Facts(Protocol):
@@ -38,6 +51,18 @@ class Facts(Protocol):
 
     def kind_in_root(self, root: str, path: str) -> Kind:
         """What is at `path` of the root filesystem `root`; symbolic links are followed and stay in it."""
+
+    def root(self, path: str) -> RootFacts:
+        """What a root filesystem is made of. Raises RunxError when it cannot be looked at."""
+
+    def has_program(self, name: str) -> bool:
+        """Is there a program of this name?"""
+
+    def small_file(self, path: str) -> SmallFile | None:
+        """What is in a file of at most SMALL bytes; None for a larger one, and for what cannot be read."""
+
+    def size_kib(self, path: str) -> int:
+        """How large the file system is that `path` is in; 0 when that cannot be said."""
 
     def host_config(self) -> tuple[str, bytes] | None:
         """Path and bytes of the host's runx.toml; None when there is none."""
@@ -90,6 +115,36 @@ class HostFacts:
             return _read(real)
         except OSError as error:
             raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+    def root(self, path: str) -> RootFacts:
+        try:
+            return look(path)
+        except OSError as error:
+            raise RunxError(f"root.path: {path}: {(error.strerror or str(error)).lower()}") from None
+
+    def has_program(self, name: str) -> bool:
+        import shutil
+
+        return shutil.which(name, path=paths.PROGRAMS) is not None
+
+    def small_file(self, path: str) -> SmallFile | None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                status = os.fstat(descriptor)
+                content = file.read(SMALL + 1) if stat.S_ISREG(status.st_mode) else None
+        except OSError:
+            return None
+        if content is None or len(content) > SMALL:
+            return None
+        return SmallFile(content, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+    def size_kib(self, path: str) -> int:
+        try:
+            status = os.statvfs(path)
+        except OSError:
+            return 0
+        return status.f_blocks * status.f_frsize // 1024
 
     def host_config(self) -> tuple[str, bytes] | None:
         path = self._host_config or paths.HOST_CONFIG

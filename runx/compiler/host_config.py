@@ -8,18 +8,34 @@ from typing import Any, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
 from runx.compiler.xl_keys import KEY, reserved
-from runx.paths import DEFAULT_STATE_ROOT, written_state_root
+from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT, written_state_root
 
 MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
 """CONFIG_NR_CPUS of the guest's kernel."""
 
-ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.xlconf")
+CARRIERS = ("auto", "disk", "9p")
+"""Of a root filesystem."""
+ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.xlconf")
 """The annotations of a container that mean something to runx."""
 
 
+BY_VALUE = (
+    *(f"/etc/{name} */containers/[0-9a-f]*/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # docker
+    *(f"/etc/{name} */userdata/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # podman, cri-o
+    "/run/.containerenv */userdata/.containerenv",
+    *(f"/etc/{name} */sandboxes/[0-9a-f]*/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # containerd's CRI
+    "/etc/hosts /var/lib/kubelet/pods/*/etc-hosts",
+    *(f"/etc/{name} /var/lib/nerdctl/*/{name}" for name in ("hosts", "hostname", "resolv.conf")),
+)
+IN_MEMORY = tuple(
+    f"/dev/shm {source}" for source in ("*/userdata/shm", "*/containers/[0-9a-f]*/mounts/shm", "*/sandboxes/[0-9a-f]*/shm")
+)
+
+
 class Setting(NamedTuple):
-    """One setting. `kind` is how its value is written: size, count, type, words, path, flag, bridge, names, keys or state."""
+    """One setting. `kind` is how its value is written: size, count, type, words, path, flag, bridge, names, keys, state,
+    carrier or rules."""
 
     section: str
     name: str
@@ -38,12 +54,20 @@ SETTINGS = (
     Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto, which is pv"),
     Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
     Setting("network", "host", "bridge", "", "bridge that stands for the host's network, by DHCP; without, that is refused"),
+    Setting("root", "carrier", "carrier", "auto", "how root filesystems travel: disk, 9p, or auto, which chooses"),
+    Setting("root", "layer_size", "size", 10240, "of the layer that a container with a root by disk writes to"),
+    Setting("root", "cache_size", "size", 10240, "of all kept images of root filesystems; also the largest one there may be"),
+    Setting(
+        "mounts", "by_value", "rules", BY_VALUE, "bind mounts of small files that are copied into the guest: DESTINATION SOURCE"
+    ),
+    Setting("mounts", "in_memory", "rules", IN_MEMORY, "bind mounts of directories instead of which the guest makes a tmpfs"),
     Setting("policy", "own_kernels", "flag", True, "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", True, "containers may bring a ramdisk in their root filesystem"),
     Setting("policy", "annotations", "names", ANNOTATIONS, "annotations by which a container may speak to runx"),
     Setting("policy", "xlconf_keys", "keys", (), "keys of xl.cfg(5) that containers may set by XLCONF"),
     Setting("paths", "kernel", "path", "", "the guest's kernel instead of the installed one"),
     Setting("paths", "initrd", "path", "", "the guest's initial ramdisk instead of the installed one"),
+    Setting("paths", "images", "state", DEFAULT_IMAGES, "where images of root filesystems are kept"),
     Setting("paths", "state", "state", DEFAULT_STATE_ROOT, "where the state of containers is kept, without --root"),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
@@ -88,6 +112,30 @@ class HostConfig:
     def network_host(self) -> str:
         """Empty for none."""
         return str(self.value("network.host"))
+
+    @property
+    def root_carrier(self) -> str:
+        return str(self.value("root.carrier"))
+
+    @property
+    def layer_mib(self) -> int:
+        return int(self.value("root.layer_size"))
+
+    @property
+    def cache_mib(self) -> int:
+        return int(self.value("root.cache_size"))
+
+    @property
+    def by_value(self) -> tuple[str, ...]:
+        return tuple(self.value("mounts.by_value"))
+
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        return tuple(self.value("mounts.in_memory"))
+
+    @property
+    def images(self) -> str:
+        return str(self.value("paths.images"))
 
     @property
     def own_kernels(self) -> bool:
@@ -212,6 +260,21 @@ def _type(value: Any) -> str:
     return str(value)
 
 
+def _carrier(value: Any) -> str:
+    if value not in CARRIERS:
+        raise ValueError(f"{', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}")
+    return str(value)
+
+
+def _rules(value: Any) -> tuple[str, ...]:
+    def is_rule(rule: Any) -> bool:
+        return isinstance(rule, str) and all(pattern[:1] in ("/", "*") for pattern in rule.split(" ", 1)) and " " in rule
+
+    if not isinstance(value, list) or not all(map(is_rule, value)):
+        raise ValueError('a list of pairs of patterns such as "/etc/hosts */userdata/hosts"')
+    return tuple(value)
+
+
 def _words(value: Any) -> tuple[str, ...]:
     def is_word(word: Any) -> bool:
         return isinstance(word, str) and bool(re.fullmatch(r"[!#-~]+", word))
@@ -264,6 +327,8 @@ _READERS = {
     "size": _size,
     "count": _count,
     "type": _type,
+    "carrier": _carrier,
+    "rules": _rules,
     "words": _words,
     "names": _names,
     "keys": _keys,

@@ -87,6 +87,13 @@ class Disk(_Part):
     path: str
     """Where xl finds it: below the container's state directory, so that it needs no quoting; bound there as shares are."""
     read_only: bool
+    holds: Literal["image", "base", "added", "layer"] = "image"
+    """`image`: what the configuration names. Of a root that runx makes disks of: `base`, its unchanging part; `added`, what
+    lies on it; `layer`, ext4, to which the container writes."""
+    script: str = ""
+    """The program by which xl tells dom0's kernel of the disk; "": QEMU serves it, which takes none."""
+    made_of: str = ""
+    """Of `added` alone: the directory that it is made of."""
 
 
 class IoMemory(_Part):
@@ -157,9 +164,21 @@ class Root(_Part):
     """The container's root filesystem and how it travels."""
 
     carrier: Literal["9p", "disk"]
-    """`disk`: the guest mounts the domain's first disk instead of the share `root`."""
+    """`disk`: the guest mounts disks of the domain instead of the share `root`."""
+    reason: str
+    """Why this carrier."""
     path: str
-    """Absolute path of the directory on the host; with `disk`, only a kernel of the container's own comes from it."""
+    """Absolute path of the directory on the host; with `vm.image`, only a kernel of the container's own comes from it."""
+    lower: tuple[str, ...] = ()
+    """Layers that the disk `base` is made of, joined by overlayfs, the topmost first; () with `disk`: it is made of `path`."""
+    lower_options: tuple[str, ...] = ()
+    """overlayfs' options to read them."""
+    layer_mib: int | None = None
+    """Size of the disk `layer`, when it has to be made; it takes the place of what was written to it alone."""
+    cache_mib: int | None = None
+    """How large all images that are kept may be together."""
+    layer_of: str = ""
+    """Directory with which the layer's life ends."""
     read_only: bool
     served_read_only: bool = False
     """Nothing of runx is in the guest that would make it read-only, so the host does."""
@@ -170,16 +189,17 @@ class Mount(_Part):
 
     destination: str
     """Absolute path inside the container."""
-    carrier: Literal["9p", "guest"]
-    """`9p`: a bind of a host path, through the `mounts` share. `guest`: the guest makes the file system itself."""
+    carrier: Literal["9p", "value", "guest"]
+    """`9p`: a bind of a host path, through the `mounts` share. `value`: a bind of a copy of a small file, in the ramdisk.
+    `guest`: the guest makes the file system itself."""
     type: str
-    """File system type for `guest`; `bind` for `9p`."""
+    """File system type for `guest`; `bind` for the others."""
     source: str
-    """Host path for `9p`; the source argument of mount(2) for `guest`."""
+    """Host path; for `guest` the source argument of mount(2)."""
     slot: int | None = None
-    """For `9p`: the name of this mount's place in the share, a number from 0."""
+    """For `9p`: the name of this mount's place in the share, a number from 0. For `value`: that of the copy in /runx/files."""
     is_file: bool = False
-    """For `9p`: the source is a file, not a directory."""
+    """For `9p` and `value`: the source is a file, not a directory."""
     recursive: bool = False
     """For `9p`: rbind, the mounts below the source come too."""
     read_only: bool = False

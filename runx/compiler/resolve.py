@@ -1,7 +1,8 @@
 """From what a container asks for to what its virtual machine is: every default, and how each thing is carried."""
 
 import hashlib
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, cast
 
 from runx.compiler.diagnostics import Report, path_text
@@ -9,8 +10,11 @@ from runx.compiler.facts import Facts
 from runx.compiler.frontends.container import BootFile, Container, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
 from runx.compiler.host_config import HostConfig
+from runx.compiler.mount_carrier import Unshared
 from runx.compiler.own_ramdisk import terminal_alone
 from runx.compiler.plan import Device, Disk, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan, XlSetting
+from runx.compiler.root_carrier import RootChoice
+from runx.compiler.root_facts import RootFacts
 from runx.compiler.sizing import size_of, sizing_of
 from runx.compiler.xl_keys import YIELDING
 from runx.errors import RunxError
@@ -39,12 +43,17 @@ class Place(NamedTuple):
     def state_dir(self) -> str:
         return f"{self.state_root}/{self.container_id}"
 
+    @property
+    def block_script(self) -> str:
+        return f"{self.assets}/block"
 
-def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, report: Report) -> VmPlan:
+
+def resolve(
+    container: Container, place: Place, host: HostConfig, facts: Facts, root: RootChoice, unshared: Unshared, report: Report
+) -> VmPlan:
     """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration."""
-    mounts = _mounts(container, facts)
-    root_by_disk = container.image is not None and container.ramdisk is None
-    shares = _shares(place, mounts, with_root=not root_by_disk)
+    mounts = _mounts(container, facts, unshared)
+    shares = _shares(place, mounts, with_root=root.carrier == "9p")
     size = size_of(container.limits, sizing_of(container, len(shares), host), report)
     yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
     set_here = dict(zip(YIELDING, yielding, strict=True))
@@ -66,7 +75,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             **size._asdict(),
             cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
             shares=shares,
-            disks=_disks(container, place),
+            disks=_disks(container, place, root, host),
             interfaces=_interfaces(container, place),
             device_tree=container.hardware.device_tree,
             dtdevs=container.hardware.dtdevs,
@@ -74,12 +83,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
             irqs=container.hardware.irqs,
             xl_settings=_xl_settings(container, set_here, report),
         ),
-        root=Root(
-            carrier="disk" if root_by_disk else "9p",
-            path=container.root_path,
-            read_only=container.root_read_only,
-            served_read_only=bool(container.ramdisk) and container.root_read_only,
-        ),
+        root=_root(container, root, host),
         mounts=mounts,
         process=terminal_alone(container.process) if container.ramdisk else container.process,
         guest=Guest() if container.ramdisk else _guest(container, place, mounts),
@@ -166,7 +170,26 @@ def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[S
     return tuple(Share(tag=tag, path=f"{place.state_dir}/shares/{tag}") for tag in tags)
 
 
-def _disks(container: Container, place: Place) -> tuple[Disk, ...]:
+def _root(container: Container, root: RootChoice, host: HostConfig) -> Root:
+    made = root.facts
+    has_layer = made is not None and not container.root_read_only
+    return Root(
+        carrier=root.carrier,
+        reason=root.reason,
+        path=container.root_path,
+        read_only=container.root_read_only,
+        served_read_only=bool(container.ramdisk) and container.root_read_only,
+        lower=made.lower if made else (),
+        lower_options=made.options if made else (),
+        layer_mib=host.layer_mib if has_layer else None,
+        layer_of=(made.upper or made.path) if made and has_layer else "",
+        cache_mib=host.cache_mib if made else None,
+    )
+
+
+def _disks(container: Container, place: Place, root: RootChoice, host: HostConfig) -> tuple[Disk, ...]:
+    if root.facts:
+        return tuple(_root_disks(container, place, root.facts, host.images))
     if not container.image:
         return ()
     path = f"{place.state_dir}/shares/image"
@@ -177,27 +200,78 @@ def _disks(container: Container, place: Place) -> tuple[Disk, ...]:
             source=container.image.path,
             path=path,
             read_only=container.root_read_only,
+            script=place.block_script if container.image.format == "raw" else "",
         ),
     )
 
 
-def _mounts(container: Container, facts: Facts) -> tuple[Mount, ...]:
+def _root_disks(container: Container, place: Place, made: RootFacts, images: str) -> Iterator[Disk]:
+    """Those of a root that runx makes disks of, in the order in which they lie on each other."""
+    once = f"{images}/images/once-{domain_name(place.container_id, place.state_root)}"
+
+    def disk(number: int, holds: Literal["base", "added", "layer"], source: str, made_of: str = "") -> Disk:
+        # The path needs no quoting in xl's configuration, wherever the source is.
+        path = f"{place.state_dir}/shares/disk{number}"
+        vdev = f"xvd{'abcdefgh'[number]}"
+        writable = holds == "layer"
+        return Disk(
+            vdev=vdev, format="raw", source=source, path=path, read_only=not writable, holds=holds, made_of=made_of,
+            script=place.block_script,
+        )  # fmt: skip
+
+    # What never changes is made once, and named by what it is made of; a directory may change between two containers.
+    yield disk(0, "base", f"{images}/images/{made.lower_identity}" if made.lower else f"{once}-base")
+    added = made.added if made.lower else ()
+    for number, directory in enumerate(reversed(added), 1):
+        yield disk(number, "added", f"{once}-added{number}", directory)
+    if not container.root_read_only:
+        beside = f"{posixpath.dirname(made.upper)}/{LAYER_NAME}"
+        elsewhere = f"{images}/layers/{made.identity}/{LAYER_NAME}"
+        yield disk(len(added) + 1, "layer", beside if made.upper_is_engines else elsewhere)
+
+
+LAYER_NAME = "runx-layer"
+"""Beside a container's upper directory it must not be taken for something of the engine's."""
+
+
+def _mounts(container: Container, facts: Facts, unshared: Unshared) -> tuple[Mount, ...]:
     mounts: list[Mount] = []
-    slot = 0
-    for request in container.mounts:
-        is_bind = request.type == "bind"
-        if container.ramdisk and not is_bind:
+    slots = {"9p": 0, "value": 0}
+    for index, request in enumerate(container.mounts):
+        if container.ramdisk and request.type != "bind":
             continue  # nothing of runx is in the guest to make it
-        mounts.append(_mount(request, slot if is_bind else None, is_bind and facts.kind(request.source) == "file"))
-        slot += is_bind
+        if index in unshared.memory_kib:
+            mounts.append(_in_memory(request, unshared.memory_kib[index]))
+            continue
+        carrier: Literal["9p", "value", "guest"]
+        carrier = "guest" if request.type != "bind" else "value" if index in unshared.files else "9p"
+        is_file = carrier == "value" or (carrier == "9p" and facts.kind(request.source) == "file")
+        mounts.append(_mount(request, carrier, slots.get(carrier), is_file))
+        if carrier in slots:
+            slots[carrier] += 1
     return tuple(mounts)
 
 
-def _mount(request: MountRequest, slot: int | None, is_file: bool) -> Mount:
+def _in_memory(request: MountRequest, size_kib: int) -> Mount:
+    """The guest's own instead of a tmpfs of the host, as large."""
     options = request.options
     return Mount(
         destination=request.destination,
-        carrier="guest" if slot is None else "9p",
+        carrier="guest",
+        type="tmpfs",
+        source="tmpfs",
+        flags=options.flags,
+        data=("mode=1777", f"size={size_kib}k"),
+        propagation=options.propagation,
+        origin=path_text(request.path),
+    )
+
+
+def _mount(request: MountRequest, carrier: Literal["9p", "value", "guest"], slot: int | None, is_file: bool) -> Mount:
+    options = request.options
+    return Mount(
+        destination=request.destination,
+        carrier=carrier,
         type=request.type,
         source=request.source,
         slot=slot,

@@ -37,7 +37,7 @@ _BY_THE_VM = frozenset({"linux.uidMappings", "linux.gidMappings", "linux.resourc
 
 _CARRIED = {
     "ociVersion": "1.x; a newer minor version only adds what may be left out",
-    "annotations": "`runx state` and the plan have them; org.runx.kernel, org.runx.ramdisk and org.runx.xlconf speak to runx",
+    "annotations": "`runx state` and the plan have them; those that begin with org.runx. speak to it",
     "hostname": "set in the guest; the container's id without one",
     "domainname": "set in the guest",
     "root": "",

@@ -40,20 +40,24 @@ def create(
     log_json: bool = True,
     systemd_cgroup: bool = False,
     config: str = "config.json",
+    root_carrier: str = "",
 ) -> int:
     """Make the container `container_id` from a bundle, up to the state "created" (OCI runtime.md, "Create"); its
     supervisor's pid.
 
     root: the state root. pid_file: where to write the supervisor's pid, without a newline. console_socket: the unix socket
     that takes the master of the terminal of a container that has one. log: the --log file, for errors of the supervisor
-    later on. systemd_cgroup: linux.cgroupsPath is for systemd. config: the configuration's path from the bundle. Raises
-    RunxError (or CompileError); nothing is left behind then.
+    later on. systemd_cgroup: linux.cgroupsPath is for systemd. config: the configuration's path from the bundle. root_carrier:
+    how the root filesystem travels, "" for what the configuration and the host say.
+
+    Raises RunxError (or CompileError); nothing is left behind then.
     """
     records.check_id(container_id)
     bundle = os.path.abspath(bundle)
     root = os.path.abspath(root)
     record = records.claim(root, container_id, bundle)
     supervisor = group = None
+    images: list[int] = []
     warn = hooks.Warn(log, log_json)
     try:
         record.log = os.path.abspath(log) if log else ""
@@ -63,7 +67,8 @@ def create(
         record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
         record.save()  # should we be killed, `delete` knows whom to end
         with collector.paused():
-            group = _compile_into(record, bundle, root, config, systemd_cgroup=systemd_cgroup)
+            group = _compile_into(record, bundle, root, config, root_carrier=root_carrier, systemd_cgroup=systemd_cgroup)
+        images = _root_disks(record)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
         supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, warn)) if of_create else None)
         if group and not of_create:
@@ -79,10 +84,15 @@ def create(
         _undo(record)
         if group:
             group.undo()
+        if record.disks:
+            from runx.exec import image
+
+            image.forget(record.disks.split("\0"))
         hooks.run_all(poststop, document(record, "stopped", 0), warn)
         raise
     finally:
-        os.close(record.lock)
+        for fd in (record.lock, *images):
+            os.close(fd)
 
 
 _BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
@@ -104,7 +114,7 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
 
 
 def _compile_into(
-    record: Record, bundle: str, root: str, config: str = "config.json", *, systemd_cgroup: bool = False
+    record: Record, bundle: str, root: str, config: str = "config.json", *, root_carrier: str = "", systemd_cgroup: bool = False
 ) -> "Group | None":
     """Write the plan and the artifacts into the container's directory; its control group, to be joined, if it has one."""
     import json
@@ -115,7 +125,9 @@ def _compile_into(
     container_id = os.path.basename(record.directory)
     facts = HostFacts(config_name=config)
     facts.filter_cache, facts.keeps_filters = paths.FILTER_CACHE, True
-    result = compile(bundle, container_id=container_id, state_root=root, assets=paths.assets_dir(), facts=facts)
+    result = compile(
+        bundle, container_id=container_id, state_root=root, assets=paths.assets_dir(), facts=facts, root_carrier=root_carrier
+    )
     plan, artifacts = result.plan, result.artifacts
     process = plan.process
     if process.terminal and not record.console_socket:
@@ -127,8 +139,10 @@ def _compile_into(
     record.console = plan.console
     record.network_namespace = plan.network_namespace or ""
     record.takes_interfaces = "1" if plan.takes_interfaces else ""
-    for disk in plan.domain.disks:
-        record.image = f"{'ro' if disk.read_only else 'rw'} {disk.format} {disk.source}"
+    record.disks = "\0".join(
+        f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
+        for disk in plan.domain.disks
+    )
     if plan.domain.own_kernel or plan.domain.own_ramdisk:
         from runx import rootfs
 
@@ -139,7 +153,8 @@ def _compile_into(
     _write(f"{directory}/plan.json", artifacts.plan_json.encode())
     _write(f"{directory}/limits.json", result.kept_limits.encode())
     _write(f"{directory}/domain.cfg", artifacts.domain_cfg.encode("utf-8", "surrogateescape"))
-    for path in (plan.domain.kernel, plan.domain.base_ramdisk or plan.domain.ramdisk):
+    scripts = dict.fromkeys(disk.script for disk in plan.domain.disks if disk.script)
+    for path in (plan.domain.kernel, plan.domain.base_ramdisk or plan.domain.ramdisk, *scripts):
         if not os.path.isfile(path):
             raise RunxError(
                 f"{path}: no such file",
@@ -160,6 +175,18 @@ def _compile_into(
     group = _group(record, plan.cgroups_path, systemd_cgroup)
     record.save()
     return group
+
+
+def _root_disks(record: Record) -> list[int]:
+    """Make the disks of the root filesystem; descriptors that keep them until the supervisor does."""
+    if "ro base " not in record.disks:
+        return []
+    import json
+
+    from runx.exec import root_disks
+
+    with open(f"{record.directory}/plan.json", encoding="utf-8") as file:
+        return root_disks.make(record.directory, json.load(file))
 
 
 def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":

@@ -9,6 +9,10 @@ from runx.exec import netns, run, xl
 from runx.exec.pv_console import withdraw
 from runx.exec.xenstore import XenStore, XenStoreError
 
+TYPE_CHECKING = False  # as typing's, which the fast verbs do not load
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def find(store: XenStore, name: str) -> int | None:
     """The number of the domain with this name, None when there is none."""
@@ -24,11 +28,13 @@ def find(store: XenStore, name: str) -> int | None:
     return None
 
 
-def create(store: XenStore, directory: str, name: str, network: int, keep: int = -1) -> int:
+def create(store: XenStore, directory: str, name: str, network: int, devices: "Sequence[str]", keep: "Sequence[int]") -> int:
     """`xl create` of directory/domain.cfg, paused; the domain's number.
 
-    network: a descriptor of the host's network namespace, where scripts attach the domain's interfaces. keep: a descriptor that
-    the domain's backends are to hold open. Raises RunxError with xl's own words. What a failed or hanging xl leaves is removed
+    network: a descriptor of the host's network namespace, where scripts attach the domain's interfaces. devices: of
+    its disks, "" for one that is a file. keep: descriptors that the domain's backends are to hold open.
+
+    Raises RunxError with xl's own words. What a failed or hanging xl leaves is removed
     by the caller (`remove`).
     """
     xl_path = run.program("xl")
@@ -37,9 +43,9 @@ def create(store: XenStore, directory: str, name: str, network: int, keep: int =
     try:
         pid = os.fork()
         if pid == 0:
-            if keep >= 0:
-                os.set_inheritable(keep, True)
-            _become_xl(xl_path, argv, directory, output, network)
+            for fd in keep:
+                os.set_inheritable(fd, True)
+            _become_xl(xl_path, argv, directory, output, network, devices)
         code, text = run.finish("xl create", pid, output, xl.CREATE_TIMEOUT_S)
     finally:
         os.close(output)
@@ -58,7 +64,7 @@ _SHARES_FAILED = 113
 """Exit status of our child when it could not become xl; xl itself exits with small numbers."""
 
 
-def _become_xl(path: str, argv: list[str], directory: str, output: int, network: int) -> None:
+def _become_xl(path: str, argv: list[str], directory: str, output: int, network: int, devices: "Sequence[str]") -> None:
     """In the child: its own session and mount namespace, the host's network, then xl. Never returns."""
     try:
         from runx.exec import shares  # here, not above: what it imports is gone when the child becomes xl
@@ -69,7 +75,7 @@ def _become_xl(path: str, argv: list[str], directory: str, output: int, network:
         os.dup2(output, 1)
         os.dup2(output, 2)
         netns.enter(network)
-        shares.enter(directory)
+        shares.enter(directory, devices)
         os.execve(path, argv, run.environment())
     except RunxError as error:
         os.write(output, f"{error.message}\0{error.hint}".encode())

@@ -33,6 +33,7 @@ def run(
     log_json: bool = False,
     systemd_cgroup: bool = False,
     config: str = "config.json",
+    root_carrier: str = "",
 ) -> int:
     """Run a container and give its exit status; with detach, 0 as soon as it has started.
 
@@ -49,7 +50,7 @@ def run(
             listener.listen(1)
         pid = create(
             root, container_id, bundle, pid_file=pid_file, console_socket=console_socket, log=log, log_json=log_json,
-            systemd_cgroup=systemd_cgroup, config=config,
+            systemd_cgroup=systemd_cgroup, config=config, root_carrier=root_carrier,
         )  # fmt: skip
         try:
             if not detach:

@@ -43,7 +43,7 @@ class Record:
     """The record of one container. Attributes are the file's lines; all are strings but pid and domid."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "domain", "domid", "exit_status", "image", "log", "log_json", "network_namespace",
+        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "log", "log_json", "network_namespace",
         "oci", "pid", "pid_start", "scope", "status", "taken", "takes_interfaces", "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
@@ -69,8 +69,8 @@ class Record:
         self.log_json = "1"
         self.console = ""
         """How the supervisor meets the guest: "link", or "passthrough" when the guest is the container's own."""
-        self.image = ""
-        """`ro` or `rw`, format and path of the disk image; "" without one."""
+        self.disks = ""
+        """For each disk `ro` or `rw`, what it is and the path of its file (image.py), separated by NUL."""
         self.console_socket = ""
         """Path of --console-socket given to create."""
         self.network_namespace = ""

@@ -21,7 +21,9 @@ def environment() -> dict[str, str]:
 
 
 def program(name: str) -> str:
-    """The path of a program on PATH. Raises RunxError when there is none."""
+    """The path of a program on PATH, or the absolute path that `name` is. Raises RunxError when there is none."""
+    if name.startswith("/"):
+        return name
     for directory in environment()["PATH"].split(":"):
         path = f"{directory or '.'}/{name}"
         if os.access(path, os.X_OK) and not os.path.isdir(path):

@@ -8,7 +8,7 @@ import ctypes
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from runx.errors import RunxError
@@ -32,7 +32,9 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 def prepare(directory: str, plan: dict[str, Any]) -> None:
     """Make the empty trees below the container's directory: `shares/root`, and `shares/mounts` with a place for each mount."""
-    os.makedirs(f"{directory}/shares/root", mode=0o700)
+    os.makedirs(f"{directory}/shares", mode=0o700)
+    if plan["root"]["carrier"] == "9p":
+        os.mkdir(f"{directory}/shares/root", 0o700)
     for disk in plan["domain"]["disks"]:
         # Stays when the mount namespace has gone: the script that takes a disk away looks whether it was a file.
         os.close(os.open(disk["path"], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -47,8 +49,10 @@ def prepare(directory: str, plan: dict[str, Any]) -> None:
             os.mkdir(place, 0o755)
 
 
-def enter(directory: str) -> None:
+def enter(directory: str, devices: Sequence[str] = ()) -> None:
     """Move this process into a mount namespace of its own in which the container's trees are assembled.
+
+    devices: of the disks, in their order; "" for one whose file xl is given itself.
 
     Raises RunxError naming the mount that failed.
     """
@@ -60,9 +64,11 @@ def enter(directory: str) -> None:
         raise RunxError(f"cannot make a mount namespace: {os.strerror(ctypes.get_errno())}", "runx must run as root")
     mount("mount namespace", "none", "/", _MS_REC | _MS_PRIVATE)
     root = f"{directory}/shares/root"
-    mount("root.path", plan["root"]["path"], root, _MS_BIND | _MS_REC)
-    for disk in plan["domain"]["disks"]:
-        mount("vm.image.path", disk["source"], disk["path"], _MS_BIND)
+    if plan["root"]["carrier"] == "9p":
+        mount("root.path", plan["root"]["path"], root, _MS_BIND | _MS_REC)
+    for number, disk in enumerate(plan["domain"]["disks"]):
+        source = (devices[number] if devices else "") or disk["source"]
+        mount("vm.image.path" if disk["holds"] == "image" else "root.path", source, disk["path"], _MS_BIND)
     if plan["root"]["served_read_only"]:
         _make_read_only("root.path", root, mount)
     for entry in plan["mounts"]:

@@ -51,6 +51,8 @@ class Supervision:
         self.network_script = b""
         """What sets the guest's interfaces up; empty without any, and before `start`."""
         self._take_streams()
+        self.loops: list[int] = []
+        """Loop devices of its disks."""
         self.status: int | None = None
         """The container's exit status once it is known; the streams may still have to be drained."""
         self.look_at: float | None = None
@@ -102,12 +104,12 @@ class Supervision:
             if record.network_namespace:
                 netns.join(record.network_namespace, self.host_network)
             self.claim = netns.claim() if record.takes_interfaces else None
-            lock = -1  # held until this process ends
-            if record.image:
+            devices, of_qemu = self._attach_disks()
+            record.domid = domains.create(self.store, record.directory, record.domain, self.host_network, devices, of_qemu)
+            if record.disks:
                 from runx.exec import image
 
-                lock = image.lock(record.image)
-            record.domid = domains.create(self.store, record.directory, record.domain, self.host_network, lock)
+                image.forget(record.disks.split("\0"))
             self._publish()
             self.store.watch("@releaseDomain", "release")
             self.listener = control.listen(record.directory)
@@ -123,6 +125,26 @@ class Supervision:
         except BaseException:
             domains.remove(self.store, record.domain, record.domid, self.host_network)
             raise
+
+    def _attach_disks(self) -> tuple[list[str], list[int]]:
+        """Lock the files of the disks, and make loop devices of those that the kernel serves: for each disk its device, "" for
+        another, and descriptors for QEMU to hold."""
+        devices: list[str] = []
+        of_qemu: list[int] = []
+        if self.record.disks:
+            from runx.exec import image, loop
+
+            for disk in self.record.disks.split("\0"):
+                fd = image.lock(disk)
+                if image.by_qemu(disk):
+                    of_qemu.append(fd)
+                    devices.append("")
+                    continue
+                device, path = loop.attach(fd, disk.startswith("ro "))
+                os.close(fd)
+                self.loops.append(device)
+                devices.append(path)
+        return devices, of_qemu
 
     def await_word(self, word: int) -> None:
         """Wait until something can be read from the descriptor `word`. Raises RunxError when it ends before, or the domain."""
@@ -279,6 +301,8 @@ class Supervision:
             self._close()
             domains.remove(self.store, record.domain, record.domid, self.host_network)
             record.domid = -1
+            for device in self.loops:
+                os.close(device)
             takeover.let_go(record.taken.split())
         except RunxError as error:
             self._say(f"cleaning up: {error.message}")

@@ -92,6 +92,26 @@ def test_a_network_of_another_container(host: Host, engine: list[str]) -> None:
     host.run(["sh", "-c", "! ip link delete cni-podman0"])
 
 
+def test_a_container_without_shares(host: Host, engine: list[str]) -> None:
+    """Its root by disk, the files that podman manages by value: it needs no 9p. What it writes is there when it starts again."""
+    script = (
+        "cat /kept; hostname > /kept; grep -c named /etc/hosts /etc/hostname; echo more >> /etc/hosts;"
+        "df -k /dev/shm | tail -1; exit 6"
+    )
+    run = [*engine, "run", "--network", "none", "--hostname", "named", "--shm-size", "1m", "--name", "kept"]
+    argv = [*run, "--annotation", "org.runx.root.carrier=disk", IMAGE, "/bin/sh", "-c", script]
+    result = host.run(argv, timeout=LIMIT_S)
+    assert result.returncode == 6, result.stderr
+    lines = result.stdout.decode().splitlines()
+    assert lines[:2] == ["/etc/hosts:1", "/etc/hostname:1"], result.stderr
+    assert lines[2].split()[1] == "1024"
+    again = host.run([*engine, "start", "--attach", "kept"], timeout=LIMIT_S)
+    assert again.stdout.startswith(b"named\n"), (again.stdout, again.stderr)
+    hosts = host.run([*engine, "inspect", "--format", "{{.HostsPath}}", "kept"], check=True).stdout.decode().strip()
+    assert b"more" not in host.run(["cat", hosts], check=True).stdout, "what it writes there stays in the guest"
+    host.run([*engine, "rm", "kept"], check=True, timeout=LIMIT_S)
+
+
 def test_a_seccomp_profile(host: Host, engine: list[str], scratch: str, tmp_path: Path) -> None:
     """podman takes the user's profile for its own here; the error is one that mkdir never has."""
     rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EXDEV}

@@ -12,6 +12,8 @@
     [files]                     # optional: CNI files of the host
     "/etc/cni/net.d/a.conf" = '''{ … }'''
 
+    [layers]                    # optional: what the root filesystem is made of, as fields of RootFacts
+
 A runx.toml beside them is the host's.
 
 A configuration that is refused only as long as something is not supported yet says so: `refused = "hooks"`.
@@ -22,6 +24,8 @@ from functools import cached_property
 from pathlib import Path
 
 from runx.compiler import Compilation, compile
+from runx.compiler.facts import SmallFile
+from runx.compiler.root_facts import RootFacts
 from runx.errors import RunxError
 
 TESTS = Path(__file__).parent.parent
@@ -66,6 +70,24 @@ class Case:
     def filter(self, profile: object) -> bytes:  # noqa: ARG002
         return ALLOW_ALL
 
+    def root(self, path: str) -> RootFacts:
+        """`[layers]` of case.toml: the fields of RootFacts that are not as for a directory."""
+        given = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in self.settings.get("layers", {}).items()
+        }
+        return RootFacts(path, "0123abcd")._replace(**given)
+
+    def small_file(self, path: str) -> SmallFile | None:
+        """`[small_files]` of case.toml: their text."""
+        text = self.settings.get("small_files", {}).get(path)
+        return None if text is None else SmallFile(text.encode(), 0o644, 0, 0)
+
+    def size_kib(self, path: str) -> int:  # noqa: ARG002
+        return 65536
+
+    def has_program(self, name: str) -> bool:
+        return name not in self.settings.get("programs_missing", ())
+
     def kind(self, path: str) -> str:
         return self.settings.get("host", {}).get(path, "directory")
 
@@ -104,6 +126,18 @@ class TextFacts:
 
     def filter(self, profile: object) -> bytes:  # noqa: ARG002
         return ALLOW_ALL
+
+    def root(self, path: str) -> RootFacts:
+        return RootFacts(path, "0123abcd")
+
+    def has_program(self, name: str) -> bool:  # noqa: ARG002
+        return True
+
+    def small_file(self, path: str) -> SmallFile | None:  # noqa: ARG002
+        return None
+
+    def size_kib(self, path: str) -> int:  # noqa: ARG002
+        return 65536
 
     def kind(self, path: str) -> str:
         return self.kinds.get(path, "directory")

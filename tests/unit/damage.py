@@ -137,7 +137,7 @@ def _other_type(value: Any, dice: random.Random) -> Any:
     if isinstance(value, str):
         return dice.choice((len(value), [value], {value: value}, list(value[:9]), value + dice.choice(",:=\0 \n/"), value[::-1]))
     if isinstance(value, (int, float)):
-        return dice.choice((str(value), [value], -value, value * 1000 + 1, value + 0.5, bool(value)))
+        return dice.choice((str(value), [value], -value, value * 1000 + 1, value % 1000 + 0.5, bool(value)))
     if isinstance(value, list):
         return dice.choice(
             ({str(index): item for index, item in enumerate(value)}, value * 2, value[:1], json.dumps(value)[:99], len(value))

@@ -72,7 +72,8 @@ def test_neither_plugins_nor_package_metadata_are_looked_at(tmp_path: Path) -> N
         f"import sys; sys.path[:0] = {[str(plugin), *sys.path]!r}\n"
         "from runx.exec import create\n"
         "from runx.exec.record import claim\n"
-        f"try: create._compile_into(claim({str(tmp_path / 'state')!r}, 'c', 'b'), {str(bundle)!r}, {str(tmp_path / 'state')!r})\n"
+        f"state, bundle = {str(tmp_path / 'state')!r}, {str(bundle)!r}\n"
+        "try: create._compile_into(claim(state, 'c', 'b'), bundle, state)\n"
         "finally: import json; print(json.dumps(sorted(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True)

@@ -74,6 +74,8 @@ def test_every_mount_reaches_inroot_as_planned(case: Case, tmp_path: Path) -> No
     for call, mount in zip(mounted, plan.mounts, strict=True):
         if mount.carrier == "9p":
             assert call[:4] == ["inroot", "bind", f"/shares/mounts/{mount.slot}", mount.destination]
+        elif mount.carrier == "value":
+            assert call[:4] == ["inroot", "bind", f"/runx/files/{mount.slot}", mount.destination]
         else:
             assert call[:5] == ["inroot", "mount", mount.type, mount.source, mount.destination]
         late = mount.carrier == "guest" and mount.type in ("tmpfs", "ramfs") and "ro" in mount.flags

@@ -29,7 +29,7 @@ def plan(root: Path, *mounts: dict[str, Any]) -> dict[str, Any]:
         {"carrier": "9p", "slot": n, "is_file": False, "recursive": True, "read_only": False, "origin": f"mounts[{n}]"} | mount
         for n, mount in enumerate(mounts)
     ]
-    return {"domain": {"disks": []}, "root": {"path": str(root), "served_read_only": False}, "mounts": full}
+    return {"domain": {"disks": []}, "root": {"carrier": "9p", "path": str(root), "served_read_only": False}, "mounts": full}
 
 
 def inside(directory: Path, content: dict[str, Any], script: str) -> "subprocess.CompletedProcess[str]":
@@ -74,7 +74,7 @@ def test_read_only_is_enforced_here(tmp_path: Path, source: Path) -> None:
 def test_an_image_is_bound_like_a_share(tmp_path: Path, source: Path) -> None:
     content = plan(tmp_path)
     place = tmp_path / "state/shares/image"
-    content["domain"]["disks"] = [{"source": str(source / "file"), "path": str(place), "read_only": False}]
+    content["domain"]["disks"] = [{"source": str(source / "file"), "path": str(place), "read_only": False, "holds": "image"}]
     assert inside(tmp_path / "state", content, "cat image").stdout == "content"
     assert place.is_file(), "it is there when the disk is taken away, outside of the mount namespace"
 

@@ -28,6 +28,7 @@ PACKAGES = (
     "containerd", "runc", "podman", "crun", "conmon",  # what drives runx, and what it is compared with
     "containernetworking-plugins", "netavark", "aardvark-dns", "iptables",  # the networks of engines
     "openssh-server", "iproute2", "iputils-ping", "dnsmasq-base", "procps", "strace",
+    "erofs-utils", "e2fsprogs",  # make disks of root filesystems
     "python3", "busybox-static",
 )  # fmt: skip
 # Half of the kernel's modules is for hardware that QEMU does not have.

@@ -17,6 +17,7 @@ _PACKAGES = (
     Package("shellcheck", "shellcheck", "linter of shell scripts"),
     Package("codespell", "codespell", "linter of words"),
     Package("cpio", "cpio", "reads the archives we write"),
+    Package("erofs-utils", "mkfs.erofs", "makes disks of root filesystems"),
     Package("busybox-static", "busybox", "the test image's programs"),
     Package("strace", "strace", "kills processes before a chosen system call"),
     Package("git", "git", "the list of files for the linters"),

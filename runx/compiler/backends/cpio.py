@@ -18,11 +18,13 @@ TRAILER = "TRAILER!!!"
 
 
 class OverlayFile(NamedTuple):
-    """A file of an archive. `path` is relative and clean (`runx/setup`); `mode` holds permissions alone; owner is root."""
+    """A file of an archive. `path` is relative and clean (`runx/setup`); `mode` holds permissions alone."""
 
     path: str
     mode: int
     content: bytes
+    uid: int = 0
+    gid: int = 0
 
 
 def archive(files: Iterable[OverlayFile]) -> bytes:
@@ -42,20 +44,20 @@ def archive(files: Iterable[OverlayFile]) -> bytes:
                 number += 1
                 parts.append(_entry(number, directory, stat.S_IFDIR | 0o755, b""))
         number += 1
-        parts.append(_entry(number, file.path, stat.S_IFREG | file.mode, file.content))
+        parts.append(_entry(number, file.path, stat.S_IFREG | file.mode, file.content, file.uid, file.gid))
     parts.append(_entry(0, TRAILER, 0, b""))
     data = b"".join(parts)
     return data + bytes(-len(data) % BLOCK)
 
 
-def _entry(number: int, path: str, mode: int, content: bytes) -> bytes:
+def _entry(number: int, path: str, mode: int, content: bytes, uid: int = 0, gid: int = 0) -> bytes:
     if path == TRAILER and mode:
         raise RunxError(f"a file of the ramdisk cannot be called {TRAILER}")
     name = path.encode() + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
     # ino, mode, uid, gid, nlink, mtime, filesize, device (two), rdevice (two), namesize, check.
     # No time: the same plan gives the same bytes.
-    fields = (number, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(name), 0)
+    fields = (number, mode, uid, gid, links, 0, len(content), 0, 0, 0, 0, len(name), 0)
     header = b"070701" + b"".join(b"%08X" % field for field in fields)
     return _padded(header + name) + _padded(content)
 

@@ -7,8 +7,8 @@ from runx.compiler.backends.setup_script import setup_script
 from runx.compiler.plan import VmPlan
 
 
-def overlay(plan: VmPlan, seccomp_program: bytes = b"") -> tuple[OverlayFile, ...]:
-    """The overlay's files, in order; none when the ramdisk is the container's own."""
+def overlay(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> tuple[OverlayFile, ...]:
+    """The overlay's files, in order; none when the ramdisk is the container's own. copies: those of mounts by value."""
     if plan.console == "passthrough":
         return ()
     network = network_script(plan)
@@ -20,4 +20,4 @@ def overlay(plan: VmPlan, seccomp_program: bytes = b"") -> tuple[OverlayFile, ..
     )
     if plan.process.seccomp:
         files += (OverlayFile("runx/seccomp", 0o600, seccomp_program),)
-    return files
+    return files + copies

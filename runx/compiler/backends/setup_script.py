@@ -66,7 +66,10 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
     """Name and commands of each step. The order is runc's (libcontainer/rootfs_linux.go, standard_init_linux.go)."""
     if plan.root.carrier == "disk":
         disk = plan.domain.disks[0]
-        yield "vm.image", _read_only_image(disk) if disk.read_only else _writable_image(disk)
+        if disk.holds != "image":
+            yield "root", _made_disks(plan.domain.disks, plan.root.lower_options)
+        else:
+            yield "vm.image", _read_only_image(disk) if disk.read_only else _writable_image(disk)
     for share in plan.domain.shares:
         target = "/newroot" if share.tag == "root" else f"/shares/{share.tag}"
         attempt = command("mount", "-t", "9p", "-o", _9P, share.tag, target)
@@ -116,13 +119,36 @@ def _read_only_image(disk: Disk) -> list[str]:
     place = f"/dev/{disk.vdev}"
     what = f"{place} could not be mounted: an image is one ext4 or EROFS file system, without a partition table"
     attempts = f"mount -t erofs -o ro {place} /image 2>/dev/null || mount -t ext4 -o ro {place} /image"
+    return ["mkdir /image", f"{attempts} || {_fail(what)}", *_overlay_in_memory("/image")]
+
+
+def _overlay_in_memory(lower: str, options: tuple[str, ...] = ()) -> list[str]:
+    words = ",".join((f"lowerdir={lower}", "upperdir=/overlay/upper", "workdir=/overlay/work", *options))
     return [
-        "mkdir /image /overlay",
-        f"{attempts} || {_fail(what)}",
+        "mkdir /overlay",
         "mount -t tmpfs -o mode=755 tmpfs /overlay",
         "mkdir /overlay/upper /overlay/work",
-        "mount -t overlay -o lowerdir=/image,upperdir=/overlay/upper,workdir=/overlay/work overlay /newroot",
+        f"mount -t overlay -o {words} overlay /newroot",
     ]
+
+
+def _made_disks(disks: tuple[Disk, ...], options: tuple[str, ...]) -> list[str]:
+    """Those that runx has made of the root filesystem, joined by an overlay: what never changes, what lies on it, and the layer
+    of changes; without that one, which a read-only root does not have, mount points are made in memory."""
+    what = "the disks of the root filesystem could not be mounted: a kernel of its own needs blkfront, EROFS, ext4 and overlay"
+    # The tables of inodes that are not in use are zero already (mke2fs on a sparse file).
+    kinds = {"base": "erofs ro", "added": "erofs ro", "layer": "ext4 noinit_itable"}
+    commands = [
+        "mkdir /disks",
+        f'disk() {{ mkdir "/disks/$1"; mount -t "$2" -o "$3" "/dev/$1" "/disks/$1" || {_fail(what)}; }}',
+        *(f"disk {disk.vdev} {kinds[disk.holds]}" for disk in disks),
+    ]
+    lower = ":".join(f"/disks/{disk.vdev}" for disk in reversed(disks) if disk.holds != "layer")
+    if disks[-1].holds != "layer":
+        return commands + _overlay_in_memory(lower, options)
+    layer = f"/disks/{disks[-1].vdev}"
+    words = ",".join((f"lowerdir={lower}", f"upperdir={layer}/upper", f"workdir={layer}/work", *options))
+    return [*commands, f"mount -t overlay -o {words} overlay /newroot || {_fail(what)}"]
 
 
 def _fail(what: str) -> str:
@@ -132,8 +158,9 @@ def _fail(what: str) -> str:
 def _mount(mount: Mount) -> list[str]:
     flags = tuple(flag for flag in mount.flags if flag != "ro") if _late_read_only(mount) else mount.flags
     options = ",".join((*flags, *mount.data)) or "-"
-    if mount.carrier == "9p":
-        commands = [command("inroot", "bind", f"/shares/mounts/{mount.slot}", mount.destination, options)]
+    if mount.carrier != "guest":
+        place = "/shares/mounts" if mount.carrier == "9p" else "/runx/files"
+        commands = [command("inroot", "bind", f"{place}/{mount.slot}", mount.destination, options)]
     else:
         commands = [command("inroot", "mount", mount.type, mount.source, mount.destination, options)]
     return commands + [command("inroot", "propagation", mount.destination, word) for word in mount.propagation]

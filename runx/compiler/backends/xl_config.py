@@ -81,10 +81,13 @@ def _share(tag: str, path: str) -> str:
 def _disk(disk: Disk) -> str:
     """One disk (xl-disk-configuration(5)). `target` comes last, since it takes the rest of the text as it is.
 
-    Raw ones go by the kernel's own backend over a loop device, which libxl chooses by itself; it has QEMU serve the others.
+    Raw ones are loop devices when xl sees them, which the kernel's own backend serves. libxl has QEMU serve the others.
     """
     access = "ro" if disk.read_only else "rw"
-    return f"format={disk.format},vdev={disk.vdev},access={access},target={disk.path}"
+    if disk.script and ("," in disk.script or not disk.script.isprintable()):
+        raise RunxError(f"{disk.script}: the path of a block script cannot hold a comma", "install runx elsewhere")
+    script = f",script={disk.script}" if disk.script else ""
+    return f"format={disk.format},vdev={disk.vdev},access={access}{script},target={disk.path}"
 
 
 def _vif(interface: Interface) -> str:

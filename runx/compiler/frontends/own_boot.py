@@ -9,6 +9,7 @@ from runx.compiler.frontends.container import BootFile
 
 PREFIX = "org.runx."
 XLCONF_ANNOTATION = PREFIX + "xlconf"
+ROOT_CARRIER_ANNOTATION = PREFIX + "root.carrier"
 KINDS: tuple[Literal["kernel", "ramdisk"], ...] = ("kernel", "ramdisk")
 
 
@@ -39,7 +40,7 @@ def read_own_file(
 
 def check_annotations(annotations: Mapping[str, str], report: Report) -> None:
     """Report those that would speak to runx, but say nothing it knows."""
-    known = (*(PREFIX + kind for kind in KINDS), XLCONF_ANNOTATION)
+    known = (*(PREFIX + kind for kind in KINDS), XLCONF_ANNOTATION, ROOT_CARRIER_ANNOTATION)
     for name in annotations:
         if name.startswith(PREFIX) and name not in known:
             report.ignore(("annotations", name), f"means nothing to runx{did_you_mean(name, known)}")

@@ -26,11 +26,13 @@ _INIT_WAIT, _INITIALISED, _CONNECTED, _CLOSING = "2", "3", "4", "5"  # enum xenb
 _HVC0_LIMIT = 1024 * 1024
 """Bytes of hvc0 that nobody has read, beyond which xenconsoled drops."""
 _NODES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
+_VBDS = "/local/domain/0/backend/vbd"
 _GROUPS = "/sys/fs/cgroup/domains"
 
 
 class Domain:
-    """See the module. `config` holds name, memory (MiB), vcpus, ramdisk (a path), shares (pairs of tag and path), weight, cap."""
+    """See the module. `config` holds name, memory (MiB), vcpus, ramdisk (a path), disks,
+    shares (pairs of tag and path), weight, cap."""
 
     def __init__(self, state: str, domid: int, config: dict[str, Any]) -> None:
         self.state_directory = state
@@ -46,6 +48,7 @@ class Domain:
         self.group = f"{_GROUPS}/{domid}"
         self.selector = selectors.DefaultSelector()
         self.undelivered = bytearray()
+        self.disks: dict[str, int] = {}
 
     # -- create --------------------------------------------------------------------------------------------------------
 
@@ -74,9 +77,24 @@ class Domain:
         self.vifs = vif.Vifs(self.store, self.domid)
         for spec in self.config["vif"]:
             self.vifs.attach(spec)
+        for number, disk in enumerate(self.config["disks"]):
+            self._attach(disk, f"{_VBDS}/{self.domid}/{51712 + 16 * number}")
         self._save()
 
     vifs: vif.Vifs | None = None
+
+    def _attach(self, disk: dict[str, str], backend: str) -> None:
+        """What libxl and blkback do for a disk with a script (Xen, docs/misc/block-scripts.txt)."""
+        self.store.write(f"{backend}/params", disk["target"])
+        self.store.write(f"{backend}/script", disk["script"])
+        subprocess.run([disk["script"], "add"], env={**os.environ, "XENBUS_PATH": backend}, check=False)
+        if self.store.read(f"{backend}/hotplug-status") != "connected":
+            raise OSError(f"{disk['script']} add: {self.store.read(f'{backend}/hotplug-error')}")
+        fd = os.open(disk["target"], (os.O_RDONLY if disk["access"] == "ro" else os.O_RDWR) | os.O_CLOEXEC)
+        self.disks[disk["vdev"]] = fd
+        number = os.fstat(fd).st_rdev
+        if self.store.read(f"{backend}/physical-device") != f"{os.major(number):x}:{os.minor(number):x}":
+            raise OSError(f"{disk['script']} add: another device than {disk['target']}")
 
     def _listen(self, name: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX)
@@ -249,6 +267,8 @@ class Domain:
         os.mknod(f"{dev}/tty", stat.S_IFCHR | 0o666, os.makedev(5, 0))
         os.mknod(f"{dev}/fuse", stat.S_IFCHR | 0o666, os.makedev(10, 229))
         os.umask(0o022)
+        for name, fd in self.disks.items():
+            os.mknod(f"{dev}/{name}", stat.S_IFBLK | 0o600, os.fstat(fd).st_rdev)
         consoles = {"console": self.hvc0_guest, "hvc0": self.hvc0_guest, **({"hvc1": self.hvc1_guest} if has_console else {})}
         for name, fd in consoles.items():
             os.close(os.open(f"{dev}/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -299,6 +319,7 @@ class Domain:
         for path in (
             f"/local/domain/0/backend/console/{self.domid}/0",
             f"/local/domain/0/backend/9pfs/{self.domid}",
+            f"{_VBDS}/{self.domid}",
             self.vm,
             self.path,
         ):
@@ -309,6 +330,8 @@ class Domain:
         for directory in ("root", "dev"):
             if os.path.ismount(f"{self.directory}/{directory}"):
                 linux.unmount(f"{self.directory}/{directory}")
+        for fd in self.disks.values():
+            os.close(fd)
         shutil.rmtree(self.directory)
         self.store.release(self.domid)
 

@@ -48,6 +48,7 @@ os.environ["XENSTORED_PATH"] = {state!r} + "/xenstored"
 sys.path[:0] = [{checkout!r}, {libraries!r}]
 from runx import paths
 paths.assets_dir = lambda: {assets!r}
+paths.DEFAULT_IMAGES = {state!r} + "/images"
 from runx.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -152,6 +153,7 @@ class Double:
         assets = self.directory / "local/share/runx" / os.uname().machine
         assets.mkdir(parents=True)
         shutil.copy(built / "initrd", assets)
+        shutil.copy(CHECKOUT / "host-assets" / "block", assets)
         # No kernel is booted, so none has to be built.
         (assets / "kernel").write_bytes(b"xl-double boots none\n")
         python = venv.find() or venv.make()

@@ -162,6 +162,7 @@ class Xl:
                 "weight": _number(config, "cpu_weight", _DEFAULT_WEIGHT),
                 "cap": _number(config, "cap", 0),
                 "shares": [_share(text) for text in _list(config, "p9")],
+                "disks": [_disk(text) for text in _list(config, "disk")],
                 "vif": _list(config, "vif"),
             }
 
@@ -367,6 +368,15 @@ def _share(text: str) -> tuple[str, str]:
     if not {"tag", "security_model", "path"} <= words.keys():
         raise XlError(f"p9 spec missing required parameter: {text}")
     return words["tag"], words["path"]
+
+
+def _disk(text: str) -> dict[str, str]:
+    """An entry of `disk` that is written with names (xl-disk-configuration(5)); `target` takes all that is left."""
+    words, _, target = text.partition("target=")
+    disk = {"target": target, **dict(word.partition("=")[::2] for word in words.split(",") if word)}
+    if disk.get("format") != "raw" or "script" not in disk:
+        raise XlError(f"xl-double: disk: only format=raw with a script is served: {text}")
+    return disk
 
 
 def _long(domid: int, record: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+"""Roots that travel as disks, at the machine's own speed: what tests/shared has, and bundles' own directories."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from bundles import Bundle
+from containers import LIMIT_S, sh
+from root_tests import *  # noqa: F403
+from root_tests import DISK
+from runxtools.double.host import Double
+
+
+@pytest.fixture
+def bundle(double: Double, tmp_path: Path) -> Bundle:
+    bundle = Bundle(double, tmp_path)
+    bundle.config["annotations"] = {"org.runx.root.carrier": "disk"}
+    return bundle
+
+
+def images(double: Double) -> dict[str, int]:
+    """Kept images: their names and inodes."""
+    return {entry.name: entry.stat().st_ino for entry in os.scandir(double.directory / "images/images")}
+
+
+def test_the_image_of_an_image_is_made_once(host: Double) -> None:
+    assert sh(host, "true", options=DISK).returncode == 0
+    before = images(host)
+    assert [name for name in before if not name.startswith("once-")], before
+    assert sh(host, "true", options=DISK).returncode == 0
+    assert images(host) == before
+
+
+def test_a_directory_is_never_stale(bundle: Bundle, double: Double) -> None:
+    file = bundle.directory / "rootfs/etc/motd"
+    for text in (b"one\n", b"two\n"):
+        file.write_bytes(text)
+        result = bundle.sh("cat /etc/motd")
+        assert (result.stdout, result.returncode) == (text, 0), result.stderr
+    assert not [name for name in images(double) if name.startswith("once-")]
+
+
+def test_the_changes_of_another_directory_of_the_same_name_are_not_seen(bundle: Bundle) -> None:
+    root = bundle.directory / "rootfs"
+    assert bundle.sh("echo secret > /left").returncode == 0
+    assert not (root / "left").exists()
+    assert bundle.sh("cat /left").stdout == b"secret\n"
+    bundle.host.run(["cp", "-a", str(root), f"{root}.new"], check=True)
+    bundle.host.run(["rm", "-r", str(root)], check=True)
+    bundle.host.run(["mv", f"{root}.new", str(root)], check=True)
+    assert b"No such file" in bundle.sh("cat /left").stderr
+    layers = list((bundle.host.directory / "images/layers").glob("*/directory"))
+    assert [path.read_text() for path in layers].count(str(root)) == 1, "the other one is collected"
+
+
+def test_two_containers_cannot_write_to_one_root(bundle: Bundle) -> None:
+    first = bundle.popen("echo ready; cat")
+    bundle.write("true")
+    second = bundle.runx("run", "d")
+    assert second.returncode == 1
+    assert b"is in use by another container" in second.stderr
+    assert b"9p" in second.stderr
+    out, _ = first.communicate(b"x", timeout=LIMIT_S)
+    assert out == b"x"
+
+
+def loops() -> list[str]:
+    """Files behind loop devices of this machine."""
+    return [path.read_text().strip() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
+
+
+def await_no_loops(of: str) -> None:
+    limit = time.monotonic() + LIMIT_S
+    while any(of in path for path in loops()):
+        assert time.monotonic() < limit, loops()
+        time.sleep(0.05)
+
+
+def test_a_guest_without_supervisor_keeps_its_layer(bundle: Bundle, tmp_path: Path) -> None:
+    """Whoever is killed: no second writer as long as the guest lives, and no loop device afterwards."""
+    bundle.write("/bin/sleep", "1000")
+    create = [*bundle.argv("create", "--pid-file", str(tmp_path / "pid")), "c"]
+    files = ["sh", "-c", 'exec "$@" > /dev/null 2>&1', "sh"]
+    bundle.host.run([*files, *create], check=True, timeout=LIMIT_S)
+    assert bundle.runx("start", "c").returncode == 0
+    bundle.host.run(["kill", "-9", (tmp_path / "pid").read_text()], check=True)
+    second = bundle.runx("run", "d")
+    assert second.returncode == 1
+    assert b"is in use by another container" in second.stderr
+    assert bundle.runx("delete", "--force", "c").returncode == 0
+    assert bundle.sh("echo again").stdout == b"again\n"
+    await_no_loops("runx-layer")
+    await_no_loops("once-")
+
+
+def test_a_hostile_tree_brings_nothing_of_the_host(bundle: Bundle) -> None:
+    root = bundle.directory / "rootfs"
+    secret = bundle.directory / "secret"
+    secret.write_text("secret")
+    (root / "link").symlink_to(secret)
+    (root / "new\nline").write_text("x")
+    os.mknod(root / "disk", 0o060600, os.makedev(7, 0))
+    result = bundle.sh("ls -l /link /disk; cat /link; ls -d /new*")
+    assert b"-> " + os.fsencode(secret) in result.stdout
+    assert b"brw-------" in result.stdout
+    assert b"secret\n" not in result.stdout.replace(os.fsencode(secret), b"")
+    assert b"new\nline" in result.stdout or b"new?line" in result.stdout

@@ -1,0 +1,94 @@
+"""Roots that travel as disks, through containerd's ctr: in the lab and in the double alike."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from containers import IMAGE, LIMIT_S, RUNX, Host, new_id, sh
+
+DISK = ("--annotation", "org.runx.root.carrier=disk")
+_START = 'ctr task start "$1"; status=$?; ctr task delete "$1" > /dev/null 2>&1; exit $status'
+_CHANGE = (
+    'top=$(mktemp -d) && eval "$(ctr snapshot mounts "$top" "$1")" && cd "$top" && eval "$2"; cd /; umount "$top"; rmdir "$top"'
+)
+
+
+class Kept:
+    """A container that is started again and again, as `docker start` does it."""
+
+    def __init__(self, host: Host, script: str, *options: str) -> None:
+        self.host = host
+        self.id = new_id()
+        self.run = ["ctr", "run", "--runc-binary", RUNX, *DISK, *options, IMAGE, self.id, "/bin/sh", "-c", script]
+        self.exists = False
+
+    def start(self) -> "subprocess.CompletedProcess[bytes]":
+        if not self.exists:
+            self.exists = True
+            return self.host.run(self.run, timeout=LIMIT_S)
+        return self.host.run(["sh", "-c", _START, "sh", self.id], timeout=LIMIT_S)
+
+    def change(self, script: str) -> None:
+        """What `docker cp` and others do to a container that does not run: in the directory of its root, by way of overlayfs."""
+        self.host.run(["sh", "-ec", _CHANGE, "sh", self.id, script], check=True, timeout=LIMIT_S)
+
+    def layers(self) -> list[str]:
+        """All layers of changes in containerd's store."""
+        upper = self.host.run(["ctr", "snapshot", "mounts", "/mnt", self.id]).stdout.decode()
+        snapshots = upper.partition("upperdir=")[2].partition(",")[0].rpartition("/snapshots/")[0] if upper else self.snapshots
+        self.snapshots = snapshots
+        found = self.host.run(["find", f"{snapshots}/snapshots", "-name", "runx-layer*"], check=True)
+        return found.stdout.decode().split()
+
+    def remove(self) -> None:
+        self.host.run(["ctr", "container", "delete", self.id], timeout=LIMIT_S)
+
+
+@pytest.fixture
+def kept(host: Host) -> Iterator[Kept]:
+    script = "cat /kept /added 2>&1; ls -A /home /var /usr; echo kept >> /kept; exit 7"
+    container = Kept(host, script)
+    yield container
+    container.remove()
+
+
+def test_a_root_by_disk_is_a_file_system(host: Host) -> None:
+    script = "grep ' / ' /proc/mounts; mkfifo /fifo; mknod /null c 1 3; ls -l /fifo /null; grep -c 9p /proc/mounts; exit 3"
+    result = sh(host, script, options=DISK)
+    assert result.returncode == 3, result.stderr
+    lines = result.stdout.decode().splitlines()
+    assert lines[0].startswith("overlay / overlay rw"), lines
+    assert lines[1].startswith("prw"), lines
+    assert lines[2].startswith("crw"), lines
+    assert lines[3] == "0", "nothing is shared with the host"
+
+
+def test_what_was_written_is_there_at_the_next_start(kept: Kept) -> None:
+    first, second, third = kept.start(), kept.start(), kept.start()
+    assert first.returncode == second.returncode == 7, first.stderr + second.stderr
+    assert first.stdout.startswith(b"cat: can't open '/kept'"), first.stdout
+    assert second.stdout.startswith(b"kept\ncat: "), second.stdout
+    assert third.stdout.startswith(b"kept\nkept\ncat: "), third.stdout
+    (layer,) = kept.layers()
+    kept.remove()
+    limit = time.monotonic() + LIMIT_S
+    while layer in kept.layers():  # it goes with the container, as all that containerd keeps of it
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def test_what_the_engine_changes_is_seen(kept: Kept) -> None:
+    assert kept.start().returncode == 7
+    kept.change("echo one > added; rm -r home/user; rm -r var; mkdir var; touch var/new; mkdir usr/more")
+    first = kept.start().stdout.decode().split()
+    assert first[first.index("one") :] == ["one", "/home:", "/usr:", "bin", "more", "/var:", "new"]
+    kept.change("echo two > added")
+    assert b"\ntwo\n" in kept.start().stdout, "also between two starts"
+
+
+def test_a_read_only_root_has_no_layer(host: Host) -> None:
+    result = sh(host, "touch /x; grep -c ' ext4 ' /proc/mounts; cat /etc/motd", options=[*DISK, "--read-only"])
+    assert b"Read-only file system" in result.stderr
+    assert result.stdout == b"0\nrunx test image\n"
