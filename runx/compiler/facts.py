@@ -123,9 +123,7 @@ class HostFacts:
             raise RunxError(f"root.path: {path}: {(error.strerror or str(error)).lower()}") from None
 
     def has_program(self, name: str) -> bool:
-        import shutil
-
-        return shutil.which(name, path=paths.PROGRAMS) is not None
+        return any(os.access(f"{directory}/{name}", os.X_OK) for directory in paths.PROGRAMS.split(":"))
 
     def small_file(self, path: str) -> SmallFile | None:
         try:

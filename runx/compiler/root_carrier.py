@@ -37,8 +37,10 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
         if asked == "disk" and origin:
             report.error(origin, f"{by} is disk, but the container's own ramdisk would not know of it", "leave it out")
         return RootChoice("9p", "the container's own ramdisk mounts the share")
-    if asked != "disk" or facts.kind(container.root_path) != "directory":
-        return RootChoice("9p", by if asked == "9p" else "auto")
+    if asked == "9p" or facts.kind(container.root_path) != "directory":
+        return RootChoice("9p", by)
+    if asked == "auto":
+        return _automatic(container, host, facts)
     obstacle, hint = _obstacle(container, facts)
     if obstacle:
         report.error(origin or ("root", "path"), f"{by} is disk, but {obstacle}", hint)
@@ -59,6 +61,19 @@ def _asked(container: Container, host: HostConfig, option: str, report: Report) 
             return value, name, ("annotations", name)
         report.error(("annotations", name), f"must be {', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}, not {quote(value)}")
     return host.root_carrier, "root.carrier of runx.toml" if "root.carrier" in host.lines else "auto", None
+
+
+def _automatic(container: Container, host: HostConfig, facts: Facts) -> RootChoice:
+    """A disk behaves as a root filesystem should and needs no QEMU; 9p is for what no disk is made of, or not once for all."""
+    if container.kernel is not None or host.kernel:
+        return RootChoice("9p", "auto: another kernel than runx's may lack what a root by disk needs")
+    made = facts.root(container.root_path)
+    if not made.lower:
+        return RootChoice("9p", "auto: it is a directory that may change, of which an image would have to be made each time")
+    obstacle, _ = _obstacle(container, facts)
+    if obstacle:
+        return RootChoice("9p", f"auto: {obstacle}")
+    return RootChoice("disk", "auto: it has layers that never change", made)
 
 
 def _obstacle(container: Container, facts: Facts) -> tuple[str, str]:

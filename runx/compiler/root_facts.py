@@ -27,7 +27,7 @@ class RootFacts(NamedTuple):
     """With symbolic links resolved."""
     identity: str = ""
     """Of the directory that the container's changes belong to: it changes when that directory is another one, whatever its
-    name. "" when the host cannot tell."""
+    name. "" when the host cannot tell, and when `upper_is_engines`, which needs none."""
     lower: tuple[str, ...] = ()
     """Directories that will never change, the topmost first; () when there are none, or that is not sure."""
     lower_identity: str = ""
@@ -46,8 +46,6 @@ class RootFacts(NamedTuple):
 
 def look(path: str) -> RootFacts:
     """Raises OSError when it cannot be looked at."""
-    from runx.rootfs import directory_identity  # ctypes, which is for roots by disk alone
-
     real = os.path.realpath(path)
     mounts = list(_mounts())
     below = tuple(sorted({mount.point for mount in mounts if mount.point.startswith(real.rstrip("/") + "/")}))
@@ -55,8 +53,12 @@ def look(path: str) -> RootFacts:
     options = here[-1].options if here and here[-1].kind == "overlay" and here[-1].root == "/" else {}
     upper = options.get("upperdir", [""])[0]
     changes_of = upper if upper.startswith("/") else real
-    facts = RootFacts(real, directory_identity(changes_of), upper=upper if upper.startswith("/") else "", mounts_below=below)
+    facts = RootFacts(real, upper=upper if upper.startswith("/") else "", mounts_below=below)
     facts = facts._replace(upper_is_engines=bool(_ENGINE_LAYER.fullmatch(facts.upper)))
+    if not facts.upper_is_engines:
+        from runx.rootfs import directory_identity  # ctypes, which is loaded for those alone
+
+        facts = facts._replace(identity=directory_identity(changes_of))
     if not options or any(name in options for name in _UNREADABLE_OPTIONS):
         return facts
     try:
