@@ -95,6 +95,27 @@ def test_a_guest_without_supervisor_keeps_its_layer(bundle: Bundle, tmp_path: Pa
     await_no_loops("once-")
 
 
+def test_a_full_layer_is_an_error_to_the_process_alone(bundle: Bundle, tmp_path: Path) -> None:
+    settings = tmp_path / "runx.toml"
+    settings.write_text('[root]\nlayer_size = "64MiB"\n')
+    bundle.write(
+        "/bin/sh", "-c", "dd if=/dev/zero of=/full bs=1M count=100; rm /full; dd if=/dev/zero of=/more bs=1M count=8 && echo ok"
+    )
+    # The double has the host's /etc: the settings lie over it for this one command.
+    script = 'mkdir -p /run/etc/runx; cp "$1" /run/etc/runx/runx.toml; shift; mkdir -p /run/work; exec unshare --mount sh -c'
+    inside = 'mount -t overlay -o lowerdir=/run/etc:/etc overlay /etc && exec "$@"'
+    words = ["sh", "-c", f"{script} '{inside}' sh \"$@\"", "sh", str(settings), *bundle.argv("run", "c")]
+    result = bundle.host.run(words, timeout=LIMIT_S)
+    assert result.returncode == 0, result.stderr
+    assert b"No space left on device" in result.stderr
+    assert result.stdout == b"ok\n"
+    (layer,) = [
+        path for path in (bundle.host.directory / "images/layers").glob("*/runx-layer") if path.stat().st_size == 64 << 20
+    ]
+    checked = bundle.host.run(["e2fsck", "-fn", str(layer)])
+    assert checked.returncode == 0, checked.stdout
+
+
 def test_a_hostile_tree_brings_nothing_of_the_host(bundle: Bundle) -> None:
     root = bundle.directory / "rootfs"
     secret = bundle.directory / "secret"

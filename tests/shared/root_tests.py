@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,24 @@ def test_what_the_engine_changes_is_seen(kept: Kept) -> None:
     assert first[first.index("one") :] == ["one", "/home:", "/usr:", "bin", "more", "/var:", "new"]
     kept.change("echo two > added")
     assert b"\ntwo\n" in kept.start().stdout, "also between two starts"
+
+
+@pytest.fixture
+def behave(host: Host, scratch: str, tmp_path: Path) -> list[str]:
+    """Options of `ctr run` by which a container has the program of behaviour.c as /mnt/behave."""
+    source = Path(__file__).with_name("behaviour.c")
+    flags = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static"]
+    subprocess.run(["gcc", *flags, "-o", tmp_path / "behave", source], check=True)
+    host.put(tmp_path / "behave", f"{scratch}/behave")
+    return ["--mount", f"type=bind,src={scratch},dst=/mnt,options=rbind:ro"]
+
+
+def test_a_root_by_disk_behaves_as_under_runc(host: Host, behave: list[str]) -> None:
+    result = sh(host, "/mnt/behave /test", options=[*DISK, *behave])
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.decode().splitlines()
+    assert len(lines) == 17, result.stderr
+    assert [line for line in lines if not line.endswith(" ok")] == []
 
 
 def test_a_read_only_root_has_no_layer(host: Host) -> None:

@@ -1,0 +1,103 @@
+"""Who decides how a root filesystem travels, and what `auto` makes of what it finds."""
+
+import json
+from typing import Any
+
+import pytest
+from compiler_cases import TextFacts
+
+from runx.compiler import compile
+from runx.compiler.diagnostics import CompileError
+from runx.compiler.plan import Root
+from runx.compiler.root_facts import RootFacts
+from runx.errors import RunxError
+
+CONFIG: dict[str, Any] = {
+    "ociVersion": "1.2.0",
+    "root": {"path": "rootfs"},
+    "process": {"cwd": "/", "args": ["sh"]},
+    "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+}
+LAYERS = {"lower": ("/s/overlay2/a/diff",), "lower_identity": "1234", "upper": "/s/overlay2/c/diff", "upper_is_engines": True}
+
+
+class Facts(TextFacts):
+    """A host with a runx.toml, whose root filesystem is made of `layers` (fields of RootFacts)."""
+
+    def __init__(self, config: dict[str, Any], toml: str = "", layers: dict[str, Any] | None = None, missing: str = "") -> None:
+        super().__init__(json.dumps(config), {"/k": "file", "/image": "file"})
+        self.toml = toml
+        self.layers = layers or {}
+        self.missing = missing
+
+    def host_config(self) -> Any:
+        return ("runx.toml", self.toml.encode()) if self.toml else None
+
+    def root(self, path: str) -> RootFacts:
+        return RootFacts(path, "id")._replace(**self.layers)
+
+    def has_program(self, name: str) -> bool:
+        return name != self.missing
+
+
+def root(option: str = "", annotation: str = "", **given: Any) -> Root:
+    config = {**CONFIG, **given.pop("config", {})}
+    if annotation:
+        config["annotations"] = {"org.runx.root.carrier": annotation}
+    facts = Facts(config, **given)
+    return compile("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier=option).plan.root
+
+
+@pytest.mark.parametrize(
+    ("option", "annotation", "toml", "carrier", "reason"),
+    [
+        ("disk", "9p", "[root]\ncarrier = '9p'\n", "disk", "--root-carrier"),
+        ("", "disk", "[root]\ncarrier = '9p'\n", "disk", "org.runx.root.carrier"),
+        ("", "", "[root]\ncarrier = 'disk'\n", "disk", "root.carrier of runx.toml"),
+        ("9p", "disk", "", "9p", "--root-carrier"),
+        ("", "9p", "[root]\ncarrier = 'disk'\n", "9p", "org.runx.root.carrier"),
+    ],
+)
+def test_who_decides(option: str, annotation: str, toml: str, carrier: str, reason: str) -> None:
+    chosen = root(option, annotation, toml=toml)
+    assert (chosen.carrier, chosen.reason) == (carrier, reason)
+
+
+def test_what_auto_chooses() -> None:
+    assert root(layers=LAYERS).carrier == "disk"
+    assert root("auto", toml="[root]\ncarrier = 'disk'\n").carrier == "9p", "a directory that may change"
+    assert "no mkfs.erofs" in root(layers=LAYERS, missing="mkfs.erofs").reason
+    assert "mount point" in root(layers=LAYERS | {"mounts_below": ("/b/rootfs/x",)}).reason
+    kernel = {"vm": {"kernel": {"path": "/k"}}}
+    assert root(layers=LAYERS, config=kernel).carrier == "9p"
+    assert root(layers=LAYERS, config={"vm": {"image": {"path": "/image", "format": "raw"}}}).reason == "vm.image"
+
+
+def test_layers_and_changes() -> None:
+    chosen = root(layers=LAYERS)
+    assert (chosen.lower, chosen.layer_of, chosen.layer_mib) == (LAYERS["lower"], LAYERS["upper"], 10240)
+    read_only = root(layers=LAYERS, config={"root": {"path": "rootfs", "readonly": True}})
+    assert (read_only.layer_mib, read_only.layer_of) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"missing": "mke2fs"}, "this host has no mke2fs"),
+        ({"layers": {"mounts_below": ("/b/rootfs/x",)}}, "is a mount point in the root filesystem"),
+        ({"layers": {"identity": ""}}, "keeps no time of birth"),
+        ({"toml": "[policy]\nannotations = []\n", "annotation": "disk"}, "not allowed by policy.annotations"),
+        ({"config": {"vm": {"kernel": {"initrd": "/k"}}}}, "would not know of it"),
+    ],
+)
+def test_a_disk_that_cannot_be_is_an_error(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        root("" if "annotation" in given else "disk", **given)
+    assert words in caught.value.message
+
+
+def test_a_carrier_that_is_none() -> None:
+    with pytest.raises(RunxError, match=r"--root-carrier: 'floppy' is none of auto, disk, 9p"):
+        root("floppy")
+    with pytest.raises(CompileError, match=r"is 9p, but the root filesystem is vm\.image"):
+        root("9p", config={"vm": {"image": {"path": "/image", "format": "raw"}}})
