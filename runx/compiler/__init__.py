@@ -78,7 +78,7 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
         for slot, file in enumerate(unshared.files.values())
     )
 
-    kept = kept_limits(source, sizing_of(container, len(plan.domain.shares), host), plan.domain)
+    kept = kept_limits(source, sizing_of(container, len(plan.domain.shares), len(plan.domain.disks), host), plan.domain)
     return Compilation(plan, artifacts(plan, program, copies), kept)
 
 

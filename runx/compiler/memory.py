@@ -10,6 +10,11 @@ LIMIT_PER_MIB = 32
 """One MiB in so many goes to what grows with memory: the descriptions of page frames, page tables, what the kernel keeps back."""
 SHARE_MIB = 4
 """The ring of one 9p share."""
+DISK_MIB = 4
+"""What one queue of a disk keeps once it was busy: 32 requests of 32 pages (Linux, drivers/block/xen-blkfront.c,
+xen_blkif_max_segments and persistent grants)."""
+MAX_DISK_QUEUES = 4
+"""Of one disk, which has one for each virtual CPU up to as many as dom0 has; taken to be these."""
 VCPU_MIB = 1
 """What the kernel keeps for one more virtual CPU."""
 QUEUE_MIB = 1
@@ -18,9 +23,10 @@ MAX_QUEUES = 8
 """Of one interface, which has one for each virtual CPU up to this (xen-netback's max_queues)."""
 
 
-def memory_mib(limit_bytes: int, *, shares: int, vcpus: int, interfaces: int) -> int:
+def memory_mib(limit_bytes: int, *, shares: int, vcpus: int, interfaces: int, disks: int = 0) -> int:
     """The machine's memory for a container that may use `limit_bytes`."""
     limit_mib = -(-limit_bytes // 2**20)
     around = GUEST_MIB + shares * SHARE_MIB + (vcpus - 1) * VCPU_MIB
+    around += disks * min(vcpus, MAX_DISK_QUEUES) * DISK_MIB
     queues = interfaces * min(vcpus, MAX_QUEUES)
     return limit_mib + -(-limit_mib // LIMIT_PER_MIB) + around + queues * QUEUE_MIB

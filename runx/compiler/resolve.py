@@ -53,8 +53,9 @@ def resolve(
 ) -> VmPlan:
     """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration."""
     mounts = _mounts(container, facts, unshared)
+    disks = _disks(container, place, root, host)
     shares = _shares(place, mounts, with_root=root.carrier == "9p")
-    size = size_of(container.limits, sizing_of(container, len(shares), host), report)
+    size = size_of(container.limits, sizing_of(container, len(shares), len(disks), host), report)
     yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
     set_here = dict(zip(YIELDING, yielding, strict=True))
     cmdline = (*(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE), *(SHARES_CMDLINE if shares else ()))
@@ -75,7 +76,7 @@ def resolve(
             **size._asdict(),
             cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
             shares=shares,
-            disks=_disks(container, place, root, host),
+            disks=disks,
             interfaces=_interfaces(container, place),
             device_tree=container.hardware.device_tree,
             dtdevs=container.hardware.dtdevs,

@@ -17,6 +17,7 @@ class Sizing(NamedTuple):
     default_memory_mib: int
     default_vcpus: int
     shares: int
+    disks: int
     interfaces: int
 
 
@@ -30,11 +31,17 @@ class Size(NamedTuple):
     cpu_weight: int | None
 
 
-def sizing_of(container: Container, shares: int, host: HostConfig) -> Sizing:
-    """For a container whose machine has so many 9p shares."""
+def sizing_of(container: Container, shares: int, disks: int, host: HostConfig) -> Sizing:
+    """For a container whose machine has so many 9p shares, and disks."""
     hardware = container.hardware
     return Sizing(
-        hardware.memory_bytes, hardware.vcpus, host.memory_mib, host.vcpus, shares=shares, interfaces=len(container.networks)
+        hardware.memory_bytes,
+        hardware.vcpus,
+        host.memory_mib,
+        host.vcpus,
+        shares=shares,
+        disks=disks,
+        interfaces=len(container.networks),
     )
 
 
@@ -56,7 +63,7 @@ def machine_memory_mib(limits: Limits, sizing: Sizing, vcpus: int) -> int:
         return -(-sizing.hardware_memory_bytes // 2**20)
     if limits.memory_bytes is None:
         return sizing.default_memory_mib
-    needed = memory_mib(limits.memory_bytes, shares=sizing.shares, vcpus=vcpus, interfaces=sizing.interfaces)
+    needed = memory_mib(limits.memory_bytes, shares=sizing.shares, disks=sizing.disks, vcpus=vcpus, interfaces=sizing.interfaces)
     return max(needed, MIN_MEMORY_MIB)
 
 

@@ -8,6 +8,7 @@ from compiler_cases import TextFacts
 
 from runx.compiler import compile
 from runx.compiler.diagnostics import CompileError
+from runx.compiler.memory import DISK_MIB, SHARE_MIB
 from runx.compiler.plan import Root
 from runx.compiler.root_facts import RootFacts
 from runx.errors import RunxError
@@ -71,6 +72,18 @@ def test_what_auto_chooses() -> None:
     kernel = {"vm": {"kernel": {"path": "/k"}}}
     assert root(layers=LAYERS, config=kernel).carrier == "9p"
     assert root(layers=LAYERS, config={"vm": {"image": {"path": "/image", "format": "raw"}}}).reason == "vm.image"
+
+
+def test_disks_count_as_shares_do() -> None:
+    """In the machine's memory."""
+    config = {**CONFIG, "linux": {**CONFIG["linux"], "resources": {"memory": {"limit": 128 << 20}}}}
+    sizes = [
+        compile(
+            "/b", container_id="c", state_root="/s", assets="/a", facts=Facts(config), root_carrier=carrier
+        ).plan.domain.memory_mib
+        for carrier in ("9p", "disk")
+    ]
+    assert sizes[1] - sizes[0] == 2 * DISK_MIB - SHARE_MIB
 
 
 def test_layers_and_changes() -> None:
