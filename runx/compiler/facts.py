@@ -55,6 +55,9 @@ class Facts(Protocol):
     def root(self, path: str) -> RootFacts:
         """What a root filesystem is made of. Raises RunxError when it cannot be looked at."""
 
+    def identity(self, path: str) -> str:
+        """What changes when the directory at `path` is another one; "" when the host cannot tell."""
+
     def has_program(self, name: str) -> bool:
         """Is there a program of this name?"""
 
@@ -121,6 +124,14 @@ class HostFacts:
             return look(path)
         except OSError as error:
             raise RunxError(f"root.path: {path}: {(error.strerror or str(error)).lower()}") from None
+
+    def identity(self, path: str) -> str:
+        from runx.rootfs import directory_identity  # ctypes, for few containers
+
+        try:
+            return directory_identity(path)
+        except OSError:
+            return ""
 
     def has_program(self, name: str) -> bool:
         return any(os.access(f"{directory}/{name}", os.X_OK) for directory in paths.PROGRAMS.split(":"))

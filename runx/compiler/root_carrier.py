@@ -41,11 +41,14 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
         return RootChoice("9p", by)
     if asked == "auto":
         return _automatic(container, host, facts)
-    obstacle, hint = _obstacle(container, facts)
+    made = facts.root(container.root_path)
+    if not (made.upper_is_engines or container.root_read_only):
+        made = made._replace(identity=facts.identity(made.upper or made.path))
+    obstacle, hint = _obstacle(container, made, facts)
     if obstacle:
         report.error(origin or ("root", "path"), f"{by} is disk, but {obstacle}", hint)
         return RootChoice("9p", by)
-    return RootChoice("disk", by, facts.root(container.root_path))
+    return RootChoice("disk", by, made)
 
 
 def _asked(container: Container, host: HostConfig, option: str, report: Report) -> tuple[str, str, Path | None]:
@@ -68,21 +71,20 @@ def _automatic(container: Container, host: HostConfig, facts: Facts) -> RootChoi
     if container.kernel is not None or host.kernel:
         return RootChoice("9p", "auto: another kernel than runx's may lack what a root by disk needs")
     made = facts.root(container.root_path)
-    if not made.lower:
+    if not (made.lower and made.upper_is_engines):
         return RootChoice("9p", "auto: it is a directory that may change, of which an image would have to be made each time")
-    obstacle, _ = _obstacle(container, facts)
+    obstacle, _ = _obstacle(container, made, facts)
     if obstacle:
         return RootChoice("9p", f"auto: {obstacle}")
     return RootChoice("disk", "auto: it has layers that never change", made)
 
 
-def _obstacle(container: Container, facts: Facts) -> tuple[str, str]:
+def _obstacle(container: Container, made: RootFacts, facts: Facts) -> tuple[str, str]:
     """What keeps the root from being made a disk, and what would help. "" for nothing."""
     lacking = [program for program in PROGRAMS if not facts.has_program(program)]
     if lacking:
         packages = " ".join(PROGRAMS[program] for program in lacking)
         return f"this host has no {' and no '.join(lacking)}", f"apt-get install {packages}"
-    made = facts.root(container.root_path)
     if made.mounts_below:
         return (
             f"{quote(made.mounts_below[0])} is a mount point in the root filesystem",

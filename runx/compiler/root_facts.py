@@ -27,7 +27,7 @@ class RootFacts(NamedTuple):
     """With symbolic links resolved."""
     identity: str = ""
     """Of the directory that the container's changes belong to: it changes when that directory is another one, whatever its
-    name. "" when the host cannot tell, and when `upper_is_engines`, which needs none."""
+    name. "" when the host cannot tell, and as long as nobody has asked."""
     lower: tuple[str, ...] = ()
     """Directories that will never change, the topmost first; () when there are none, or that is not sure."""
     lower_identity: str = ""
@@ -52,13 +52,8 @@ def look(path: str) -> RootFacts:
     here = [mount for mount in mounts if mount.point == real]
     options = here[-1].options if here and here[-1].kind == "overlay" and here[-1].root == "/" else {}
     upper = options.get("upperdir", [""])[0]
-    changes_of = upper if upper.startswith("/") else real
     facts = RootFacts(real, upper=upper if upper.startswith("/") else "", mounts_below=below)
     facts = facts._replace(upper_is_engines=bool(_ENGINE_LAYER.fullmatch(facts.upper)))
-    if not facts.upper_is_engines:
-        from runx.rootfs import directory_identity  # ctypes, which is loaded for those alone
-
-        facts = facts._replace(identity=directory_identity(changes_of))
     if not options or any(name in options for name in _UNREADABLE_OPTIONS):
         return facts
     try:

@@ -35,7 +35,10 @@ class Facts(TextFacts):
         return ("runx.toml", self.toml.encode()) if self.toml else None
 
     def root(self, path: str) -> RootFacts:
-        return RootFacts(path, "id")._replace(**self.layers)
+        return RootFacts(path)._replace(**self.layers)
+
+    def identity(self, path: str) -> str:  # noqa: ARG002
+        return str(self.layers.get("identity", "id"))
 
     def has_program(self, name: str) -> bool:
         return name != self.missing
