@@ -3,5 +3,13 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    "bundles", "containers", "ctr_tests", "engine_tests", "podman_tests", "root_tests", "terminal_tests"
+    "bridge_tests",
+    "bundles",
+    "containers",
+    "ctr_tests",
+    "engine_network_tests",
+    "engine_tests",
+    "podman_tests",
+    "root_tests",
+    "terminal_tests",
 )

@@ -35,10 +35,7 @@ def start_containerd(double: Double) -> None:
 
 
 def start_dockerd(double: Double) -> None:
-    """Debian's docker, and the containerd that it starts itself. runx is its runtime. Raises AssertionError with its log.
-
-    Without networks: they would be iptables' and bridges of this machine's kernel, and are none of runx.
-    """
+    """Debian's docker, and the containerd that it starts itself. runx is its runtime. Raises AssertionError with its log."""
     assert shutil.which("dockerd"), "dockerd is not installed: tools/test does that, or apt-get install docker.io"
     home = double.directory / "docker"
     home.mkdir()
@@ -50,9 +47,6 @@ def start_dockerd(double: Double) -> None:
         "hosts": ["unix:///run/docker.sock"],
         "storage-driver": "vfs",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
-        "bridge": "none",
-        "iptables": False,
-        "ip6tables": False,
         "runtimes": {"runx": {"path": RUNX}},
         "default-runtime": "runx",
     }

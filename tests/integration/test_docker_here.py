@@ -9,6 +9,7 @@ import pytest
 
 from bundles import BUSYBOX
 from containers import LIMIT_S
+from engine_network_tests import *  # noqa: F403
 from engine_tests import *  # noqa: F403
 from engine_tests import IMAGE
 from engines import DOCKER, start_dockerd

@@ -3,13 +3,13 @@
 import errno
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from containers import LIMIT_S, RUNX, Host
+from engine_network_tests import *  # noqa: F403
 from engine_tests import *  # noqa: F403
 from engine_tests import IMAGE
 from runxtools import ociimage
@@ -44,52 +44,6 @@ def engine(host: Host, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
     host.run([*command, "rm", "--all", "--force"], check=True, timeout=LIMIT_S)
     # Its own, made for its first network; never taken away.
     host.run(["sh", "-c", "! mountpoint -q /run/netns || umount -R /run/netns"], check=True)
-
-
-def links(host: Host) -> list[str]:
-    listing = host.run(["ip", "-o", "link"], check=True).stdout.decode()
-    return sorted(line.split(": ")[1].partition("@")[0] for line in listing.splitlines())
-
-
-def test_the_default_network(host: Host, engine: list[str]) -> None:
-    """A published port answers, containers reach each other by address, and nothing is left."""
-    before = links(host)
-    serve = "echo served by web > /tmp/page; httpd -p 80 -h /tmp; echo ready; while :; do sleep 0.1; done"
-    run = [*engine, "run", "--detach", "--publish", "8080:80", IMAGE, "/bin/sh", "-c", serve]
-    web = host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()
-    follow = host.popen([*engine, "logs", "--follow", web], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    assert follow.stdout is not None
-    assert follow.stdout.readline() == b"ready\n"
-
-    get = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/page', timeout=60).read().decode(), end='')"
-    published = host.run(["env", "no_proxy=*", "python3", "-c", get], timeout=LIMIT_S)
-    assert published.stdout == b"served by web\n", published
-    address = (
-        host.run([*engine, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", web], check=True).stdout.decode().strip()
-    )
-    script = f"wget -q -O - http://{address}/page; ip -o -4 addr show eth0; ip route; cat /etc/resolv.conf"
-    other = host.run([*engine, "run", "--rm", IMAGE, "/bin/sh", "-c", script], timeout=LIMIT_S)
-    text = other.stdout.decode()
-    assert text.startswith("served by web\n"), (text, other.stderr)
-    assert "inet 10.88." in text
-    assert "default via 10.88.0.1 dev eth0" in text
-
-    host.run([*engine, "rm", "--force", "--time", "1", web], check=True, timeout=LIMIT_S)
-    follow.communicate(timeout=LIMIT_S)
-    host.run(["sh", "-c", "! ip link delete cni-podman0"])  # CNI keeps its bridge, netavark does not
-    assert links(host) == before
-    assert not host.run(["ls", "/run/netns"]).stdout
-
-
-def test_a_network_of_another_container(host: Host, engine: list[str]) -> None:
-    """A virtual machine has its interfaces for itself."""
-    run = [*engine, "run", "--detach", IMAGE, "/bin/sh", "-c", "while :; do sleep 0.1; done"]
-    first = host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()
-    second = host.run([*engine, "run", "--rm", "--network", f"container:{first}", IMAGE, "true"], timeout=LIMIT_S)
-    assert second.returncode != 0
-    assert b"the network namespace is in use by another container" in second.stderr
-    host.run([*engine, "rm", "--force", "--time", "1", first], check=True, timeout=LIMIT_S)
-    host.run(["sh", "-c", "! ip link delete cni-podman0"])
 
 
 def test_a_container_without_shares(host: Host, engine: list[str]) -> None:

@@ -27,6 +27,9 @@ _PACKAGES = (
     Package("conmon", "conmon", "podman's half of a container"),
     Package("crun", "crun", "a runtime that podman looks for"),
     Package("docker.io", "dockerd", "an engine, for the tests on xl-double"),
+    Package("containernetworking-plugins", "/usr/lib/cni/bridge", "podman's networks and ctr's"),
+    Package("iptables", "iptables", "the ports that engines publish"),
+    Package("dnsmasq-base", "dnsmasq", "a DHCP server"),
 )
 
 

@@ -1,0 +1,54 @@
+"""Networks that engines make by themselves, which podman and docker have alike: `engine` is a command line of theirs."""
+
+import subprocess
+
+from containers import LIMIT_S, Host
+from engine_tests import IMAGE
+
+KEPT = ("cni-podman0", "docker0")
+"""Bridges that engines make for their first container and keep."""
+
+
+def links(host: Host) -> set[str]:
+    listing = host.run(["ip", "-o", "link"], check=True).stdout.decode()
+    return {line.split(": ")[1].partition("@")[0] for line in listing.splitlines()}
+
+
+def test_the_default_network(host: Host, engine: list[str]) -> None:
+    """A published port answers, containers reach each other by address, and nothing is left."""
+    before = links(host)
+    serve = "echo served by web > /tmp/page; httpd -p 80 -h /tmp; echo ready; while :; do sleep 0.1; done"
+    run = [*engine, "run", "--detach", "--publish", "8080:80", IMAGE, "/bin/sh", "-c", serve]
+    web = host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()
+    follow = host.popen([*engine, "logs", "--follow", web], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert follow.stdout is not None
+    assert follow.stdout.readline() == b"ready\n"
+
+    get = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/page', timeout=60).read().decode(), end='')"
+    published = host.run(["env", "no_proxy=*", "python3", "-c", get], timeout=LIMIT_S)
+    assert published.stdout == b"served by web\n", published
+    address = (
+        host.run([*engine, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", web], check=True).stdout.decode().strip()
+    )
+    script = f"wget -q -O - http://{address}/page; ip -o -4 addr show eth0; ip route; cat /etc/resolv.conf"
+    other = host.run([*engine, "run", "--rm", IMAGE, "/bin/sh", "-c", script], timeout=LIMIT_S)
+    text = other.stdout.decode()
+    assert text.startswith("served by web\n"), (text, other.stderr)
+    gateway = host.run([*engine, "inspect", "--format", "{{.NetworkSettings.Gateway}}", web], check=True).stdout.decode().strip()
+    assert f"inet {gateway.rsplit('.', 1)[0]}." in text
+    assert f"default via {gateway} dev eth0" in text
+
+    host.run([*engine, "rm", "--force", web], check=True, timeout=LIMIT_S)
+    follow.communicate(timeout=LIMIT_S)
+    assert links(host) - set(KEPT) == before - set(KEPT)
+    assert not host.run(["sh", "-c", "ls -A /run/netns /run/docker/netns | grep -v -e : -e '^$' -e default"]).stdout
+
+
+def test_a_network_of_another_container(host: Host, engine: list[str]) -> None:
+    """A virtual machine has its interfaces for itself."""
+    run = [*engine, "run", "--detach", IMAGE, "/bin/sh", "-c", "while :; do sleep 0.1; done"]
+    first = host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()
+    second = host.run([*engine, "run", "--rm", "--network", f"container:{first}", IMAGE, "true"], timeout=LIMIT_S)
+    assert second.returncode != 0
+    assert b"the network namespace is in use by another container" in second.stderr, second.stderr
+    host.run([*engine, "rm", "--force", first], check=True, timeout=LIMIT_S)
