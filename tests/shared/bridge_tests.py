@@ -146,7 +146,7 @@ def test_dhcp(host: Host, bridge: Bridge, scratch: str) -> None:
     text = output.decode()
     assert f"inet {SUBNET}.10" in text or f"inet {SUBNET}.110" in text
     assert f"default via {SUBNET}.1 dev eth0" in text
-    assert f"search dhcp.example\nnameserver {SUBNET}.53\n" in text
+    assert f"search dhcp.example\nnameserver {SUBNET}.53\n" in text, text
     assert "udhcpc" not in text
 
 
