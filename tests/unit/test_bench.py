@@ -61,6 +61,13 @@ def test_the_figures_of_the_lab() -> None:
     assert [(figure.value, figure.kept) for figure in times] == [(2, None), (4, None), (8, None)]
 
 
+def test_rates_of_networks() -> None:
+    rounds = [{"vif_to": 10e6, "engine_to": 9.5e6, "vif_between": 4e6, "engine_between": 3e6}]
+    to_container, between = bench.network_figures("lab", rounds)
+    assert (to_container.value, to_container.ratio, to_container.kept) == (9.5, 0.95, True)
+    assert (between.value, between.ratio, between.kept) == (3, 0.75, False)
+
+
 def test_memory_of_a_process() -> None:
     own_rss, own_pss = bench.memory_kib(os.getpid())
     assert 0 < own_pss <= own_rss * 1.1

@@ -31,6 +31,8 @@ DOUBLE_ROUNDS = 7
 DOUBLE_SIZE = 64 * 1024 * 1024
 """Bytes."""
 LAB_LIMIT_S = 1800
+NETWORK_SIZE = {"lab": 4 << 20, "xl-double": 64 << 20}
+"""Bytes; some seconds of a vif in the lab."""
 FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")
 """The least that anything written in Python costs."""
 
@@ -303,10 +305,28 @@ def measure_double(rounds: int) -> list[Figure]:
             if status or process.returncode or first + rest != DOUBLE_SIZE:
                 raise ToolError("a container on xl-double failed: tools/xl-double runx run ...")
             rates.append(rest / seconds / 1e6)
+        network = measure_network(double, "xl-double", str(ASSETS / "network.py"), rounds)
     return [
+        *network,
         Figure("xl-double: a container's stdout", "MB/s", rates),
         Figure("xl-double: a whole container, runx run to its end", "ms", lives),
     ]
+
+
+def measure_network(host: Any, name: str, program: str, rounds: int) -> list[Figure]:
+    """Rates over an engine's network, against those of a bridge without runx's forwarding (`bench-assets/network.py`)."""
+    argv = ["python3", program, str(rounds), str(NETWORK_SIZE[name])]
+    lines = host.run(argv, timeout=LAB_LIMIT_S, check=True).stdout.splitlines()
+    return network_figures(name, [json.loads(line) for line in lines])
+
+
+def network_figures(name: str, rounds: Sequence[dict[str, float]]) -> list[Figure]:
+    """The lines of the table for what network.py printed, a dict a round."""
+    figures = []
+    for key, what in (("to", "host to container"), ("between", "container to container")):
+        engine, vif = ([round_[f"{way}_{key}"] / 1e6 for round_ in rounds] for way in ("engine", "vif"))
+        figures.append(Figure(f"{name}: {what}, engine's network against a bridge", "MB/s", engine, vif, 0.9, at_least=True))
+    return figures
 
 
 # ---- with Xen, in the lab
@@ -317,7 +337,9 @@ def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
     program = "/var/lib/runx-lab/bench.py"
     lab.put(ASSETS / "dom0.py", program)
     output = lab.run(["python3", program, str(rounds)], timeout=LAB_LIMIT_S, check=True).stdout
-    return lab_figures([json.loads(line) for line in output.splitlines()])
+    lab.put(ASSETS / "network.py", program)
+    network = measure_network(lab, "lab", program, rounds)
+    return [*lab_figures([json.loads(line) for line in output.splitlines()]), *network]
 
 
 def lab_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
