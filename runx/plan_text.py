@@ -57,6 +57,8 @@ def _plan(console: Console, plan: VmPlan) -> None:
     _table(console, "Settings of XLCONF", ("key", "value", "from"), map(_xl_setting, plan.domain.xl_settings))
     _section(console, "Root", _root(plan.root))
     _table(console, "Mounts", ("destination", "carrier", "type", "source", "options", "from"), map(_mount, plan.mounts))
+    if plan.takes_interfaces:
+        _section(console, "Network", _engine_network(plan))
     for interface in plan.domain.interfaces:
         _section(console, f"Network {interface.name}", _interface(interface))
     if plan.console == "link":
@@ -142,6 +144,11 @@ def _mount(mount: Mount) -> tuple[str, ...]:
         kind = ("rbind" if mount.recursive else "bind") + (" of a file" if mount.is_file else "")
     options = ",".join((*mount.flags, *mount.data, *mount.propagation))
     return mount.destination, mount.carrier, kind, mount.source, options, mount.origin
+
+
+def _engine_network(plan: VmPlan) -> Iterable[tuple[str, str]]:
+    yield "interfaces", "those of the namespace when the container starts"
+    yield "namespace", plan.network_namespace or "a new one, which the engine may fill"
 
 
 def _interface(interface: Interface) -> Iterable[tuple[str, str]]:
