@@ -34,6 +34,7 @@ class Decoder:
     def __init__(self) -> None:
         self._input = bytearray()
         self._greeted = False
+        self._over = False
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """The frames completed by `data`, as (type, payload). Raises LinkError with the rule that was broken."""
@@ -51,12 +52,15 @@ class Decoder:
                 raise LinkError(f"a frame of type {kind:#04x} with {length} bytes")
             if not self._greeted and kind != HELLO:
                 raise LinkError(f"a frame of type {kind:#04x} before HELLO")
+            if self._over:
+                raise LinkError(f"a frame of type {kind:#04x} after the last one")
             if len(buffer) - at < _HEADER_SIZE + length:
                 break
             payload = bytes(buffer[at + _HEADER_SIZE : at + _HEADER_SIZE + length])
             if kind == HELLO and payload[0] != VERSION:
                 raise LinkError(f"version {payload[0]} of the link, this runx speaks {VERSION}")
             self._greeted = True
+            self._over = kind in (FATAL, EXIT)
             frames.append((kind, payload))
             at += _HEADER_SIZE + length
         del buffer[:at]

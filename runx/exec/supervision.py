@@ -20,6 +20,8 @@ from runx.exec.xenstore import XenStore
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 IGNORED_BY_DEFAULT = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
 STATUS_BROKEN = 255
+_STALLED_S = 5
+"""How long a message of ours waits for a reader of standard error; the log has it in any case."""
 STATUS_KILLED = 128 + signal.SIGKILL
 _LOOK_AGAIN_S = 1.0
 """After xenstored says that some domain ended: how long to wait before asking xl whether it is ours. One look answers for
@@ -317,11 +319,17 @@ class Supervision:
         """Tell the user, on the container's standard error and in the log."""
         text = f"runx: {message.rstrip()}\n"
         log.append(self.record.log, "error", message.rstrip(), as_json=self.record.log_json == "1")
-        if self.outputs[link.STDERR].open:
+        if self.outputs[link.STDERR].open and self._stderr_has_room():
             try:
-                os.write(2, text.encode("utf-8", "replace"))
+                os.write(2, text.encode("utf-8", "replace")[: select.PIPE_BUF])
             except OSError:
                 pass
+
+    def _stderr_has_room(self) -> bool:
+        """Whether PIPE_BUF bytes will not block. A reader that has stalled must not keep the container from ending."""
+        poller = select.poll()
+        poller.register(2, select.POLLOUT)
+        return bool(poller.poll(_STALLED_S * 1000))
 
     def _catch_signals(self) -> int:
         read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

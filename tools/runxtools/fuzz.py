@@ -1,0 +1,79 @@
+"""tools/fuzz: looks for bytes of a guest that the supervisor does not withstand, led by what its code does with them.
+
+atheris (libFuzzer for Python) makes up guests, and `tests/unit/hostile.py` listens to them as the supervisor does. An exception
+that is no broken rule of the link, or a bound that does not hold, ends the search: the bytes are then in the corpus's directory
+as `crash-…`, and `tools/fuzz FILE` says it again. What covers new code is kept in the corpus, from which the next search goes on.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from runxtools import cache, venv
+from runxtools.command import run
+from runxtools.errors import ToolError
+from runxtools.progress import Progress
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ATHERIS = "atheris==3.0.0"
+_TARGET = """
+import os, sys, tempfile
+from pathlib import Path
+import atheris
+with atheris.instrument_imports(include=["runx.exec.console_link", "runx.exec.relay", "runx.exec.supervisor"]):
+    import runx.exec.console_link, runx.exec.relay, runx.exec.supervisor
+from hostile import READERS, Conversation
+place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+
+def one(data):
+    # The first byte is what the reader does, the second where the guest takes a breath.
+    reader, pause = READERS[data[0] % len(READERS)] if data else READERS[0], data[1] if len(data) > 1 else 0
+    with Conversation(place, reader) as conversation:
+        if conversation.hear(b"\\x01\\x00\\x01\\x00\\x01" + data[2 : 2 + pause]) is None:
+            conversation.hear(data[2 + pause :])
+
+atheris.Setup(sys.argv, one)
+atheris.Fuzz()
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools/fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=60, help="how long (default: 60)")
+    parser.add_argument("--corpus", metavar="DIR", type=Path, help="where guests are kept (default: in the cache)")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="try this one guest instead")
+    options = parser.parse_args()
+    python = venv.find() or venv.make()
+    corpus = options.corpus or cache.root() / "fuzz"
+    corpus.mkdir(parents=True, exist_ok=True)
+    what = [str(options.file.absolute())] if options.file else [f"-max_total_time={options.seconds}", str(corpus.absolute())]
+    paths = [CHECKOUT, CHECKOUT / "tests/unit", _library(python)]
+    argv = [str(python), "-c", f"import sys; sys.path[:0] = {list(map(str, paths))!r}{_TARGET}"]
+    settings = ["-max_len=16384", f"-artifact_prefix={corpus.absolute()}/", "-print_final_stats=1"]
+    return 1 if subprocess.run([*argv, *settings, *what], cwd=CHECKOUT).returncode else 0
+
+
+def _library(python: Path) -> Path:
+    """The directory that has atheris, for the tests' interpreter. Raises ToolError with pip's words."""
+
+    def fill(directory: Path) -> None:
+        with Progress(1).step(f"installing {ATHERIS}", about_s=10):
+            run(
+                [python, "-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--target", directory, ATHERIS],
+                "pip install",
+            )
+
+    key = cache.key_of({"atheris": ATHERIS, "python": str(python)})
+    with cache.locked(cache.root() / "atheris.lock"):
+        return cache.find(cache.root(), "atheris", key) or cache.make(cache.root(), "atheris", key, fill)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ToolError as error:
+        print(f"fuzz: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
