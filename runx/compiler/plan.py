@@ -296,7 +296,7 @@ class Process(_Part):
     umask: int | None = None
     rlimits: tuple[Rlimit, ...] = ()
     capabilities: Capabilities | None = None
-    """None: the process keeps all of them, as runc does without a `capabilities` object."""
+    """None: nothing of runx is in the guest to set them. Without a `capabilities` object there are none, as under runc."""
     no_new_privileges: bool = False
     seccomp: Seccomp | None = None
     oom_score_adj: int | None = None

@@ -61,7 +61,7 @@ _CARRIED = {
     "process.user.gid": "",
     "process.user.umask": "octal 022 without one",
     "process.user.additionalGids": "",
-    "process.capabilities": "all of them without this object, as runc",
+    "process.capabilities": "none of them without this object, as runc",
     **{f"process.capabilities.{name}": "" for name in ("bounding", "effective", "inheritable", "permitted", "ambient")},
     "process.rlimits": "",
     **{f"process.rlimits[].{name}": "" for name in ("type", "soft", "hard")},

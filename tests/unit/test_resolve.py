@@ -18,7 +18,7 @@ from runx.compiler.frontends.oci_shape import CONFIG
 from runx.compiler.frontends.shapes import Map
 from runx.compiler.host_config import MIN_MEMORY_MIB
 from runx.compiler.memory import SHARE_MIB, memory_mib
-from runx.compiler.plan import VmPlan
+from runx.compiler.plan import Capabilities, VmPlan
 from runx.compiler.resolve import domain_name
 from runx.errors import RunxError
 
@@ -233,11 +233,11 @@ def test_a_null_is_as_good_as_nothing() -> None:
     assert plan(with_nulls) == plan(config())
 
 
-def test_capabilities_are_all_or_as_given() -> None:
-    assert plan(config()).process.capabilities is None
-    given_none = plan(config(process={"capabilities": {}})).process.capabilities
-    assert given_none is not None
-    assert given_none.bounding == ()
+def test_there_are_no_capabilities_but_those_given() -> None:
+    assert plan(config()).process.capabilities == Capabilities()
+    assert plan(config(process={"capabilities": {}})).process.capabilities == Capabilities()
+    one = plan(config(process={"capabilities": {"bounding": ["CAP_KILL"]}})).process.capabilities
+    assert one == Capabilities(bounding=("CAP_KILL",))
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.0.2-dev", "1.1.0-rc.1+x", "1.3.0", "1.9.0"])

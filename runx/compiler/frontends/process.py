@@ -21,7 +21,6 @@ def read_process(process: dict[str, Any], pid_namespace: bool, pids_limit: int |
     """The process of a checked document. Faults of names and values go to `report`."""
     user = process.get("user", {})
     rows, columns = _console_size(process, report)
-    capabilities = process.get("capabilities")
     return Process(
         args=_args(process, report),
         env=_env(process, report),
@@ -31,7 +30,7 @@ def read_process(process: dict[str, Any], pid_namespace: bool, pids_limit: int |
         additional_gids=user.get("additionalGids", ()),
         umask=user.get("umask"),
         rlimits=_rlimits(process, report),
-        capabilities=None if capabilities is None else _capabilities(capabilities, report),
+        capabilities=_capabilities(process.get("capabilities") or {}, report),
         no_new_privileges=process.get("noNewPrivileges", False),
         oom_score_adj=process.get("oomScoreAdj"),
         scheduler=read_scheduler(process.get("scheduler"), report),
