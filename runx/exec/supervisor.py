@@ -122,6 +122,9 @@ class Supervisor(Supervision):
 
     def _domain_ended(self, how: str) -> None:
         """The domain ended. What it wrote last is still in the ring, which stays mapped until we let it go."""
+        if how not in ("destroyed", "dying"):
+            # The event that asks for it may still wait behind ours: all of a quick guest's life fits into one call of xl.
+            self.console.try_connect()
         self._from_guest()
         if how == "destroyed":
             # Somebody's SIGKILL (or xl destroy). Nobody who asked for that waits for a reader that has stalled.

@@ -29,12 +29,19 @@ class Ring:
     def __init__(self) -> None:
         self.fd = os.eventfd(1)  # always readable: there is always an event
         self.unread = b""
+        self.connected = True
         self.given = bytearray()
 
     def acknowledge(self) -> None:
         pass
 
+    def try_connect(self) -> bool:
+        self.connected = True
+        return True
+
     def read(self) -> bytes:
+        if not self.connected:
+            return b""
         data, self.unread = self.unread[:RING_SIZE], self.unread[RING_SIZE:]
         return data
 

@@ -133,3 +133,15 @@ def test_a_message_does_not_wait_for_a_reader_that_has_stalled(tmp_path: Path, m
         said = rest.read().lstrip(b"x")
     assert said == b"runx: " + b"y" * 4090
     assert "lost on standard error" in (tmp_path / "log").read_text()
+
+
+def test_a_guest_that_was_quicker_than_its_consoles_event(tmp_path: Path) -> None:
+    """The domain has ended before the supervisor has met its console. It says no more, but what it has said is there."""
+    with Conversation(tmp_path) as conversation:
+        supervisor = conversation.supervisor
+        supervisor.ring.connected = False
+        supervisor.ring.unread = HELLO + STARTED + link.frame(link.STDOUT, b"all of it") + link.frame(link.EXIT, b"\x07")
+        supervisor._domain_ended("shutdown")
+        assert (supervisor.status, supervisor.said) == (7, [])
+        assert conversation.hear(b"") == 7
+        assert conversation.delivered[link.STDOUT] == b"all of it"
