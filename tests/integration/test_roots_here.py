@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundles import Bundle
-from containers import LIMIT_S, sh
+from containers import LIMIT_S, new_id, sh
 from root_tests import *  # noqa: F403
 from root_tests import DISK
 from runxtools.double.host import Double
@@ -18,6 +18,20 @@ def bundle(double: Double, tmp_path: Path) -> Bundle:
     bundle = Bundle(double, tmp_path)
     bundle.config["annotations"] = {"org.runx.root.carrier": "disk"}
     return bundle
+
+
+def test_runc_for_reference(bundle: Bundle, behave: list[str]) -> None:
+    """The program asks for nothing that a root does not do under runc."""
+    source = behave[1].partition("src=")[2].partition(",")[0]
+    bundle.config["mounts"].append({"destination": "/mnt", "type": "bind", "source": source, "options": ["rbind", "ro"]})
+    for limit in ("resources", "cgroupsPath"):
+        bundle.config["linux"].pop(limit, None)
+    bundle.write("/mnt/behave", "/test")
+    argv = ["runc", "--root", str(bundle.state), "run", "--bundle", str(bundle.directory), new_id()]
+    result = bundle.host.run(argv, timeout=LIMIT_S)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.decode().splitlines()
+    assert (len(lines), [line for line in lines if not line.endswith(" ok")]) == (17, [])
 
 
 def images(double: Double) -> dict[str, int]:
