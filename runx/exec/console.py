@@ -38,19 +38,14 @@ def console(root: str, container_id: str, *, follow: bool = False) -> None:
 
 
 def _follow(record: Record, log: int, write: _Write) -> None:
-    try:
-        supervisor = os.pidfd_open(record.pid) if record.pid else -1
-    except ProcessLookupError:
-        supervisor = -1
-    try:
-        # Asked after the descriptor is ours: another process that got the number is not followed.
-        while supervisor >= 0 and record.supervised():
+    supervisor = record.supervisor()
+    if supervisor >= 0:
+        try:
             poller = select.poll()
             poller.register(supervisor, select.POLLIN)
-            poller.poll(_LOOK_AGAIN_MS)
-            _copy(log, write)
-    finally:
-        if supervisor >= 0:
+            while not poller.poll(_LOOK_AGAIN_MS):
+                _copy(log, write)
+        finally:
             os.close(supervisor)
     _copy(log, write)
 

@@ -118,16 +118,15 @@ def _remove_domain(record: Record) -> None:
 
 def _end_supervisor(record: Record, timeout_s: float) -> None:
     """Wait for the supervisor to see its domain gone; end it when it does not. Raises RunxError when nothing ends it."""
-    try:
-        pidfd = os.pidfd_open(record.pid)
-    except ProcessLookupError:
+    pidfd = record.supervisor()
+    if pidfd < 0:
         return
     import select
 
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
-        if record.supervised() and not poller.poll(int(timeout_s * 1000)):
+        if not poller.poll(int(timeout_s * 1000)):
             import signal
 
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)

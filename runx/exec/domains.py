@@ -50,8 +50,7 @@ def create(store: XenStore, directory: str, name: str, network: int, devices: "S
     finally:
         os.close(output)
     if code == _SHARES_FAILED:
-        message, _, hint = text.partition("\0")
-        raise RunxError(message, hint)
+        raise run.reported(text)
     if code:
         raise xl.failure("xl create", code, text)
     domid = find(store, name)
@@ -69,18 +68,12 @@ def _become_xl(path: str, argv: list[str], directory: str, output: int, network:
     try:
         from runx.exec import shares  # here, not above: what it imports is gone when the child becomes xl
 
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        run.stand_alone(output)
         netns.enter(network)
         shares.enter(directory, devices)
         os.execve(path, argv, run.environment())
-    except RunxError as error:
-        os.write(output, f"{error.message}\0{error.hint}".encode())
     except BaseException as error:
-        os.write(output, f"cannot start xl create: {error!r}\0".encode())
+        run.report(output, "cannot start xl create", error)
     finally:
         os._exit(_SHARES_FAILED)
 

@@ -44,15 +44,13 @@ def events(root: str, container_id: str, *, stats: bool, interval_s: float) -> N
     if stats:
         _write(container_id, _measure(record))
         return
-    try:
-        supervisor = os.pidfd_open(record.pid)
-    except ProcessLookupError:
+    supervisor = record.supervisor()
+    if supervisor < 0:
         return
     try:
         poller = select.poll()
         poller.register(supervisor, select.POLLIN)
-        # Asked after the descriptor is ours: another process that got the number is not waited for.
-        while record.supervised() and not poller.poll(max(1, int(interval_s * 1000))):
+        while not poller.poll(max(1, int(interval_s * 1000))):
             try:
                 data = _measure(record)
             except RunxError:

@@ -161,10 +161,7 @@ def _become(hook: Hook, network: int, given: int, output: int, failure: int) -> 
     import _signal  # type: ignore[import-not-found]  # the signal module would be slow to load
 
     try:
-        os.setsid()
-        os.dup2(given, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        run.stand_alone(output, given)
         for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # which Python ignores
             _signal.signal(number, _signal.SIG_DFL)
         if network >= 0:

@@ -68,11 +68,7 @@ def _too_large(limit: int) -> RunxError:
 def _become_packer(argv: list[str], tree: Tree, limit: int, output: int) -> None:
     """In the child. Never returns."""
     try:
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        run.stand_alone(output)
         _assemble(tree)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         os.execve(argv[0], argv, run.environment())

@@ -114,6 +114,18 @@ class Record:
         """Is the supervisor of this record alive?"""
         return self.pid > 0 and self.pid_start != "" and start_time(self.pid) == self.pid_start
 
+    def supervisor(self) -> int:
+        """A descriptor of the supervisor, which polls as readable when it has ended (pidfd_open(2)); -1 when it has already."""
+        try:
+            fd = os.pidfd_open(self.pid) if self.pid > 0 else -1
+        except ProcessLookupError:
+            return -1
+        # Asked after the descriptor is ours: another process that got the number is not it.
+        if fd >= 0 and not self.supervised():
+            os.close(fd)
+            return -1
+        return fd
+
     def current_status(self) -> str:
         """The status now (OCI runtime.md, "State"): a container whose `create` or supervisor has gone is stopped."""
         if self.status != "stopped" and not self.supervised():

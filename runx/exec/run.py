@@ -72,6 +72,29 @@ def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, 
     return code, text
 
 
+def stand_alone(output: int, given: int = -1) -> None:
+    """In a child: a session of its own, and what it says goes to the file `output`.
+
+    given: a descriptor of its standard input; -1: there is nothing.
+    """
+    os.setsid()
+    os.dup2(os.open("/dev/null", os.O_RDONLY) if given < 0 else given, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def report(output: int, what: str, error: BaseException) -> None:
+    """In a child: why it fails, for `reported` in its parent. what: what failed, for an error that is not ours."""
+    words = f"{error.message}\0{error.hint}" if isinstance(error, RunxError) else f"{what}: {error!r}\0"
+    os.write(output, words.encode("utf-8", "surrogateescape"))
+
+
+def reported(text: str) -> RunxError:
+    """What a child has said by `report`."""
+    message, _, hint = text.partition("\0")
+    return RunxError(message, hint)
+
+
 def one_line(output: str, limit: int) -> str:
     """What a program said, as part of a message: at most `limit` characters, from its end."""
     return " / ".join(line.strip() for line in output.splitlines() if line.strip())[-limit:]

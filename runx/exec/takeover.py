@@ -38,8 +38,7 @@ def take(domid: int, names: list[str], host_network: int) -> bytes:
     finally:
         os.close(output)
     if code:
-        message, _, hint = text.partition("\0")
-        raise RunxError(message, hint)
+        raise run.reported(text)
     return text.encode()
 
 
@@ -56,10 +55,8 @@ def _take_and_exit(domid: int, names: list[str], host_network: int, output: int)
             _connect(domid, link, host_network)
         os.write(output, script)
         status = 0
-    except RunxError as error:
-        os.write(output, f"{error.message}\0{error.hint}".encode())
     except BaseException as error:
-        os.write(output, f"cannot take the interfaces over: {error!r}\0".encode())
+        run.report(output, "cannot take the interfaces over", error)
     finally:
         os._exit(status)
 
