@@ -1,7 +1,5 @@
 """`python -m runx`."""
 
-import sys
+from runx.cli import program
 
-from runx.cli import main
-
-sys.exit(main())
+program()

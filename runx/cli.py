@@ -6,7 +6,7 @@ Exit status 0, or 1 with one message on standard error and as the last `error` l
 import os
 import sys
 
-from runx import SPEC_VERSION, __version__, log
+from runx import SPEC_VERSION, __version__
 from runx.errors import RunxError
 from runx.options import Arguments, Option, help_lines, parse
 from runx.paths import DEFAULT_STATE_ROOT, state_root
@@ -308,6 +308,22 @@ _WHY_NOT = {
 }
 
 
+def program() -> None:
+    """Be the program: `main`, with this process's arguments, and end with its status.
+
+    Python's own way to end, which gives back all memory piece by piece, takes a fast verb as long as its work.
+    """
+    status = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = status or 1  # whoever asked has seen enough
+    except OSError as error:
+        status = status or 1
+        sys.stderr.write(f"runx: standard output: {(error.strerror or '').lower()}\n")
+    os._exit(status)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command line (default: sys.argv's); its exit status."""
     argv = sys.argv[1:] if argv is None else argv
@@ -361,9 +377,7 @@ def _call(options: Arguments, name: str, argv: list[str]) -> int:
         return 0
     if name in _STATEFUL:
         options.values["root"] = options.values["root"] or state_root()
-    status = verb.call(options, arguments)
-    sys.stdout.flush()
-    return status or 0
+    return verb.call(options, arguments) or 0
 
 
 def _no_such_verb(name: str) -> RunxError:
@@ -375,6 +389,8 @@ def _no_such_verb(name: str) -> RunxError:
 
 
 def _report(message: str, hint: str, log_path: str, as_json: bool, shown: str = "") -> None:
+    from runx import log  # verbs that succeed do without it
+
     sys.stderr.write(f"runx: {shown or message}\n" + (f"  hint: {hint}\n" if hint else ""))
     log.append(log_path, "error", message + (f" ({hint})" if hint else ""), as_json=as_json)
 

@@ -26,9 +26,9 @@ import sys
 
 sys.path.insert(0, "{library}")
 
-from runx.cli import main
+from runx.cli import program
 
-sys.exit(main(sys.argv[1:]))
+program()
 """
 _MARK = "installed-by-runx-build"
 _GUEST_FILES = ("kernel", "initrd")

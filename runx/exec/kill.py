@@ -1,7 +1,7 @@
 """`runx kill`: a signal for the container's process (OCI runtime.md, "Kill")."""
 
 from runx.errors import RunxError
-from runx.exec import control, xl
+from runx.exec import control
 from runx.exec import record as records
 
 SIGKILL = 9
@@ -42,12 +42,18 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
     status = record.current_status()
     if status not in records.LIVE:
         if record.domid >= 0 and number == SIGKILL:
-            xl.destroy(record.domain)  # the supervisor was killed and left its domain
+            _destroy(record.domain)  # the supervisor was killed and left its domain
             return
         if all_processes:
             return
         raise RunxError("container not running")
     if number == SIGKILL:
-        xl.destroy(record.domain)
+        _destroy(record.domain)
     else:
         control.request(record.directory, f"signal {number}")
+
+
+def _destroy(domain: str) -> None:
+    from runx.exec import xl  # other signals do without it
+
+    xl.destroy(domain)

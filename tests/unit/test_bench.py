@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runxtools import bench
-from runxtools.bench import Figure, table
+from runxtools import bench, bench_double, bench_host, bench_lab
+from runxtools.bench_figures import Figure, table
 
 
 def test_a_limit_with_a_floor_is_a_multiple_of_it() -> None:
@@ -56,20 +56,40 @@ def test_the_figures_of_the_lab() -> None:
         {"create_s": 4.0, "life_s": 8.0, "link": 300_000.0, "xl_create_s": 2.0, "hvc0": 30_000.0},
         {"create_s": 5.0, "life_s": 7.0, "link": 400_000.0, "xl_create_s": 3.0, "hvc0": 60_000.0},
     ]
-    throughput, *times = bench.lab_figures(rounds)
+    throughput, *times = bench_lab.lab_figures(rounds)
     assert (throughput.value, throughput.ratio, throughput.kept) == (400, 8, True)
     assert [(figure.value, figure.kept) for figure in times] == [(2, None), (4, None), (8, None)]
 
 
 def test_rates_of_networks() -> None:
     rounds = [{"vif_to": 10e6, "engine_to": 9.5e6, "vif_between": 4e6, "engine_between": 3e6}]
-    to_container, between = bench.network_figures("lab", rounds)
+    to_container, between = bench_double.network_figures("lab", rounds)
     assert (to_container.value, to_container.ratio, to_container.kept) == (9.5, 0.95, True)
     assert (between.value, between.ratio, between.kept) == (3, 0.75, False)
 
 
+def test_verbs_of_several_runtimes() -> None:
+    rounds = [
+        {"floor": 10.0, **{f"{name} {verb}": ms for name, ms in (("runx", 30.0), ("runc", 20.0)) for verb in bench_double.VERBS}}
+    ]
+    figures = bench_double.verb_figures(rounds)
+    assert [(figure.what, figure.ratio) for figure in figures[:2]] == [("runx: create", 3), ("runc: create", 2)]
+    assert {figure.what for figure in figures[-2:]} == {"runx: a life", "runc: a life"}
+
+
+def test_many_at_once() -> None:
+    def row(seconds: float) -> dict[str, float]:
+        return {"seconds": seconds, "mib": 4}
+
+    figures = bench_double.many_figures([{"1": row(0.5), "10": row(0.2), "50": row(0.3)}])
+    assert [(figure.ratio and round(figure.ratio, 1), figure.kept) for figure in figures] == [
+        *((None, None), (None, None), (1.5, False)),
+        *((None, None), (None, None), (1, True)),
+    ]
+
+
 def test_memory_of_a_process() -> None:
-    own_rss, own_pss = bench.memory_kib(os.getpid())
+    own_rss, own_pss = bench_host.memory_kib(os.getpid())
     assert 0 < own_pss <= own_rss * 1.1
 
 

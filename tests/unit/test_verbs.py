@@ -344,7 +344,7 @@ def test_version_as_docker_reads_it(host: Host) -> None:
 @pytest.mark.parametrize("verb", FAST_VERBS)
 def test_fast_verbs_import_nothing_heavy(host: Host, verb: str) -> None:
     host.create()
-    code = host.program.replace("sys.exit(main(sys.argv[1:]))", "main(sys.argv[1:]); print('\\n' + ' '.join(sys.modules))")
+    code = host.program.replace("program()", "main(sys.argv[1:]); print('\\n' + ' '.join(sys.modules))")
     argv = [sys.executable, "-I", "-S", "-c", code, "--root", str(host.root), *FAST_VERBS[verb]]
     result = subprocess.run(argv, env=host.xen.environment(), capture_output=True, text=True, check=True)
     assert not set(HEAVY) & set(result.stdout.splitlines()[-1].split())
@@ -355,7 +355,7 @@ def test_the_state_root_of_the_host(host: Host, tmp_path: Path) -> None:
     config, state = tmp_path / "runx.toml", tmp_path / "elsewhere"
     config.write_text(f"[paths]\nstate = '{state}'\n")
     code = host.program.replace("from runx.cli", f"paths.HOST_CONFIG = {str(config)!r}; from runx.cli")
-    code = code.replace("sys.exit(main(sys.argv[1:]))", "main(sys.argv[1:]); print('\\n' + ' '.join(sys.modules))")
+    code = code.replace("program()", "main(sys.argv[1:]); print('\\n' + ' '.join(sys.modules))")
 
     def runx(*words: str) -> str:
         argv = [sys.executable, "-I", "-S", "-c", code, *words]

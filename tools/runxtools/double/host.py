@@ -49,8 +49,8 @@ sys.path[:0] = [{checkout!r}, {libraries!r}]
 from runx import paths
 paths.assets_dir = lambda: {assets!r}
 paths.DEFAULT_IMAGES = {state!r} + "/images"
-from runx.cli import main
-sys.exit(main(sys.argv[1:]))
+from runx.cli import program
+program()
 """
 # The caller's control group is not below ours.
 _JOIN = 'echo 0 > /sys/fs/cgroup/dom0/cgroup.procs && exec "$@"'

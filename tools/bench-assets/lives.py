@@ -1,0 +1,149 @@
+#!/usr/bin/python3
+"""Runs where runx is, for tools/bench: the verbs of a container's life under several runtimes, and many containers at once.
+
+    lives.py verbs ROUNDS RUNTIME...     a JSON object a round: milliseconds by "RUNTIME VERB", and of the floor
+    lives.py many ROUNDS COUNT...        a JSON object a round: by COUNT, seconds and MiB of a supervisor, each for one container
+
+A runtime is a path, or a name on PATH.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+RUNX = "/usr/local/bin/runx"
+FLOOR = ["/usr/bin/python3", "-I", "-S", "-c", "pass"]
+LIMIT_S = 900
+
+
+def make_root(path: str) -> None:
+    os.makedirs(f"{path}/bin")
+    shutil.copy("/bin/busybox", f"{path}/bin/busybox")
+    for name in ("proc", "dev", "sys"):
+        os.mkdir(f"{path}/{name}")
+
+
+def make_bundle(directory: str, name: str, *args: str) -> str:
+    """A bundle of the root filesystem in `directory`; its path. All containers read the same files."""
+    bundle = f"{directory}/{name}"
+    os.mkdir(bundle)
+    config = {
+        "ociVersion": "1.0.2",
+        "process": {"args": ["/bin/busybox", *args], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+        "root": {"path": f"{directory}/root"},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+    }
+    with open(f"{bundle}/config.json", "w") as file:
+        json.dump(config, file)
+    return bundle
+
+
+def timed(argv: list[str], errors: str) -> float:
+    """Milliseconds of a program."""
+    with open(errors, "w+") as output:
+        begin = time.perf_counter()
+        status = subprocess.call(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        end = time.perf_counter()
+        if status:
+            output.seek(0)
+            raise SystemExit(f"{' '.join(argv)} failed: {output.read()[-2000:]}")
+    return (end - begin) * 1000
+
+
+def verbs(directory: str, rounds: int, runtimes: list[str]) -> None:
+    bundle = make_bundle(directory, "bundle", "sleep", "1000")
+    for number in range(-1, rounds):
+        round_ = {"floor": timed(FLOOR, f"{directory}/output")}
+        for runtime in runtimes:
+            name = os.path.basename(runtime)
+            argv = [runtime, "--root", f"{directory}/{name}"]
+
+            def verb(word: str, *words: str, argv: list[str] = argv) -> float:
+                return timed([*argv, word, *words], f"{directory}/output")
+
+            begin = time.perf_counter()
+            times = {"create": verb("create", "--bundle", bundle, "--pid-file", f"{directory}/pid", "c")}
+            with open(f"{directory}/pid") as file:
+                pid = int(file.read())
+            times["start"] = verb("start", "c")
+            times["state"] = verb("state", "c")
+            times["kill"] = verb("kill", "c", "KILL")
+            os.waitpid(pid, 0)
+            times["delete"] = verb("delete", "c")
+            times["all"] = (time.perf_counter() - begin) * 1000
+            round_ |= {f"{name} {word}": value for word, value in times.items()}
+        if number >= 0:  # the first one warmed the page cache
+            print(json.dumps(round_), flush=True)
+
+
+def many(directory: str, rounds: int, counts: list[int]) -> None:
+    """Containers that print one line and wait for one, all at once."""
+    for number in range(max(counts)):
+        make_bundle(directory, f"b{number}", "sh", "-c", "echo ready; read line")
+    for _ in range(rounds):
+        round_ = {str(count): at_once(directory, count) for count in counts}
+        print(json.dumps(round_), flush=True)
+
+
+def at_once(directory: str, count: int) -> dict[str, float]:
+    state = f"{directory}/state"
+    pipe = subprocess.PIPE
+    begin = time.perf_counter()
+    processes = []
+    for number in range(count):
+        bundle = f"{directory}/b{number}"
+        argv = [RUNX, "--root", state, "run", "--pid-file", f"{bundle}/pid", "--bundle", bundle, f"c{number}"]
+        processes.append(subprocess.Popen(argv, stdin=pipe, stdout=pipe, bufsize=0))
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            if process.stdout.readline() != b"ready\n":
+                raise SystemExit("a container printed nothing")
+        ready = time.perf_counter()
+        memory = [supervisor_mib(f"{directory}/b{number}/pid") for number in range(count)]
+        looked = time.perf_counter()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.close()
+        for process in processes:
+            if process.wait(LIMIT_S):
+                raise SystemExit(f"a container ended with status {process.returncode}")
+        seconds = time.perf_counter() - looked + ready - begin
+    except BaseException:
+        for number, process in enumerate(processes):
+            process.kill()
+            process.wait()
+            subprocess.call([RUNX, "--root", state, "delete", "--force", f"c{number}"])
+        raise
+    return {"seconds": seconds / count, "mib": sum(memory) / count}
+
+
+def supervisor_mib(pid_file: str) -> float:
+    """What a supervisor does not have in common with others (Pss, smaps_rollup of proc(5))."""
+    with open(pid_file) as file:
+        pid = int(file.read())
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
+
+
+def main(what: str, rounds: int, *words: str) -> None:
+    # As an engine: supervisors become our children (prctl(2), PR_SET_CHILD_SUBREAPER).
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with tempfile.TemporaryDirectory(prefix="runx-bench-") as directory:
+        make_root(f"{directory}/root")
+        if what == "verbs":
+            verbs(directory, rounds, list(words))
+        else:
+            many(directory, rounds, [int(word) for word in words])
+
+
+main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

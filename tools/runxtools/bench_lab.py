@@ -1,0 +1,35 @@
+"""tools/bench: what needs a hypervisor, in the lab."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from runxtools.bench_double import LIMIT_S, measure_network
+from runxtools.bench_figures import Figure
+from runxtools.lab import Lab
+
+ASSETS = Path(__file__).resolve().parents[1] / "bench-assets"
+
+
+def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
+    """What needs a hypervisor; `bench-assets/dom0.py` measures it in dom0. The lab is up."""
+    program = "/var/lib/runx-lab/bench.py"
+    lab.put(ASSETS / "dom0.py", program)
+    output = lab.run(["python3", program, str(rounds)], timeout=LIMIT_S, check=True).stdout
+    lab.put(ASSETS / "network.py", program)
+    network = measure_network(lab, "lab", program, rounds)
+    return [*lab_figures([json.loads(line) for line in output.splitlines()]), *network]
+
+
+def lab_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
+    """The lines of the table for what dom0.py printed, a dict a round."""
+
+    def column(name: str, scale: float = 1) -> list[float]:
+        return [round_[name] / scale for round_ in rounds]
+
+    return [
+        Figure("lab: a container's stdout, against hvc0", "KB/s", column("link", 1000), column("hvc0", 1000), 8, at_least=True),
+        Figure("lab: xl create, nothing but kernel and ramdisk", "s", column("xl_create_s")),
+        Figure("lab: runx create", "s", column("create_s")),
+        Figure("lab: a whole container, create to exit", "s", column("life_s")),
+    ]
