@@ -23,6 +23,7 @@ from runx.compiler.plan import (
     Hook,
     Interface,
     Mount,
+    Pod,
     Process,
     Root,
     Scheduler,
@@ -53,17 +54,22 @@ def _show(result: Compilation, console: Console) -> None:
 
 def _plan(console: Console, plan: VmPlan) -> None:
     _section(console, "Container", [("id", plan.id), ("bundle", plan.bundle), ("OCI version", plan.oci_version)])
-    _section(console, "Domain", _domain(plan.domain))
-    _table(console, "Settings of XLCONF", ("key", "value", "from"), map(_xl_setting, plan.domain.xl_settings))
+    if plan.pod:
+        _section(console, "Pod", _pod(plan.pod))
+    if plan.domain:
+        _section(console, "Domain", _domain(plan.domain))
+        _table(console, "Settings of XLCONF", ("key", "value", "from"), map(_xl_setting, plan.domain.xl_settings))
     _section(console, "Root", _root(plan.root))
     _table(console, "Mounts", ("destination", "carrier", "type", "source", "options", "from"), map(_mount, plan.mounts))
-    if plan.takes_interfaces:
+    if plan.takes_interfaces or not plan.domain:
         _section(console, "Network", _engine_network(plan))
-    for interface in plan.domain.interfaces:
+    for interface in plan.domain.interfaces if plan.domain else ():
         _section(console, f"Network {interface.name}", _interface(interface))
     if plan.console == "link":
         _section(console, "Process", _process(plan.process))
         _section(console, "Guest", _guest(plan.guest))
+    elif plan.console == "none":
+        _section(console, "For the containers of the pod", _guest(plan.guest))
     else:
         _section(console, "Console", [("hvc0", "passed through to the container's streams, as the ramdisk is its own")])
     _table(console, "Devices", ("path", "type", "number", "mode", "owner", "made"), map(_device, plan.guest.devices))
@@ -75,6 +81,8 @@ def _plan(console: Console, plan: VmPlan) -> None:
 
 
 def _artifacts(console: Console, artifacts: Artifacts) -> None:
+    if not artifacts.domain_cfg:
+        return
     _text(console, "domain.cfg", artifacts.domain_cfg)
     _text(console, "cmdline", artifacts.cmdline)
     rows = ((file.path, f"{file.mode:04o}", f"{len(file.content)} bytes") for file in artifacts.overlay)
@@ -88,6 +96,14 @@ def _artifacts(console: Console, artifacts: Artifacts) -> None:
             f"overlay/{file.path}",
             readable(file.content) if is_record else file.content.decode(errors="backslashreplace"),
         )
+
+
+def _pod(pod: Pod) -> Iterable[tuple[str, str]]:
+    yield "part", f"{pod.part}, from {pod.origin}"
+    if pod.sandbox_id:
+        yield "sandbox", pod.sandbox_id
+    if pod.part == "sandbox":
+        yield "virtual machine", "none: a process of runx holds the pod's network namespace, and nothing of the image runs"
 
 
 def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
@@ -147,7 +163,7 @@ def _mount(mount: Mount) -> tuple[str, ...]:
 
 
 def _engine_network(plan: VmPlan) -> Iterable[tuple[str, str]]:
-    yield "interfaces", "those of the namespace when the container starts"
+    yield "interfaces", "those of the namespace when the container starts" if plan.domain else "are for the pod's containers"
     yield "namespace", plan.network_namespace or "a new one, which the engine may fill"
 
 

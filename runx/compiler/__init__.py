@@ -22,12 +22,13 @@ from runx.compiler.plan import VmPlan
 from runx.compiler.policy import check_policy, with_host_network
 from runx.compiler.resolve import Place, resolve
 from runx.compiler.root_carrier import choose_root
+from runx.compiler.sandbox import as_sandbox
 from runx.compiler.sizing import sizing_of
 from runx.compiler.source import Source
 
 
 class Artifacts(NamedTuple):
-    """What is written for a container, as text and bytes."""
+    """What is written for a container, as text and bytes; of a sandbox the plan alone."""
 
     plan_json: str
     domain_cfg: str
@@ -41,7 +42,7 @@ class Compilation(NamedTuple):
     plan: VmPlan
     artifacts: Artifacts
     kept_limits: str
-    """For `runx update`, as text (limits.py)."""
+    """For `runx update`, as text (limits.py); empty when there is no machine."""
 
 
 def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
@@ -65,7 +66,7 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     host = read_host_config(facts.host_config())
     report = Report()
     source = Source(facts.config(bundle), name)
-    container = with_host_network(read_container(source, bundle, facts.netconf, report), host)
+    container = with_host_network(as_sandbox(read_container(source, bundle, facts.netconf, report)), host)
     check(container, facts, report)
     check_policy(container, host, report)
     root = choose_root(container, host, root_carrier, facts, report)
@@ -77,13 +78,15 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
         OverlayFile(f"runx/files/{slot}", file.mode, file.content, file.uid, file.gid)
         for slot, file in enumerate(unshared.files.values())
     )
-
-    kept = kept_limits(source, sizing_of(container, len(plan.domain.shares), len(plan.domain.disks), host), plan.domain)
+    domain = plan.domain
+    kept = kept_limits(source, sizing_of(container, len(domain.shares), len(domain.disks), host), domain) if domain else ""
     return Compilation(plan, artifacts(plan, program, copies), kept)
 
 
 def artifacts(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> Artifacts:
     """Everything that is made of a plan. Raises RunxError for a value that cannot be written where it has to be."""
+    if plan.domain is None:
+        return Artifacts(plan.model_dump_json(indent=2) + "\n", "", "", (), b"")
     cmdline = command_line(plan.domain)
     files = overlay(plan, seccomp_program, copies)
     return Artifacts(

@@ -10,6 +10,7 @@ from runx.compiler.facts import Facts, bridge_directory
 from runx.compiler.frontends.container import Container
 from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB
 from runx.compiler.own_ramdisk import check_own_ramdisk
+from runx.compiler.sandbox import check_sandbox
 
 _EVERYTHING_ELSE = "nothing in a virtual machine corresponds to it"
 
@@ -169,6 +170,15 @@ def _names(container: Container, facts: Facts, report: Report) -> None:  # noqa:
             report.error((field,), f"{quote(name)} is longer than {HOST_NAME_MAX} bytes")
 
 
+_OF_THE_POD = {
+    "ipc": "the virtual machine has its own: IPC objects are not shared with the other containers of the pod",
+    "uts": "the virtual machine has its own, with the names of the pod's sandbox",
+    "pid": "the virtual machine has its own: processes of the other containers of the pod are not seen",
+    "user": "ids are the virtual machine's own, its root is not the host's",
+}
+"""Namespaces of its pod that a container joins elsewhere; what it has instead."""
+
+
 def _namespaces(container: Container, facts: Facts, report: Report) -> None:
     if report.has_errors_below(("linux", "namespaces")):
         return
@@ -181,6 +191,10 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
         seen.add(kind)
         if path and kind == "network":
             _network_namespace(("linux", "namespaces", index, "path"), path, facts, report)
+        elif container.is_sandbox:
+            pass
+        elif path and container.pod and kind in _OF_THE_POD:
+            report.ignore(("linux", "namespaces", index), _OF_THE_POD[kind])
         elif path:
             message = f"a virtual machine cannot join the {kind} namespace of another container or of the host"
             report.error(("linux", "namespaces", index, "path"), message, hint)
@@ -189,6 +203,8 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
     if "network" not in seen and not container.host_bridge:
         hint = 'add {"type": "network"}; with ctr, leave --net-host out; or network.host in runx.toml'
         report.error(("linux", "namespaces"), "the network of the host cannot be used in a virtual machine", hint)
+    if container.is_sandbox:
+        return
     for kind in ("ipc", "uts", "mount"):
         if kind not in seen:
             report.ignore(("linux", "namespaces", kind), f"no {kind} namespace: the virtual machine has its own all the same")
@@ -226,6 +242,8 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:  # noq
 
 
 def _not_carried(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    if container.is_sandbox:
+        return
     for path, reason in IGNORED:
         value: Any = container.document
         for part in path:
@@ -250,5 +268,6 @@ CHECKS = (
     _devices,
     _not_carried,
     check_own_ramdisk,
+    check_sandbox,
 )
 """In the order of reading: what is executed and on what first, what is left out last."""

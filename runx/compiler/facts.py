@@ -1,5 +1,6 @@
 """The compiler's only look at the host. Tests give compile() facts of their own, so that a case reads the same everywhere."""
 
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -31,6 +32,14 @@ class SmallFile(NamedTuple):
     """Permissions alone."""
     uid: int
     gid: int
+
+
+class SandboxFacts(NamedTuple):
+    """What the sandbox of a pod has for the pod's containers; plan.Guest explains the fields."""
+
+    hostname: str | None = None
+    domainname: str | None = None
+    sysctl: tuple[tuple[str, str], ...] = ()
 
 
 class Facts(Protocol):
@@ -66,6 +75,9 @@ class Facts(Protocol):
 
     def size_kib(self, path: str) -> int:
         """How large the file system is that `path` is in; 0 when that cannot be said."""
+
+    def sandbox(self, directory: str) -> SandboxFacts | None:
+        """What is kept of the sandbox of a pod in `directory` (docs/executor.md); None when there is none."""
 
     def host_config(self) -> tuple[str, bytes] | None:
         """Path and bytes of the host's runx.toml; None when there is none."""
@@ -154,6 +166,16 @@ class HostFacts:
         except OSError:
             return 0
         return status.f_blocks * status.f_frsize // 1024
+
+    def sandbox(self, directory: str) -> SandboxFacts | None:
+        try:
+            plan = json.loads(_read(f"{directory}/plan.json"))
+        except (OSError, RunxError, ValueError):
+            return None  # it is another runtime's, or has gone
+        if plan["domain"] is not None:
+            return None
+        guest = plan["guest"]
+        return SandboxFacts(guest["hostname"], guest["domainname"], tuple((name, value) for name, value in guest["sysctl"]))
 
     def host_config(self) -> tuple[str, bytes] | None:
         path = self._host_config or paths.HOST_CONFIG

@@ -28,7 +28,7 @@ def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Con
     """The container with what the plan says of its filter, and the program; that is empty when there is none."""
     path = ("linux", "seccomp")
     profile = container.document.get("linux", {}).get("seccomp")
-    if profile is None or container.ramdisk or report.has_errors_below(path):
+    if profile is None or container.ramdisk or container.is_sandbox or report.has_errors_below(path):
         return container, b""
     try:
         program = facts.filter(profile)

@@ -163,8 +163,8 @@ class Domain(_Part):
 class Root(_Part):
     """The container's root filesystem and how it travels."""
 
-    carrier: Literal["9p", "disk"]
-    """`disk`: the guest mounts disks of the domain instead of the share `root`."""
+    carrier: Literal["9p", "disk", "none"]
+    """`disk`: the guest mounts disks of the domain instead of the share `root`. `none`: there is no guest."""
     reason: str
     """Why this carrier."""
     path: str
@@ -342,6 +342,18 @@ class Hook(_Part):
     """Where it comes from: `hooks.prestart[0]`."""
 
 
+class Pod(_Part):
+    """The part that a container has in a pod, several containers that Kubernetes or an engine treats as one."""
+
+    part: Literal["sandbox", "container"]
+    """`sandbox`: it holds the namespaces of the pod and runs no program of its own, so it has no virtual machine.
+    `container`: one of those that share them."""
+    sandbox_id: str
+    """The container's id of the sandbox; "" when it is not told."""
+    origin: str
+    """What says so: `annotations["io.kubernetes.cri.container-type"]`."""
+
+
 class Ignored(_Part):
     """A setting the plan does not honour, and why (OCI config.md lets a runtime ignore it, or a VM has no such thing)."""
 
@@ -358,10 +370,13 @@ class VmPlan(_Part):
     """Absolute path of the bundle directory."""
     oci_version: str
     annotations: tuple[tuple[str, str], ...] = ()
-    console: Literal["link", "passthrough"] = "link"
+    pod: Pod | None = None
+    console: Literal["link", "passthrough", "none"] = "link"
     """How streams, signals and the exit status travel: docs/console-link.md, or hvc0 as it is when the ramdisk is the container's
-    own. Of `process` there is only the terminal then."""
-    domain: Domain
+    own. Of `process` there is only the terminal then, as with `none`, when there is no guest."""
+    domain: Domain | None
+    """None: the container is the sandbox of a pod, and its supervisor all there is. `guest` has what containers of the pod take
+    from it."""
     root: Root
     mounts: tuple[Mount, ...] = ()
     process: Process
@@ -375,6 +390,12 @@ class VmPlan(_Part):
     cgroups_path: str | None = None
     """linux.cgroupsPath as given; the supervisor joins it so that engines' statistics find a live cgroup."""
     ignored: tuple[Ignored, ...] = ()
+
+    @property
+    def machine(self) -> Domain:
+        """The domain of a plan that has one."""
+        assert self.domain is not None
+        return self.domain
 
 
 with lean.without(lean.PYDANTIC):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, cast
 
 from runx.compiler.diagnostics import Report, path_text
-from runx.compiler.facts import Facts
+from runx.compiler.facts import Facts, SandboxFacts
 from runx.compiler.frontends.container import BootFile, Container, MountRequest
 from runx.compiler.frontends.linux import DEFAULT_DEVICES
 from runx.compiler.host_config import HostConfig
@@ -53,59 +53,75 @@ def resolve(
 ) -> VmPlan:
     """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration."""
     mounts = _mounts(container, facts, unshared)
+    domain = None if container.is_sandbox else _domain(container, place, host, mounts, root, report)
+    return VmPlan(
+        id=place.container_id,
+        bundle=place.bundle,
+        oci_version=container.oci_version,
+        pod=container.pod,
+        console="none" if container.is_sandbox else "passthrough" if container.ramdisk else "link",
+        annotations=tuple(sorted(container.annotations.items())),
+        domain=domain,
+        root=_root(container, root, host),
+        mounts=mounts,
+        process=terminal_alone(container.process) if container.ramdisk else container.process,
+        guest=Guest() if container.ramdisk else _guest(container, place, mounts, facts),
+        hooks=container.hooks,
+        network_namespace=container.network_namespace,
+        takes_interfaces=not (container.networks or container.is_sandbox),
+        cgroups_path=container.cgroups_path,
+        ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
+    )
+
+
+def _domain(
+    container: Container, place: Place, host: HostConfig, mounts: tuple[Mount, ...], root: RootChoice, report: Report
+) -> Domain:
     disks = _disks(container, place, root, host)
     shares = _shares(place, mounts, with_root=root.carrier == "9p")
     size = size_of(container.limits, sizing_of(container, len(shares), len(disks), host), report)
     yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
     set_here = dict(zip(YIELDING, yielding, strict=True))
     cmdline = (*(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE), *(SHARES_CMDLINE if shares else ()))
-    return VmPlan(
-        id=place.container_id,
-        bundle=place.bundle,
-        oci_version=container.oci_version,
-        console="passthrough" if container.ramdisk else "link",
-        annotations=tuple(sorted(container.annotations.items())),
-        domain=Domain(
-            name=domain_name(place.container_id, place.state_root),
-            type=cast(Literal["pv", "pvh"], host.type),
-            kernel=_boot_file(container.kernel, f"{place.state_dir}/kernel") or host.kernel or f"{place.assets}/kernel",
-            own_kernel=_in_root(container.kernel),
-            base_ramdisk=None if container.ramdisk else host.initrd or f"{place.assets}/initrd",
-            ramdisk=_boot_file(container.ramdisk, f"{place.state_dir}/initrd") or f"{place.state_dir}/initrd",
-            own_ramdisk=_in_root(container.ramdisk),
-            **size._asdict(),
-            cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
-            shares=shares,
-            disks=disks,
-            interfaces=_interfaces(container, place),
-            device_tree=container.hardware.device_tree,
-            dtdevs=container.hardware.dtdevs,
-            iomems=container.hardware.iomems,
-            irqs=container.hardware.irqs,
-            xl_settings=_xl_settings(container, set_here, report),
-        ),
-        root=_root(container, root, host),
-        mounts=mounts,
-        process=terminal_alone(container.process) if container.ramdisk else container.process,
-        guest=Guest() if container.ramdisk else _guest(container, place, mounts),
-        hooks=container.hooks,
-        network_namespace=container.network_namespace,
-        takes_interfaces=not container.networks,
-        cgroups_path=container.cgroups_path,
-        ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
+    return Domain(
+        name=domain_name(place.container_id, place.state_root),
+        type=cast(Literal["pv", "pvh"], host.type),
+        kernel=_boot_file(container.kernel, f"{place.state_dir}/kernel") or host.kernel or f"{place.assets}/kernel",
+        own_kernel=_in_root(container.kernel),
+        base_ramdisk=None if container.ramdisk else host.initrd or f"{place.assets}/initrd",
+        ramdisk=_boot_file(container.ramdisk, f"{place.state_dir}/initrd") or f"{place.state_dir}/initrd",
+        own_ramdisk=_in_root(container.ramdisk),
+        **size._asdict(),
+        cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
+        shares=shares,
+        disks=disks,
+        interfaces=_interfaces(container, place),
+        device_tree=container.hardware.device_tree,
+        dtdevs=container.hardware.dtdevs,
+        iomems=container.hardware.iomems,
+        irqs=container.hardware.irqs,
+        xl_settings=_xl_settings(container, set_here, report),
     )
 
 
-def _guest(container: Container, place: Place, mounts: tuple[Mount, ...]) -> Guest:
+def _guest(container: Container, place: Place, mounts: tuple[Mount, ...], facts: Facts) -> Guest:
+    pod = _of_the_pod(container, place, facts)
     return Guest(
         # runc leaves the host's name; a virtual machine has none until it is given one.
-        hostname=container.hostname or place.container_id[:64],
-        domainname=container.domainname,
-        devices=_devices(container, mounts),
+        hostname=container.hostname or pod.hostname or (None if container.is_sandbox else place.container_id[:64]),
+        domainname=container.domainname or pod.domainname,
+        devices=() if container.is_sandbox else _devices(container, mounts),
         masked_paths=container.masked_paths,
         readonly_paths=container.readonly_paths,
-        sysctl=tuple(container.sysctl.items()),
+        sysctl=tuple({**dict(pod.sysctl), **container.sysctl}.items()),
     )
+
+
+def _of_the_pod(container: Container, place: Place, facts: Facts) -> SandboxFacts:
+    """What a container would find in the namespaces of its pod: engines configure the sandbox alone."""
+    if not container.pod or container.is_sandbox or not container.pod.sandbox_id:
+        return SandboxFacts()
+    return facts.sandbox(f"{place.state_root}/{container.pod.sandbox_id}") or SandboxFacts()
 
 
 def _xl_settings(container: Container, set_here: Mapping[str, object], report: Report) -> tuple[XlSetting, ...]:

@@ -17,7 +17,7 @@ PROGRAMS = {"mkfs.erofs": "erofs-utils", "mke2fs": "e2fsprogs"}
 class RootChoice(NamedTuple):
     """`facts`: what the disks are made of; None unless runx makes them."""
 
-    carrier: Literal["9p", "disk"]
+    carrier: Literal["9p", "disk", "none"]
     reason: str
     facts: RootFacts | None = None
 
@@ -28,6 +28,8 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
     option: of the command line; it goes before the annotation, which goes before runx.toml. Raises RunxError for one that is
     none.
     """
+    if container.is_sandbox:
+        return RootChoice("none", "the sandbox of a pod runs no program")
     asked, by, origin = _asked(container, host, option, report)
     if container.image is not None and container.ramdisk is None:
         if asked == "9p" and origin:

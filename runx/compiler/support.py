@@ -37,7 +37,8 @@ _BY_THE_VM = frozenset({"linux.uidMappings", "linux.gidMappings", "linux.resourc
 
 _CARRIED = {
     "ociVersion": "1.x; a newer minor version only adds what may be left out",
-    "annotations": "`runx state` and the plan have them; those that begin with org.runx. speak to it",
+    "annotations": "`runx state` and the plan have them; those that begin with org.runx. speak to it, and "
+    "engines' own tell sandboxes and containers of pods (docs/executor.md)",
     "hostname": "set in the guest; the container's id without one",
     "domainname": "set in the guest",
     "root": "",
@@ -88,8 +89,10 @@ _CARRIED = {
     **{f"hooks.{kind}[].timeout": "no limit without one" for kind in HOOK_KINDS},
     "linux": "",
     "linux.namespaces": "",
-    "linux.namespaces[].type": "pid: PID 1 of its own namespace in the guest. The other types are what a virtual machine is",
-    "linux.namespaces[].path": "network: its interfaces become the guest's (docs/networking.md). Other types are refused",
+    "linux.namespaces[].type": "pid without a path: PID 1 of its own namespace in the guest. Other types are what a virtual "
+    "machine is",
+    "linux.namespaces[].path": "network: its interfaces become the guest's (docs/networking.md). Other types are refused; for a "
+    "container of a pod ipc, uts, pid and user are ignored",
     "linux.devices": "made in the guest",
     **{f"linux.devices[].{name}": "" for name in ("path", "major", "minor", "fileMode", "uid", "gid")},
     "linux.devices[].type": "what is behind it is the guest's own",

@@ -24,6 +24,8 @@ def console(root: str, container_id: str, *, follow: bool = False) -> None:
     if record.console == "passthrough":
         hint = "it brings its own ramdisk; see the engine's logs"
         raise RunxError(f'the console of container "{container_id}" is its standard output', hint)
+    if record.is_sandbox:
+        raise RunxError(f'container "{container_id}" is the sandbox of a pod, which has no virtual machine, and so no console')
     try:
         log = os.open(record.directory + "/console.log", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -21,6 +21,8 @@ from runx.exec.state import document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runx.compiler import Compilation
+    from runx.compiler.plan import Domain
     from runx.exec.cgroup import Group
 
 _KERNEL_LIMIT = 128 * 1024 * 1024
@@ -128,7 +130,7 @@ def _compile_into(
     result = compile(
         bundle, container_id=container_id, state_root=root, assets=paths.assets_dir(), facts=facts, root_carrier=root_carrier
     )
-    plan, artifacts = result.plan, result.artifacts
+    plan = result.plan
     process = plan.process
     if process.terminal and not record.console_socket:
         raise RunxError("process.terminal is true, but there is no --console-socket", "run the container without a terminal (-t)")
@@ -139,42 +141,49 @@ def _compile_into(
     record.console = plan.console
     record.network_namespace = plan.network_namespace or ""
     record.takes_interfaces = "1" if plan.takes_interfaces else ""
-    record.disks = "\0".join(
-        f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
-        for disk in plan.domain.disks
-    )
-    if plan.domain.own_kernel or plan.domain.own_ramdisk:
-        from runx import rootfs
-
-        if plan.domain.own_kernel:
-            rootfs.copy(plan.root.path, plan.domain.own_kernel, plan.domain.kernel, _KERNEL_LIMIT)
-        if plan.domain.own_ramdisk:
-            rootfs.copy(plan.root.path, plan.domain.own_ramdisk, plan.domain.ramdisk, _RAMDISK_LIMIT)
-    _write(f"{directory}/plan.json", artifacts.plan_json.encode())
-    _write(f"{directory}/limits.json", result.kept_limits.encode())
-    _write(f"{directory}/domain.cfg", artifacts.domain_cfg.encode("utf-8", "surrogateescape"))
-    scripts = dict.fromkeys(disk.script for disk in plan.domain.disks if disk.script)
-    for path in (plan.domain.kernel, plan.domain.base_ramdisk or plan.domain.ramdisk, *scripts):
-        if not os.path.isfile(path):
-            raise RunxError(
-                f"{path}: no such file",
-                "the guest's kernel and initrd are made by `./build` and installed by `./build install`",
-            )
-    if plan.domain.base_ramdisk:
-        with open(plan.domain.base_ramdisk, "rb") as file:
-            base = file.read()
-        # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
-        _write(plan.domain.ramdisk, base + b"\0" * (-len(base) % 4) + artifacts.overlay_cpio)
-    as_read = json.loads(artifacts.plan_json)
-    prepare(directory, as_read)
+    _write(f"{directory}/plan.json", result.artifacts.plan_json.encode())
+    as_read = json.loads(result.artifacts.plan_json)
+    if plan.domain:
+        _write_machine(record, result, plan.domain)
+        prepare(directory, as_read)
     hooks.keep(directory, as_read)
-    record.domain = plan.domain.name
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
     )
     group = _group(record, plan.cgroups_path, systemd_cgroup)
     record.save()
     return group
+
+
+def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> None:
+    """Write what a virtual machine is made of."""
+    directory, root_path = record.directory, result.plan.root.path
+    record.domain = domain.name
+    record.disks = "\0".join(
+        f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
+        for disk in domain.disks
+    )
+    if domain.own_kernel or domain.own_ramdisk:
+        from runx import rootfs
+
+        if domain.own_kernel:
+            rootfs.copy(root_path, domain.own_kernel, domain.kernel, _KERNEL_LIMIT)
+        if domain.own_ramdisk:
+            rootfs.copy(root_path, domain.own_ramdisk, domain.ramdisk, _RAMDISK_LIMIT)
+    _write(f"{directory}/limits.json", result.kept_limits.encode())
+    _write(f"{directory}/domain.cfg", result.artifacts.domain_cfg.encode("utf-8", "surrogateescape"))
+    scripts = dict.fromkeys(disk.script for disk in domain.disks if disk.script)
+    for path in (domain.kernel, domain.base_ramdisk or domain.ramdisk, *scripts):
+        if not os.path.isfile(path):
+            raise RunxError(
+                f"{path}: no such file",
+                "the guest's kernel and initrd are made by `./build` and installed by `./build install`",
+            )
+    if domain.base_ramdisk:
+        with open(domain.base_ramdisk, "rb") as file:
+            base = file.read()
+        # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
+        _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio)
 
 
 def _root_disks(record: Record) -> list[int]:

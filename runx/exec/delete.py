@@ -77,7 +77,8 @@ def destroy_container(record: Record) -> None:
     if record.domain and record.domid >= 0:
         xl.destroy(record.domain)  # at once, by its unique name: the supervisor sees it and ends
     if record.supervised() and record.pid != os.getpid():  # it is ours while `create` undoes what it did
-        _end_supervisor(record, 0 if record.status == "creating" else _END_TIMEOUT_S)
+        # A sandbox's has no domain whose end it would see.
+        _end_supervisor(record, 0 if record.status == "creating" or record.is_sandbox else _END_TIMEOUT_S)
         record = _as_it_is_now(record)
     if record.status == "creating":
         from runx.exec import domains

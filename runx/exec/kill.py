@@ -1,8 +1,11 @@
 """`runx kill`: a signal for the container's process (OCI runtime.md, "Kill")."""
 
+import os
+
 from runx.errors import RunxError
 from runx.exec import control
 from runx.exec import record as records
+from runx.exec.record import Record
 
 SIGKILL = 9
 SIGTERM = 15
@@ -33,9 +36,10 @@ def number_of(signal: str) -> int:
 def kill(root: str, container_id: str, signal: str, *, all_processes: bool = False) -> None:
     """Send a signal to the container's process.
 
-    SIGKILL destroys the domain at once and needs neither the guest nor the supervisor. all_processes: a stopped
-    container is no error, as callers of `kill --all` expect. Raises RunxError ("container not running": callers match the
-    text) otherwise.
+    SIGKILL destroys the domain at once and needs neither the guest nor the supervisor; a sandbox's supervisor ends by it.
+
+    all_processes: a stopped container is no error, as callers of `kill --all` expect. Raises RunxError ("container not
+    running": callers match the text) otherwise.
     """
     number = number_of(signal)
     record = records.load(root, container_id)
@@ -47,7 +51,9 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
         if all_processes:
             return
         raise RunxError("container not running")
-    if number == SIGKILL:
+    if number == SIGKILL and record.is_sandbox:
+        _end(record)
+    elif number == SIGKILL:
         _destroy(record.domain)
     else:
         control.request(record.directory, f"signal {number}")
@@ -57,3 +63,15 @@ def _destroy(domain: str) -> None:
     from runx.exec import xl  # other signals do without it
 
     xl.destroy(domain)
+
+
+def _end(record: Record) -> None:
+    supervisor = record.supervisor()
+    if supervisor < 0:
+        raise RunxError("container not running")
+    import signal  # costs other signals 4 ms
+
+    try:
+        signal.pidfd_send_signal(supervisor, SIGKILL)
+    finally:
+        os.close(supervisor)

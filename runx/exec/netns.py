@@ -74,7 +74,7 @@ def claim() -> _socket.socket:
         mark.close()
         raise RunxError(
             "linux.namespaces: the network namespace is in use by another container, whose virtual machine has its interfaces",
-            "a virtual machine cannot share them; give the container a network of its own",
+            "a virtual machine cannot share them: one container of a pod can run at a time; else give it a network of its own",
         ) from None
     return mark
 

@@ -10,8 +10,9 @@ import time
 
 from runx.exec import console_link as link
 from runx.exec.console_pty import ConsolePty
+from runx.exec.machine import Machine
 from runx.exec.record import Record
-from runx.exec.supervision import IGNORED_BY_DEFAULT, STATUS_BROKEN, STATUS_KILLED, Ended, Supervision
+from runx.exec.supervision import IGNORED_BY_DEFAULT, STATUS_BROKEN, STATUS_KILLED, Ended
 from runx.exec.xenstore import XenStore
 
 _QUIET_S = 0.5
@@ -20,7 +21,7 @@ the ring for 200 ms, and does not tell when it has given all."""
 _WITHOUT_MEANING = (*IGNORED_BY_DEFAULT, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
-class Passthrough(Supervision):
+class Passthrough(Machine):
     """Carries bytes between the streams and the pty of hvc0. Nothing is read that could not be handed on, in either direction."""
 
     def __init__(self, record: Record, store: XenStore, host_network: int) -> None:
@@ -119,7 +120,7 @@ class Passthrough(Supervision):
     def _resize(self) -> None:
         """Nothing: a console has no size that its guest could be told."""
 
-    def _signal_guest(self, number: int) -> None:
+    def _deliver(self, number: int) -> None:
         """There is no process that runx knows: what would end one asks the guest to power off, as `xl shutdown` does; but that
         waits a minute for a guest's answer. A guest that has not said that it listens is ended at once."""
         if number in _WITHOUT_MEANING:

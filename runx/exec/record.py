@@ -14,7 +14,7 @@ from runx.log import json_string
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _MAGIC = "runx-record 1"
 LIVE = ("created", "running", "paused")
-"""The states in which a container has a supervisor and a domain."""
+"""The states in which a container has a supervisor, and a domain unless it is a sandbox."""
 
 
 def check_id(container_id: str) -> None:
@@ -68,7 +68,7 @@ class Record:
         """Path of --log given to create, for the supervisor's own errors."""
         self.log_json = "1"
         self.console = ""
-        """How the supervisor meets the guest: "link", or "passthrough" when the guest is the container's own."""
+        """How the supervisor meets the guest: "link", "passthrough" when the guest is the container's own, "none" without one."""
         self.disks = ""
         """For each disk `ro` or `rw`, what it is and the path of its file (image.py), separated by NUL."""
         self.console_socket = ""
@@ -87,6 +87,11 @@ class Record:
         """The unit of systemd that this group is; "" for none."""
         self.oci = "{}"
         """JSON object: the parts of OCI's state (runtime.md, "State") that do not change."""
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it is the sandbox of a pod: its supervisor is all there is."""
+        return self.console == "none"
 
     def text(self) -> str:
         lines = [_MAGIC]

@@ -15,6 +15,7 @@ from runx.exec import console_link as link
 from runx.exec import xl
 from runx.exec.hooks import HOOKS_NOW, ORDER_WITH_HOOKS
 from runx.exec.kernel_console import KernelConsole
+from runx.exec.machine import Machine
 from runx.exec.pv_console import PvConsole
 from runx.exec.record import Record
 from runx.exec.record import load as load_record
@@ -27,7 +28,7 @@ _READS_AT_ONCE = 16
 """Times the ring is emptied for one event: a guest that writes fills it again meanwhile, and every event costs system calls."""
 
 
-class Supervisor(Supervision):
+class Supervisor(Machine):
     """Supervises a container whose guest speaks the console link (docs/console-link.md)."""
 
     def __init__(self, record: Record, store: XenStore, host_network: int) -> None:
@@ -104,7 +105,7 @@ class Supervisor(Supervision):
                 self.status = payload[0]
         return True
 
-    def _signal_guest(self, number: int) -> None:
+    def _deliver(self, number: int) -> None:
         """Deliver a signal to the process; it waits in the link until the process has started."""
         if len(self.to_guest) > _QUEUE_LIMIT:
             raise RunxError("the guest takes no more signals", "it hangs; kill it with SIGKILL")
@@ -151,7 +152,12 @@ def _connect() -> XenStore:
         raise
 
 
-def _supervision(record: Record, store: XenStore, host_network: int) -> Supervision:
+def _supervision(record: Record, host_network: int) -> Supervision:
+    if record.is_sandbox:
+        from runx.exec.sandbox import Sandbox
+
+        return Sandbox(record, host_network)
+    store = _connect()
     if record.console != "passthrough":
         return Supervisor(record, store, host_network)
     from runx.exec.passthrough import Passthrough  # few containers bring a ramdisk of their own
@@ -170,7 +176,7 @@ def main() -> int:
         return 0  # `create` found something wrong
     root, _, container_id = directory.rpartition("/")
     try:
-        supervisor = _supervision(load_record(root, container_id), _connect(), host_network)
+        supervisor = _supervision(load_record(root, container_id), host_network)
 
         def run_hooks() -> None:
             os.write(report, HOOKS_NOW.encode())

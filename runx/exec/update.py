@@ -79,6 +79,10 @@ def update(
 
 
 def _must_live(record: Record) -> None:
+    if record.is_sandbox:
+        raise RunxError(
+            "the sandbox of a pod has no virtual machine whose limits could be changed", "update the pod's containers"
+        )
     if record.current_status() not in LIVE:
         raise RunxError("container not running", "the limits of one that has ended hold nothing")
 

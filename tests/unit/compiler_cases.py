@@ -12,6 +12,8 @@
     [files]                     # optional: CNI files of the host
     "/etc/cni/net.d/a.conf" = '''{ … }'''
 
+    [sandbox]                   # optional: of the pod that the container is of, its state directory and fields of SandboxFacts
+
     [layers]                    # optional: what the root filesystem is made of, as fields of RootFacts
 
 A runx.toml beside them is the host's.
@@ -24,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 
 from runx.compiler import Compilation, compile
-from runx.compiler.facts import SmallFile
+from runx.compiler.facts import SandboxFacts, SmallFile
 from runx.compiler.root_facts import RootFacts
 from runx.errors import RunxError
 
@@ -88,6 +90,13 @@ class Case:
     def size_kib(self, path: str) -> int:  # noqa: ARG002
         return 65536
 
+    def sandbox(self, directory: str) -> SandboxFacts | None:
+        given = self.settings.get("sandbox", {})
+        if directory != given.get("directory"):
+            return None
+        sysctl = tuple((name, value) for name, value in given.get("sysctl", ()))
+        return SandboxFacts(given.get("hostname"), given.get("domainname"), sysctl)
+
     def has_program(self, name: str) -> bool:
         return name not in self.settings.get("programs_missing", ())
 
@@ -144,6 +153,9 @@ class TextFacts:
 
     def size_kib(self, path: str) -> int:  # noqa: ARG002
         return 65536
+
+    def sandbox(self, directory: str) -> SandboxFacts | None:  # noqa: ARG002
+        return None
 
     def kind(self, path: str) -> str:
         return self.kinds.get(path, "directory")

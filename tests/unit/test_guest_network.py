@@ -148,7 +148,7 @@ def spaces() -> Iterator[list[Namespace]]:
 @pytest.mark.skipif(not shutil.which("ip"), reason="iproute2 is not installed")
 def _has_network(plan: VmPlan) -> bool:
     """Whether runx's guest configures interfaces; a ramdisk of the container's own does that itself."""
-    return bool(plan.domain.interfaces) and plan.console == "link"
+    return plan.console == "link" and bool(plan.machine.interfaces)
 
 
 @pytest.mark.parametrize("case", [case for case in good_cases() if _has_network(case.compile().plan)], ids=repr)
@@ -156,7 +156,7 @@ def test_a_compiled_network_is_what_the_plan_says(case: Case, tmp_path: Path, sp
     """Run by a shell and the kernel of this machine; only the DHCP client is replaced."""
     plan, artifacts, _ = case.compile()
     script = next(file.content.decode() for file in artifacts.overlay if file.path == "runx/network")
-    interfaces = plan.domain.interfaces
+    interfaces = plan.machine.interfaces
     spaces.append(space := Namespace(tmp_path, [interface.mac for interface in interfaces]))
     asked = re.findall(r"^.* udhcpc -i (\w+) .*$", script, re.MULTILINE)
     assert asked == [interface.name for interface in interfaces if interface.address is None]

@@ -1,7 +1,7 @@
 """Golden files: every case of tests/cases is compiled, and what comes out is compared with tests/snapshots/CASE/.
 
 A case that compiles has plan.json, domain.cfg, cmdline, overlay/runx/setup and overlay/runx/process (its records written for
-reading); one that does not has errors.txt.
+reading), or the plan alone when there is no domain; one that does not has errors.txt.
 
 To add a case: make tests/cases/NAME/ with a small config.json and a case.toml (compiler_cases.py tells what it holds), run
 `pytest tests/unit/test_snapshots.py --snapshot-update`, read the new files, commit both. Name it bad-SOMETHING when it is to
@@ -53,11 +53,9 @@ def artifacts(case: Case) -> dict[str, str]:
         result = case.compile()
     except RunxError as error:
         return {"errors.txt": error.message + "\n" + (f"    hint: {error.hint}\n" if error.hint else "")}
-    files = {
-        "plan.json": result.artifacts.plan_json,
-        "domain.cfg": result.artifacts.domain_cfg,
-        "cmdline": result.artifacts.cmdline,
-    }
+    files = {"plan.json": result.artifacts.plan_json}
+    if result.plan.domain:
+        files |= {"domain.cfg": result.artifacts.domain_cfg, "cmdline": result.artifacts.cmdline}
     for file in result.artifacts.overlay:
         if file.path == "runx/seccomp":
             continue  # the plan has its hash

@@ -24,15 +24,16 @@ _FIRST_IPV6_METRIC = 1024
 
 def network_script(plan: VmPlan) -> str:
     """The script's text; empty when there is no interface."""
-    if not plan.domain.interfaces:
+    interfaces = plan.machine.interfaces
+    if not interfaces:
         return ""
     script = [_HEAD.format(id=plan.id)]
     # What DHCP clients know comes after this in the process's resolv.conf.
-    lines = resolv_conf(plan.domain.interfaces)
+    lines = resolv_conf(interfaces)
     if lines:
         words = " ".join(map(quote, lines))
         script.append(f"\nat=resolv.conf\nprintf '%s\\n' {words} > /run/network/configured.dns\ncollect-dns\n")
-    for index, interface in enumerate(plan.domain.interfaces):
+    for index, interface in enumerate(interfaces):
         script.append(f"\nat={quote(f'network {interface.network}, {interface.name}')}\n")
         script += [f"{line}\n" for line in _interface(interface, index)]
     return "".join(script)

@@ -8,8 +8,8 @@ from runx.compiler.plan import VmPlan
 
 
 def overlay(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> tuple[OverlayFile, ...]:
-    """The overlay's files, in order; none when the ramdisk is the container's own. copies: those of mounts by value."""
-    if plan.console == "passthrough":
+    """The overlay's files, in order; none when nothing of runx is in the guest. copies: those of mounts by value."""
+    if plan.console != "link":
         return ()
     network = network_script(plan)
     files: tuple[OverlayFile, ...] = (

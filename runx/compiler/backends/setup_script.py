@@ -64,13 +64,14 @@ def command(*words: str) -> str:
 
 def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
     """Name and commands of each step. The order is runc's (libcontainer/rootfs_linux.go, standard_init_linux.go)."""
+    domain = plan.machine
     if plan.root.carrier == "disk":
-        disk = plan.domain.disks[0]
+        disk = domain.disks[0]
         if disk.holds != "image":
-            yield "root", _made_disks(plan.domain.disks, plan.root.lower_options)
+            yield "root", _made_disks(domain.disks, plan.root.lower_options)
         else:
             yield "vm.image", _read_only_image(disk) if disk.read_only else _writable_image(disk)
-    for share in plan.domain.shares:
+    for share in domain.shares:
         target = "/newroot" if share.tag == "root" else f"/shares/{share.tag}"
         attempt = command("mount", "-t", "9p", "-o", _9P, share.tag, target)
         yield f"share {share.tag}", [f"{attempt} || {_fail('dom0 serves this directory over 9p, which did not work')}"]
@@ -85,10 +86,10 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
     if not any(mount.destination == "/dev" and mount.carrier == "9p" for mount in plan.mounts):
         yield "links of /dev", [command("inroot", "symlink", target, path) for target, path in _LINKS]
     yield "process.cwd", [command("inroot", "mkdir", plan.process.cwd)]
-    if plan.domain.interfaces or plan.takes_interfaces:
+    if domain.interfaces or plan.takes_interfaces:
         # /runx/network ran beside this so far; PID 1 gives a line when it has done its work (docs/guest.md).
         yield "network", ["read -r _ <&3"]
-        if plan.domain.interfaces and not any(mount.destination == "/etc/resolv.conf" for mount in plan.mounts):
+        if domain.interfaces and not any(mount.destination == "/etc/resolv.conf" for mount in plan.mounts):
             yield "resolv.conf", [f"[ ! -e {_RESOLV_CONF} ] || inroot bind {_RESOLV_CONF} /etc/resolv.conf -"]
     yield (
         "read-only mounts",

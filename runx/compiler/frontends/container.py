@@ -4,7 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import Path
 from runx.compiler.frontends.mount_options import MountOptions
-from runx.compiler.plan import Device, Hook, IoMemory, Process, XlValue
+from runx.compiler.plan import Device, Hook, IoMemory, Pod, Process, XlValue
 
 
 class MountRequest(NamedTuple):
@@ -123,6 +123,12 @@ class Container(NamedTuple):
     hardware: Hardware = Hardware()
     xlconf: XlRequest | None = None
     hooks: tuple[Hook, ...] = ()
+    pod: Pod | None = None
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it only holds the namespaces of a pod: there is no virtual machine then."""
+        return self.pod is not None and self.pod.part == "sandbox"
 
     @property
     def has_bound_dev(self) -> bool:

@@ -10,6 +10,7 @@ from runx.compiler.frontends.linux import read_devices, read_limits, read_paths,
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
 from runx.compiler.frontends.own_boot import XLCONF_ANNOTATION, asked, check_annotations, read_own_file
+from runx.compiler.frontends.pods import read_pod
 from runx.compiler.frontends.process import read_process
 from runx.compiler.frontends.seccomp import read_seccomp
 from runx.compiler.frontends.shapes import checked
@@ -29,7 +30,8 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
     namespaces = frozenset(entry.get("type", "") for entry in linux.get("namespaces", ()))
     root_path = posixpath.normpath(posixpath.join(bundle, root.get("path", "")))
     pids_limit = read_pids_limit(linux.get("resources", {}), document.get("ociVersion", ""))
-    process = read_process(document.get("process", {}), "pid" in namespaces, pids_limit, report)
+    own_pid_namespace = any(entry.get("type") == "pid" and not entry.get("path") for entry in linux.get("namespaces", ()))
+    process = read_process(document.get("process", {}), own_pid_namespace, pids_limit, report)
     read_seccomp(linux.get("seccomp", {}), report)
     annotations = document.get("annotations", {})
     vm = document.get("vm", {})
@@ -63,6 +65,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
         xlconf=_xlconf(process.env, annotations, report),
         hooks=read_hooks(document.get("hooks", {}), document.get("ociVersion", ""), report),
+        pod=read_pod(annotations),
     )
 
 

@@ -1,0 +1,175 @@
+"""The life of a container that is a virtual machine: its domain, its disks, the interfaces that it takes over.
+
+The two kinds of it are supervisor.py and passthrough.py, which differ in how they meet the guest.
+"""
+
+import os
+import select
+import time
+from collections.abc import Callable
+
+from runx import log
+from runx.errors import RunxError
+from runx.exec import domains, netns, takeover, xl
+from runx.exec.record import Record
+from runx.exec.supervision import Ended, Supervision
+from runx.exec.xenstore import XenStore
+
+_LOOK_AGAIN_S = 1.0
+"""After xenstored says that some domain ended: how long to wait before asking xl whether it is ours. One look answers for
+all that end in that time."""
+
+
+class Machine(Supervision):
+    """Supervises a domain. Kinds of it say how they meet its guest: `_publish`, `_event`, `_domain_ended`."""
+
+    def __init__(self, record: Record, store: XenStore, host_network: int) -> None:
+        super().__init__(record, host_network)
+        self.store = store
+        self.first_interfaces = netns.interfaces()
+        """What the kernel puts into every network namespace."""
+        self.network_script = b""
+        """What sets the guest's interfaces up; empty without any, and before `start`."""
+        self.loops: list[int] = []
+        """Loop devices of its disks."""
+        self.look_at: float | None = None
+        """When to ask xl whether the domain still lives."""
+
+    # -- what kinds of guests differ in ------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        """Make the consoles ready for the guest, while its domain is paused."""
+        raise NotImplementedError
+
+    def _event(self, token: str) -> None:
+        """Something changed in xenstore that `_publish` asked to be told of."""
+        raise NotImplementedError
+
+    def _domain_ended(self, how: str) -> None:
+        """The domain ended; `how` as xl.ended says it. Raises Ended unless there is something left to do."""
+        raise NotImplementedError
+
+    # -- before the container exists -----------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        """Create the domain, paused, with our console in it."""
+        record = self.record
+        self.claim = netns.claim() if record.takes_interfaces else None
+        devices, of_qemu = self._attach_disks()
+        record.domid = domains.create(self.store, record.directory, record.domain, self.host_network, devices, of_qemu)
+        if record.disks:
+            from runx.exec import image
+
+            image.forget(record.disks.split("\0"))
+        self._publish()
+        self.store.watch("@releaseDomain", "release")
+
+    def _attach_disks(self) -> tuple[list[str], list[int]]:
+        """Lock the files of the disks, and make loop devices of those that the kernel serves: for each disk its device, "" for
+        another, and descriptors for QEMU to hold."""
+        devices: list[str] = []
+        of_qemu: list[int] = []
+        if self.record.disks:
+            from runx.exec import image, loop
+
+            for disk in self.record.disks.split("\0"):
+                fd = image.lock(disk)
+                if image.by_qemu(disk):
+                    of_qemu.append(fd)
+                    devices.append("")
+                    continue
+                device, path = loop.attach(fd, disk.startswith("ro "))
+                os.close(fd)
+                self.loops.append(device)
+                devices.append(path)
+        return devices, of_qemu
+
+    def await_word(self, word: int) -> None:
+        """Wait for a word. Raises RunxError when it does not come, or the domain ends before."""
+        poller = select.poll()
+        for fd in (word, self.store.fileno()):
+            poller.register(fd, select.POLLIN)
+        while True:
+            if self.store.has_events or self.store.fileno() in (ready := dict(poller.poll())):
+                try:
+                    self._xenstore_events()
+                except Ended:
+                    raise RunxError("the container was destroyed while its hooks ran") from None
+            elif word in ready:
+                return super().await_word(word)
+
+    # -- requests and events -------------------------------------------------------------------------------------------
+
+    def _attend(self, ready: dict[int, int], signals: int) -> None:
+        super()._attend(ready, signals)
+        if self.store.fileno() in ready or self.store.has_events:
+            self._xenstore_events()
+        if self.look_at is not None and time.monotonic() >= self.look_at:
+            self._look_whether_alive()
+
+    def _timeout_ms(self) -> int | None:
+        if self.store.has_events:  # they came with the answer to a request, so that no descriptor tells of them
+            return 0
+        if self.look_at is None:
+            return None
+        return max(0, int((self.look_at - time.monotonic()) * 1000)) + 1
+
+    def _start(self) -> None:
+        self._take_interfaces()
+        self._call(xl.unpause)
+
+    def _pause(self) -> None:
+        self._call(xl.pause)
+
+    def _resume(self) -> None:
+        self._call(xl.unpause)
+
+    def _call(self, call: Callable[[int], None]) -> None:
+        try:
+            call(self.record.domid)
+        except RunxError:
+            if self.store.read(f"/local/domain/{self.record.domid}/vm") is None:
+                raise RunxError("container not running") from None  # it was killed just now
+            raise
+
+    def _take_interfaces(self) -> None:
+        """Give the guest what the engine has put into the container's network namespace. Raises RunxError."""
+        record = self.record
+        found = sorted(netns.interfaces() - self.first_interfaces)
+        if not found:
+            return
+        if not record.takes_interfaces:
+            message = (
+                f"the virtual machine does not get what is in the container's network namespace, {', '.join(found)}: "
+                "its networks are those of NETCONF"
+            )
+            log.append(record.log, "warning", message, as_json=record.log_json == "1")
+            return
+        record.taken = " ".join(found)
+        record.save()  # first: what is taken is to be let go, whatever happens
+        self.network_script = takeover.take(record.domid, found, self.host_network)
+
+    def _xenstore_events(self) -> None:
+        for _, token in self.store.events():
+            if token != "release":
+                self._event(token)
+            elif self.store.read(f"/local/domain/{self.record.domid}/vm") is None:
+                self._domain_ended("destroyed")
+            elif self.look_at is None and self.record.status != "created":  # a paused domain cannot end by itself
+                self.look_at = time.monotonic() + _LOOK_AGAIN_S
+
+    def _look_whether_alive(self) -> None:
+        self.look_at = None
+        how = xl.ended(self.record.domid)
+        if how:
+            self._domain_ended(how)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _remove(self) -> None:
+        record = self.record
+        domains.remove(self.store, record.domain, record.domid, self.host_network)
+        record.domid = -1
+        for device in self.loops:
+            os.close(device)
+        takeover.let_go(record.taken.split())

@@ -1,0 +1,149 @@
+"""A client of Kubernetes' container runtime interface (CRI), version 1, by which a kubelet speaks to containerd.
+
+Of the interface's api.proto there are the messages and fields that the tests use. A map is written as what it is on the wire,
+a repeated message of key and value; an enumeration as its number.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+_MESSAGES = """
+KeyValue: string key 1, string value 2
+NamespaceOption: int32 network 1, int32 pid 2, int32 ipc 3, string target_id 4
+Mount: string container_path 1, string host_path 2, bool readonly 3
+ImageSpec: string image 1
+UInt64Value: uint64 value 1
+
+PodSandboxMetadata: string name 1, string uid 2, string namespace 3, uint32 attempt 4
+DNSConfig: string* servers 1, string* searches 2, string* options 3
+LinuxSandboxSecurityContext: NamespaceOption namespace_options 1
+LinuxPodSandboxConfig: string cgroup_parent 1, LinuxSandboxSecurityContext security_context 2, KeyValue* sysctls 3
+PodSandboxConfig: PodSandboxMetadata metadata 1, string hostname 2, string log_directory 3, DNSConfig dns_config 4, \
+    KeyValue* labels 6, KeyValue* annotations 7, LinuxPodSandboxConfig linux 8
+RunPodSandboxRequest: PodSandboxConfig config 1, string runtime_handler 2
+RunPodSandboxResponse: string pod_sandbox_id 1
+StopPodSandboxRequest: string pod_sandbox_id 1
+StopPodSandboxResponse:
+RemovePodSandboxRequest: string pod_sandbox_id 1
+RemovePodSandboxResponse:
+PodSandboxStatusRequest: string pod_sandbox_id 1, bool verbose 2
+PodSandboxNetworkStatus: string ip 1
+PodSandboxStatus: string id 1, int32 state 3, PodSandboxNetworkStatus network 5
+PodSandboxStatusResponse: PodSandboxStatus status 1, KeyValue* info 2
+ListPodSandboxRequest:
+PodSandbox: string id 1, int32 state 3
+ListPodSandboxResponse: PodSandbox* items 1
+
+LinuxContainerResources: int64 cpu_period 1, int64 cpu_quota 2, int64 cpu_shares 3, int64 memory_limit_in_bytes 4
+LinuxContainerSecurityContext: NamespaceOption namespace_options 3
+LinuxContainerConfig: LinuxContainerResources resources 1, LinuxContainerSecurityContext security_context 2
+ContainerMetadata: string name 1, uint32 attempt 2
+ContainerConfig: ContainerMetadata metadata 1, ImageSpec image 2, string* command 3, string* args 4, string working_dir 5, \
+    KeyValue* envs 6, Mount* mounts 7, KeyValue* labels 9, KeyValue* annotations 10, string log_path 11, \
+    LinuxContainerConfig linux 15
+CreateContainerRequest: string pod_sandbox_id 1, ContainerConfig config 2, PodSandboxConfig sandbox_config 3
+CreateContainerResponse: string container_id 1
+StartContainerRequest: string container_id 1
+StartContainerResponse:
+StopContainerRequest: string container_id 1, int64 timeout 2
+StopContainerResponse:
+RemoveContainerRequest: string container_id 1
+RemoveContainerResponse:
+ListContainersRequest:
+Container: string id 1, string pod_sandbox_id 2, ContainerMetadata metadata 3, int32 state 6
+ListContainersResponse: Container* containers 1
+ContainerStatusRequest: string container_id 1
+ContainerStatus: string id 1, int32 state 3, int32 exit_code 7, string reason 10, string message 11
+ContainerStatusResponse: ContainerStatus status 1
+UpdateContainerResourcesRequest: string container_id 1, LinuxContainerResources linux 2
+UpdateContainerResourcesResponse:
+ExecSyncRequest: string container_id 1, string* cmd 2, int64 timeout 3
+ExecSyncResponse: bytes stdout 1, bytes stderr 2, int32 exit_code 3
+
+CpuUsage: int64 timestamp 1, UInt64Value usage_core_nano_seconds 2
+MemoryUsage: int64 timestamp 1, UInt64Value working_set_bytes 2
+ContainerAttributes: string id 1
+ContainerStats: ContainerAttributes attributes 1, CpuUsage cpu 2, MemoryUsage memory 3
+ContainerStatsRequest: string container_id 1
+ContainerStatsResponse: ContainerStats stats 1
+ListContainerStatsRequest:
+ListContainerStatsResponse: ContainerStats* stats 1
+PodSandboxAttributes: string id 1
+PodSandboxStats: PodSandboxAttributes attributes 1
+PodSandboxStatsRequest: string pod_sandbox_id 1
+PodSandboxStatsResponse: PodSandboxStats stats 1
+
+StatusRequest:
+RuntimeCondition: string type 1, bool status 2, string reason 3, string message 4
+RuntimeStatus: RuntimeCondition* conditions 1
+StatusResponse: RuntimeStatus status 1
+"""
+"""Name of a message, and its fields: type (with * for a repeated one), name and number."""
+
+POD, CONTAINER, NODE = 0, 1, 2
+"""NamespaceMode: whose namespace."""
+READY, NOT_READY = 0, 1
+"""PodSandboxState."""
+CREATED, RUNNING, EXITED = 0, 1, 2
+"""ContainerState."""
+
+_PACKAGE = "runtime.v1"
+_FIELD = re.compile(r"(\w+)(\*?) (\w+) (\d+)")
+_LIMIT_S = 120
+
+
+def _classes() -> dict[str, type[Message]]:
+    file = descriptor_pb2.FileDescriptorProto(name="cri.proto", package=_PACKAGE, syntax="proto3")
+    kind = descriptor_pb2.FieldDescriptorProto
+    for line in filter(None, _MESSAGES.replace("\\\n", "").splitlines()):
+        name, _, fields = line.partition(":")
+        message = file.message_type.add(name=name)
+        for type_name, repeated, field_name, number in _FIELD.findall(fields):
+            field = message.field.add(name=field_name, number=int(number))
+            field.label = kind.LABEL_REPEATED if repeated else kind.LABEL_OPTIONAL
+            if type_name[0].isupper():
+                field.type, field.type_name = kind.TYPE_MESSAGE, f".{_PACKAGE}.{type_name}"
+            else:
+                field.type = kind.Type.Value(f"TYPE_{type_name.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    names = [message.name for message in file.message_type]
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in names}
+
+
+def pairs(**values: str) -> list[dict[str, str]]:
+    """A map of the interface."""
+    return [{"key": key, "value": value} for key, value in values.items()]
+
+
+class Client:
+    """Calls of the RuntimeService at a unix socket: `call("StopPodSandbox", pod_sandbox_id=ID)`."""
+
+    def __init__(self, socket: Path) -> None:
+        self._channel = grpc.insecure_channel(f"unix:{socket}")
+        self._classes = _classes()
+
+    def call(self, name: str, **fields: Any) -> Any:
+        """The response to a request with these fields. Raises CallError with what the other end says."""
+        request, response = self._classes[f"{name}Request"], self._classes[f"{name}Response"]
+        method = self._channel.unary_unary(
+            f"/{_PACKAGE}.RuntimeService/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response.FromString,
+        )
+        try:
+            return method(request(**fields), timeout=_LIMIT_S)
+        except grpc.RpcError as error:
+            raise CallError(f"{name}: {error.details()}") from None
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class CallError(Exception):
+    """What containerd said of a call that failed."""
