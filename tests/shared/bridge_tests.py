@@ -168,10 +168,15 @@ def test_ten_at_once(host: Host, bridge: Bridge) -> None:
     settings = {"ipam": {"type": "host-local", "subnet": f"{SUBNET}.0/24"}}
     script = f"echo ready; read -r line; cat /sys/class/net/eth0/address; ping -c 1 -w 120 {SUBNET}.1 > /dev/null && echo reached"
     options = [["--memory-limit", str(40 << 20), *bridge.netconf(f"{SUBNET}.{20 + n}", **settings)] for n in range(10)]
-    with ThreadPoolExecutor(len(options)) as pool:
-        running = list(pool.map(lambda words: Running(host, script, words), options))
-        assert len(bridge.ports()) == len(options)
-        ends = list(pool.map(lambda container: container.end(b"go\n"), running))
+    running: list[Running] = []
+    try:
+        with ThreadPoolExecutor(len(options)) as pool:
+            list(pool.map(lambda words: running.append(Running(host, script, words)), options))
+            assert len(bridge.ports()) == len(options)
+            ends = list(pool.map(lambda container: container.end(b"go\n"), running))
+    finally:
+        for container in running:
+            container.stop()
     assert [status for status, _, _ in ends] == [0] * len(options), ends
     macs = {output.removesuffix(b"\nreached\n") for _, output, _ in ends}
     assert len(macs) == len(options) and all(re.fullmatch(rb"00:16:3e(:[0-9a-f]{2}){3}", mac) for mac in macs), ends

@@ -65,6 +65,12 @@ class Running:
     def kill(self, signal: str) -> None:
         self.host.run(["ctr", "task", "kill", "-s", signal, self.id], check=True, timeout=LIMIT_S)
 
+    def stop(self) -> None:
+        """Kill it if it still runs: nothing of a test that failed is left for the next one."""
+        if self.process.poll() is None:
+            self.kill("KILL")
+            self.process.communicate(timeout=LIMIT_S)
+
     def end(self, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
         """Give it the rest of its input and wait for its end: exit status, the rest of its output, its errors."""
         output, errors = self.process.communicate(stdin, timeout=LIMIT_S)

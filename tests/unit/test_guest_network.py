@@ -145,12 +145,12 @@ def spaces() -> Iterator[list[Namespace]]:
         space.close()
 
 
-@pytest.mark.skipif(not shutil.which("ip"), reason="iproute2 is not installed")
 def _has_network(plan: VmPlan) -> bool:
     """Whether runx's guest configures interfaces; a ramdisk of the container's own does that itself."""
     return plan.console == "link" and bool(plan.machine.interfaces)
 
 
+@pytest.mark.skipif(not shutil.which("ip"), reason="iproute2 is not installed")
 @pytest.mark.parametrize("case", [case for case in good_cases() if _has_network(case.compile().plan)], ids=repr)
 def test_a_compiled_network_is_what_the_plan_says(case: Case, tmp_path: Path, spaces: list[Namespace]) -> None:
     """Run by a shell and the kernel of this machine; only the DHCP client is replaced."""
@@ -182,3 +182,16 @@ def test_a_compiled_network_is_what_the_plan_says(case: Case, tmp_path: Path, sp
     if servers:
         lines = resolv_conf.read_text().splitlines()
         assert [line.split()[1] for line in lines if line.startswith("nameserver ")] == servers
+
+
+@pytest.mark.skipif(not shutil.which("ip"), reason="iproute2 is not installed")
+def test_an_interface_that_is_being_named_is_looked_for_again(tmp_path: Path, spaces: list[Namespace]) -> None:
+    mac = "00:16:3e:00:00:01"
+    spaces.append(space := Namespace(tmp_path, ["00:16:3e:00:00:02", mac]))
+    tried = f"[ -e {tmp_path}/tried ] || {{ : > {tmp_path}/tried; echo no such device >&2; exit 1; }}"
+    fails_once = f'#!/bin/sh\n{tried}\nexec {shutil.which("ip")} "$@"\n'
+    (tmp_path / "bin" / "ip").write_text(fails_once)
+    (tmp_path / "bin" / "ip").chmod(0o755)
+    space.run(f"await-interface {mac} net7")
+    assert (tmp_path / "tried").exists()
+    assert {link["ifname"]: link["address"] for link in json.loads(space.run("ip -json link show"))}["net7"] == mac

@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -45,13 +47,19 @@ class TestCache:
         assert len(keys) == 5
         assert cache.key_of({"a": "1", "b": b"2"}) == cache.key_of({"b": "2", "a": b"1"})
 
-    def test_making_one_removes_the_older_of_its_part(self, tmp_path: Path) -> None:
-        for key in ("old", "new"):
+    def test_making_one_removes_what_nobody_looked_for_within_a_day(self, tmp_path: Path) -> None:
+        two_days_ago = time.time() - 2 * 24 * 3600
+        for key in ("old", "used", "recent"):
             entry = cache.make(tmp_path, "image", key, lambda directory: directory.joinpath("file").write_text("x") and None)
             assert (entry / "file").read_text() == "x"
         cache.make(tmp_path, "other", "old", lambda _: None)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["image-new", "other-old"]
-        assert cache.find(tmp_path, "image", "new") and not cache.find(tmp_path, "image", "old")
+        for name in ("image-old", "image-used", "other-old"):
+            os.utime(tmp_path / name, (two_days_ago, two_days_ago))
+        assert cache.find(tmp_path, "image", "used")
+        cache.make(tmp_path, "image", "new", lambda _: None)
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert names == ["image-new", "image-recent", "image-used", "other-old"]
+        assert not cache.find(tmp_path, "image", "old")
 
     def test_one_that_fails_leaves_nothing_and_keeps_the_old(self, tmp_path: Path) -> None:
         def fail(directory: Path) -> None:

@@ -1,7 +1,8 @@
 """Things that take long to make, kept under a name derived from what they are made of.
 
 $RUNX_CACHE (default ~/.cache/runx) holds them all. An entry is a directory `PART-KEY`; it is made under a temporary name
-and renamed when it is whole, so an entry that exists is complete. Making one removes the older ones of the same part.
+and renamed when it is whole, so an entry that exists is complete. Making one removes those of the same part that nobody has
+looked for within a day: several checkouts, each with its own, may have the cache in common.
 """
 
 import fcntl
@@ -9,9 +10,12 @@ import hashlib
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_KEPT_S = 24 * 3600
 
 
 def root() -> Path:
@@ -33,7 +37,11 @@ def key_of(ingredients: Mapping[str, str | bytes]) -> str:
 def find(directory: Path, part: str, key: str) -> Path | None:
     """The entry, if it has been made."""
     entry = directory / f"{part}-{key}"
-    return entry if entry.is_dir() else None
+    if not entry.is_dir():
+        return None
+    with suppress(PermissionError):
+        os.utime(entry)
+    return entry
 
 
 def make(directory: Path, part: str, key: str, fill: Callable[[Path], None]) -> Path:
@@ -51,7 +59,7 @@ def make(directory: Path, part: str, key: str, fill: Callable[[Path], None]) -> 
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     for other in directory.glob(f"{part}-*"):
-        if other != entry:
+        if other != entry and other.stat().st_mtime < time.time() - _KEPT_S:
             shutil.rmtree(other)
     return entry
 
