@@ -81,7 +81,8 @@ _CARRIED = {
     "hooks.createRuntime": "during create, when the virtual machine waits, paused",
     "hooks.createContainer": "after these, in the container's network namespace on the host",
     "hooks.startContainer": "in the guest, just before the process, as runc; a failure ends the container",
-    "hooks.poststart": "after start; a failure ends the container from version 1.3 on, before it is a warning",
+    "hooks.poststart": "when the process has been executed, before start returns; a failure "
+    "ends the container from version 1.3 on, before it is a warning",
     "hooks.poststop": "after delete has removed everything; a failure is a warning",
     **{f"hooks.{kind}[].path": "" for kind in HOOK_KINDS},
     **{f"hooks.{kind}[].args": "its path without them" for kind in HOOK_KINDS},

@@ -110,9 +110,12 @@ class Machine(Supervision):
     def _timeout_ms(self) -> int | None:
         if self.store.has_events:  # they came with the answer to a request, so that no descriptor tells of them
             return 0
-        if self.look_at is None:
-            return None
-        return max(0, int((self.look_at - time.monotonic()) * 1000)) + 1
+        at = min(self._deadlines(), default=None)
+        return None if at is None else max(0, int((at - time.monotonic()) * 1000)) + 1
+
+    def _deadlines(self) -> list[float]:
+        """Times at which there is something to do even if nothing happens."""
+        return [] if self.look_at is None else [self.look_at]
 
     def _start(self) -> None:
         self._take_interfaces()

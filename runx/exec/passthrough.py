@@ -89,12 +89,11 @@ class Passthrough(Machine):
         drained = self.outputs[link.STDOUT].drained
         return drained and (self.pty.fd < 0 or self.quiet_at is None or time.monotonic() >= self.quiet_at)
 
-    def _timeout_ms(self) -> int | None:
-        looking = super()._timeout_ms()
-        if self.quiet_at is None or not self.outputs[link.STDOUT].drained:
-            return looking
-        quiet = max(0, int((self.quiet_at - time.monotonic()) * 1000)) + 1
-        return quiet if looking is None else min(looking, quiet)
+    def _deadlines(self) -> list[float]:
+        times = super()._deadlines()
+        if self.quiet_at is not None and self.outputs[link.STDOUT].drained:
+            times.append(self.quiet_at)
+        return times
 
     def _domain_ended(self, how: str) -> None:
         if how in ("destroyed", "dying"):

@@ -6,9 +6,14 @@ from runx.errors import RunxError
 from runx.exec import control
 from runx.exec import record as records
 
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
+if TYPE_CHECKING:
+    from runx.exec.hooks import Hook
+
 
 def start(root: str, container_id: str, *, log: str = "", log_json: bool = False) -> None:
-    """Start a created container. Returns when its virtual machine runs; its process starts when the guest has booted.
+    """Start a created container. Returns when its virtual machine runs; its process starts when the guest has booted. With
+    poststart hooks it returns when the process has been executed, or never will be, and they have run.
 
     log: the --log file, for warnings. Raises RunxError when there is no such container, it is not in the state "created", or xl
     fails; and when a poststart hook fails that ends the container, of which nothing is left then.
@@ -17,18 +22,23 @@ def start(root: str, container_id: str, *, log: str = "", log_json: bool = False
     status = record.current_status()
     if status != "created":
         raise RunxError(f"cannot start a container in the {status} state")
-    control.request(record.directory, "start")
-    if os.path.exists(record.directory + "/hooks"):
-        _run_hooks(root, container_id, log, log_json)
+    if not os.path.exists(record.directory + "/hooks"):
+        control.request(record.directory, "start")
+        return
+    from runx.exec import hooks
+
+    poststart = hooks.load(record.directory, "poststart")
+    control.request(record.directory, "start wait" if poststart else "start")
+    if poststart:
+        _run(poststart, root, container_id, log, log_json)
 
 
-def _run_hooks(root: str, container_id: str, log: str, log_json: bool) -> None:
+def _run(poststart: "list[Hook]", root: str, container_id: str, log: str, log_json: bool) -> None:
     from runx.exec import hooks
     from runx.exec.delete import delete
     from runx.exec.state import state
 
     document = state(root, container_id)
-    poststart = hooks.load(records.directory_of(root, container_id), "poststart")
     try:
         hooks.run_all(poststart, document, hooks.Warn(log, log_json))
     except RunxError:

@@ -45,6 +45,8 @@ class Supervision:
         self._take_streams()
         self.status: int | None = None
         """The container's exit status once it is known; the streams may still have to be drained."""
+        self.starter = -1
+        """The connection of a `start` that waits for the process to run."""
 
     def _take_streams(self) -> None:
         self.outputs = {link.STDOUT: relay.Output(1, 1), link.STDERR: relay.Output(2, 2)}
@@ -67,6 +69,10 @@ class Supervision:
     def _start(self) -> None:
         """Let a created container run. Raises RunxError."""
         raise NotImplementedError
+
+    def _process_is_to_come(self) -> bool:
+        """Whether the process starts later than `_start`, and `_process_runs` will be called then."""
+        return False
 
     def _pause(self) -> None:
         """Stop a running one. Raises RunxError."""
@@ -168,6 +174,9 @@ class Supervision:
         try:
             if word == "start":
                 self._move("created", "running", self._start)
+                if argument == "wait" and self._process_is_to_come():
+                    self.starter = connection
+                    return
             elif word == "pause":
                 self._move("running", "paused", self._pause)
             elif word == "resume":
@@ -200,6 +209,12 @@ class Supervision:
         elif number not in IGNORED_BY_DEFAULT:
             raise Ended(128 + number)
 
+    def _process_runs(self) -> None:
+        """The process has been executed, or never will be: answer the `start` that waits for it."""
+        if self.starter >= 0:
+            control.answer(self.starter)
+            self.starter = -1
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _finish(self, status: int) -> None:
@@ -215,6 +230,7 @@ class Supervision:
             record.save()
         except OSError:
             pass  # `delete --force` was quicker
+        self._process_runs()
 
     def _say(self, message: str) -> None:
         """Tell the user, on the container's standard error and in the log."""

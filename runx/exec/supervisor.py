@@ -9,10 +9,13 @@ process (its pid is the container's) and read its exit status, so it keeps to th
 import os
 import select
 import sys
+import time
 
+from runx import log
 from runx.errors import RunxError
 from runx.exec import console_link as link
 from runx.exec import xl
+from runx.exec.early_signals import EarlySignals
 from runx.exec.hooks import HOOKS_NOW, ORDER_WITH_HOOKS
 from runx.exec.kernel_console import KernelConsole
 from runx.exec.machine import Machine
@@ -22,8 +25,11 @@ from runx.exec.record import load as load_record
 from runx.exec.supervision import STATUS_BROKEN, STATUS_KILLED, Ended, Supervision
 from runx.exec.xenstore import XenStore
 
+_SIGNAL_SIZE = len(link.frame(link.SIGNAL, b"\x01"))
 _QUEUE_LIMIT = 64 * 1024
 """Bytes waiting for a guest that reads none, beyond which signals are refused."""
+START_LIMIT_S = 60.0
+"""How long a `start` waits for the process at most."""
 _READS_AT_ONCE = 16
 """Times the ring is emptied for one event: a guest that writes fills it again meanwhile, and every event costs system calls."""
 
@@ -37,6 +43,9 @@ class Supervisor(Machine):
         self.to_guest = bytearray()
         self.greeted = False
         """The guest's PID 1 listens. Before that its tty may not be raw yet, so nothing is sent."""
+        self.signals = EarlySignals()
+        self.give_up_at: float | None = None
+        """When to answer a `start` that waits for the process, whether it runs or not."""
 
     def _publish(self) -> None:
         self.kernel_console = KernelConsole(self.store, self.record.domid, self.record.directory + "/console.log")
@@ -69,6 +78,7 @@ class Supervisor(Machine):
         if self.kernel_console.fd in ready:
             self.kernel_console.read()
         self._attend(ready, signals)
+        self._keep_time()
         for out in outputs:
             self.to_guest += out.frames()
         if self.greeted and self.to_guest:
@@ -98,6 +108,10 @@ class Supervisor(Machine):
                     self.to_guest += link.network(self.network_script)
                 self.greeted = True
                 self.to_guest += self.input.greeting()
+            elif kind == link.STARTED:
+                self.signals.process_started(time.monotonic())
+                self.give_up_at = None
+                self._process_runs()
             elif kind == link.FATAL:
                 self._say(payload[1:].decode("utf-8", "replace"))
                 self.status = payload[0]
@@ -105,11 +119,33 @@ class Supervisor(Machine):
                 self.status = payload[0]
         return True
 
+    def _start(self) -> None:
+        super()._start()
+        self.signals.machine_started(time.monotonic())
+
+    def _process_is_to_come(self) -> bool:
+        self.give_up_at = time.monotonic() + START_LIMIT_S
+        return True
+
     def _deliver(self, number: int) -> None:
-        """Deliver a signal to the process; it waits in the link until the process has started."""
-        if len(self.to_guest) > _QUEUE_LIMIT:
+        """Deliver a signal to the process, when that runs."""
+        if len(self.to_guest) + len(self.signals) * _SIGNAL_SIZE > _QUEUE_LIMIT:
             raise RunxError("the guest takes no more signals", "it hangs; kill it with SIGKILL")
-        self.to_guest += link.frame(link.SIGNAL, bytes((number,)))
+        self.signals.put(number, time.monotonic())
+
+    def _deadlines(self) -> list[float]:
+        return [*super()._deadlines(), *(at for at in (self.give_up_at, self.signals.next_at()) if at is not None)]
+
+    def _keep_time(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        for number in self.signals.take(now):
+            self.to_guest += link.frame(link.SIGNAL, bytes((number,)))
+        if self.give_up_at is not None and now >= self.give_up_at:
+            self.give_up_at = None
+            message = f"poststart hooks run, but the process does not yet, {START_LIMIT_S:.0f} s after the start"
+            log.append(self.record.log, "warning", message, as_json=self.record.log_json == "1")
+            self._process_runs()
 
     def _resize(self) -> None:
         rows, columns = self.terminal_size()

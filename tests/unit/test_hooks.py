@@ -47,6 +47,10 @@ printf '{{"args": "%s", "state": %s, "cwd": "%s", "ours": "%s", "theirs": %s, "t
         """A hook that runs a command of the shell after it has told what it sees."""
         return {"path": str(self.script), "args": [str(self.script), command], **more}
 
+    def of_a_guest_that_does_not_boot(self) -> None:
+        """Its process never runs, so `start` gives the wait for it up, and here soon."""
+        self.host.supervise_through(patch="from runx.exec import supervisor; supervisor.START_LIMIT_S = 0.2")
+
     def told(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.seen.read_text().splitlines()] if self.seen.exists() else []
 
@@ -67,6 +71,7 @@ def hooks(host: Host, tmp_path: Path) -> Hooks:
 
 
 def test_a_life(host: Host, hooks: Hooks) -> None:
+    hooks.of_a_guest_that_does_not_boot()
     hooks.use(**{kind: [hooks.one(f": {kind} {number}") for number in (1, 2)] for kind in KINDS})
     pid = host.create()
     told = hooks.told()
@@ -159,6 +164,7 @@ def test_a_hook_reads_nothing(host: Host, hooks: Hooks) -> None:
 
 
 def test_poststart_before_and_since_version_1_3(host: Host, hooks: Hooks) -> None:
+    hooks.of_a_guest_that_does_not_boot()
     both = [hooks.one("echo bad; exit 4"), hooks.one()]
     hooks.use(version="1.2.1", poststart=both)
     host.create()
@@ -209,6 +215,7 @@ def test_no_poststop_without_a_domain(host: Host, hooks: Hooks) -> None:
 
 
 def test_run(host: Host, hooks: Hooks) -> None:
+    hooks.of_a_guest_that_does_not_boot()
     # The one that is told of the start ends the container.
     kinds = {kind: [hooks.one()] for kind in KINDS} | {
         "poststart": [hooks.one(f"PATH=/bin {host.xen.directory}/bin/xl destroy 1")]
