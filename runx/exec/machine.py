@@ -118,6 +118,7 @@ class Machine(Supervision):
         return [] if self.look_at is None else [self.look_at]
 
     def _start(self) -> None:
+        _check_devices()
         self._take_interfaces()
         self._call(xl.unpause)
 
@@ -176,3 +177,13 @@ class Machine(Supervision):
         for device in self.loops:
             os.close(device)
         takeover.let_go(record.taken.split())
+
+
+def _check_devices() -> None:
+    """Raise RunxError when our control group lets no device be opened, and with that no program of Xen work."""
+    try:
+        os.close(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError:
+        message = "the control group of linux.cgroupsPath, or one above it, allows no devices, which Xen's programs need"
+        hint = "of podman's pods with cgroupfs: podman pod create --share-parent=false"
+        raise RunxError(message, hint) from None

@@ -1,3 +1,56 @@
-"""podman runs containers with runx at the machine's own speed: all that tests/shared has."""
+"""podman runs containers with runx at the machine's own speed: all that tests/shared has; and pods."""
 
+import subprocess
+
+import pytest
+
+from containers import LIMIT_S
+from engine_tests import IMAGE
 from podman_tests import *  # noqa: F403
+from runxtools.double.host import Double
+
+# The group that podman 4.3 makes for a pod with cgroupfs allows no devices: test_a_pod_whose_group_allows_no_devices.
+NO_GROUP = "--share-parent=false"
+
+
+@pytest.fixture
+def pods(host: Double, engine: list[str]) -> Iterator[list[str]]:  # noqa: F405
+    """podman's command line; its pods go with the test."""
+    yield engine
+    host.run([*engine, "pod", "rm", "--all", "--force"], check=True, timeout=LIMIT_S)
+    assert len(host.run(["xl", "list"], check=True).stdout.splitlines()) == 2, "a header and dom0"
+    assert host.run(["ls", "-A", "/run/runx"], check=True).stdout == b""
+
+
+def test_a_pod(host: Double, pods: list[str]) -> None:
+    """Its containers have its network and its name in turn; what podman starts first to wait is no virtual machine."""
+    host.run([*pods, "pod", "create", "--name", "web", NO_GROUP, "--publish", "8080:80"], check=True, timeout=LIMIT_S)
+    host.run([*pods, "pod", "start", "web"], check=True, timeout=LIMIT_S)
+    assert len(host.run(["xl", "list"], check=True).stdout.splitlines()) == 2, "a header and dom0"
+    run, sh = [*pods, "run", "--pod", "web"], [IMAGE, "/bin/sh", "-c"]
+    first = host.run([*run, *sh, "hostname; ip -o -4 addr show eth0; exit 3"], timeout=LIMIT_S)
+    assert first.returncode == 3 and first.stdout.startswith(b"web\n") and b"inet 10." in first.stdout, first
+
+    serve = "hostname > /tmp/page; httpd -p 80 -h /tmp; echo ready; while :; do sleep 0.1; done"
+    server = host.run([*run, "--detach", *sh, serve], check=True, timeout=LIMIT_S).stdout.decode().strip()
+    follow = host.popen([*pods, "logs", "--follow", server], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert follow.stdout is not None
+    assert follow.stdout.readline() == b"ready\n"
+    page = host.run(["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/page"], timeout=LIMIT_S)
+    assert page.stdout == b"web\n", page
+    second = host.run([*run, *sh, "echo must not run"], timeout=LIMIT_S)
+    assert second.returncode and second.stdout == b"", second
+    assert b"one container of a pod can run at a time" in second.stderr
+
+    host.run([*pods, "pod", "stop", "--time", "1", "web"], check=True, timeout=LIMIT_S)
+    follow.communicate(timeout=LIMIT_S)
+    ends = host.run([*pods, "ps", "--all", "--format", "{{.Names}} {{.Status}}"], check=True).stdout.decode()
+    assert [line.split()[1:3] for line in ends.splitlines() if "-infra " in line] == [["Exited", "(0)"]], ends
+
+
+def test_a_pod_whose_group_allows_no_devices(host: Double, pods: list[str]) -> None:
+    """Xen's programs could not work there: the error says what to do."""
+    host.run([*pods, "pod", "create", "--name", "bad"], check=True, timeout=LIMIT_S)
+    result = host.run([*pods, "run", "--pod", "bad", IMAGE, "echo", "must not run"], timeout=LIMIT_S)
+    assert result.returncode and result.stdout == b"", result
+    assert b"podman pod create --share-parent=false" in result.stderr, result

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from runx.compiler import compile
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import HostFacts, SandboxFacts
 from runx.compiler.plan import VmPlan
+from runx.exec import control
 
 TYPE, SANDBOX_ID = "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"
 CRIO_TYPE, CRIO_SANDBOX_ID = "io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"
@@ -38,6 +40,12 @@ def subreaper() -> Iterator[None]:
     assert libc.prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
     yield
     libc.prctl(36, 0, 0, 0, 0)
+
+
+def cpu_ticks(pid: int) -> int:
+    """Processor time (proc_pid_stat(5), utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def exit_status(pid: int) -> int:
@@ -135,13 +143,18 @@ def test_a_signal_to_its_process_is_one_to_it(sandbox: Host, subreaper: None) ->
 
 def test_what_it_uses(sandbox: Host) -> None:
     pid = sandbox.create()
+    limit = time.monotonic() + 60
+    while not (before := cpu_ticks(pid)):  # it does little by itself
+        assert time.monotonic() < limit
+        control.request(str(sandbox.root / "c"), f"signal {signal.SIGCHLD:d}")
     result = sandbox.runx("events", "--stats", "c")
     assert result.returncode == 0, result.stderr
     data = json.loads(result.stdout)["data"]
     kib = dict(line.split(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())["VmRSS"].split()[0]
     assert abs(data["memory"]["usage"]["usage"] - int(kib) * 1024) < 1 << 20
     assert data["memory"]["usage"]["limit"] == 2**64 - 1
-    assert 0 < data["cpu"]["usage"]["total"] < 60e9
+    ticks = data["cpu"]["usage"]["total"] * os.sysconf("SC_CLK_TCK") / 1e9
+    assert before <= ticks <= cpu_ticks(pid)
 
 
 def test_what_it_has_not(sandbox: Host) -> None:
@@ -181,10 +194,15 @@ def test_a_hook_that_fails_leaves_nothing(sandbox: Host) -> None:
 # -- the plan --------------------------------------------------------------------------------------------------------------
 
 
-def plan(facts: TextFacts | None = None, namespaces: tuple[dict[str, str], ...] = (), **annotations: str) -> VmPlan:
+def plan(
+    facts: TextFacts | None = None,
+    namespaces: tuple[dict[str, str], ...] = (),
+    args: tuple[str, ...] = ("/bin/sh",),
+    **annotations: str,
+) -> VmPlan:
     config = {
         "ociVersion": "1.2.0",
-        "process": {"args": ["/bin/sh"], "cwd": "/"},
+        "process": {"args": args, "cwd": "/"},
         "root": {"path": "rootfs"},
         "annotations": annotations,
         "linux": {"namespaces": [{"type": "network"}, *namespaces]},
@@ -217,6 +235,16 @@ def test_engines_annotations(type_name: str, id_name: str) -> None:
     assert plan(**{type_name: "something"}).pod is None
 
 
+def test_podmans_sandboxes_have_no_annotation() -> None:
+    """What runs in them tells: the program of podman's own image for them, which does nothing."""
+    podmans = {"io.container.manager": "libpod"}
+    made = plan(args=("/catatonit", "-P"), **podmans)
+    assert made.domain is None
+    assert made.pod and made.pod.origin == "process.args"
+    assert plan(args=("/catatonit", "-P")).domain
+    assert plan(args=("/catatonit", "--", "/bin/sh"), **podmans).domain
+
+
 @pytest.mark.parametrize("sandbox_id", ["", "..", "../c", "a/b", "a.b", "\n"])
 def test_an_id_is_no_path(sandbox_id: str) -> None:
     """An image may bring annotations."""
@@ -232,6 +260,14 @@ def test_namespaces_of_the_pod(kind: str) -> None:
     assert "virtual machine" in ignored["linux.namespaces[1]"]
     with pytest.raises(CompileError, match=f"cannot join the {kind} namespace"):
         plan(None, joined)
+
+
+def test_namespaces_that_crio_has_pinned() -> None:
+    """Without a sandbox, and with names of its own (drop_infra_ctr)."""
+    pinned = tuple({"type": kind, "path": f"/var/run/{kind}ns/0b5c6d5e"} for kind in ("ipc", "uts"))
+    made = plan(None, pinned, **{CRIO_TYPE: "container", CRIO_SANDBOX_ID: "1" * 64})
+    assert {"linux.namespaces[1]", "linux.namespaces[2]"} <= {entry.path for entry in made.ignored}
+    assert made.takes_interfaces
 
 
 def test_a_mount_namespace_cannot_be_joined_in_a_pod_either() -> None:

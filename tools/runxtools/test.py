@@ -26,6 +26,7 @@ _PACKAGES = (
     Package("podman", "podman", "an engine, for the tests on xl-double"),
     Package("conmon", "conmon", "podman's half of a container"),
     Package("crun", "crun", "a runtime that podman looks for"),
+    Package("catatonit", "catatonit", "what waits in podman's pods"),
     Package("docker.io", "dockerd", "an engine, for the tests on xl-double"),
     Package("containernetworking-plugins", "/usr/lib/cni/bridge", "podman's networks and ctr's"),
     Package("iptables", "iptables", "the ports that engines publish"),

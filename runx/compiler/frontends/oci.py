@@ -65,7 +65,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
         xlconf=_xlconf(process.env, annotations, report),
         hooks=read_hooks(document.get("hooks", {}), document.get("ociVersion", ""), report),
-        pod=read_pod(annotations),
+        pod=read_pod(annotations, document.get("process", {}).get("args", ())),
     )
 
 
