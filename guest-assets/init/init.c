@@ -157,7 +157,7 @@ static bool all_done(void)
     return streams_drained() && (!child.any_left || give_up);
 }
 
-static void handle_frame(unsigned type, const unsigned char *payload, size_t length)
+static void handle_frame(unsigned type, unsigned char *payload, size_t length)
 {
     if (streams_take_frame(type, payload, length))
         return;
@@ -169,6 +169,12 @@ static void handle_frame(unsigned type, const unsigned char *payload, size_t len
     case FRAME_HOST_NETWORK:
         network_receive(payload, length);
         return;
+    case FRAME_HOST_NAMES:
+        names_serve(payload, length);
+        return;
+    case FRAME_HOST_ANSWER:
+        names_answer(payload, length);
+        return;
     default:
         log_warn("init: unknown frame 0x%02x from the host\n", type);
     }
@@ -176,12 +182,13 @@ static void handle_frame(unsigned type, const unsigned char *payload, size_t len
 
 static void wait_for_events(void)
 {
-    enum { LINK, SIGNALS, REPORT, LOG, STREAMS, COUNT = STREAMS + 3 };
+    enum { LINK, SIGNALS, REPORT, LOG, NAMES, STREAMS, COUNT = STREAMS + 3 };
     struct pollfd fds[COUNT] = {
         [LINK] = {.fd = link_fd(), .events = link_events()},
         [SIGNALS] = {.fd = signals_fd(), .events = POLLIN},
         [REPORT] = {.fd = reports, .events = POLLIN},
         [LOG] = {.fd = link_has_room() ? log_fd() : -1, .events = POLLIN},
+        [NAMES] = {.fd = link_has_room() ? names_fd() : -1, .events = POLLIN},
     };
     streams_poll(fds + STREAMS);
     /* Timeouts only where no event may come: a console's room, a process stuck in the kernel. */
@@ -220,6 +227,7 @@ static int init_main(const char *device)
 
     for (;;) {
         log_relay();
+        names_relay();
         streams_relay(give_up);
         if (!link_flush())
             hang_up();

@@ -33,6 +33,7 @@ enum frame_type {
     FRAME_EXIT = 0x07,
     FRAME_CREDIT = 0x08,
     FRAME_STDIN_CLOSED = 0x09,
+    FRAME_QUESTION = 0x0a,
     FRAME_HOST_STDIN = 0x41,
     FRAME_HOST_STDIN_EOF = 0x42,
     FRAME_HOST_SIGNAL = 0x43,
@@ -40,6 +41,8 @@ enum frame_type {
     FRAME_HOST_CREDIT = 0x45,
     FRAME_HOST_CLOSED = 0x46,
     FRAME_HOST_NETWORK = 0x47,
+    FRAME_HOST_NAMES = 0x48,
+    FRAME_HOST_ANSWER = 0x49,
 };
 
 enum { FRAME_HEADER = 4, FRAME_PAYLOAD_MAX = 4096, LINK_VERSION = 1 };
@@ -59,7 +62,7 @@ void link_send(enum frame_type type, const void *payload, size_t length);
 ssize_t link_send_from(enum frame_type type, int fd, size_t limit);
 /* Moves queued bytes to the console and takes input from it. Both return false when the console is gone. */
 bool link_flush(void);
-bool link_receive(void (*handle)(unsigned type, const unsigned char *payload, size_t length));
+bool link_receive(void (*handle)(unsigned type, unsigned char *payload, size_t length));
 bool link_is_empty(void);
 
 /* record.c: /runx/process. */
@@ -158,6 +161,17 @@ void network_receive(const unsigned char *part, size_t length);
 void network_forget(void);
 /* In what becomes the setup script: hands it the descriptor that tells when the network is up. */
 bool network_pass(void);
+
+/* names.c */
+
+/* Begins to serve at an IPv4 address, whose bytes these are. */
+void names_serve(const unsigned char *address, size_t length);
+/* What to poll for questions, -1 without any. */
+int names_fd(void);
+/* Hands on the questions that have come, as long as the link has room. */
+void names_relay(void);
+/* An answer from the host; changes it. */
+void names_answer(unsigned char *message, size_t length);
 
 /* Writes the whole of TEXT to the file at PATH, at once. */
 bool write_file(const char *path, const char *text);

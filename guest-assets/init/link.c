@@ -139,7 +139,7 @@ bool link_flush(void)
     return true;
 }
 
-bool link_receive(void (*handle)(unsigned type, const unsigned char *payload, size_t length))
+bool link_receive(void (*handle)(unsigned type, unsigned char *payload, size_t length))
 {
     ssize_t count = read(console, input + input_length, sizeof input - input_length);
     if (count < 0)
@@ -149,7 +149,7 @@ bool link_receive(void (*handle)(unsigned type, const unsigned char *payload, si
     input_length += (size_t)count;
     size_t start = 0;
     while (input_length - start >= FRAME_HEADER) {
-        const unsigned char *frame = input + start;
+        unsigned char *frame = input + start;
         size_t length = frame[2] | (size_t)frame[3] << 8;
         if (frame[1] != 0 || length > FRAME_PAYLOAD_MAX)
             return false; /* there is no finding the next frame after this */

@@ -2,8 +2,8 @@
 
 from runx.errors import RunxError
 
-HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED = range(0x01, 0x0A)
-STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK = range(0x41, 0x48)
+HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION = range(0x01, 0x0B)
+STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER = range(0x41, 0x4A)
 
 VERSION = 1
 PAYLOAD_LIMIT = 4096
@@ -20,6 +20,7 @@ _SIZES = {
     EXIT: (1, 1),
     CREDIT_IN: (5, 5),
     STDIN_CLOSED: (0, 0),
+    QUESTION: (12, PAYLOAD_LIMIT),  # a DNS message has a header of that size (RFC 1035)
 }
 """Least and most bytes of the payloads that have a fixed form."""
 
@@ -45,7 +46,7 @@ class Decoder:
         while len(buffer) - at >= _HEADER_SIZE:
             kind, zero, low, high = buffer[at : at + _HEADER_SIZE]
             length = low | high << 8
-            if zero or not HELLO <= kind <= STDIN_CLOSED:
+            if zero or not HELLO <= kind <= QUESTION:
                 raise LinkError(f"no such frame: type {kind:#04x}, second byte {zero:#04x}")
             least, most = _SIZES.get(kind, (0, PAYLOAD_LIMIT))
             if not least <= length <= most:
@@ -81,6 +82,11 @@ def network(script: bytes) -> bytes:
     """The frames that bring the network script."""
     parts = [script[at : at + PAYLOAD_LIMIT] for at in range(0, len(script), PAYLOAD_LIMIT)]
     return b"".join(frame(NETWORK, part) for part in [*parts, b""])
+
+
+def names(address: str) -> bytes:
+    """The frame that has the guest serve names at an IPv4 address."""
+    return frame(NAMES, bytes(map(int, address.split("."))))
 
 
 def parse_credit(payload: bytes) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from runx import collector, paths
 from runx import log as log_file
 from runx.errors import RunxError
-from runx.exec import hooks, netns, run
+from runx.exec import file_copies, hooks, netns, run
 from runx.exec import record as records
 from runx.exec.hooks import Hook
 from runx.exec.record import Record
@@ -184,6 +184,10 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
             base = file.read()
         # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
         _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio)
+    contents = {file.path: file.content for file in result.artifacts.overlay}
+    copies = [(f"runx/files/{mount.slot}", mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
+    if copies:
+        file_copies.keep(directory, [(f"/{inside}", source, contents[inside]) for inside, source in copies])
 
 
 def _root_disks(record: Record) -> list[int]:

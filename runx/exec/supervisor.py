@@ -14,7 +14,7 @@ import time
 from runx import log
 from runx.errors import RunxError
 from runx.exec import console_link as link
-from runx.exec import xl
+from runx.exec import file_copies, names, xl
 from runx.exec.early_signals import EarlySignals
 from runx.exec.hooks import HOOKS_NOW, ORDER_WITH_HOOKS
 from runx.exec.kernel_console import KernelConsole
@@ -46,6 +46,8 @@ class Supervisor(Machine):
         self.signals = EarlySignals()
         self.give_up_at: float | None = None
         """When to answer a `start` that waits for the process, whether it runs or not."""
+        self.names: names.Names | None = None
+        """The engine's server of names, if it has one for this container."""
 
     def _publish(self) -> None:
         self.kernel_console = KernelConsole(self.store, self.record.domid, self.record.directory + "/console.log")
@@ -60,7 +62,8 @@ class Supervisor(Machine):
             out.watch(poller)
         if self.greeted and self.input.wants_read and len(self.to_guest) < link.PAYLOAD_LIMIT:
             poller.register(self.input.fd, select.POLLIN)
-        for fd in (self.store.fileno(), self.listener.fileno(), signals, self.console.fd, self.kernel_console.fd):
+        of_names = self.names.fd if self.names and self.greeted and len(self.to_guest) < link.PAYLOAD_LIMIT else -1
+        for fd in (self.store.fileno(), self.listener.fileno(), signals, self.console.fd, self.kernel_console.fd, of_names):
             if fd >= 0:
                 poller.register(fd, select.POLLIN)
         ready = dict(poller.poll(self._timeout_ms()))
@@ -75,6 +78,8 @@ class Supervisor(Machine):
             out.write_ready()
         if self.input.fd in ready:
             self.to_guest += self.input.read_some()
+        if self.names and of_names in ready and (answer := self.names.answer()):
+            self.to_guest += link.frame(link.ANSWER, answer)
         if self.kernel_console.fd in ready:
             self.kernel_console.read()
         self._attend(ready, signals)
@@ -101,9 +106,15 @@ class Supervisor(Machine):
                 self.input.credit(size)
             elif kind == link.STDIN_CLOSED:
                 self.input.close()
+            elif kind == link.QUESTION:
+                if not self.names:
+                    raise link.LinkError("a question for names, of which the guest has no server")
+                self.names.ask(payload)
             elif kind == link.LOG:
                 self.kernel_console.keep(payload)
             elif kind == link.HELLO:
+                if not self.greeted and self.names:
+                    self.to_guest += link.names(names.ADDRESS)  # first: the process starts when the network is there
                 if not self.greeted and self.record.takes_interfaces:
                     self.to_guest += link.network(self.network_script)
                 self.greeted = True
@@ -146,6 +157,18 @@ class Supervisor(Machine):
             message = f"poststart hooks run, but the process does not yet, {START_LIMIT_S:.0f} s after the start"
             log.append(self.record.log, "warning", message, as_json=self.record.log_json == "1")
             self._process_runs()
+
+    def _take_interfaces(self) -> None:
+        """And what else an engine may have readied since the domain was made: files of its own, and a server of names."""
+        super()._take_interfaces()
+        takes = self.record.takes_interfaces
+        for path, command in file_copies.changed(self.record.directory):
+            if takes and command:
+                self.network_script = (self.network_script or b"set -e\n") + command
+            else:
+                message = f"{path} has changed since the container was created, which sees it as it was then"
+                log.append(self.record.log, "warning", message, as_json=self.record.log_json == "1")
+        self.names = names.find() if takes else None
 
     def _resize(self) -> None:
         rows, columns = self.terminal_size()

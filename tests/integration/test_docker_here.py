@@ -129,3 +129,31 @@ def test_binds_environment_and_user(host: Double, docker: list[str], tmp_path: P
     result = host.run(sh(*options, "--read-only", script=script), timeout=LIMIT_S)
     assert result.stdout.decode().split("\n") == ["refused", "b=c", "50", "/tmp", "Seccomp:\t2", ""], result
     assert (tmp_path / "rw/file").read_text() == "here\n" and list((tmp_path / "ro").iterdir()) == []
+
+
+@pytest.fixture
+def network(host: Double, docker: list[str]) -> Iterator[str]:
+    """A network of docker's own, where containers know each other by name."""
+    host.run([*docker, "network", "create", "--subnet", "10.213.91.0/24", "names"], check=True, timeout=LIMIT_S)
+    yield "names"
+    host.run(["sh", "-c", "docker ps -aq | xargs -r docker rm -f"], check=True, timeout=LIMIT_S)
+    host.run([*docker, "network", "rm", "names"], check=True, timeout=LIMIT_S)
+
+
+def test_names_of_containers(host: Double, docker: list[str], network: str) -> None:
+    """docker's server of names is in the container's network namespace, and /etc/resolv.conf is written in a hook of docker's."""
+    serve = "echo served by web > /tmp/page; httpd -p 80 -h /tmp; echo ready; while :; do sleep 0.1; done"
+    run = ["run", "--detach", "--name", "web", "--network", network, "--network-alias", "site", IMAGE, "/bin/sh", "-c", serve]
+    host.run([*docker, *run], check=True, timeout=LIMIT_S)
+    logs = host.popen([*docker, "logs", "--follow", "web"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert logs.stdout is not None and logs.stdout.readline() == b"ready\n"
+    script = (
+        "cat /etc/resolv.conf; wget -q -O - http://web/page; wget -q -O - http://site/page; nslookup nobody.names || echo none"
+    )
+    other = host.run([*docker, "run", "--rm", "--network", network, IMAGE, "/bin/sh", "-c", script], timeout=LIMIT_S)
+    text = other.stdout.decode()
+    assert text.startswith("nameserver 127.0.0.11\n"), (text, other.stderr)
+    assert text.count("served by web\n") == 2, (text, other.stderr)
+    assert text.endswith("none\n")
+    host.run([*docker, "rm", "--force", "web"], check=True, timeout=LIMIT_S)
+    logs.communicate(timeout=LIMIT_S)

@@ -20,8 +20,9 @@ CHECKOUT = Path(__file__).parents[2]
 INIT_SOURCES = CHECKOUT / "guest-assets" / "init"
 DEADLINE_S = 10.0
 
-HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT, STDIN_CLOSED = range(1, 10)
+HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT, STDIN_CLOSED, QUESTION = range(1, 11)
 HOST_STDIN, HOST_STDIN_EOF, HOST_SIGNAL, HOST_WINSIZE, HOST_CREDIT, HOST_CLOSED, HOST_NETWORK = range(0x41, 0x48)
+HOST_NAMES, HOST_ANSWER = 0x48, 0x49
 
 DEFAULT_SETUP = """set -e
 inroot mount proc proc /proc nosuid,nodev,noexec
@@ -163,7 +164,7 @@ class GuestBox:
         while True:
             if len(self._buffer) >= 4:
                 kind, zero, length = struct.unpack("<BBH", self._buffer[:4])
-                assert zero == 0 and length <= 4096 and HELLO <= kind <= STDIN_CLOSED, self._buffer[:16]
+                assert zero == 0 and length <= 4096 and HELLO <= kind <= QUESTION, self._buffer[:16]
                 if len(self._buffer) >= 4 + length:
                     payload = self._buffer[4 : 4 + length]
                     self._buffer = self._buffer[4 + length :]

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,86 @@ def test_a_script_of_the_hosts_that_fails(root: Path) -> None:
         status, text = box.fatal()
         assert status == 125
         assert "no such gateway" in text
+
+
+SERVER = "127.53.0.11"
+"""The box has this machine's network; nobody else has this address."""
+
+
+def question(identifier: bytes) -> bytes:
+    return identifier + b"\x01\x00\x00\x01" + bytes(6) + b"\x03web\x00\x00\x01\x00\x01"
+
+
+@pytest.fixture
+def served(root: Path) -> Iterator[GuestBox]:
+    """A guest that serves names, and whose process waits for a line."""
+    with follows(root, "read -r line") as box:
+        box.until(gb.HELLO)
+        box.send(gb.HOST_NAMES, socket.inet_aton(SERVER))
+        box.send(gb.HOST_NETWORK)
+        box.until(gb.STARTED)
+        yield box
+        box.send(gb.HOST_STDIN, b"end\n")
+        assert box.exit_status() == 0
+        assert box.log == b"came up\n"
+
+
+@pytest.fixture
+def clients() -> Iterator[list[socket.socket]]:
+    """Of the same server, as programs in the container are."""
+    made = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    for client in made:
+        client.settimeout(gb.DEADLINE_S)
+        client.connect((SERVER, 53))
+    yield made
+    for client in made:
+        client.close()
+
+
+def test_questions_go_to_the_host_and_answers_to_who_asked(served: GuestBox, clients: list[socket.socket]) -> None:
+    """Whatever the identifiers, in any order, and once."""
+    for client in clients:
+        client.send(question(b"\x12\x34"))  # the same of both
+    asked = [served.until(gb.QUESTION) for _ in clients]
+    assert [message[2:] for message in asked] == [question(b"")] * 2
+    assert asked[0][:2] != asked[1][:2]
+    served.send(gb.HOST_ANSWER, b"\xff\xff" + bytes(10))  # to no question
+    for number in (1, 0, 1):  # and one answer twice
+        served.send(gb.HOST_ANSWER, asked[number] + b"answer %d" % number)
+    for number, client in enumerate(clients):
+        assert client.recv(4096) == question(b"\x12\x34") + b"answer %d" % number
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(4096)
+
+
+def test_what_is_no_question_is_not_passed_on(served: GuestBox, clients: list[socket.socket]) -> None:
+    for message in (b"", b"x" * 11, b"x" * 4097, question(b"ab")):
+        clients[0].send(message)
+    assert served.until(gb.QUESTION)[2:] == question(b"")
+
+
+def test_more_questions_than_answers(served: GuestBox, clients: list[socket.socket]) -> None:
+    """The last ones of very many can be answered; the first ones are as lost as their answers."""
+    asked = []
+    for number in range(600):
+        clients[0].send(question(number.to_bytes(2, "big")))
+        asked.append(served.until(gb.QUESTION))
+    for message in (asked[0], asked[599]):
+        served.send(gb.HOST_ANSWER, message)
+    assert clients[0].recv(4096) == question((599).to_bytes(2, "big"))
+
+
+def test_an_address_that_is_taken_is_a_line_in_the_log(root: Path) -> None:
+    process = records(args=["/bin/sh", "-c", "read -r line"], env=["PATH=/bin"], cwd="/")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, GuestBox(root, process=process) as box:
+        other.bind((SERVER, 53))
+        box.until(gb.HELLO)
+        box.send(gb.HOST_NAMES, socket.inet_aton(SERVER))
+        while b"address in use" not in box.log:
+            assert box.frame()
+        box.send(gb.HOST_STDIN_EOF)
+        assert box.exit_status() == 1
 
 
 def test_without_a_network_there_is_no_descriptor(root: Path) -> None:

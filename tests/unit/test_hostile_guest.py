@@ -15,7 +15,7 @@ from runx.exec.supervisor import Supervisor
 
 HELLO = link.frame(link.HELLO, b"\x01")
 STARTED = link.frame(link.STARTED)
-KINDS = st.integers(0, 12) | st.integers(0x40, 0x47) | st.just(255)
+KINDS = st.integers(0, 12) | st.integers(0x40, 0x49) | st.just(255)
 PAYLOADS = st.binary(max_size=40) | st.integers(0, 5000).map(lambda size: b"x" * size)
 
 
@@ -23,7 +23,7 @@ def frame(kind: int, zero: int, payload: bytes, length: int) -> bytes:
     return bytes((kind, zero)) + length.to_bytes(2, "little") + payload
 
 
-FAIR = st.builds(link.frame, st.integers(1, 9), PAYLOADS.filter(lambda payload: len(payload) <= link.PAYLOAD_LIMIT))
+FAIR = st.builds(link.frame, st.integers(1, 10), PAYLOADS.filter(lambda payload: len(payload) <= link.PAYLOAD_LIMIT))
 UNFAIR = st.builds(frame, KINDS, st.sampled_from([0, 0, 0, 1, 255]), PAYLOADS, st.integers(0, 5) | st.integers(0, 65535))
 CREDIT = st.builds(lambda stream, size: link.frame(link.CREDIT_IN, bytes((stream,)) + size.to_bytes(4, "little")),
                    st.integers(0, 3), st.integers(0, 2**32 - 1))  # fmt: skip
@@ -60,6 +60,8 @@ def test_what_was_said_before_a_broken_rule_has_been_delivered(outputs: list[tup
         (HELLO + b"\x07\x00\x00\x00", "a frame of type 0x07 with 0 bytes"),
         (HELLO + link.frame(link.EXIT, b"\x00\x00"), "a frame of type 0x07 with 2 bytes"),
         (HELLO + link.frame(link.CREDIT_IN, b"\x01\x00\x00\x00\x00"), "credit for stream 1"),
+        (HELLO + link.frame(link.QUESTION, b"x" * 12), "a question for names"),
+        (HELLO + link.frame(link.QUESTION, b"x" * 11), "a frame of type 0x0a with 11 bytes"),
         (HELLO + link.frame(link.CREDIT_IN, b"\x00\x01\x00\x00\x00"), "credit for input that was not sent"),
         *(
             (HELLO + link.frame(last, b"\x07") + link.frame(kind, payload), f"a frame of type {kind:#04x} after the last one")
