@@ -177,6 +177,7 @@ _OF_THE_POD = {
     "user": "ids are the virtual machine's own, its root is not the host's",
 }
 """Namespaces of its pod that a container joins elsewhere; what it has instead."""
+_OF_A_SANDBOX = "each virtual machine of the pod has its own, and the sandbox runs no program that would need one"
 
 
 def _namespaces(container: Container, facts: Facts, report: Report) -> None:
@@ -191,8 +192,8 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
         seen.add(kind)
         if path and kind == "network":
             _network_namespace(("linux", "namespaces", index, "path"), path, facts, report)
-        elif container.is_sandbox:
-            pass
+        elif container.is_sandbox and kind != "network":
+            report.ignore(("linux", "namespaces", index), _OF_A_SANDBOX)
         elif path and container.pod and kind in _OF_THE_POD:
             report.ignore(("linux", "namespaces", index), _OF_THE_POD[kind])
         elif path:

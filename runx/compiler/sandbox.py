@@ -55,7 +55,3 @@ def check_sandbox(container: Container, facts: Facts, report: Report) -> None:  
     for name in container.annotations:
         if name in ANNOTATIONS:
             report.ignore(("annotations", name), "it is about a virtual machine, which the sandbox of a pod has not")
-    for index, entry in enumerate(container.document.get("linux", {}).get("namespaces", ())):
-        if entry["type"] != "network":
-            reason = "each virtual machine of the pod has its own, and the sandbox runs no program that would need one"
-            report.ignore(("linux", "namespaces", index), reason)

@@ -173,6 +173,8 @@ def _failure(number: int) -> str:
         plan = result.plan
         if VmPlan.model_validate_json(result.artifacts.plan_json) != plan or plan.id != "c":
             return "the plan is not what its file says"
+        if plan.domain is None:
+            return "" if plan.pod and result.artifacts.domain_cfg == "" else "no domain, and no reason"
         # One value a line, and nothing of the configuration can begin another one.
         lines = result.artifacts.domain_cfg.splitlines()
         names = [line.split(" = ")[0] for line in lines if not line.startswith((" ", "]"))]

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -164,6 +165,25 @@ def test_what_it_has_not(sandbox: Host) -> None:
         assert (result.returncode, "the sandbox of a pod" in result.stderr) == (1, True), result.stderr
 
 
+def test_a_terminal_that_nobody_uses(sandbox: Host, tmp_path: Path) -> None:
+    """The engine gets it, as of any container; that it closes its end is no signal."""
+    sandbox.config["process"] |= {"terminal": True}  # type: ignore[operator]
+    sandbox.write_config()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "console"))
+        listener.listen()
+        words = ["create", "--bundle", str(sandbox.bundle), "--console-socket", str(tmp_path / "console"), "c"]
+        assert sandbox.runx(*words).returncode == 0
+        connection, _ = listener.accept()
+        with connection:
+            _, (master,), _, _ = socket.recv_fds(connection, 64, 4)
+    assert os.isatty(master)
+    assert sandbox.runx("start", "c").returncode == 0
+    os.close(master)
+    assert sandbox.runx("kill", "c", "USR1").returncode == 0
+    assert sandbox.state()["status"] == "running"
+
+
 def test_hooks(sandbox: Host, tmp_path: Path) -> None:
     """They are the engine's, and find its pid."""
     script = 'read -r state; echo "$0 $state" >> "$1"'
@@ -291,6 +311,19 @@ def test_the_network_of_the_host_is_refused_for_a_pod_as_well(sandbox: Host) -> 
     sandbox.write_config()
     result = sandbox.runx("create", "--bundle", str(sandbox.bundle), "c")
     assert (result.returncode, "the network of the host" in result.stderr) == (1, True)
+
+
+def test_a_bridge_for_the_hosts_network_makes_no_machine_of_it() -> None:
+    """runx.toml's network.host, for a pod with hostNetwork: the bridge is for the pod's containers."""
+
+    class Facts(TextFacts):
+        def host_config(self) -> Any:
+            return "runx.toml", b'[network]\nhost = "br0"\n'
+
+    pod: dict[str, Any] = {"annotations": {TYPE: "sandbox"}, "linux": {"namespaces": [{"type": "pid"}]}}
+    config = {"ociVersion": "1.2.0", "process": {"args": ["/pause"], "cwd": "/"}, "root": {"path": "rootfs"}, **pod}
+    compiled = compile("/bundle", container_id="c", state_root="/s", assets="/assets", facts=Facts(json.dumps(config)))
+    assert (compiled.plan.domain, compiled.plan.takes_interfaces) == (None, False)
 
 
 def test_what_is_kept_of_a_sandbox(sandbox: Host) -> None:
