@@ -229,7 +229,7 @@ _CREATION = (
     Option(
         "-f", "--config", value="FILE", default="config.json", help="the configuration, from the bundle (default: config.json)"
     ),
-    Option("--root-carrier", value="CARRIER", help="how the root filesystem travels: disk, 9p or auto"),
+    Option("--root-carrier", value="CARRIER", help="how the root filesystem travels: disk, 9p, ram or auto"),
     Option("--pid-file", value="FILE", help="write the supervisor's pid to FILE"),
     Option("--console-socket", value="SOCKET", help="send the master of the container's terminal to this unix socket"),
     Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),

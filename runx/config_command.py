@@ -25,7 +25,7 @@ def config(file: str = "") -> None:
 
 def _value(setting: Setting, settings: HostConfig) -> str:
     value: Any = settings.value(setting.key)
-    if setting.kind == "size":
+    if setting.kind in ("size", "part"):
         return f'"{value}MiB"'
     if setting.kind == "path" and not value:
         value = f"{assets_dir()}/{setting.name}"

@@ -22,7 +22,7 @@ OPTIONS = (
     Option("--config", value="FILE", help="the host's settings instead of /etc/runx/runx.toml"),
     Option("--diff", value="OTHER", help="show only what differs from the plan of OTHER: a bundle, or a plan.json"),
     Option("--explain", value="PATH", help="show where the plan's value at PATH comes from and where it shows"),
-    Option("--root-carrier", value="CARRIER", help="how the root filesystem travels: disk, 9p or auto"),
+    Option("--root-carrier", value="CARRIER", help="how the root filesystem travels: disk, 9p, ram or auto"),
     Option("--id", value="ID", default="ID", help="the container's id, which names its domain and its directory (default ID)"),
     Option("-h", "--help", help="show this help"),
 )

@@ -151,6 +151,10 @@ def _root(root: Root) -> Iterable[tuple[str, str]]:
         yield "" if number else "layers", layer
     if root.layer_mib is not None:
         yield "changes", f"at most {root.layer_mib} MiB, kept as long as {root.layer_of}"
+    for number, image in enumerate(root.images):
+        yield f"image {number}", image.source + (f", made of {image.made_of}" if image.made_of else "")
+    if root.images:
+        yield "memory", f"{root.images_mib} MiB at most for the images; what is written takes more, and is lost at the end"
     yield "read-only", "yes" if root.read_only else "no"
 
 

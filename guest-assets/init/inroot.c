@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "inroot.h"
@@ -295,6 +296,31 @@ static void do_mkdir(char **a)
         fail("%s", reason(ENOTDIR));
 }
 
+/* Owner, mode, extended attributes and times of a directory of the ramdisk's root. */
+static void do_like(char **a)
+{
+    enum { MOST = 65536 }; /* xattr(7) */
+    static char names[MOST], value[MOST];
+    struct stat status;
+    int to = resolve(a[1], MISSING_FAILS, NULL);
+    if (to < 0 || stat(a[0], &status) < 0)
+        fail("%s: %s", a[0], reason(errno));
+    if (chown(name_of(to), status.st_uid, status.st_gid) < 0 || chmod(name_of(to), status.st_mode & 07777) < 0)
+        fail("owner and mode: %s", reason(errno));
+    ssize_t length = listxattr(a[0], names, sizeof names);
+    for (const char *name = names; name < names + length; name += strlen(name) + 1) {
+        if (!strncmp(name, "trusted.overlay.", 16)) /* about a layer, not about what it shows */
+            continue;
+        ssize_t size = getxattr(a[0], name, value, sizeof value);
+        /* A tmpfs holds no user attributes before Linux 6.6. */
+        if (size < 0 || (setxattr(name_of(to), name, value, (size_t)size, 0) < 0 && errno != EOPNOTSUPP))
+            fail("%s: %s", name, reason(errno));
+    }
+    struct timespec times[] = {status.st_atim, status.st_mtim};
+    if (utimensat(AT_FDCWD, name_of(to), times, 0) < 0)
+        fail("times: %s", reason(errno));
+}
+
 static const struct {
     const char *name;
     int count; /* of arguments */
@@ -310,6 +336,7 @@ static const struct {
     {"mask", 1, 0, do_mask, "DEST"},
     {"readonly", 1, 0, do_readonly, "DEST"},
     {"mkdir", 1, 0, do_mkdir, "DEST"},
+    {"like", 2, 1, do_like, "SOURCE DEST"},
 };
 
 int inroot_main(int argc, char **argv)

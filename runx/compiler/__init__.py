@@ -7,7 +7,6 @@ backends write.
 from typing import NamedTuple
 
 from runx.compiler.backends.cmdline import command_line
-from runx.compiler.backends.cpio import OverlayFile, archive
 from runx.compiler.backends.overlay import overlay
 from runx.compiler.backends.xl_config import xl_config
 from runx.compiler.checks import check
@@ -25,6 +24,7 @@ from runx.compiler.root_carrier import choose_root
 from runx.compiler.sandbox import as_sandbox
 from runx.compiler.sizing import sizing_of
 from runx.compiler.source import Source
+from runx.cpio import OverlayFile, archive
 
 
 class Artifacts(NamedTuple):
@@ -78,8 +78,10 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
         OverlayFile(f"runx/files/{slot}", file.mode, file.content, file.uid, file.gid)
         for slot, file in enumerate(unshared.files.values())
     )
-    domain = plan.domain
-    kept = kept_limits(source, sizing_of(container, len(domain.shares), len(domain.disks), host), domain) if domain else ""
+    domain, kept = plan.domain, ""
+    if domain:
+        sizing = sizing_of(container, len(domain.shares), len(domain.disks), plan.root.images_mib, host)
+        kept = kept_limits(source, sizing, domain)
     return Compilation(plan, artifacts(plan, program, copies), kept)
 
 

@@ -64,6 +64,10 @@ class Facts(Protocol):
     def root(self, path: str) -> RootFacts:
         """What a root filesystem is made of. Raises RunxError when it cannot be looked at."""
 
+    def image_bytes(self, path: str, limit: int) -> int:
+        """How many bytes an EROFS image of the tree at `path` can have; some number above `limit` for a larger one. Raises
+        RunxError when it cannot be looked at."""
+
     def identity(self, path: str) -> str:
         """What changes when the directory at `path` is another one; "" when the host cannot tell."""
 
@@ -136,6 +140,14 @@ class HostFacts:
             return look(path)
         except OSError as error:
             raise RunxError(f"root.path: {path}: {(error.strerror or str(error)).lower()}") from None
+
+    def image_bytes(self, path: str, limit: int) -> int:
+        from runx.compiler.tree_size import image_bytes  # for few containers
+
+        try:
+            return image_bytes(path, limit)
+        except OSError as error:
+            raise RunxError(f"root.path: {error.filename or path}: {(error.strerror or str(error)).lower()}") from None
 
     def identity(self, path: str) -> str:
         from runx.rootfs import directory_identity  # ctypes, for few containers

@@ -14,7 +14,10 @@ MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
 """CONFIG_NR_CPUS of the guest's kernel."""
 
-CARRIERS = ("auto", "disk", "9p")
+MAX_RAMDISK_MIB = 512
+"""xl takes ramdisks of up to 1 GiB."""
+
+CARRIERS = ("auto", "disk", "9p", "ram")
 """Of a root filesystem."""
 ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.xlconf")
 """The annotations of a container that mean something to runx."""
@@ -34,7 +37,7 @@ IN_MEMORY = tuple(
 
 
 class Setting(NamedTuple):
-    """One setting. `kind` is how its value is written: size, count, type, words, path, flag, bridge, names, keys, state,
+    """One setting. `kind` is how its value is written: size, part, count, type, words, path, flag, bridge, names, keys, state,
     carrier or rules."""
 
     section: str
@@ -54,9 +57,10 @@ SETTINGS = (
     Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto, which is pv"),
     Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
     Setting("network", "host", "bridge", "", "bridge that stands for the host's network, by DHCP; without, that is refused"),
-    Setting("root", "carrier", "carrier", "auto", "how root filesystems travel: disk, 9p, or auto, which chooses"),
+    Setting("root", "carrier", "carrier", "auto", "how root filesystems travel: disk, 9p, ram, or auto, which chooses"),
     Setting("root", "layer_size", "size", 10240, "of the layer that a container with a root by disk writes to"),
     Setting("root", "cache_size", "size", 10240, "of all kept images of root filesystems; also the largest one there may be"),
+    Setting("root", "ram_limit", "part", 64, "of the images of a root filesystem that travels in the ramdisk"),
     Setting(
         "mounts", "by_value", "rules", BY_VALUE, "bind mounts of small files that are copied into the guest: DESTINATION SOURCE"
     ),
@@ -124,6 +128,10 @@ class HostConfig:
     @property
     def cache_mib(self) -> int:
         return int(self.value("root.cache_size"))
+
+    @property
+    def ram_limit_mib(self) -> int:
+        return int(self.value("root.ram_limit"))
 
     @property
     def by_value(self) -> tuple[str, ...]:
@@ -240,12 +248,23 @@ def _bare(key: str) -> str:
     return ".".join(part.strip().strip("\"'") for part in key.split("."))
 
 
-def _size(value: Any) -> int:
+def _mib(value: Any) -> int:
+    """0 for what is no size."""
     units = {"MiB": 1, "GiB": 1024}
     written = re.fullmatch(r"([1-9]\d{0,6}) ?(MiB|GiB)", value) if isinstance(value, str) else None
-    if not written or int(written[1]) * units[written[2]] < MIN_MEMORY_MIB:
+    return int(written[1]) * units[written[2]] if written else 0
+
+
+def _size(value: Any) -> int:
+    if _mib(value) < MIN_MEMORY_MIB:
         raise ValueError(f'a size of at least {MIN_MEMORY_MIB} MiB such as "256MiB" or "2GiB"')
-    return int(written[1]) * units[written[2]]
+    return _mib(value)
+
+
+def _part(value: Any) -> int:
+    if not 1 <= _mib(value) <= MAX_RAMDISK_MIB:
+        raise ValueError(f'a size from 1 to {MAX_RAMDISK_MIB} MiB such as "32MiB"')
+    return _mib(value)
 
 
 def _count(value: Any) -> int:
@@ -325,6 +344,7 @@ def _flag(value: Any) -> bool:
 
 _READERS = {
     "size": _size,
+    "part": _part,
     "count": _count,
     "type": _type,
     "carrier": _carrier,

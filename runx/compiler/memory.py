@@ -23,8 +23,19 @@ MAX_QUEUES = 8
 """Of one interface, which has one for each virtual CPU up to this (xen-netback's max_queues)."""
 
 
+def kept_mib(images_mib: int) -> int:
+    """What the images of a root in memory take for good: there is no swap, and nothing from which they could be read again."""
+    return images_mib + -(-images_mib // LIMIT_PER_MIB)
+
+
+def start_mib(images_mib: int) -> int:
+    """The least with which a machine with such images starts: they are in the ramdisk, and in the file system that the kernel
+    unpacks from it before it gives the ramdisk back (Linux, init/initramfs.c)."""
+    return GUEST_MIB + 2 * kept_mib(images_mib)
+
+
 def memory_mib(limit_bytes: int, *, shares: int, vcpus: int, interfaces: int, disks: int = 0) -> int:
-    """The machine's memory for a container that may use `limit_bytes`."""
+    """The machine's memory for a container that may use `limit_bytes`, without the images of a root in memory."""
     limit_mib = -(-limit_bytes // 2**20)
     around = GUEST_MIB + shares * SHARE_MIB + (vcpus - 1) * VCPU_MIB
     around += disks * min(vcpus, MAX_DISK_QUEUES) * DISK_MIB

@@ -160,17 +160,29 @@ class Domain(_Part):
     xl_settings: tuple[XlSetting, ...] = ()
 
 
+class RootImage(_Part):
+    """An EROFS image of a part of the root filesystem."""
+
+    holds: Literal["base", "added"]
+    """As Disk.holds."""
+    source: str
+    """Absolute path of the file on the host."""
+    made_of: str = ""
+    """Of `added` alone: the directory that it is made of."""
+
+
 class Root(_Part):
     """The container's root filesystem and how it travels."""
 
-    carrier: Literal["9p", "disk", "none"]
-    """`disk`: the guest mounts disks of the domain instead of the share `root`. `none`: there is no guest."""
+    carrier: Literal["9p", "disk", "ram", "none"]
+    """`9p`: the share `root`. `disk`: the guest mounts disks of the domain. `ram`: it mounts images that are in its ramdisk.
+    `none`: there is no guest."""
     reason: str
     """Why this carrier."""
     path: str
     """Absolute path of the directory on the host; with `vm.image`, only a kernel of the container's own comes from it."""
     lower: tuple[str, ...] = ()
-    """Layers that the disk `base` is made of, joined by overlayfs, the topmost first; () with `disk`: it is made of `path`."""
+    """Layers that `base` is made of, joined by overlayfs, the topmost first; () with `disk` and `ram`: it is made of `path`."""
     lower_options: tuple[str, ...] = ()
     """overlayfs' options to read them."""
     layer_mib: int | None = None
@@ -179,6 +191,10 @@ class Root(_Part):
     """How large all images that are kept may be together."""
     layer_of: str = ""
     """Directory with which the layer's life ends."""
+    images: tuple[RootImage, ...] = ()
+    """With `ram`: those in the ramdisk, in the order in which they lie on each other; /runx/root/0 and so on."""
+    images_mib: int = 0
+    """How large they are together at most."""
     read_only: bool
     served_read_only: bool = False
     """Nothing of runx is in the guest that would make it read-only, so the host does."""

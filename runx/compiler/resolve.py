@@ -12,7 +12,20 @@ from runx.compiler.frontends.linux import DEFAULT_DEVICES
 from runx.compiler.host_config import HostConfig
 from runx.compiler.mount_carrier import Unshared
 from runx.compiler.own_ramdisk import terminal_alone
-from runx.compiler.plan import Device, Disk, Domain, Guest, Ignored, Interface, Mount, Root, Share, VmPlan, XlSetting
+from runx.compiler.plan import (
+    Device,
+    Disk,
+    Domain,
+    Guest,
+    Ignored,
+    Interface,
+    Mount,
+    Root,
+    RootImage,
+    Share,
+    VmPlan,
+    XlSetting,
+)
 from runx.compiler.root_carrier import RootChoice
 from runx.compiler.root_facts import RootFacts
 from runx.compiler.sizing import size_of, sizing_of
@@ -29,6 +42,10 @@ CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
 SHARES_CMDLINE = ("init_on_alloc=1",)
 """Linux does not set the state of a new 9p client on Xen (net/9p/trans_xen.c, p9_xen_create): where that memory held a 1 or
 a 2 before, the mount fails with EIO. Memory that is zeroed when it is allocated is the state "connected"."""
+
+IMAGES_CMDLINE = ("rootfstype=ramfs",)
+"""The kernel unpacks the ramdisk into a ramfs. A tmpfs would take half of the memory at most, and what the ramdisk itself still
+occupies does not count as any (Linux, init/do_mounts.c, mm/shmem.c)."""
 
 
 class Place(NamedTuple):
@@ -62,7 +79,7 @@ def resolve(
         console="none" if container.is_sandbox else "passthrough" if container.ramdisk else "link",
         annotations=tuple(sorted(container.annotations.items())),
         domain=domain,
-        root=_root(container, root, host),
+        root=_root(container, place, root, host),
         mounts=mounts,
         process=terminal_alone(container.process) if container.ramdisk else container.process,
         guest=Guest() if container.ramdisk else _guest(container, place, mounts, facts),
@@ -79,10 +96,14 @@ def _domain(
 ) -> Domain:
     disks = _disks(container, place, root, host)
     shares = _shares(place, mounts, with_root=root.carrier == "9p")
-    size = size_of(container.limits, sizing_of(container, len(shares), len(disks), host), report)
+    size = size_of(container.limits, sizing_of(container, len(shares), len(disks), root.images_mib, host), report)
     yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
     set_here = dict(zip(YIELDING, yielding, strict=True))
-    cmdline = (*(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE), *(SHARES_CMDLINE if shares else ()))
+    cmdline = (
+        *(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE),
+        *(SHARES_CMDLINE if shares else ()),
+        *(IMAGES_CMDLINE if root.carrier == "ram" else ()),
+    )
     return Domain(
         name=domain_name(place.container_id, place.state_root),
         type=cast(Literal["pv", "pvh"], host.type),
@@ -187,9 +208,9 @@ def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[S
     return tuple(Share(tag=tag, path=f"{place.state_dir}/shares/{tag}") for tag in tags)
 
 
-def _root(container: Container, root: RootChoice, host: HostConfig) -> Root:
+def _root(container: Container, place: Place, root: RootChoice, host: HostConfig) -> Root:
     made = root.facts
-    has_layer = made is not None and not container.root_read_only
+    has_layer = root.carrier == "disk" and made is not None and not container.root_read_only
     return Root(
         carrier=root.carrier,
         reason=root.reason,
@@ -201,12 +222,14 @@ def _root(container: Container, root: RootChoice, host: HostConfig) -> Root:
         layer_mib=host.layer_mib if has_layer else None,
         layer_of=(made.upper or made.path) if made and has_layer else "",
         cache_mib=host.cache_mib if made else None,
+        images=tuple(_root_images(_once(place, host), made, host)) if made and root.carrier == "ram" else (),
+        images_mib=root.images_mib,
     )
 
 
 def _disks(container: Container, place: Place, root: RootChoice, host: HostConfig) -> tuple[Disk, ...]:
     if root.facts:
-        return tuple(_root_disks(container, place, root.facts, host.images))
+        return tuple(_root_disks(container, place, root.facts, host)) if root.carrier == "disk" else ()
     if not container.image:
         return ()
     path = f"{place.state_dir}/shares/image"
@@ -222,9 +245,23 @@ def _disks(container: Container, place: Place, root: RootChoice, host: HostConfi
     )
 
 
-def _root_disks(container: Container, place: Place, made: RootFacts, images: str) -> Iterator[Disk]:
+def _once(place: Place, host: HostConfig) -> str:
+    return f"{host.images}/images/once-{domain_name(place.container_id, place.state_root)}"
+
+
+def _root_images(once: str, made: RootFacts, host: HostConfig) -> Iterator[RootImage]:
+    """Those of a root that is made images, in the order in which they lie on each other.
+
+    once: how the paths begin of those that this container alone has.
+    """
+    # What never changes is made once, and named by what it is made of; a directory may change between two containers.
+    yield RootImage(holds="base", source=f"{host.images}/images/{made.lower_identity}" if made.lower else f"{once}-base")
+    for number, directory in enumerate(reversed(made.added if made.lower else ()), 1):
+        yield RootImage(holds="added", source=f"{once}-added{number}", made_of=directory)
+
+
+def _root_disks(container: Container, place: Place, made: RootFacts, host: HostConfig) -> Iterator[Disk]:
     """Those of a root that runx makes disks of, in the order in which they lie on each other."""
-    once = f"{images}/images/once-{domain_name(place.container_id, place.state_root)}"
 
     def disk(number: int, holds: Literal["base", "added", "layer"], source: str, made_of: str = "") -> Disk:
         # The path needs no quoting in xl's configuration, wherever the source is.
@@ -236,15 +273,13 @@ def _root_disks(container: Container, place: Place, made: RootFacts, images: str
             script=place.block_script,
         )  # fmt: skip
 
-    # What never changes is made once, and named by what it is made of; a directory may change between two containers.
-    yield disk(0, "base", f"{images}/images/{made.lower_identity}" if made.lower else f"{once}-base")
-    added = made.added if made.lower else ()
-    for number, directory in enumerate(reversed(added), 1):
-        yield disk(number, "added", f"{once}-added{number}", directory)
+    images = tuple(_root_images(_once(place, host), made, host))
+    for number, image in enumerate(images):
+        yield disk(number, image.holds, image.source, image.made_of)
     if not container.root_read_only:
         beside = f"{posixpath.dirname(made.upper)}/{LAYER_NAME}"
-        elsewhere = f"{images}/layers/{made.identity}/{LAYER_NAME}"
-        yield disk(len(added) + 1, "layer", beside if made.upper_is_engines else elsewhere)
+        elsewhere = f"{host.images}/layers/{made.identity}/{LAYER_NAME}"
+        yield disk(len(images), "layer", beside if made.upper_is_engines else elsewhere)
 
 
 LAYER_NAME = "runx-layer"

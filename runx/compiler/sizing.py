@@ -6,7 +6,7 @@ from runx.compiler.cpu_limits import cap_percent, cpu_list, cpu_weight
 from runx.compiler.diagnostics import Report
 from runx.compiler.frontends.container import Container, Limits
 from runx.compiler.host_config import MAX_VCPUS, MIN_MEMORY_MIB, HostConfig
-from runx.compiler.memory import memory_mib
+from runx.compiler.memory import kept_mib, memory_mib, start_mib
 
 
 class Sizing(NamedTuple):
@@ -19,6 +19,7 @@ class Sizing(NamedTuple):
     shares: int
     disks: int
     interfaces: int
+    images_mib: int = 0
 
 
 class Size(NamedTuple):
@@ -31,8 +32,8 @@ class Size(NamedTuple):
     cpu_weight: int | None
 
 
-def sizing_of(container: Container, shares: int, disks: int, host: HostConfig) -> Sizing:
-    """For a container whose machine has so many 9p shares, and disks."""
+def sizing_of(container: Container, shares: int, disks: int, images_mib: int, host: HostConfig) -> Sizing:
+    """For a container whose machine has so many 9p shares, and disks, and images of its root in memory."""
     hardware = container.hardware
     return Sizing(
         hardware.memory_bytes,
@@ -42,6 +43,7 @@ def sizing_of(container: Container, shares: int, disks: int, host: HostConfig) -
         shares=shares,
         disks=disks,
         interfaces=len(container.networks),
+        images_mib=images_mib,
     )
 
 
@@ -62,9 +64,13 @@ def machine_memory_mib(limits: Limits, sizing: Sizing, vcpus: int) -> int:
     if sizing.hardware_memory_bytes:
         return -(-sizing.hardware_memory_bytes // 2**20)
     if limits.memory_bytes is None:
-        return sizing.default_memory_mib
-    needed = memory_mib(limits.memory_bytes, shares=sizing.shares, disks=sizing.disks, vcpus=vcpus, interfaces=sizing.interfaces)
-    return max(needed, MIN_MEMORY_MIB)
+        needed = sizing.default_memory_mib
+    else:
+        around = {"shares": sizing.shares, "disks": sizing.disks, "vcpus": vcpus, "interfaces": sizing.interfaces}
+        needed = max(memory_mib(limits.memory_bytes, **around), MIN_MEMORY_MIB)
+    if not sizing.images_mib:
+        return needed
+    return max(needed + kept_mib(sizing.images_mib), start_mib(sizing.images_mib))
 
 
 def _vcpus(limits: Limits, sizing: Sizing, report: Report) -> int:

@@ -42,7 +42,7 @@ _CARRIED = {
     "hostname": "set in the guest; the container's id without one",
     "domainname": "set in the guest",
     "root": "",
-    "root.path": "served over 9p",
+    "root.path": "shared over 9p, or made disks, or images in the ramdisk: docs/roots.md",
     "root.readonly": "the guest's last step before the process starts",
     "mounts": "in their order",
     "mounts[].destination": "made in the guest, never by following the image's links on the host",

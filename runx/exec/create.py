@@ -69,12 +69,16 @@ def create(
         record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
         record.save()  # should we be killed, `delete` knows whom to end
         with collector.paused():
-            group = _compile_into(record, bundle, root, config, root_carrier=root_carrier, systemd_cgroup=systemd_cgroup)
-        images = _root_disks(record)
+            made = _compile_into(record, bundle, root, config, root_carrier=root_carrier, systemd_cgroup=systemd_cgroup)
+        group, makes_images, in_memory = made
+        if makes_images:
+            images = _root_images(record)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
         supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, warn)) if of_create else None)
         if group and not of_create:
             group.join(supervisor.pid)
+        if in_memory:
+            os.unlink(f"{record.directory}/initrd")  # a copy of the root filesystem, that the domain has now
         if pid_file:
             _write_pid_file(pid_file, supervisor.pid)
         return supervisor.pid
@@ -117,8 +121,9 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
 
 def _compile_into(
     record: Record, bundle: str, root: str, config: str = "config.json", *, root_carrier: str = "", systemd_cgroup: bool = False
-) -> "Group | None":
-    """Write the plan and the artifacts into the container's directory; its control group, to be joined, if it has one."""
+) -> "tuple[Group | None, bool, bool]":
+    """Write the plan and the artifacts into the container's directory. Its control group, to be joined, if it has one; whether
+    images of its root filesystem are to be made; and whether they travel in the ramdisk."""
     import json
 
     from runx.compiler import compile
@@ -152,7 +157,7 @@ def _compile_into(
     )
     group = _group(record, plan.cgroups_path, systemd_cgroup)
     record.save()
-    return group
+    return group, plan.root.cache_mib is not None, bool(plan.root.images)
 
 
 def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> None:
@@ -190,16 +195,21 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         file_copies.keep(directory, [(f"/{inside}", source, contents[inside]) for inside, source in copies])
 
 
-def _root_disks(record: Record) -> list[int]:
-    """Make the disks of the root filesystem; descriptors that keep them until the supervisor does."""
-    if "ro base " not in record.disks:
-        return []
+def _root_images(record: Record) -> list[int]:
+    """Make the disks of the root filesystem, or the images in the ramdisk; descriptors that keep disks until the supervisor
+    does."""
     import json
 
     from runx.exec import root_disks
 
     with open(f"{record.directory}/plan.json", encoding="utf-8") as file:
-        return root_disks.make(record.directory, json.load(file))
+        plan = json.load(file)
+    if not plan["root"]["images"]:
+        return root_disks.make(record.directory, plan)
+    from runx.exec import root_in_memory
+
+    root_in_memory.make(record.directory, plan)
+    return []
 
 
 def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":

@@ -71,12 +71,16 @@ def _lock(fd: int, operation: int) -> None:
 def forget(disks: "Sequence[str]") -> None:
     """Remove the names of files that only this container has, once its domain holds them or will never be."""
     for disk in disks:
-        path = disk.split(" ", 2)[2]
-        if path.rpartition("/")[2].startswith(ONCE):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass  # it was not made yet
+        forget_file(disk.split(" ", 2)[2])
+
+
+def forget_file(path: str) -> None:
+    """Remove the name of one file, if only this container has it."""
+    if path.rpartition("/")[2].startswith(ONCE):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # it was not made yet
 
 
 def _name(kind: str) -> str:

@@ -1,4 +1,5 @@
-"""The disks of a root filesystem: made of it before its domain is, and kept as long as they are of use.
+"""The disks of a root filesystem, or the images of one in memory: made of it before its domain is, and kept as long as they
+are of use.
 
     PATHS.images/images/KEY             the image of layers that never change, for all containers that have them
     PATHS.images/images/once-DOMAIN-…   what one container alone has; removed when its domain holds it open
@@ -22,12 +23,13 @@ from runx.rootfs import directory_identity
 
 
 def make(directory: str, plan: dict[str, Any]) -> list[int]:
-    """Make the disks that are not there yet; descriptors whose locks keep them until they are closed.
+    """Make the disks that are not there yet, or the images for the ramdisk; descriptors of the images in the plan's order, whose
+    locks keep them until they are closed.
 
     directory: the container's. Raises RunxError.
     """
     root = plan["root"]
-    disks = [disk for disk in plan["domain"]["disks"] if disk["holds"] != "image"]
+    disks = root["images"] or [disk for disk in plan["domain"]["disks"] if disk["holds"] != "image"]
     images = os.path.dirname(disks[0]["source"])
     home = os.path.dirname(images)
     _own_directory(images)
@@ -51,7 +53,7 @@ def make(directory: str, plan: dict[str, Any]) -> list[int]:
     except OSError as error:
         _close(held)
         what = f"{error.filename}: " if error.filename else ""
-        raise RunxError(f"root.path: the disks of the root filesystem: {what}{(error.strerror or str(error)).lower()}") from None
+        raise RunxError(f"root.path: the images of the root filesystem: {what}{(error.strerror or str(error)).lower()}") from None
     except BaseException:
         _close(held)
         raise

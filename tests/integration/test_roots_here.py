@@ -1,7 +1,8 @@
-"""Roots that travel as disks, at the machine's own speed: what tests/shared has, and bundles' own directories."""
+"""Roots that travel as disks and in memory, at the machine's own speed: what tests/shared has, and bundles' own directories."""
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,11 @@ def test_two_containers_cannot_write_to_one_root(bundle: Bundle) -> None:
 
 def loops() -> list[str]:
     """Files behind loop devices of this machine."""
-    return [path.read_text().strip() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
+    found = []
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # it goes meanwhile
+            found.append(path.read_text().strip())
+    return found
 
 
 def await_no_loops(of: str, *homes: Path) -> None:
@@ -108,6 +113,39 @@ def test_a_guest_without_supervisor_keeps_its_layer(bundle: Bundle, tmp_path: Pa
     assert bundle.sh("echo again").stdout == b"again\n"
     for of in ("runx-layer", "once-"):
         await_no_loops(of, bundle.host.directory, tmp_path)
+
+
+@pytest.fixture
+def bundle_in_memory(bundle: Bundle) -> Bundle:
+    bundle.config["annotations"] = {"org.runx.root.carrier": "ram"}
+    return bundle
+
+
+def test_nothing_is_left_of_a_root_in_memory(bundle_in_memory: Bundle) -> None:
+    """Neither the copy in the state directory nor an image of one container; nor a loop device, which is the guest's."""
+    process = bundle_in_memory.popen("echo ready; cat")
+    assert not (bundle_in_memory.state / "c/initrd").exists()
+    assert any(path.endswith("/runx/root/0") for path in loops())
+    assert process.communicate(b"x", timeout=LIMIT_S)[0] == b"x"
+    await_no_loops("/runx/root/0", Path("/runx"))  # as the guest names it
+    assert not [name for name in images(bundle_in_memory.host) if name.startswith("once-")]
+
+
+def test_the_root_directory_itself(bundle_in_memory: Bundle) -> None:
+    """Owner and mode of / are the image's, where all that is written lies over it."""
+    root = bundle_in_memory.directory / "rootfs"
+    os.chown(root, 12, 34)
+    root.chmod(0o1775)
+    result = bundle_in_memory.sh("stat -c '%a %u %g' /")
+    assert result.stdout == b"1775 12 34\n", result.stderr
+
+
+def test_a_root_that_is_too_large_for_memory(bundle_in_memory: Bundle) -> None:
+    os.truncate(bundle_in_memory.directory / "rootfs/etc/motd", 65 << 20)
+    bundle_in_memory.write("true")
+    result = bundle_in_memory.runx("run", "c")
+    assert result.returncode == 1
+    assert b"more than 64 MiB, root.ram_limit" in result.stderr
 
 
 def test_a_full_layer_is_an_error_to_the_process_alone(bundle: Bundle, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from containers import IMAGE, LIMIT_S, RUNX, new_id
-from runx.compiler.backends.cpio import OverlayFile, archive
+from runx.cpio import OverlayFile, archive
 from runxtools.lab import Lab
 
 BASE = "/usr/local/share/runx/x86_64/initrd"

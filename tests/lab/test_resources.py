@@ -107,6 +107,18 @@ def test_a_container_has_its_whole_limit(lab: Lab, bundle: str, limit_mib: int) 
     assert (result.returncode, result.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(("limit_mib", "root_mib"), [(8, 60), (64, 48)])
+def test_a_container_with_its_root_in_memory_has_its_whole_limit(lab: Lab, bundle: str, limit_mib: int, root_mib: int) -> None:
+    """The first machine is no larger than its start needs. All of the root is read, and comes as it was sent."""
+    make = f"dd if=/dev/urandom of={bundle}/rootfs/large bs=1M count={root_mib} 2> {bundle}/log && md5sum < {bundle}/rootfs/large"
+    expected = lab.run(["sh", "-c", make], check=True, timeout=LIMIT_S).stdout
+    wanted = limit_mib * 2**20
+    script = f"md5sum < /large; head -c {wanted} /dev/zero | tail -c {wanted} > /dev/null"
+    resources = {"memory": {"limit": wanted}}
+    result = run(lab, bundle, script, resources=resources, options=["--root-carrier", "ram"])
+    assert (result.returncode, result.stdout, result.stderr) == (0, expected, b"")
+
+
 def test_far_more_than_the_limit_is_not_there(lab: Lab, bundle: str) -> None:
     """200 MB in small pieces: one large piece would be refused, as it is more than the machine has."""
     script = """exec awk 'BEGIN { for (i = 0; i < 200000; i++) kept[i] = sprintf("%1000d", i) }'"""

@@ -1,4 +1,4 @@
-"""Roots that travel as disks, in virtual machines: all that tests/shared has, and what only dom0 shows."""
+"""Roots that travel as disks and in memory, in virtual machines: all that tests/shared has, and what only dom0 shows."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Roots that travel as disks, through containerd's ctr: in the lab and in the double alike."""
+"""Roots that travel as disks and in memory, through containerd's ctr: in the lab and in the double alike."""
 
 import subprocess
 import time
@@ -10,6 +10,11 @@ import pytest
 from containers import IMAGE, LIMIT_S, RUNX, Host, new_id, sh
 
 DISK = ("--annotation", "org.runx.root.carrier=disk")
+RAM = ("--annotation", "org.runx.root.carrier=ram")
+made = pytest.mark.parametrize("carrier", [pytest.param(DISK, id="disk"), pytest.param(RAM, id="ram")])
+"""A test of both carriers for which images are made."""
+NOT_IN_TMPFS = ["user-attributes", "O_TMPFILE", "O_DIRECT"]
+"""Checks of behaviour.c that fail in an overlay on a tmpfs before Linux 6.6."""
 _START = 'ctr task start "$1"; status=$?; ctr task delete "$1" > /dev/null 2>&1; exit $status'
 _CHANGE = (
     'top=$(mktemp -d) && eval "$(ctr snapshot mounts "$top" "$1")" && cd "$top" && eval "$2"; cd /; umount "$top"; rmdir "$top"'
@@ -22,7 +27,7 @@ class Kept:
     def __init__(self, host: Host, script: str, *options: str) -> None:
         self.host = host
         self.id = new_id()
-        self.run = ["ctr", "run", "--runc-binary", RUNX, *DISK, *options, IMAGE, self.id, "/bin/sh", "-c", script]
+        self.run = ["ctr", "run", "--runc-binary", RUNX, *options, IMAGE, self.id, "/bin/sh", "-c", script]
         self.exists = False
 
     def start(self) -> "subprocess.CompletedProcess[bytes]":
@@ -47,17 +52,27 @@ class Kept:
         self.host.run(["ctr", "container", "delete", self.id], timeout=LIMIT_S)
 
 
+_KEPT = "cat /kept /added 2>&1; ls -A /home /var /usr; echo kept >> /kept; exit 7"
+
+
 @pytest.fixture
 def kept(host: Host) -> Iterator[Kept]:
-    script = "cat /kept /added 2>&1; ls -A /home /var /usr; echo kept >> /kept; exit 7"
-    container = Kept(host, script)
+    container = Kept(host, _KEPT, *DISK)
     yield container
     container.remove()
 
 
-def test_a_root_by_disk_is_a_file_system(host: Host) -> None:
+@pytest.fixture
+def in_memory(host: Host) -> Iterator[Kept]:
+    container = Kept(host, _KEPT, *RAM)
+    yield container
+    container.remove()
+
+
+@made
+def test_a_root_that_is_made_is_a_file_system(host: Host, carrier: tuple[str, ...]) -> None:
     script = "grep ' / ' /proc/mounts; mkfifo /fifo; mknod /null c 1 3; ls -l /fifo /null; grep -c 9p /proc/mounts; exit 3"
-    result = sh(host, script, options=DISK)
+    result = sh(host, script, options=carrier)
     assert result.returncode == 3, result.stderr
     lines = result.stdout.decode().splitlines()
     assert lines[0].startswith("overlay / overlay rw"), lines
@@ -89,6 +104,24 @@ def test_what_the_engine_changes_is_seen(kept: Kept) -> None:
     assert b"\ntwo\n" in kept.start().stdout, "also between two starts"
 
 
+def test_what_is_written_in_memory_is_gone_at_the_next_start(in_memory: Kept) -> None:
+    for _ in range(2):
+        result = in_memory.start()
+        assert (result.returncode, result.stdout.partition(b"\n")[0]) == (
+            7,
+            b"cat: can't open '/kept': No such file or directory",
+        )
+
+
+def test_what_the_engine_changes_is_in_memory_too(in_memory: Kept) -> None:
+    assert in_memory.start().returncode == 7
+    in_memory.change("echo one > added; rm -r home/user; rm -r var; mkdir var; touch var/new; mkdir usr/more")
+    first = in_memory.start().stdout.decode().split()
+    assert first[first.index("one") :] == ["one", "/home:", "/usr:", "bin", "more", "/var:", "new"]
+    in_memory.change("echo two > added")
+    assert b"\ntwo\n" in in_memory.start().stdout, "also between two starts"
+
+
 @pytest.fixture
 def behave(host: Host, scratch: str, tmp_path: Path) -> list[str]:
     """Options of `ctr run` by which a container has the program of behaviour.c as /mnt/behave."""
@@ -107,7 +140,18 @@ def test_a_root_by_disk_behaves_as_under_runc(host: Host, behave: list[str]) -> 
     assert [line for line in lines if not line.endswith(" ok")] == []
 
 
-def test_a_read_only_root_has_no_layer(host: Host) -> None:
-    result = sh(host, "touch /x; grep -c ' ext4 ' /proc/mounts; cat /etc/motd", options=[*DISK, "--read-only"])
+def test_how_a_root_in_memory_behaves(host: Host, behave: list[str]) -> None:
+    result = sh(host, "/mnt/behave /test && uname -r", options=[*RAM, *behave])
+    assert result.returncode == 0, result.stderr
+    *lines, release = result.stdout.decode().splitlines()
+    major, minor = map(int, release.split(".")[:2])
+    assert len(lines) == 17, result.stderr
+    failed = [line.partition(":")[0] for line in lines if not line.endswith(" ok")]
+    assert failed == ([] if (major, minor) >= (6, 6) else NOT_IN_TMPFS), lines
+
+
+@made
+def test_a_read_only_root_has_no_layer(host: Host, carrier: tuple[str, ...]) -> None:
+    result = sh(host, "touch /x; grep -c ' ext4 ' /proc/mounts; cat /etc/motd", options=[*carrier, "--read-only"])
     assert b"Read-only file system" in result.stderr
     assert result.stdout == b"0\nrunx test image\n"

@@ -16,6 +16,8 @@
 
     [layers]                    # optional: what the root filesystem is made of, as fields of RootFacts
 
+    [sizes]                     # optional: bytes of the image of a directory; of others it is 5 MiB
+
 A runx.toml beside them is the host's.
 
 A configuration that is refused only as long as something is not supported yet says so: `refused = "hooks"`.
@@ -79,6 +81,9 @@ class Case:
         }
         return RootFacts(path)._replace(**given)
 
+    def image_bytes(self, path: str, limit: int) -> int:  # noqa: ARG002
+        return int(self.settings.get("sizes", {}).get(path, 5 << 20))
+
     def identity(self, path: str) -> str:  # noqa: ARG002
         return "0123abcd"
 
@@ -141,6 +146,9 @@ class TextFacts:
 
     def root(self, path: str) -> RootFacts:
         return RootFacts(path)
+
+    def image_bytes(self, path: str, limit: int) -> int:  # noqa: ARG002
+        return 5 << 20
 
     def identity(self, path: str) -> str:  # noqa: ARG002
         return "0123abcd"

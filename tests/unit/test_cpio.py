@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runx.compiler.backends.cpio import BLOCK, TRAILER, OverlayFile, archive
+from runx.cpio import BLOCK, TRAILER, OverlayFile, archive
 from runx.errors import RunxError
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=12).filter(

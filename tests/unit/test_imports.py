@@ -50,7 +50,7 @@ def test_frontends_look_neither_back_nor_ahead(name: str) -> None:
 
 @pytest.mark.parametrize("name", below("runx.compiler.backends"))
 def test_backends_read_the_plan_alone(name: str) -> None:
-    allowed = ("runx.compiler.backends", "runx.compiler.plan", "runx.errors")
+    allowed = ("runx.compiler.backends", "runx.compiler.plan", "runx.cpio", "runx.errors")
     assert not [module for module in own(name) if not module.startswith(allowed)]
 
 
@@ -82,7 +82,8 @@ def test_only_facts_look_at_the_host(name: str) -> None:
     looking = imports(name) & {"os", "os.path", "pathlib", "subprocess", "shutil", "glob", "socket", "platform"}
     # A filter is made by this host's libseccomp: filters.py finds it, and is called by facts.py alone, as addresses.py is.
     homes = {
-        f"runx.compiler.{module}" for module in ("addresses", "facts", "filters", "grammar", "lean", "root_facts", "seccomp")
+        f"runx.compiler.{module}"
+        for module in ("addresses", "facts", "filters", "grammar", "lean", "root_facts", "seccomp", "tree_size")
     }
     assert not looking or name in homes
 

@@ -382,3 +382,26 @@ def test_nothing_is_made_below_a_read_only_root(run: Run) -> None:
 )
 def test_usage(run: Run, command: str, error: str) -> None:
     assert run(command, fails=True).startswith(error)
+
+
+# like
+
+
+def test_like_gives_all_that_a_directory_has(run: Run, root: Path, newroot: Path) -> None:
+    """security.capability aside, which directories do not have."""
+    source = root / "source"
+    source.mkdir()
+    os.chown(source, 70000, 80000)
+    source.chmod(0o3751)
+    os.setxattr(source, "trusted.name", b"\0value")
+    os.setxattr(source, "trusted.overlay.opaque", b"y")
+    acl = bytes.fromhex("02000000 01000700ffffffff 02000500e8030000 04000500ffffffff 10000500ffffffff 20000100ffffffff")
+    os.setxattr(source, "system.posix_acl_default", acl)
+    os.utime(source, ns=(1_000_000_001, 2_000_000_002))
+    (newroot / "target").mkdir()
+    run("inroot like /source /target")
+    status = (newroot / "target").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777, status.st_mtime_ns) == (70000, 80000, 0o3751, 2_000_000_002)
+    attributes = {name: os.getxattr(newroot / "target", name) for name in os.listxattr(newroot / "target")}
+    assert attributes == {"trusted.name": b"\0value", "system.posix_acl_default": acl}
+    assert run("inroot like /no/such /target", fails=True) == "inroot: like /target: /no/such: no such file or directory\n"

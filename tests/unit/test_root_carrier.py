@@ -8,8 +8,8 @@ from compiler_cases import TextFacts
 
 from runx.compiler import compile
 from runx.compiler.diagnostics import CompileError
-from runx.compiler.memory import DISK_MIB, SHARE_MIB
-from runx.compiler.plan import Root
+from runx.compiler.memory import DISK_MIB, GUEST_MIB, LIMIT_PER_MIB, SHARE_MIB
+from runx.compiler.plan import Domain, Root
 from runx.compiler.root_facts import RootFacts
 from runx.errors import RunxError
 
@@ -40,6 +40,11 @@ class Facts(TextFacts):
     def identity(self, path: str) -> str:  # noqa: ARG002
         return str(self.layers.get("identity", "id"))
 
+    def image_bytes(self, path: str, limit: int) -> int:  # noqa: ARG002
+        return self.sizes.get(path, 5 << 20)
+
+    sizes: dict[str, int] = {}  # noqa: RUF012  # read alone
+
     def has_program(self, name: str) -> bool:
         return name != self.missing
 
@@ -60,6 +65,9 @@ def root(option: str = "", annotation: str = "", **given: Any) -> Root:
         ("", "", "[root]\ncarrier = 'disk'\n", "disk", "root.carrier of runx.toml"),
         ("9p", "disk", "", "9p", "--root-carrier"),
         ("", "9p", "[root]\ncarrier = 'disk'\n", "9p", "org.runx.root.carrier"),
+        ("ram", "9p", "", "ram", "--root-carrier"),
+        ("", "ram", "[root]\ncarrier = '9p'\n", "ram", "org.runx.root.carrier"),
+        ("", "", "[root]\ncarrier = 'ram'\n", "ram", "root.carrier of runx.toml"),
     ],
 )
 def test_who_decides(option: str, annotation: str, toml: str, carrier: str, reason: str) -> None:
@@ -89,6 +97,60 @@ def test_disks_count_as_shares_do() -> None:
     assert sizes[1] - sizes[0] == 2 * DISK_MIB - SHARE_MIB
 
 
+def machine(layers: dict[str, Any], sizes: dict[str, int], toml: str = "", **members: Any) -> Domain:
+    """The domain of a root in memory."""
+    facts = Facts({**CONFIG, **members}, toml, layers)
+    facts.sizes = sizes
+    return compile("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier="ram").plan.domain
+
+
+ROOT = "/b/rootfs"
+
+
+def test_a_root_in_memory_counts_as_often_as_it_is_there() -> None:
+    """Once beside what the container may use, twice while the ramdisk is unpacked."""
+    linux = {**CONFIG["linux"], "resources": {"memory": {"limit": 256 << 20}}}
+    without, with_root = machine({}, {ROOT: 0}, linux=linux).memory_mib, machine({}, {ROOT: 64 << 20}, linux=linux).memory_mib
+    assert with_root - without == 64 + 64 // LIMIT_PER_MIB
+    assert machine({}, {ROOT: 64 << 20}).memory_mib == 256 + 66, "the default is for the container"
+    small = {**CONFIG["linux"], "resources": {"memory": {"limit": 16 << 20}}}
+    assert machine({}, {ROOT: 64 << 20}, linux=small).memory_mib == GUEST_MIB + 2 * 66
+    domain = machine({}, {ROOT: 64 << 20})
+    assert (domain.disks, domain.shares) == ((), ())
+    assert "rootfstype=ramfs" in domain.cmdline
+
+
+def test_a_root_in_memory_of_layers() -> None:
+    """What has changed in it already is not packed on its own: it may hide what would take memory."""
+    layers = LAYERS | {"added": ("/s/overlay2/c-init/diff",)}
+    kept = root("ram", layers=layers)
+    assert [image.source.rpartition("/")[2] for image in kept.images] == ["1234", kept.images[1].source.rpartition("/")[2]]
+    assert kept.images[1].made_of == "/s/overlay2/c-init/diff"
+    assert (kept.lower, kept.layer_mib, kept.images_mib) == (LAYERS["lower"], None, 10)
+    changed = root("ram", layers=LAYERS | {"added": (LAYERS["upper"], "/s/overlay2/c-init/diff")})
+    (image,) = changed.images
+    assert (changed.lower, image.made_of, "/once-" in image.source) == ((), "", True)
+    assert root("ram", layers={"identity": ""}).carrier == "ram", "nothing is kept that could be taken for another's"
+    assert root("ram", missing="mke2fs").carrier == "ram"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "toml", "members", "words"),
+    [
+        ({ROOT: (64 << 20) + 1}, "", {}, "may take more than 64 MiB, root.ram_limit"),
+        ({ROOT: 3 << 20}, "[root]\nram_limit = '2MiB'\n", {}, "may take more than 2 MiB"),
+        ({ROOT: 32 << 20}, "", {"vm": {"hwConfig": {"memory": 80 << 20}}}, "32 MiB, needs 86 MiB to start"),
+        ({}, "", {"vm": {"kernel": {"initrd": "/k"}}}, "is ram, but the container's own ramdisk would not know of it"),
+        ({}, "", {"vm": {"image": {"path": "/image", "format": "raw"}}}, "is ram, but the root filesystem is vm.image"),
+    ],
+)
+def test_a_root_that_cannot_be_in_memory(sizes: dict[str, int], toml: str, members: dict[str, Any], words: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        machine({}, sizes, toml, **members)
+    assert words in caught.value.message
+    assert "    hint: " in caught.value.message
+
+
 def test_layers_and_changes() -> None:
     chosen = root(layers=LAYERS)
     assert (chosen.lower, chosen.layer_of, chosen.layer_mib) == (LAYERS["lower"], LAYERS["upper"], 10240)
@@ -113,7 +175,7 @@ def test_a_disk_that_cannot_be_is_an_error(given: dict[str, Any], words: str) ->
 
 
 def test_a_carrier_that_is_none() -> None:
-    with pytest.raises(RunxError, match=r"--root-carrier: 'floppy' is none of auto, disk, 9p"):
+    with pytest.raises(RunxError, match=r"--root-carrier: 'floppy' is none of auto, disk, 9p, ram"):
         root("floppy")
     with pytest.raises(CompileError, match=r"is 9p, but the root filesystem is vm\.image"):
         root("9p", config={"vm": {"image": {"path": "/image", "format": "raw"}}})

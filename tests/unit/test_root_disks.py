@@ -43,7 +43,7 @@ class Home:
         return {
             "root": {
                 "path": str(self.root), "lower": [], "lower_options": [], "layer_mib": 64, "layer_of": str(self.root),
-                "cache_mib": cache_mib,
+                "cache_mib": cache_mib, "images": [], "images_mib": 0,
             },
             "domain": {"disks": [base, layer]},
         }  # fmt: skip

@@ -216,7 +216,7 @@ def open_console(name: str) -> int:
 def make_ramdisk(directory: str) -> None:
     """runx's own initrd with another init: the kernel unpacks both archives, and rdinit= names ours."""
     sys.path.insert(0, LIBRARY)
-    from runx.compiler.backends.cpio import OverlayFile, archive
+    from runx.cpio import OverlayFile, archive
 
     with open(f"{ASSETS}/initrd", "rb") as file:
         base = file.read()

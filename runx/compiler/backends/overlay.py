@@ -1,10 +1,10 @@
 """What the container adds to the base initrd: the setup script, the process record, the seccomp filter (docs/guest.md)."""
 
-from runx.compiler.backends.cpio import OverlayFile
 from runx.compiler.backends.network_script import network_script
 from runx.compiler.backends.process_record import process_record
 from runx.compiler.backends.setup_script import setup_script
 from runx.compiler.plan import VmPlan
+from runx.cpio import OverlayFile
 
 
 def overlay(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> tuple[OverlayFile, ...]:

@@ -71,6 +71,8 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
             yield "root", _made_disks(domain.disks, plan.root.lower_options)
         else:
             yield "vm.image", _read_only_image(disk) if disk.read_only else _writable_image(disk)
+    if plan.root.carrier == "ram":
+        yield "root", _images_in_memory(len(plan.root.images), plan.root.lower_options)
     for share in domain.shares:
         target = "/newroot" if share.tag == "root" else f"/shares/{share.tag}"
         attempt = command("mount", "-t", "9p", "-o", _9P, share.tag, target)
@@ -130,6 +132,8 @@ def _overlay_in_memory(lower: str, options: tuple[str, ...] = ()) -> list[str]:
         "mount -t tmpfs -o mode=755 tmpfs /overlay",
         "mkdir /overlay/upper /overlay/work",
         f"mount -t overlay -o {words} overlay /newroot",
+        # The root directory itself is the upper one.
+        f"inroot like {lower.partition(':')[0]} /",
     ]
 
 
@@ -150,6 +154,20 @@ def _made_disks(disks: tuple[Disk, ...], options: tuple[str, ...]) -> list[str]:
     layer = f"/disks/{disks[-1].vdev}"
     words = ",".join((f"lowerdir={lower}", f"upperdir={layer}/upper", f"workdir={layer}/work", *options))
     return [*commands, f"mount -t overlay -o {words} overlay /newroot || {_fail(what)}"]
+
+
+def _images_in_memory(count: int, options: tuple[str, ...]) -> list[str]:
+    """Those that came in the ramdisk, below an overlay in memory."""
+    what = "the images of the root filesystem could not be mounted: a kernel of its own needs loop devices, EROFS and overlay"
+    places = [f"/images/{number}" for number in range(count)]
+    return [
+        "mkdir /images",
+        *(
+            f"mkdir {place}; mount -t erofs -o loop,ro /runx/root/{number} {place} || {_fail(what)}"
+            for number, place in enumerate(places)
+        ),
+        *_overlay_in_memory(":".join(reversed(places)), options),
+    ]
 
 
 def _fail(what: str) -> str:

@@ -26,6 +26,7 @@ _INIT_WAIT, _INITIALISED, _CONNECTED, _CLOSING = "2", "3", "4", "5"  # enum xenb
 _HVC0_LIMIT = 1024 * 1024
 """Bytes of hvc0 that nobody has read, beyond which xenconsoled drops."""
 _NODES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
+_LOOPS = 512
 _VBDS = "/local/domain/0/backend/vbd"
 _GROUPS = "/sys/fs/cgroup/domains"
 
@@ -266,6 +267,9 @@ class Domain:
             os.mknod(f"{dev}/{name}", stat.S_IFCHR | 0o666, os.makedev(1, minor))
         os.mknod(f"{dev}/tty", stat.S_IFCHR | 0o666, os.makedev(5, 0))
         os.mknod(f"{dev}/fuse", stat.S_IFCHR | 0o666, os.makedev(10, 229))
+        os.mknod(f"{dev}/loop-control", stat.S_IFCHR | 0o600, os.makedev(10, 237))
+        for number in range(_LOOPS):  # devtmpfs would make them when this machine's kernel offers one
+            os.mknod(f"{dev}/loop{number}", stat.S_IFBLK | 0o600, os.makedev(7, number))
         os.umask(0o022)
         for name, fd in self.disks.items():
             os.mknod(f"{dev}/{name}", stat.S_IFBLK | 0o600, os.fstat(fd).st_rdev)

@@ -45,22 +45,34 @@ def archive(files: Iterable[OverlayFile]) -> bytes:
                 parts.append(_entry(number, directory, stat.S_IFDIR | 0o755, b""))
         number += 1
         parts.append(_entry(number, file.path, stat.S_IFREG | file.mode, file.content, file.uid, file.gid))
-    parts.append(_entry(0, TRAILER, 0, b""))
-    data = b"".join(parts)
-    return data + bytes(-len(data) % BLOCK)
+    parts.append(end(sum(map(len, parts))))
+    return b"".join(parts)
+
+
+def end(size: int) -> bytes:
+    """What ends an archive that has so many bytes."""
+    trailer = header(0, TRAILER, 0, 0)
+    return trailer + bytes(-(size + len(trailer)) % BLOCK)
 
 
 def _entry(number: int, path: str, mode: int, content: bytes, uid: int = 0, gid: int = 0) -> bytes:
+    return header(number, path, mode, len(content), uid, gid) + content + padding(len(content))
+
+
+def header(number: int, path: str, mode: int, size: int, uid: int = 0, gid: int = 0) -> bytes:
+    """What comes before a file's `size` bytes of content, after which comes padding. number: different for each file. mode: with
+    the file's type."""
     if path == TRAILER and mode:
         raise RunxError(f"a file of the ramdisk cannot be called {TRAILER}")
     name = path.encode() + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
     # ino, mode, uid, gid, nlink, mtime, filesize, device (two), rdevice (two), namesize, check.
     # No time: the same plan gives the same bytes.
-    fields = (number, mode, uid, gid, links, 0, len(content), 0, 0, 0, 0, len(name), 0)
-    header = b"070701" + b"".join(b"%08X" % field for field in fields)
-    return _padded(header + name) + _padded(content)
+    fields = (number, mode, uid, gid, links, 0, size, 0, 0, 0, 0, len(name), 0)
+    data = b"070701" + b"".join(b"%08X" % field for field in fields) + name
+    return data + padding(len(data))
 
 
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % 4)
+def padding(size: int) -> bytes:
+    """What fills `size` bytes up to a multiple of four."""
+    return bytes(-size % 4)
