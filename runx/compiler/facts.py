@@ -146,6 +146,8 @@ class HostFacts:
 
         try:
             return image_bytes(path, limit)
+        except RecursionError:
+            raise RunxError(f"root.path: {path}: its directories lie too deep in one another") from None
         except OSError as error:
             raise RunxError(f"root.path: {error.filename or path}: {(error.strerror or str(error)).lower()}") from None
 

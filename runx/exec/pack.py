@@ -55,9 +55,21 @@ def image(tree: Tree, path: str, limit: int) -> None:
     if code:
         if os.path.getsize(path) >= limit - 2**20:
             raise _too_large(limit)
+        if name := _long_name(tree):
+            raise RunxError(f"root.path: {name} has a name of 255 bytes, which mkfs.erofs cannot take", "use the carrier 9p")
         raise RunxError(
             f"root.path: no image of {tree.directory} could be made: {run.one_line(text, 2000) or 'mkfs.erofs failed'}"
         )
+
+
+def _long_name(tree: Tree) -> str:
+    """A file whose name mkfs.erofs 1.5 cuts off, for which it says that there is no such file; "" for none."""
+    for top in tree.layers or (tree.directory,):
+        for directory, names, files in os.walk(top):
+            for name in (*names, *files):
+                if len(os.fsencode(name)) == 255:
+                    return f"{directory}/{name}"
+    return ""
 
 
 def _too_large(limit: int) -> RunxError:

@@ -10,7 +10,7 @@ import pytest
 from bundles import Bundle
 from containers import LIMIT_S, new_id, sh
 from root_tests import *  # noqa: F403
-from root_tests import DISK
+from root_tests import DISK, Layers
 from runxtools.double.host import Double
 
 
@@ -138,6 +138,26 @@ def test_the_root_directory_itself(bundle_in_memory: Bundle) -> None:
     root.chmod(0o1775)
     result = bundle_in_memory.sh("stat -c '%a %u %g' /")
     assert result.stdout == b"1775 12 34\n", result.stderr
+
+
+def test_a_container_sees_large_files_as_they_are(layers: Layers) -> None:
+    """One of a gibibyte that is sparse, and one of 200 MiB that is not."""
+    layers.make(mib=200, sparse_mib=1024, changed=False)
+    expected = layers.seen_from_the_host()
+    assert any(line.startswith(b"./sparse 100644 0:0 ") and b" %d " % (1 << 30) in line for line in expected)
+    for carrier in ("disk", "9p"):
+        assert layers.seen_in_the_container(carrier) == expected, carrier
+
+
+def test_a_name_that_mkfs_cannot_take(bundle: Bundle) -> None:
+    """mkfs.erofs 1.5 takes names of 254 bytes at most, and says that there is no such file."""
+    name = "n" * 255
+    (bundle.directory / "rootfs/etc" / name).write_text("x")
+    bundle.write("true")
+    result = bundle.runx("run", "c")
+    assert result.returncode == 1
+    assert f"/etc/{name} has a name of 255 bytes".encode() in result.stderr
+    assert b"9p" in result.stderr
 
 
 def test_a_root_that_is_too_large_for_memory(bundle_in_memory: Bundle) -> None:

@@ -4,7 +4,7 @@ import time
 
 from containers import IMAGE, LIMIT_S, new_id, sh
 from root_tests import *  # noqa: F403
-from root_tests import DISK
+from root_tests import DISK, killed_and_started
 from runxtools.lab import Lab
 
 
@@ -19,6 +19,41 @@ def test_a_root_by_disk_behaves_as_under_runc(lab: Lab, behave: list[str]) -> No
     lines = under_runx.stdout.decode().splitlines()
     assert len(lines) == 17
     assert [line.partition(":")[0] for line in lines if not line.endswith(" ok")] == ["O_TMPFILE"], lines
+
+
+NOT_OVER_9P = {
+    "unix-sockets": "No such device or address",
+    "fifos": "No such device or address",
+    "device-nodes": "No such device or address",
+    "file-capabilities": "",
+    "O_TMPFILE": "",
+    "fallocate": "",
+    "rename-flags": "",
+    "unlinked-files": "No such file or directory",
+}
+"""Checks of behaviour.c that fail over 9p, and how where docs/roots.md says it."""
+
+
+def test_what_9p_does_not(lab: Lab, behave: list[str]) -> None:
+    """This and no more."""
+    options = ["--annotation", "org.runx.root.carrier=9p", *behave]
+    result = sh(lab, "grep -c ' / 9p ' /proc/mounts; /mnt/behave /test", options=options)
+    assert result.returncode == 0, result.stderr
+    first, *lines = result.stdout.decode().splitlines()
+    assert (first, len(lines)) == ("1", 17), result.stderr
+    failed = {line.partition(":")[0]: line for line in lines if not line.endswith(" ok")}
+    assert sorted(failed) == sorted(NOT_OVER_9P), lines
+    assert all(failed[name].endswith(why) for name, why in NOT_OVER_9P.items()), lines
+
+
+def test_what_was_synced_is_there_after_a_kill(lab: Lab) -> None:
+    """In place of the one of tests/shared: the guest's kernel replays the journal of a file system that nobody has unmounted."""
+    result = killed_and_started(lab)
+    assert result.returncode == 7, result.stderr
+    lines = result.stdout.decode().splitlines()
+    assert lines[:1] == ["synced"], lines
+    assert int(lines[1]) in (300, 301)
+    assert "recovery complete" in lines[2], lines
 
 
 def test_no_qemu_and_no_loop_device_is_left(lab: Lab) -> None:

@@ -1,5 +1,7 @@
 """Roots that travel as disks and in memory, through containerd's ctr: in the lab and in the double alike."""
 
+import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -95,6 +97,41 @@ def test_what_was_written_is_there_at_the_next_start(kept: Kept) -> None:
         time.sleep(0.1)
 
 
+_WRITES = """
+[ ! -e /synced ] || { cat /synced; ls /many | wc -l; dmesg | grep 'EXT4-fs.*recovery complete'; exit 7; }
+mkdir /many; i=0
+while [ $i -lt 300 ]; do echo $i > /many/$i; i=$((i + 1)); done
+echo synced > /synced; sync; echo ready
+while :; do echo $i > /many/$i; rm /many/$i; echo more >> /synced-not; done
+"""
+
+
+def killed_and_started(host: Host) -> "subprocess.CompletedProcess[bytes]":
+    """The next start of a container whose domain was destroyed while it wrote, after it had called sync(2)."""
+    container = Kept(host, _WRITES, *DISK)
+    process = host.popen(container.run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        find = f"xl list | grep -o 'runx-{container.id}[^ ]*'"
+        name = host.run(["sh", "-c", find], check=True, timeout=LIMIT_S).stdout.decode().strip()
+        host.run(["xl", "destroy", name], check=True, timeout=LIMIT_S)
+        process.communicate(timeout=LIMIT_S)
+        container.exists = True
+        return container.start()
+    finally:
+        process.kill()
+        container.remove()
+
+
+def test_what_was_synced_is_there_after_a_kill(host: Host) -> None:
+    result = killed_and_started(host)
+    assert result.returncode == 7, result.stderr
+    synced, files = result.stdout.decode().split()[:2]
+    assert synced == "synced"
+    assert int(files) in (300, 301)
+
+
 def test_what_the_engine_changes_is_seen(kept: Kept) -> None:
     assert kept.start().returncode == 7
     kept.change("echo one > added; rm -r home/user; rm -r var; mkdir var; touch var/new; mkdir usr/more")
@@ -122,13 +159,17 @@ def test_what_the_engine_changes_is_in_memory_too(in_memory: Kept) -> None:
     assert b"\ntwo\n" in in_memory.start().stdout, "also between two starts"
 
 
+def compiled(name: str, directory: Path) -> Path:
+    """A static program of a source beside this file."""
+    flags = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static"]
+    subprocess.run(["gcc", *flags, "-o", directory / name, Path(__file__).with_name(f"{name}.c")], check=True)
+    return directory / name
+
+
 @pytest.fixture
 def behave(host: Host, scratch: str, tmp_path: Path) -> list[str]:
     """Options of `ctr run` by which a container has the program of behaviour.c as /mnt/behave."""
-    source = Path(__file__).with_name("behaviour.c")
-    flags = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static"]
-    subprocess.run(["gcc", *flags, "-o", tmp_path / "behave", source], check=True)
-    host.put(tmp_path / "behave", f"{scratch}/behave")
+    host.put(compiled("behaviour", tmp_path), f"{scratch}/behave")
     return ["--mount", f"type=bind,src={scratch},dst=/mnt,options=rbind:ro"]
 
 
@@ -155,3 +196,176 @@ def test_a_read_only_root_has_no_layer(host: Host, carrier: tuple[str, ...]) -> 
     result = sh(host, "touch /x; grep -c ' ext4 ' /proc/mounts; cat /etc/motd", options=[*carrier, "--read-only"])
     assert b"Read-only file system" in result.stderr
     assert result.stdout == b"0\nrunx test image\n"
+
+
+CAPABILITIES = b" security.capability="
+"""What 9p does not show in a virtual machine (docs/roots.md)."""
+
+
+class Layers:
+    """A root filesystem of layers of all kinds of files, in a bundle (make_layers.py)."""
+
+    def __init__(self, host: Host, top: str, directory: Path) -> None:
+        self.host = host
+        self.top = top
+        self.program = compiled("treehash", directory)
+        host.put(self.program, f"{top}/treehash")
+        host.put(Path(__file__).with_name("make_layers.py"), f"{top}/make_layers.py")
+
+    def make(self, mib: int, sparse_mib: int, changed: bool) -> None:
+        words = [f"{self.top}/tree", f"{self.top}/treehash", str(mib), str(sparse_mib), str(int(changed))]
+        self.host.run(["python3", f"{self.top}/make_layers.py", *words], check=True, timeout=LIMIT_S)
+        config = {
+            "ociVersion": "1.2.0",
+            "process": {
+                "cwd": "/",
+                "args": ["/bin/treehash", "/", "dev"],
+                "capabilities": {kind: ["CAP_DAC_READ_SEARCH"] for kind in ("bounding", "effective", "permitted")},
+            },
+            "root": {"path": "rootfs"},
+            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+        }
+        write = ["sh", "-c", 'cat > "$1"', "sh", f"{self.top}/tree/bundle/config.json"]
+        self.host.run(write, stdin=json.dumps(config).encode(), check=True)
+
+    def seen_from_the_host(self) -> list[bytes]:
+        return self._lines([f"{self.top}/treehash", f"{self.top}/tree/bundle/rootfs", "dev"])
+
+    def seen_in_the_container(self, carrier: str) -> list[bytes]:
+        words = [RUNX, "--root", f"{self.top}/state", "run", "--root-carrier", carrier, "--bundle", f"{self.top}/tree/bundle"]
+        return self._lines([*words, new_id()])
+
+    def _lines(self, argv: list[str]) -> list[bytes]:
+        result = self.host.run(argv, timeout=LIMIT_S)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.splitlines()
+
+    def remove(self) -> None:
+        self.host.run(["umount", f"{self.top}/tree/bundle/rootfs"])
+
+
+@pytest.fixture
+def layers(host: Host, scratch: str, tmp_path: Path) -> Iterator[Layers]:
+    layers = Layers(host, scratch, tmp_path)
+    yield layers
+    layers.remove()
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_container_sees_what_overlayfs_shows_to_the_host(layers: Layers, changed: bool) -> None:
+    """Each file with its content, owner, mode, times, links and attributes, on each carrier."""
+    layers.make(mib=8, sparse_mib=16, changed=changed)
+    expected = layers.seen_from_the_host()
+    assert len(expected) > 2000
+    assert any(CAPABILITIES in line for line in expected)
+    for carrier in ("ram", "disk"):
+        assert layers.seen_in_the_container(carrier) == expected, carrier
+    by_9p = layers.seen_in_the_container("9p")
+    assert by_9p in (expected, [line for line in expected if CAPABILITIES not in line])
+
+
+PACKAGE_SCRIPT = """\
+set -e
+mkdir -p tree/var/lib/dpkg/info tree/var/lib/dpkg/updates tree/tmp tree/usr/bin tree/lib64
+touch tree/var/lib/dpkg/status tree/var/lib/dpkg/available
+for program in dpkg dpkg-deb dpkg-split dpkg-query tar sqlite3; do
+    path=$(command -v $program)
+    cp "$path" tree/usr/bin/
+    for library in $(ldd "$path" | grep -o '/[^ ]*'); do
+        mkdir -p "tree$(dirname "$library")"
+        cp -L "$library" "tree$library"
+    done
+done
+for version in 1 2; do
+    mkdir -p made/DEBIAN made/usr/share/made made/etc
+    printf '%s\\n' 'Package: made' "Version: $version" 'Architecture: all' 'Maintainer: nobody <nobody@localhost>' \\
+        'Description: made for a test' > made/DEBIAN/control
+    echo /etc/made.conf > made/DEBIAN/conffiles
+    printf '#!/bin/sh\\necho configured %s >> /configured\\n' $version > made/DEBIAN/postinst
+    chmod 755 made/DEBIAN/postinst
+    echo conf > made/etc/made.conf
+    echo version $version > made/usr/share/made/version
+    ln -f made/usr/share/made/version made/usr/share/made/linked
+    ln -sf version made/usr/share/made/symbolic
+    echo $version > made/usr/share/made/only-in-$version
+    install -m 4755 made/etc/made.conf made/usr/share/made/set-user-id
+    dpkg-deb --root-owner-group --build made tree/made-$version.deb > /dev/null
+    rm -r made
+done
+tar -C tree -cf tree.tar .
+"""
+"""Debian's dpkg and sqlite3 with their libraries, and two versions of a package."""
+
+SQLITE_SCRIPT = """
+set -e
+export PATH=/usr/bin:/bin
+tar -x -C / -f /mnt/tree.tar
+numbers='WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 500)'
+sqlite3 /db 'PRAGMA journal_mode = wal; CREATE TABLE t(n INTEGER PRIMARY KEY, x BLOB)'
+for i in 1 2 3 4; do
+    sqlite3 -cmd '.timeout 100000' /db "$numbers INSERT INTO t(x) SELECT randomblob(500) FROM c" &
+done
+wait
+sqlite3 /db 'SELECT count(*) FROM t; PRAGMA integrity_check; PRAGMA journal_mode = delete'
+sqlite3 /db 'BEGIN; DELETE FROM t; ROLLBACK; DELETE FROM t WHERE n % 2; VACUUM; SELECT count(*) FROM t; PRAGMA integrity_check'
+"""
+DPKG_SCRIPT = """
+/usr/bin/dpkg --force-bad-path -i /made-1.deb > /log
+/usr/bin/dpkg --force-bad-path -i /made-2.deb >> /log
+cat /configured /usr/share/made/symbolic
+ls /usr/share/made
+stat -c '%a %h' /usr/share/made/version /usr/share/made/set-user-id
+/usr/bin/dpkg -V made
+echo changed >> /etc/made.conf
+/usr/bin/dpkg --force-bad-path -r made >> /log 2>&1
+cat /etc/made.conf
+/usr/bin/dpkg --force-bad-path -P made >> /log 2>&1
+ls -d /etc/made.conf /usr/share/made 2>&1
+"""
+"""After the other."""
+SAID = """\
+wal
+2000
+ok
+delete
+1000
+ok
+configured 1
+configured 2
+version 2
+linked
+only-in-2
+set-user-id
+symbolic
+version
+644 2
+4755 1
+conf
+changed
+"""
+
+
+@pytest.fixture(scope="session")
+def programs_of_debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tar file of PACKAGE_SCRIPT's."""
+    directory = tmp_path_factory.mktemp("debian")
+    subprocess.run(["sh", "-c", PACKAGE_SCRIPT], cwd=directory, check=True)
+    return directory / "tree.tar"
+
+
+@pytest.mark.skipif(not shutil.which("sqlite3"), reason="sqlite3 is not installed")
+@pytest.mark.parametrize("carrier", ["disk", "ram", "9p"])
+def test_a_database_and_a_package_manager(host: Host, scratch: str, programs_of_debian: Path, carrier: str) -> None:
+    """sqlite3 with several writers, in both kinds of its journal; dpkg installs a package, upgrades it, and removes it."""
+    host.put(programs_of_debian, f"{scratch}/tree.tar")
+    options = [
+        "--annotation",
+        f"org.runx.root.carrier={carrier}",
+        "--mount",
+        f"type=bind,src={scratch},dst=/mnt,options=rbind:ro",
+    ]
+    result = sh(host, SQLITE_SCRIPT + DPKG_SCRIPT, options=options)
+    said = result.stdout.decode()
+    assert said.startswith(SAID), (said, result.stderr)
+    assert "made.conf" in said.removeprefix(SAID), result.stderr
+    assert said.count("No such file") == 2, said

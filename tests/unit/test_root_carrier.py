@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from compiler_cases import TextFacts
 
-from runx.compiler import compile
-from runx.compiler.diagnostics import CompileError
+from runx.compiler import Compilation, compile
+from runx.compiler.diagnostics import CompileError, Report
+from runx.compiler.limits import change
 from runx.compiler.memory import DISK_MIB, GUEST_MIB, LIMIT_PER_MIB, SHARE_MIB
 from runx.compiler.plan import Domain, Root
 from runx.compiler.root_facts import RootFacts
@@ -97,11 +98,17 @@ def test_disks_count_as_shares_do() -> None:
     assert sizes[1] - sizes[0] == 2 * DISK_MIB - SHARE_MIB
 
 
-def machine(layers: dict[str, Any], sizes: dict[str, int], toml: str = "", **members: Any) -> Domain:
-    """The domain of a root in memory."""
+def in_memory(layers: dict[str, Any], sizes: dict[str, int], toml: str = "", **members: Any) -> Compilation:
+    """What is compiled of a root in memory."""
     facts = Facts({**CONFIG, **members}, toml, layers)
     facts.sizes = sizes
-    return compile("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier="ram").plan.domain
+    return compile("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier="ram")
+
+
+def machine(layers: dict[str, Any], sizes: dict[str, int], toml: str = "", **members: Any) -> Domain:
+    domain = in_memory(layers, sizes, toml, **members).plan.domain
+    assert domain
+    return domain
 
 
 ROOT = "/b/rootfs"
@@ -118,6 +125,15 @@ def test_a_root_in_memory_counts_as_often_as_it_is_there() -> None:
     domain = machine({}, {ROOT: 64 << 20})
     assert (domain.disks, domain.shares) == ((), ())
     assert "rootfstype=ramfs" in domain.cmdline
+
+
+def test_an_update_leaves_a_root_in_memory_its_part() -> None:
+    linux = [{**CONFIG["linux"], "resources": {"memory": {"limit": mib << 20}}} for mib in (256, 128)]
+    kept = json.loads(in_memory({}, {ROOT: 64 << 20}, linux=linux[0]).kept_limits)
+    report = Report()
+    after = change(kept, {"memory": {"limit": 128 << 20}}, report)
+    assert not report.errors
+    assert after["size"]["memory_mib"] == machine({}, {ROOT: 64 << 20}, linux=linux[1]).memory_mib
 
 
 def test_a_root_in_memory_of_layers() -> None:
