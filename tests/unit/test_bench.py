@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runxtools import bench, bench_double, bench_host, bench_lab
+from runxtools import bench, bench_double, bench_host, bench_lab, bench_roots
 from runxtools.bench_figures import Figure, table
 
 
@@ -86,6 +86,21 @@ def test_many_at_once() -> None:
         *((None, None), (None, None), (1.5, False)),
         *((None, None), (None, None), (1, True)),
     ]
+
+
+def test_images_of_roots() -> None:
+    rounds = [{"mib": mib, "cold": 0.5 + mib / 100, "warm": 0.5} for mib in (10, 1000)]
+    figures = bench_roots.image_figures("here", rounds, 200)
+    assert [(round(figure.value, 1), figure.kept) for figure in figures] == [
+        *((104.9, None), (0.6, None), (0.5, None)),
+        *((104.9, False), (10.5, None), (0.5, None)),
+    ]
+
+
+def test_files_of_roots() -> None:
+    rounds = [{"disk list": 1.6, "ext4 list": 1, "disk make": 1, "ext4 make": 1, "disk read": 0.5, "ext4 read": 1}]
+    figures = bench_roots.file_figures("lab", rounds)
+    assert [(figure.ratio, figure.kept) for figure in figures] == [(1.6, False), (1, True), (0.5, True)]
 
 
 def test_memory_of_a_process() -> None:

@@ -3,7 +3,6 @@
 The same programs of tools/bench-assets run here and in the lab.
 """
 
-import json
 import shutil
 import subprocess
 import sys
@@ -13,12 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runxtools.bench_figures import Figure
+from runxtools.bench_figures import ASSETS, CHECKOUT, Figure, lines
+from runxtools.bench_roots import RATE_LIMIT, measure_images
 from runxtools.errors import ToolError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-ASSETS = CHECKOUT / "tools" / "bench-assets"
-LIMIT_S = 1800
 OUTPUT_SIZE = 256 * 1024 * 1024
 """Bytes; some seconds of a container's standard output."""
 NETWORK_SIZE = {"lab": 4 << 20, "xl-double": 64 << 20}
@@ -28,6 +25,8 @@ OTHERS = ("runc", "crun")
 """Runtimes that runx is shown beside, those of them that are installed."""
 VERBS = ("create", "start", "state", "kill", "delete", "all")
 COUNTS = (1, 10, 50)
+IMAGE_SIZES = (10, 100, 1000)
+"""MiB."""
 MANY_ROUNDS = 3
 
 
@@ -39,15 +38,10 @@ def measure_double(rounds: int) -> list[Figure]:
         return [
             measure_output(double, rounds),
             *measure_network(double, "xl-double", str(ASSETS / "network.py"), rounds),
-            *many_figures(_lines(double, str(ASSETS / "lives.py"), "many", MANY_ROUNDS, *COUNTS)),
-            *verb_figures(_lines(double, str(ASSETS / "lives.py"), "verbs", rounds, RUNX, *filter(shutil.which, OTHERS))),
+            *many_figures(lines(double, str(ASSETS / "lives.py"), "many", MANY_ROUNDS, *COUNTS)),
+            *verb_figures(lines(double, str(ASSETS / "lives.py"), "verbs", rounds, RUNX, *filter(shutil.which, OTHERS))),
+            *measure_images(double, "xl-double", str(ASSETS / "roots.py"), IMAGE_SIZES, RATE_LIMIT),
         ]
-
-
-def _lines(host: Any, program: str, *words: object) -> list[dict[str, Any]]:
-    """What a program of bench-assets printed, run on a host (Double, Lab): a dict a round."""
-    argv = ["python3", program, *map(str, words)]
-    return [json.loads(line) for line in host.run(argv, timeout=LIMIT_S, check=True).stdout.splitlines()]
 
 
 def measure_output(double: Any, rounds: int) -> Figure:
@@ -76,7 +70,7 @@ def measure_output(double: Any, rounds: int) -> Figure:
 
 def measure_network(host: Any, name: str, program: str, rounds: int) -> list[Figure]:
     """Rates over an engine's network, against those of a bridge without runx's forwarding (`bench-assets/network.py`)."""
-    return network_figures(name, _lines(host, program, rounds, NETWORK_SIZE[name]))
+    return network_figures(name, lines(host, program, rounds, NETWORK_SIZE[name]))
 
 
 def network_figures(name: str, rounds: Sequence[dict[str, float]]) -> list[Figure]:

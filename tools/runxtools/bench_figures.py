@@ -1,10 +1,18 @@
 """tools/bench: figures against their floors and limits, and the table of them."""
 
+import json
 import os
 import platform
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ASSETS = CHECKOUT / "tools" / "bench-assets"
+"""Programs that measure on a host: in dom0 of the lab, or on the double."""
+LIMIT_S = 1800
+"""For one of them."""
 
 
 class Figure(NamedTuple):
@@ -88,3 +96,9 @@ def circumstances() -> str:
         models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
     processor = models[0] if models else os.uname().machine
     return f"{os.cpu_count()} x {processor}, Linux {os.uname().release}, Python {platform.python_version()}"
+
+
+def lines(host: Any, program: str, *words: object) -> list[dict[str, Any]]:
+    """What a program of bench-assets printed, run on a host (Double, Lab): a dict a round."""
+    argv = ["python3", program, *map(str, words)]
+    return [json.loads(line) for line in host.run(argv, timeout=LIMIT_S, check=True).stdout.splitlines()]

@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runxtools import bench_compiler, cache
-from runxtools.bench_figures import Figure
+from runxtools.bench_figures import CHECKOUT, Figure
 from runxtools.errors import ToolError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")
 """The least that anything written in Python costs."""
 

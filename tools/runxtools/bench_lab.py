@@ -1,24 +1,30 @@
 """tools/bench: what needs a hypervisor, in the lab."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
-from runxtools.bench_double import LIMIT_S, measure_network
-from runxtools.bench_figures import Figure
+from runxtools.bench_double import measure_network
+from runxtools.bench_figures import ASSETS, Figure, lines
+from runxtools.bench_roots import measure_files, measure_images, measure_lives
 from runxtools.lab import Lab
 
-ASSETS = Path(__file__).resolve().parents[1] / "bench-assets"
+IMAGE_SIZES = (10, 100)
+"""MiB."""
 
 
 def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
     """What needs a hypervisor; `bench-assets/dom0.py` measures it in dom0. The lab is up."""
     program = "/var/lib/runx-lab/bench.py"
     lab.put(ASSETS / "dom0.py", program)
-    output = lab.run(["python3", program, str(rounds)], timeout=LIMIT_S, check=True).stdout
+    links = lines(lab, program, rounds)
     lab.put(ASSETS / "network.py", program)
     network = measure_network(lab, "lab", program, rounds)
-    return [*lab_figures([json.loads(line) for line in output.splitlines()]), *network]
+    lab.put(ASSETS / "roots.py", program)
+    roots = [
+        measure_lives(lab, "lab", program, rounds),
+        *measure_files(lab, "lab", program, rounds),
+        *measure_images(lab, "lab", program, IMAGE_SIZES, None),
+    ]
+    return [*lab_figures(links), *network, *roots]
 
 
 def lab_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:

@@ -1,0 +1,168 @@
+#!/usr/bin/python3
+"""Runs where runx is, for tools/bench: what a root filesystem costs by each carrier, and what its files cost then.
+
+    roots.py images ROUNDS MIB...         an image of a root of so many MiB: seconds of `create` without it and with it
+    roots.py lives ROUNDS CARRIER...      seconds from `create` to the first output, of a root of 10 MiB whose image is there
+    roots.py files ROUNDS FILES           seconds of listing, making and reading so many files: by the disks that are made of a
+                                          root, and by a plain ext4 on the same devices
+
+One JSON object a round, on standard output.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+RUNX = "/usr/local/bin/runx"
+LIMIT_S = 900
+FILE_SIZE = 21 * 1024
+"""Bytes: as in a usual image, 12,000 files in 252 MB."""
+APPLETS = ("sh", "echo", "ls", "cat", "find", "mkdir", "rm", "true")
+_BLOCK = os.urandom(1 << 20)
+
+# In the guest; /proc/uptime counts hundredths of a second.
+FILES = """
+now() { read -r seconds _ < /proc/uptime; echo "$seconds"; }
+rm -rf /new
+now; ls -lR /data > /dev/null
+now; i=0; mkdir /new; while [ $i -lt COUNT ]; do echo $i > /new/$i; i=$((i + 1)); done
+now; find /data -type f -exec cat {} + > /dev/null
+now
+"""
+
+
+@contextmanager
+def root(directory: str, name: str, size: int, files: int = 0) -> Iterator[str]:
+    """A root filesystem as engines have it: an overlay of a layer with busybox and `size` bytes; the mount point."""
+    parts = ("snapshots/1/fs", "snapshots/2/fs", "snapshots/2/work", "top")
+    lower, upper, work, top = (f"{directory}/{name}/{part}" for part in parts)
+    for path in (f"{lower}/bin", f"{lower}/proc", f"{lower}/data", upper, work, top):
+        os.makedirs(path)
+    shutil.copy("/bin/busybox", f"{lower}/bin/busybox")
+    for applet in APPLETS:
+        os.symlink("busybox", f"{lower}/bin/{applet}")
+    count = files or max(1, size // FILE_SIZE)
+    for number in range(count):
+        folder = f"{lower}/data/{number // 100}"
+        os.makedirs(folder, exist_ok=True)
+        at = number * 7919 % (len(_BLOCK) - FILE_SIZE)
+        with open(f"{folder}/{number}", "wb") as file:
+            file.write(_BLOCK[at : at + (1024 if files else FILE_SIZE)])
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, top], check=True)
+    try:
+        yield top
+    finally:
+        subprocess.run(["umount", top], check=True)
+        shutil.rmtree(f"{directory}/{name}")
+
+
+class Container:
+    """A bundle for it, and runx's own command line."""
+
+    def __init__(self, directory: str, top: str, script: str, **more: object) -> None:
+        self.bundle = tempfile.mkdtemp(prefix="bundle-", dir=directory)
+        self._argv = [RUNX, "--root", f"{directory}/state"]
+        config = {
+            "ociVersion": "1.2.0",
+            "process": {"args": ["/bin/sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+            "root": {"path": top},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+            **more,
+        }
+        with open(f"{self.bundle}/config.json", "w") as file:
+            json.dump(config, file)
+
+    def run(self, *options: str) -> tuple[float, str]:
+        """Seconds until its first output, and all of it."""
+        argv = [*self._argv, "run", "--bundle", self.bundle, *options, "bench"]
+        begin = time.perf_counter()
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0) as process:
+            assert process.stdout is not None
+            first = process.stdout.read(1)
+            seconds = time.perf_counter() - begin
+            text = first + process.stdout.read()
+        if process.returncode:
+            raise SystemExit(f"a container ended with status {process.returncode}")
+        return seconds, text.decode()
+
+    def create(self, *options: str) -> float:
+        """Seconds of `create`; it is deleted again."""
+        begin = time.perf_counter()
+        with open(f"{self.bundle}/output", "w+") as output:  # a pipe would stay open in the supervisor
+            argv = [*self._argv, "create", "--bundle", self.bundle, *options, "bench"]
+            status = subprocess.call(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            seconds = time.perf_counter() - begin
+            if status:
+                output.seek(0)
+                raise SystemExit(f"runx create failed: {output.read()}")
+        subprocess.run([*self._argv, "delete", "--force", "bench"], check=True)
+        return seconds
+
+
+def forget_image(top: str) -> None:
+    """Have the layer be another one to runx, which knows it by its time of change too (docs/roots.md)."""
+    os.chmod(os.path.join(os.path.dirname(top), "snapshots/1/fs"), 0o755)
+
+
+def images(directory: str, rounds: int, sizes: list[int]) -> None:
+    for mib in sizes:
+        with root(directory, "root", mib << 20) as top:
+            container = Container(directory, top, "true")
+            container.create("--root-carrier", "disk")  # what it reads is in the page cache now
+            for _ in range(rounds):
+                forget_image(top)
+                cold = container.create("--root-carrier", "disk")
+                warm = container.create("--root-carrier", "disk")
+                print(json.dumps({"mib": mib, "cold": cold, "warm": warm}), flush=True)
+
+
+def lives(directory: str, rounds: int, carriers: list[str]) -> None:
+    with root(directory, "root", 10 << 20) as top:
+        container = Container(directory, top, "echo here")
+        for number in range(-1, rounds):
+            round_ = {carrier: container.run("--root-carrier", carrier)[0] for carrier in carriers}
+            if number >= 0:  # the first one made the image
+                print(json.dumps(round_), flush=True)
+
+
+def files(directory: str, rounds: int, count: int) -> None:
+    names = ("list", "make", "read")
+    script = FILES.replace("COUNT", str(count))
+    with root(directory, "root", 0, count) as top:
+        image = f"{directory}/root.img"
+        os.mkdir(f"{directory}/empty")
+        for _ in range(rounds):
+            subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", top, image, "256M"], check=True, stdout=subprocess.DEVNULL)
+            plain = {"image": {"path": image, "format": "raw"}}
+            containers = {
+                "disk": Container(directory, top, script),
+                "ext4": Container(directory, f"{directory}/empty", script, vm=plain),
+            }
+            round_ = {}
+            for kind, container in containers.items():
+                times = [float(line) for line in container.run()[1].split()]
+                round_ |= {f"{kind} {name}": after - before for name, (before, after) in zip(names, pairwise(times), strict=True)}
+            print(json.dumps(round_), flush=True)
+
+
+def main(what: str, rounds: int, *words: str) -> None:
+    # Not in /tmp, which may be in memory: layers of engines are on a disk.
+    with tempfile.TemporaryDirectory(prefix="runx-bench-", dir="/var/tmp") as directory:
+        if what == "images":
+            images(directory, rounds, [int(word) for word in words])
+        elif what == "lives":
+            lives(directory, rounds, list(words))
+        else:
+            files(directory, rounds, int(words[0]))
+
+
+main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
