@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from containers import Host, Running, sh
+from containers import LIMIT_S, Host, Running, command, sh
 
 SUBNET = "10.213.77"
 
@@ -115,9 +115,9 @@ print(answer, size)
     assert container.end()[:2] == (0, b"300000\n")
 
 
-def test_dhcp(host: Host, bridge: Bridge, scratch: str) -> None:
-    """The lease is taken before the process starts, and renewed while it runs, by a client that the process cannot see."""
-    # Two minutes are the least that dnsmasq lends for; the client renews after half of it.
+@pytest.fixture
+def leases(host: Host, bridge: Bridge, scratch: str) -> Iterator[Iterator[bytes]]:
+    """A DHCP server on the bridge; the lines of its log. Two minutes are the least that dnsmasq lends for."""
     words = [
         "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--port=0", "--bind-interfaces", f"--interface={bridge.name}",
         f"--dhcp-range={SUBNET}.100,{SUBNET}.110,255.255.255.0,2m", f"--dhcp-option=6,{SUBNET}.53",
@@ -129,25 +129,65 @@ def test_dhcp(host: Host, bridge: Bridge, scratch: str) -> None:
     )
     assert server.stdout is not None
     pid = server.stdout.readline().decode().strip()
+    yield iter(server.stdout)
+    host.run(["kill", pid], check=True)
+    server.wait(60)
+
+
+def test_dhcp(host: Host, bridge: Bridge, leases: Iterator[bytes]) -> None:
+    """The lease is taken before the process starts, and renewed while it runs, by a client that the process cannot see."""
+    script = "echo ready; read line; ip -4 addr show eth0; ip route; cat /etc/resolv.conf; ps"
+    container = Running(host, script, bridge.netconf())
     try:
-        script = "echo ready; read line; ip -4 addr show eth0; ip route; cat /etc/resolv.conf; ps"
-        container = Running(host, script, bridge.netconf())
         acknowledged = 0
-        for line in server.stdout:
+        for line in leases:
             acknowledged += b"DHCPACK" in line
             if acknowledged == 2:
                 break
         assert acknowledged == 2, "the lease was not renewed"
         status, output, errors = container.end(b"go\n")
     finally:
-        host.run(["kill", pid], check=True)
-        server.wait(60)
+        container.stop()
     assert status == 0, errors
     text = output.decode()
     assert f"inet {SUBNET}.10" in text or f"inet {SUBNET}.110" in text
     assert f"default via {SUBNET}.1 dev eth0" in text
     assert f"search dhcp.example\nnameserver {SUBNET}.53\n" in text, text
     assert "udhcpc" not in text
+
+
+@pytest.fixture
+def host_is_bridge(host: Host, bridge: Bridge) -> Iterator[None]:
+    """A runx.toml that maps the host's network to the bridge. It lies over /etc, which may be another machine's too."""
+    put = """
+        mkdir -p /run/settings/runx
+        cat > /run/settings/runx/runx.toml
+        mount -t overlay -o lowerdir=/run/settings:/etc overlay /etc
+    """
+    host.run(["sh", "-euc", put], stdin=f'[network]\nhost = "{bridge.name}"\n'.encode(), check=True)
+    yield
+    host.run(["sh", "-euc", "umount /etc; rm -r /run/settings"], check=True)
+
+
+def test_the_hosts_network(host: Host) -> None:
+    """Refused, with what helps."""
+    result = host.run(command(["true"], ["--net-host"]), timeout=LIMIT_S)
+    assert result.returncode
+    assert b"the network of the host cannot be used in a virtual machine" in result.stderr
+    assert b"network.host in runx.toml" in result.stderr
+
+
+@pytest.mark.usefixtures("host_is_bridge", "leases")
+def test_a_bridge_for_the_hosts_network(host: Host, bridge: Bridge) -> None:
+    script = f"echo ready; read line; ip -4 addr show eth0; ping -c 1 -w 60 {SUBNET}.1 > /dev/null"
+    container = Running(host, script, ["--net-host"])
+    try:
+        assert len(bridge.ports()) == 1
+        status, output, errors = container.end(b"go\n")
+    finally:
+        container.stop()
+    assert status == 0, errors
+    assert f"inet {SUBNET}.1".encode() in output, output
 
 
 def test_no_server_is_an_error_with_its_network(host: Host, bridge: Bridge) -> None:
