@@ -44,7 +44,7 @@ LinuxContainerSecurityContext: NamespaceOption namespace_options 3
 LinuxContainerConfig: LinuxContainerResources resources 1, LinuxContainerSecurityContext security_context 2
 ContainerMetadata: string name 1, uint32 attempt 2
 ContainerConfig: ContainerMetadata metadata 1, ImageSpec image 2, string* command 3, string* args 4, string working_dir 5, \
-    KeyValue* envs 6, Mount* mounts 7, KeyValue* labels 9, KeyValue* annotations 10, string log_path 11, \
+    KeyValue* envs 6, Mount* mounts 7, KeyValue* labels 9, KeyValue* annotations 10, string log_path 11, bool tty 14, \
     LinuxContainerConfig linux 15
 CreateContainerRequest: string pod_sandbox_id 1, ContainerConfig config 2, PodSandboxConfig sandbox_config 3
 CreateContainerResponse: string container_id 1

@@ -87,7 +87,8 @@ class Pod:
     def log(self, name: str, attempt: int = 0, stream: str = "stdout") -> str:
         """What a container has written, from its log as kubelets read them: time, stream, F for a full line, the line."""
         file = self.logs / name / f"{attempt}.log"
-        lines = [line.split(" ", 3) for line in file.read_text().splitlines()] if file.exists() else []
+        text = file.read_bytes().decode() if file.exists() else ""
+        lines = [line.split(" ", 3) for line in text.split("\n")[:-1]]
         assert all(words[2] == "F" for words in lines)
         return "".join(f"{words[3]}\n" for words in lines if words[1] == stream)
 
@@ -239,6 +240,11 @@ def test_volumes(pod: Pod, tmp_path: Path) -> None:
     assert pod.log("one") == "refused\n"
     assert (tmp_path / "data/copy").read_text() == "secret\n"
     assert (tmp_path / "last-words").read_text() == "words\n"
+
+
+def test_a_terminal(pod: Pod) -> None:
+    assert pod.end(pod.run("one", "tty; exit 4", tty=True)).exit_code == 4
+    assert pod.log("one") == "/dev/pts/0\r\n"
 
 
 def test_limits(host: Double, client: Client, pod: Pod) -> None:
