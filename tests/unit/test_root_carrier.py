@@ -9,7 +9,7 @@ from compiler_cases import TextFacts
 from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError, Report
 from runx.compiler.limits import change
-from runx.compiler.memory import DISK_MIB, GUEST_MIB, LIMIT_PER_MIB, SHARE_MIB
+from runx.compiler.memory import DISK_MIB, GUEST_MIB, LIMIT_PER_MIB, SHARE_MIB, UNPACKING_MIB
 from runx.compiler.plan import Domain, Root
 from runx.compiler.root_facts import RootFacts
 from runx.errors import RunxError
@@ -121,7 +121,7 @@ def test_a_root_in_memory_counts_as_often_as_it_is_there() -> None:
     assert with_root - without == 64 + 64 // LIMIT_PER_MIB
     assert machine({}, {ROOT: 64 << 20}).memory_mib == 256 + 66, "the default is for the container"
     small = {**CONFIG["linux"], "resources": {"memory": {"limit": 16 << 20}}}
-    assert machine({}, {ROOT: 64 << 20}, linux=small).memory_mib == GUEST_MIB + 2 * 66
+    assert machine({}, {ROOT: 64 << 20}, linux=small).memory_mib == GUEST_MIB + UNPACKING_MIB + 2 * 66
     domain = machine({}, {ROOT: 64 << 20})
     assert (domain.disks, domain.shares) == ((), ())
     assert "rootfstype=ramfs" in domain.cmdline
@@ -155,7 +155,7 @@ def test_a_root_in_memory_of_layers() -> None:
     [
         ({ROOT: (64 << 20) + 1}, "", {}, "may take more than 64 MiB, root.ram_limit"),
         ({ROOT: 3 << 20}, "[root]\nram_limit = '2MiB'\n", {}, "may take more than 2 MiB"),
-        ({ROOT: 32 << 20}, "", {"vm": {"hwConfig": {"memory": 80 << 20}}}, "32 MiB, needs 86 MiB to start"),
+        ({ROOT: 32 << 20}, "", {"vm": {"hwConfig": {"memory": 80 << 20}}}, "32 MiB, needs 102 MiB to start"),
         ({}, "", {"vm": {"kernel": {"initrd": "/k"}}}, "is ram, but the container's own ramdisk would not know of it"),
         ({}, "", {"vm": {"image": {"path": "/image", "format": "raw"}}}, "is ram, but the root filesystem is vm.image"),
     ],
