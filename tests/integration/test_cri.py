@@ -244,7 +244,7 @@ def test_volumes(pod: Pod, tmp_path: Path) -> None:
 
 def test_a_terminal(pod: Pod) -> None:
     assert pod.end(pod.run("one", "tty; exit 4", tty=True)).exit_code == 4
-    assert pod.log("one") == "/dev/pts/0\r\n"
+    assert pod.log("one") == "/dev/pts/0\n"
 
 
 def test_limits(host: Double, client: Client, pod: Pod) -> None:
