@@ -46,21 +46,23 @@ def engine(host: Host, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
     host.run(["sh", "-c", "! mountpoint -q /run/netns || umount -R /run/netns"], check=True)
 
 
-def test_a_container_without_shares(host: Host, engine: list[str]) -> None:
-    """Its root by disk, the files that podman manages by value: it needs no 9p. What it writes is there when it starts again."""
+@pytest.mark.parametrize(("carrier", "at_the_next_start"), [("disk", b"named\n/etc/hosts:1\n"), ("ram", b"/etc/hosts:1\n")])
+def test_a_container_without_shares(host: Host, engine: list[str], carrier: str, at_the_next_start: bytes) -> None:
+    """Its root by disk or in memory, the files that podman manages by value: it needs no 9p. What it writes to a disk is there
+    when it starts again."""
     script = (
         "cat /kept; hostname > /kept; grep -c named /etc/hosts /etc/hostname; echo more >> /etc/hosts;"
         "df -k /dev/shm | tail -1; exit 6"
     )
     run = [*engine, "run", "--network", "none", "--hostname", "named", "--shm-size", "1m", "--name", "kept"]
-    argv = [*run, "--annotation", "org.runx.root.carrier=disk", IMAGE, "/bin/sh", "-c", script]
+    argv = [*run, "--annotation", f"org.runx.root.carrier={carrier}", IMAGE, "/bin/sh", "-c", script]
     result = host.run(argv, timeout=LIMIT_S)
     assert result.returncode == 6, result.stderr
     lines = result.stdout.decode().splitlines()
     assert lines[:2] == ["/etc/hosts:1", "/etc/hostname:1"], result.stderr
     assert lines[2].split()[1] == "1024"
     again = host.run([*engine, "start", "--attach", "kept"], timeout=LIMIT_S)
-    assert again.stdout.startswith(b"named\n"), (again.stdout, again.stderr)
+    assert again.stdout.startswith(at_the_next_start), (again.stdout, again.stderr)
     hosts = host.run([*engine, "inspect", "--format", "{{.HostsPath}}", "kept"], check=True).stdout.decode().strip()
     assert b"more" not in host.run(["cat", hosts], check=True).stdout, "what it writes there stays in the guest"
     host.run([*engine, "rm", "kept"], check=True, timeout=LIMIT_S)

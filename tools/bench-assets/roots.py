@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 
 RUNX = "/usr/local/bin/runx"
@@ -126,10 +126,12 @@ def images(directory: str, rounds: int, sizes: list[int]) -> None:
 
 
 def lives(directory: str, rounds: int, carriers: list[str]) -> None:
-    with root(directory, "root", 10 << 20) as top:
-        container = Container(directory, top, "echo here")
+    with ExitStack() as roots:
+        # What a container writes over 9p would be in the others' way.
+        tops = {carrier: roots.enter_context(root(directory, carrier, 10 << 20)) for carrier in carriers}
+        containers = {carrier: Container(directory, top, "echo here") for carrier, top in tops.items()}
         for number in range(-1, rounds):
-            round_ = {carrier: container.run("--root-carrier", carrier)[0] for carrier in carriers}
+            round_ = {carrier: container.run("--root-carrier", carrier)[0] for carrier, container in containers.items()}
             if number >= 0:  # the first one made the image
                 print(json.dumps(round_), flush=True)
 

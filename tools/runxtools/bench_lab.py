@@ -20,7 +20,7 @@ def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
     network = measure_network(lab, "lab", program, rounds)
     lab.put(ASSETS / "roots.py", program)
     roots = [
-        measure_lives(lab, "lab", program, rounds),
+        *measure_lives(lab, "lab", program, rounds),
         *measure_files(lab, "lab", program, rounds),
         *measure_images(lab, "lab", program, IMAGE_SIZES, None),
     ]
