@@ -256,6 +256,8 @@ def _guest(guest: Guest) -> Iterable[tuple[str, str]]:
         yield "masked", path
     for path in guest.readonly_paths:
         yield "read-only", path
+    if guest.root_propagation:
+        yield "propagation of /", guest.root_propagation
 
 
 def _hook(hook: Hook) -> tuple[str, ...]:

@@ -178,6 +178,11 @@ static void do_bind(char **a)
         remount(a[1], options.flags);
 }
 
+static bool is_root(const char *dest)
+{
+    return !dest[strspn(dest, "/")];
+}
+
 static void do_propagation(char **a)
 {
     static const struct {
@@ -194,7 +199,11 @@ static void do_propagation(char **a)
     if (i == ARRAY_SIZE(KINDS))
         fail("unknown propagation \"%s\"", a[1]);
     int fd = resolve(a[0], MISSING_FAILS, NULL);
-    if (fd < 0 || mount(NULL, name_of(fd), NULL, KINDS[i].flags, NULL) < 0)
+    if (fd >= 0 && mount(NULL, name_of(fd), NULL, KINDS[i].flags, NULL) == 0)
+        return;
+    /* A root that lies in the ramdisk itself is no mount yet. */
+    if (fd < 0 || errno != EINVAL || !is_root(a[0]) || mount(name_of(fd), name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0 ||
+        (fd = resolve(a[0], MISSING_FAILS, NULL)) < 0 || mount(NULL, name_of(fd), NULL, KINDS[i].flags, NULL) < 0)
         fail("%s: %s", a[1], reason(errno));
 }
 
@@ -282,8 +291,7 @@ static void do_readonly(char **a)
         return;
     unsigned long flags = MS_RDONLY | flags_of(fd);
     /* The root is a mount already, and what is mounted below it must stay in sight. */
-    bool is_root = !a[0][strspn(a[0], "/")];
-    if (is_root && mount(NULL, name_of(fd), NULL, MS_REMOUNT | MS_BIND | flags, NULL) == 0)
+    if (is_root(a[0]) && mount(NULL, name_of(fd), NULL, MS_REMOUNT | MS_BIND | flags, NULL) == 0)
         return;
     if (mount(name_of(fd), name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0)
         fail("%s", reason(errno));

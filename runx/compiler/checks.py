@@ -22,7 +22,6 @@ IGNORED: tuple[tuple[Path, str], ...] = (
     (("process", "user", "username"), "for Windows"),
     (("process", "execCPUAffinity"), "for processes that are added to a running container, which runx does not do"),
     (("linux", "mountLabel"), "the virtual machine confines the process; its kernel has no SELinux"),
-    (("linux", "rootfsPropagation"), "no mount propagates between host and guest"),
     (("linux", "uidMappings"), "ids are the virtual machine's own"),
     (("linux", "gidMappings"), "ids are the virtual machine's own"),
     (("linux", "timeOffsets"), "the virtual machine keeps its own time"),

@@ -16,7 +16,7 @@ NOT_CARRIED: tuple[Path, ...] = (
     )),
     ("hostname",),
     ("domainname",),
-    *(("linux", name) for name in ("devices", "sysctl", "seccomp", "maskedPaths", "readonlyPaths")),
+    *(("linux", name) for name in ("devices", "sysctl", "seccomp", "maskedPaths", "readonlyPaths", "rootfsPropagation")),
     ("linux", "resources", "pids"),
     ("hooks", "startContainer"),
 )  # fmt: skip

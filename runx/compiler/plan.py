@@ -338,6 +338,8 @@ class Guest(_Part):
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
     sysctl: tuple[tuple[str, str], ...] = ()
+    root_propagation: str | None = None
+    """A word of mount(8), `shared`, for the mount that is the container's root; None: private, as all mounts in the guest."""
 
 
 class Hook(_Part):

@@ -135,6 +135,7 @@ def _guest(container: Container, place: Place, mounts: tuple[Mount, ...], facts:
         masked_paths=container.masked_paths,
         readonly_paths=container.readonly_paths,
         sysctl=tuple({**dict(pod.sysctl), **container.sysctl}.items()),
+        root_propagation=container.root_propagation,
     )
 
 

@@ -16,7 +16,7 @@ IGNORED: tuple[Path, ...] = (
     ("root", "readonly"),
     ("mounts",),
     ("vm",),
-    *(("linux", name) for name in ("resources", "mountLabel", "rootfsPropagation", "uidMappings", "gidMappings")),
+    *(("linux", name) for name in ("resources", "mountLabel", "uidMappings", "gidMappings")),
 )
 """What a guest would do, or a process in it. Names and sysctl are for the virtual machines of the pod's containers."""
 
@@ -31,6 +31,7 @@ def as_sandbox(container: Container) -> Container:
         devices=(),
         masked_paths=(),
         readonly_paths=(),
+        root_propagation=None,
         networks=(),
         kernel=None,
         ramdisk=None,

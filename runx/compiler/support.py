@@ -33,7 +33,7 @@ FATES: dict[Fate, str] = {
 }
 
 # Of what checks.py ignores, what a virtual machine provides by being one.
-_BY_THE_VM = frozenset({"linux.uidMappings", "linux.gidMappings", "linux.resources.devices", "linux.rootfsPropagation"})
+_BY_THE_VM = frozenset({"linux.uidMappings", "linux.gidMappings", "linux.resources.devices"})
 
 _CARRIED = {
     "ociVersion": "1.x; a newer minor version only adds what may be left out",
@@ -119,6 +119,7 @@ _CARRIED = {
     "linux.seccomp.syscalls[].args": "several conditions on one argument become a rule each, as in runc",
     **{f"linux.seccomp.syscalls[].args[].{name}": "" for name in ("index", "value", "valueTwo", "op")},
     "linux.sysctl": "set in the guest",
+    "linux.rootfsPropagation": "of the root's mount inside the guest; no mount propagates between host and guest",
     "linux.cgroupsPath": "the group of the supervisor, the one process of the container that the host sees; without limits",
     "linux.maskedPaths": "",
     "linux.readonlyPaths": "",

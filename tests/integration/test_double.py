@@ -146,6 +146,14 @@ def test_pausing_stops_the_guest(bundle: Bundle, double: Double) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize(("word", "seen"), [("shared", "shared"), ("unbindable", "unbindable"), ("slave", ""), ("private", "")])
+def test_propagation_of_the_root(bundle: Bundle, word: str, seen: str) -> None:
+    bundle.config["linux"]["rootfsPropagation"] = word
+    bundle.config["linux"]["readonlyPaths"] = ["/etc"]  # bound onto itself, which an unbindable root does not allow
+    result = bundle.sh("while read -r _ _ _ _ point _ tag _; do [ $point != / ] || echo ${tag%:*}; done < /proc/self/mountinfo")
+    assert result.stdout.decode().split() == [seen or "-"], result.stderr
+
+
 def test_xl_shutdown_ends_the_process_as_a_signal(bundle: Bundle, double: Double) -> None:
     process = bundle.popen("trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.1; done")
     (name,) = (line.split()[0] for line in domains(double))

@@ -263,6 +263,14 @@ def test_propagation(run: Run, word: str, seen: str) -> None:
     assert [field.split(":")[0] for field in fields] == ([seen] if seen else [])
 
 
+def test_propagation_of_the_root(run: Run) -> None:
+    """A root that is no mount of its own becomes one."""
+    script = "grep -c ' /newroot ' /proc/self/mountinfo || true; inroot propagation / shared; "
+    before, after = run(script + "grep ' /newroot ' /proc/self/mountinfo").splitlines()
+    assert before == "0"
+    assert after.split(" - ")[0].split()[6].startswith("shared:")
+
+
 def test_unknown_propagation(run: Run) -> None:
     assert run("inroot propagation / public", fails=True) == 'inroot: propagation /: unknown propagation "public"\n'
 

@@ -105,6 +105,7 @@ SAMPLES: dict[str, Any] = {
     "process.rlimits[].soft": 2,
     "process.rlimits[].hard": 3,
     "process.execCPUAffinity.initial": "0-1",
+    "linux.rootfsPropagation": "shared",
     "process.scheduler.policy": "SCHED_BATCH",
     "process.scheduler.runtime": 10_000,
     "process.scheduler.deadline": 200_000,

@@ -33,6 +33,9 @@ _LINKS = (
 _RESOLV_CONF = "/run/network/resolv.conf"
 """Not there when neither the configuration nor a DHCP server knows of names."""
 
+_PROPAGATED = frozenset(("shared", "rshared", "unbindable", "runbindable"))
+"""What a root is told to be. It is private already, and with no peer on the host a slave is private too."""
+
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_")
 
 
@@ -105,6 +108,9 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
         yield f"sysctl {name}", [_kernel_parameter(name, value)]
     yield "linux.readonlyPaths", [command("inroot", "readonly", path) for path in plan.guest.readonly_paths]
     yield "linux.maskedPaths", [command("inroot", "mask", path) for path in plan.guest.masked_paths]
+    # Last: nothing can be bound out of an unbindable root, and what is mounted in a shared one would be mounted in its peers.
+    propagation = plan.guest.root_propagation
+    yield "linux.rootfsPropagation", [command("inroot", "propagation", "/", propagation)] if propagation in _PROPAGATED else []
 
 
 _KERNEL_SAYS = "dmesg | grep -E 'EXT4-fs|erofs|xvd|9p' >&2 || true"

@@ -108,6 +108,7 @@ class Container(NamedTuple):
     masked_paths: tuple[str, ...]
     readonly_paths: tuple[str, ...]
     sysctl: dict[str, str]
+    root_propagation: str | None
     cgroups_path: str | None
     namespaces: frozenset[str]
     limits: Limits

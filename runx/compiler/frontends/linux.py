@@ -4,6 +4,7 @@ from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.container import Limits
+from runx.compiler.frontends.mount_flags import PROPAGATION
 from runx.compiler.plan import Device
 
 # config-linux.md, "Default Devices". /dev/console, /dev/ptmx and the links are not nodes; setup_script.py makes them.
@@ -73,6 +74,13 @@ def read_paths(linux: dict[str, Any], name: str, report: Report) -> tuple[str, .
         if not path.startswith("/"):
             report.error(("linux", name, index), f"must be an absolute path, not {quote(path)}")
     return paths
+
+
+def read_root_propagation(word: str, report: Report) -> str | None:
+    """linux.rootfsPropagation: a word of mount(8), also those with which mounts below are meant (`rshared`), as runc has it."""
+    if word and word not in PROPAGATION:
+        report.error(("linux", "rootfsPropagation"), f"{quote(word)} is none of {', '.join(PROPAGATION)}")
+    return word or None
 
 
 def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:

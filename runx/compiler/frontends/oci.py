@@ -6,7 +6,14 @@ from collections.abc import Callable
 from runx.compiler.diagnostics import Report, path_text, quote
 from runx.compiler.frontends.container import BootFile, Container, NetworkRequest, XlRequest
 from runx.compiler.frontends.hooks import read_hooks
-from runx.compiler.frontends.linux import read_devices, read_limits, read_paths, read_pids_limit, read_sysctl
+from runx.compiler.frontends.linux import (
+    read_devices,
+    read_limits,
+    read_paths,
+    read_pids_limit,
+    read_root_propagation,
+    read_sysctl,
+)
 from runx.compiler.frontends.mounts import read_mounts
 from runx.compiler.frontends.oci_shape import CONFIG
 from runx.compiler.frontends.own_boot import XLCONF_ANNOTATION, asked, check_annotations, read_own_file
@@ -53,6 +60,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         masked_paths=read_paths(linux, "maskedPaths", report),
         readonly_paths=read_paths(linux, "readonlyPaths", report),
         sysctl=read_sysctl(linux.get("sysctl", {}), report),
+        root_propagation=read_root_propagation(linux.get("rootfsPropagation", ""), report),
         cgroups_path=linux.get("cgroupsPath") or None,
         namespaces=namespaces,
         limits=read_limits(linux.get("resources", {}), report),
