@@ -86,6 +86,7 @@ class Machine(Supervision):
 
     def await_word(self, word: int) -> None:
         """Wait for a word. Raises RunxError when it does not come, or the domain ends before."""
+        destroyed = "the container was destroyed while its hooks ran"
         poller = select.poll()
         for fd in (word, self.store.fileno()):
             poller.register(fd, select.POLLIN)
@@ -94,9 +95,13 @@ class Machine(Supervision):
                 try:
                     self._xenstore_events()
                 except Ended:
-                    raise RunxError("the container was destroyed while its hooks ran") from None
+                    raise RunxError(destroyed) from None
             elif word in ready:
-                return super().await_word(word)
+                super().await_word(word)
+                # xenstored may be slower to tell of its end than the hook that caused it was to end.
+                if self.store.read(f"/local/domain/{self.record.domid}/vm") is None:
+                    raise RunxError(destroyed)
+                return
 
     # -- requests and events -------------------------------------------------------------------------------------------
 

@@ -230,6 +230,8 @@ def test_create_is_killed_while_a_hook_runs(host: Host, hooks: Hooks, tmp_path: 
     """The supervisor sees it, and takes the domain away."""
     os.mkfifo(tmp_path / "fifo")
     hooks.use(prestart=[hooks.one(f"echo $$ > {tmp_path}/fifo; exec /bin/sleep 1000")])
+    patch = "from runx.exec import start; start.CREATION_LIMIT_S = 0.2; from runx.cli import"
+    host.program = host.program.replace("from runx.cli import", patch)
     argv = host.argv("create", "--bundle", str(host.bundle), "c")
     create = subprocess.Popen(argv, env=host.xen.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     hook = int((tmp_path / "fifo").read_text())
@@ -246,6 +248,39 @@ def test_create_is_killed_while_a_hook_runs(host: Host, hooks: Hooks, tmp_path: 
         host.nothing_left()
     finally:
         os.kill(hook, signal.SIGKILL)
+
+
+def create_that_waits_for_us(host: Host, hooks: Hooks, directory: Path, then: str) -> "tuple[subprocess.Popen[str], Path]":
+    """A `create` whose hook runs, and the fifo that is to be read for the hook to go on."""
+    begun, finish = directory / "begun", directory / "finish"
+    for fifo in (begun, finish):
+        os.mkfifo(fifo)
+    hooks.use(prestart=[hooks.one(f"echo > {begun}; echo > {finish}{then}")])
+    create = host.popen("create", "--bundle", str(host.bundle), "c")
+    begun.read_text()
+    return create, finish
+
+
+def test_start_waits_for_create(host: Host, hooks: Hooks, tmp_path: Path) -> None:
+    """Some callers start a container as soon as `state` knows it."""
+    create, finish = create_that_waits_for_us(host, hooks, tmp_path, "")
+    assert host.state()["status"] == "creating"
+    start = host.popen("start", "c")
+    with pytest.raises(subprocess.TimeoutExpired):
+        start.wait(0.5)
+    finish.read_text()
+    assert (create.wait(60), start.wait(60)) == (0, 0)
+    assert host.state()["status"] == "running"
+    assert host.runx("delete", "--force", "c").returncode == 0
+
+
+def test_start_of_what_create_could_not_make(host: Host, hooks: Hooks, tmp_path: Path) -> None:
+    create, finish = create_that_waits_for_us(host, hooks, tmp_path, "; exit 1")
+    start = host.popen("start", "c")
+    finish.read_text()
+    assert (create.wait(60), start.wait(60)) == (1, 1)
+    assert start.stderr is not None
+    assert start.stderr.read().startswith("runx: ")
 
 
 def test_a_container_is_destroyed_while_its_hooks_run(host: Host, hooks: Hooks) -> None:
