@@ -167,6 +167,10 @@ def _names(container: Container, facts: Facts, report: Report) -> None:  # noqa:
     for field, name in (("hostname", container.hostname), ("domainname", container.domainname)):
         if name and len(name.encode()) > HOST_NAME_MAX:
             report.error((field,), f"{quote(name)} is longer than {HOST_NAME_MAX} bytes")
+    for name in container.document.get("linux", {}).get("sysctl", ()):
+        if name.replace("/", ".") == "kernel.hostname":
+            # As runc and crun: what would hold if both were given?
+            report.error(("linux", "sysctl", name), "is the host name, which has a field of its own", "give the name to hostname")
 
 
 _OF_THE_POD = {

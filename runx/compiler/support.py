@@ -118,7 +118,7 @@ _CARRIED = {
     "linux.seccomp.syscalls[].errnoRet": "EPERM without one",
     "linux.seccomp.syscalls[].args": "several conditions on one argument become a rule each, as in runc",
     **{f"linux.seccomp.syscalls[].args[].{name}": "" for name in ("index", "value", "valueTwo", "op")},
-    "linux.sysctl": "set in the guest",
+    "linux.sysctl": "set in the guest, those without a namespace too; kernel.hostname is refused, as hostname is that",
     "linux.rootfsPropagation": "of the root's mount inside the guest; no mount propagates between host and guest",
     "linux.cgroupsPath": "the group of the supervisor, the one process of the container that the host sees; without limits",
     "linux.maskedPaths": "",
