@@ -88,6 +88,36 @@ def test_endless_output_without_credit(tmp_path: Path, stream: int, reader: str)
         assert outcome is None
 
 
+@pytest.mark.parametrize("reader", ["reads", "gone"])
+def test_a_guest_that_never_reads_its_credit(tmp_path: Path, reader: str) -> None:
+    """Each byte by itself is due a frame of nine. What is due must not pile up for ever."""
+    with Conversation(tmp_path, reader) as conversation:
+        ring = conversation.supervisor.ring
+        ring.reads = False
+        assert conversation.hear(HELLO + STARTED) is None
+        outcome = None
+        for _ in range(link.OUTPUT_WINDOW + link.PAYLOAD_LIMIT):
+            outcome = conversation.hear(link.frame(link.STDOUT, b"x"))
+            assert len(conversation.supervisor.to_guest) < 2 * link.PAYLOAD_LIMIT
+            if outcome is not None:
+                break
+        assert isinstance(outcome, link.LinkError) and "without credit" in outcome.message
+
+
+def test_a_guest_that_reads_late_gets_all_its_credit(tmp_path: Path) -> None:
+    with Conversation(tmp_path) as conversation:
+        supervisor = conversation.supervisor
+        supervisor.ring.reads = False
+        assert conversation.hear(HELLO + STARTED) is None
+        for _ in range(1000):
+            assert conversation.hear(link.frame(link.STDOUT, b"x" * 100)) is None
+        supervisor.ring.reads = True
+        for _ in range(3):
+            assert conversation.hear(b"") is None
+        assert conversation.hear(link.frame(link.STDOUT, b"x" * 4096) * 31) is None
+        assert len(conversation.delivered[link.STDOUT]) == 100_000 + 31 * 4096
+
+
 @pytest.mark.parametrize("size", [0, 1, 4096])
 def test_a_flood_of_logs_is_cut(tmp_path: Path, size: int) -> None:
     with Conversation(tmp_path) as conversation:
