@@ -69,14 +69,18 @@ def verbs(directory: str, rounds: int, runtimes: list[str]) -> None:
                 return timed([*argv, word, *words], f"{directory}/output")
 
             begin = time.perf_counter()
-            times = {"create": verb("create", "--bundle", bundle, "--pid-file", f"{directory}/pid", "c")}
-            with open(f"{directory}/pid") as file:
-                pid = int(file.read())
-            times["start"] = verb("start", "c")
-            times["state"] = verb("state", "c")
-            times["kill"] = verb("kill", "c", "KILL")
-            os.waitpid(pid, 0)
-            times["delete"] = verb("delete", "c")
+            try:
+                times = {"create": verb("create", "--bundle", bundle, "--pid-file", f"{directory}/pid", "c")}
+                with open(f"{directory}/pid") as file:
+                    pid = int(file.read())
+                times["start"] = verb("start", "c")
+                times["state"] = verb("state", "c")
+                times["kill"] = verb("kill", "c", "KILL")
+                os.waitpid(pid, 0)
+                times["delete"] = verb("delete", "c")
+            except BaseException:
+                subprocess.call([*argv, "delete", "--force", "c"])
+                raise
             times["all"] = (time.perf_counter() - begin) * 1000
             round_ |= {f"{name} {word}": value for word, value in times.items()}
         if number >= 0:  # the first one warmed the page cache
@@ -96,12 +100,12 @@ def at_once(directory: str, count: int) -> dict[str, float]:
     state = f"{directory}/state"
     pipe = subprocess.PIPE
     begin = time.perf_counter()
-    processes = []
-    for number in range(count):
-        bundle = f"{directory}/b{number}"
-        argv = [RUNX, "--root", state, "run", "--pid-file", f"{bundle}/pid", "--bundle", bundle, f"c{number}"]
-        processes.append(subprocess.Popen(argv, stdin=pipe, stdout=pipe, bufsize=0))
+    processes: list[subprocess.Popen[bytes]] = []
     try:
+        for number in range(count):
+            bundle = f"{directory}/b{number}"
+            argv = [RUNX, "--root", state, "run", "--pid-file", f"{bundle}/pid", "--bundle", bundle, f"c{number}"]
+            processes.append(subprocess.Popen(argv, stdin=pipe, stdout=pipe, bufsize=0))
         for process in processes:
             assert process.stdout is not None
             if process.stdout.readline() != b"ready\n":

@@ -12,6 +12,7 @@ One JSON object a round, on standard output.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,6 @@ from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 
 RUNX = "/usr/local/bin/runx"
-LIMIT_S = 900
 FILE_SIZE = 21 * 1024
 """Bytes: as in a usual image, 12,000 files in 252 MB."""
 APPLETS = ("sh", "echo", "ls", "cat", "find", "mkdir", "rm", "true")
@@ -60,6 +60,8 @@ def root(directory: str, name: str, size: int, files: int = 0) -> Iterator[str]:
     try:
         yield top
     finally:
+        # Of a container that is still there when something failed.
+        subprocess.run([RUNX, "--root", f"{directory}/state", "delete", "--force", "bench"])
         subprocess.run(["umount", top], check=True)
         shutil.rmtree(f"{directory}/{name}")
 
@@ -87,9 +89,13 @@ class Container:
         begin = time.perf_counter()
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0) as process:
             assert process.stdout is not None
-            first = process.stdout.read(1)
-            seconds = time.perf_counter() - begin
-            text = first + process.stdout.read()
+            try:
+                first = process.stdout.read(1)
+                seconds = time.perf_counter() - begin
+                text = first + process.stdout.read()
+            except BaseException:  # SIGTERM: nobody waits for it any more
+                process.kill()
+                raise
         if process.returncode:
             raise SystemExit(f"a container ended with status {process.returncode}")
         return seconds, text.decode()
@@ -157,6 +163,7 @@ def files(directory: str, rounds: int, count: int) -> None:
 
 
 def main(what: str, rounds: int, *words: str) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it cleans up
     # Not in /tmp, which may be in memory: layers of engines are on a disk.
     with tempfile.TemporaryDirectory(prefix="runx-bench-", dir="/var/tmp") as directory:
         if what == "images":
