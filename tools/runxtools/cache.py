@@ -37,11 +37,12 @@ def key_of(ingredients: Mapping[str, str | bytes]) -> str:
 def find(directory: Path, part: str, key: str) -> Path | None:
     """The entry, if it has been made."""
     entry = directory / f"{part}-{key}"
-    if not entry.is_dir():
-        return None
-    with suppress(PermissionError):
-        os.utime(entry)
-    return entry
+    try:
+        with suppress(PermissionError):
+            os.utime(entry)
+    except FileNotFoundError:
+        return None  # or it was removed just now
+    return entry if entry.is_dir() else None
 
 
 def make(directory: Path, part: str, key: str, fill: Callable[[Path], None]) -> Path:
