@@ -315,7 +315,8 @@ def program() -> None:
     """
     status = main(sys.argv[1:])
     try:
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except BrokenPipeError:
         status = status or 1  # whoever asked has seen enough
     except OSError as error:
@@ -391,7 +392,8 @@ def _no_such_verb(name: str) -> RunxError:
 def _report(message: str, hint: str, log_path: str, as_json: bool, shown: str = "") -> None:
     from runx import log  # verbs that succeed do without it
 
-    sys.stderr.write(f"runx: {shown or message}\n" + (f"  hint: {hint}\n" if hint else ""))
+    if sys.stderr:
+        sys.stderr.write(f"runx: {shown or message}\n" + (f"  hint: {hint}\n" if hint else ""))
     log.append(log_path, "error", message + (f" ({hint})" if hint else ""), as_json=as_json)
 
 

@@ -33,6 +33,15 @@ def test_a_reader_that_has_gone_is_no_error_to_tell_of() -> None:
     assert (result.returncode, result.stderr) == (1, b"")
 
 
+def test_closed_descriptors_change_nothing(tmp_path: Path) -> None:
+    words = ["--log", str(tmp_path / "log"), "--root", str(tmp_path / "state")]
+    closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *RUNX, *words, "delete", "--force", "c"], stderr=subprocess.PIPE)
+    assert (closed.returncode, closed.stderr) == (0, b"")
+    assert not (tmp_path / "log").exists()
+    assert subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *RUNX, *words, "state", "c"]).returncode == 1
+    assert "does not exist" in (tmp_path / "log").read_text()
+
+
 def test_all_output_arrives() -> None:
     result = subprocess.run([*RUNX, "--version"], capture_output=True, text=True)
     assert result.returncode == 0
