@@ -68,7 +68,7 @@ def _long_name(tree: Tree) -> str:
         for directory, names, files in os.walk(top):
             for name in (*names, *files):
                 if len(os.fsencode(name)) == 255:
-                    return f"{directory}/{name}"
+                    return ascii(f"{directory}/{name}")[1:-1]  # it is hostile, and goes to terminals
     return ""
 
 

@@ -18,8 +18,9 @@ def make(directory: str, plan: dict[str, Any]) -> None:
     directory: the container's.
     """
     root = plan["root"]
-    images = root_disks.make(directory, plan)
+    images: list[int] = []
     try:
+        images = root_disks.make(directory, plan)
         add_images(plan["domain"]["ramdisk"], images, root["images_mib"] << 20)
     finally:
         for fd in images:

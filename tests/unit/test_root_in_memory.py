@@ -118,6 +118,21 @@ def test_images_are_files_of_the_ramdisk(container: Container, tmp_path: Path) -
         subprocess.run(["fsck.erofs", tmp_path / "image"], check=True, capture_output=True)
 
 
+def test_one_image_that_cannot_be_made_leaves_none(container: Container, tmp_path: Path) -> None:
+    gone = container.image("once-c-added1", str(tmp_path / "gone"))
+    with pytest.raises(RunxError, match="gone"):
+        root_in_memory.make(str(tmp_path), container.plan(container.image("once-c-base"), gone))
+    assert container.left() == []
+
+
+def test_a_name_that_is_too_long_is_told_without_its_control_characters(container: Container, tmp_path: Path) -> None:
+    (container.root / "dir" / ("\x1b\n\udcff" + "n" * 252)).write_text("")
+    with pytest.raises(RunxError) as caught:
+        root_in_memory.make(str(tmp_path), container.plan(container.image("once-c-base")))
+    assert f"/dir/\\x1b\\n\\udcff{'n' * 252} has a name of 255 bytes" in caught.value.message
+    assert caught.value.message.isprintable()
+
+
 def test_a_tree_that_grew_is_refused(container: Container, tmp_path: Path) -> None:
     (container.root / "grown").write_bytes(os.urandom(MIB))
     before = container.ramdisk.read_bytes()
