@@ -33,6 +33,8 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
     option: of the command line; it goes before the annotation, which goes before runx.toml. Raises RunxError for one that is
     none.
     """
+    if option and option not in CARRIERS:
+        raise RunxError(f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "say one of them, or leave it out")
     if container.is_sandbox:
         return RootChoice("none", "the sandbox of a pod runs no program")
     asked, by, origin = _asked(container, host, option, report)
@@ -91,8 +93,6 @@ def _in_memory(
 def _asked(container: Container, host: HostConfig, option: str, report: Report) -> tuple[str, str, Path | None]:
     """The carrier asked for, by what, and where in the configuration that is; None for the host's own word."""
     if option:
-        if option not in CARRIERS:
-            raise RunxError(f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}")
         return option, "--root-carrier", ("root",)
     name = ROOT_CARRIER_ANNOTATION
     if name in container.annotations:

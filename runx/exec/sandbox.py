@@ -18,7 +18,8 @@ class Sandbox(Supervision):
     """Waits. While it is paused, signals wait too."""
 
     def _make(self) -> None:
-        self.waiting: list[int] = []
+        self.is_to_end = False
+        """A signal that ends it has come while it was paused."""
 
     def _remove(self) -> None:
         """Nothing: the network namespace goes with us, if nobody else holds it."""
@@ -28,9 +29,8 @@ class Sandbox(Supervision):
         for fd in (self.listener.fileno(), signals):
             poller.register(fd, select.POLLIN)
         self._attend(dict(poller.poll()), signals)
-        if self.record.status != "paused":
-            while self.waiting:
-                self._deliver(self.waiting.pop(0))
+        if self.is_to_end and self.record.status != "paused":
+            raise Ended(0)
 
     def _start(self) -> None:
         """Nothing: it waits already."""
@@ -39,13 +39,13 @@ class Sandbox(Supervision):
         """Nothing but the status."""
 
     def _resume(self) -> None:
-        """Nothing: `_step` delivers what has waited."""
+        """Nothing: `_step` heeds what has waited."""
 
     def _deliver(self, number: int) -> None:
-        if self.record.status == "paused":
-            self.waiting.append(number)
-        elif number in _ENDING:
-            raise Ended(0)
+        if number in _ENDING:
+            if self.record.status != "paused":
+                raise Ended(0)
+            self.is_to_end = True
 
     def _resize(self) -> None:
         """Nothing: nobody looks at its terminal."""

@@ -305,6 +305,13 @@ def test_annotations_for_runx_are_for_the_containers() -> None:
     assert 'annotations["org.runx.kernel"]' in {entry.path for entry in made.ignored}
 
 
+def test_a_carrier_that_is_none_is_an_error_for_a_sandbox_as_well(sandbox: Host) -> None:
+    result = sandbox.runx("plan", "--root-carrier", "floppy", str(sandbox.bundle))
+    assert (result.returncode, result.stderr.partition("\n")[0]) == (
+        1, "runx: --root-carrier: 'floppy' is none of auto, disk, 9p, ram",
+    )  # fmt: skip
+
+
 def test_the_network_of_the_host_is_refused_for_a_pod_as_well(sandbox: Host) -> None:
     linux: Any = sandbox.config["linux"]
     linux["namespaces"] = [{"type": "pid"}]
