@@ -4,6 +4,7 @@ docker its resolv.conf, nerdctl its hosts, in hooks that run when the ramdisk ha
 
 import binascii
 import os
+import stat
 
 _NAME = "copies"
 _SIZE_LIMIT = 64 * 1024
@@ -46,9 +47,9 @@ def _read(path: str) -> bytes | None:
     except OSError:
         return None
     try:
-        content = os.read(fd, _SIZE_LIMIT + 1)
+        content = os.read(fd, _SIZE_LIMIT + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else None
     except OSError:
         return None
     finally:
         os.close(fd)
-    return content if len(content) <= _SIZE_LIMIT else None
+    return content if content is not None and len(content) <= _SIZE_LIMIT else None

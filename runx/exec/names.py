@@ -5,6 +5,8 @@ The supervisor, which lives in that namespace, asks it for the guest (docs/netwo
 
 import _socket  # as in control.py
 
+from runx.errors import RunxError
+
 ADDRESS = "127.0.0.11"
 _PORT = 53
 _LISTED = "0B00007F:"
@@ -38,6 +40,14 @@ class Names:
 
 
 def find() -> Names | None:
-    """The way to the engine's server in this process's network namespace; None when there is none."""
-    with open("/proc/self/net/udp", encoding="ascii") as file:
-        return Names() if _LISTED in file.read() else None
+    """The way to the engine's server in this process's network namespace; None when there is none.
+
+    Raises RunxError when it cannot be reached.
+    """
+    try:
+        with open("/proc/self/net/udp", encoding="ascii") as file:
+            return Names() if _LISTED in file.read() else None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        message = f"the engine's server of names in the container's network namespace, {ADDRESS}: {reason}"
+        raise RunxError(message, "is the loopback interface of the namespace up?") from None

@@ -1,6 +1,8 @@
 """Files that travel in the ramdisk and change before the container starts."""
 
+import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,8 +55,9 @@ def test_what_cannot_follow_is_told(tmp_path: Path, now: bytes | None) -> None:
     assert file_copies.changed(str(tmp_path)) == [(str(file), b"")]
 
 
-def test_a_directory_in_its_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_in_its_place(tmp_path: Path, make: Callable[[Path], None]) -> None:
     (file,) = kept(tmp_path, [b"as it was\n"])
     file.unlink()
-    file.mkdir()
+    make(file)
     assert file_copies.changed(str(tmp_path)) == [(str(file), b"")]
