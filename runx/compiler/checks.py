@@ -3,8 +3,6 @@
 A check reads the container and the host's facts and tells the report, which sorts the messages by their place.
 """
 
-from typing import Any
-
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.facts import Facts, bridge_directory
 from runx.compiler.frontends.container import Container
@@ -249,11 +247,7 @@ def _not_carried(container: Container, facts: Facts, report: Report) -> None:  #
     if container.is_sandbox:
         return
     for path, reason in IGNORED:
-        value: Any = container.document
-        for part in path:
-            value = value.get(part, {})
-        # Engines write 0, "", false and [] when nothing is asked for.
-        if value:
+        if container.asks_for(path):
             report.ignore(path, reason)
 
 

@@ -1,7 +1,5 @@
 """What is left of a configuration when the container boots a ramdisk of its own: nothing of runx is in such a guest."""
 
-from typing import Any
-
 from runx.compiler.diagnostics import Path, Report
 from runx.compiler.facts import Facts
 from runx.compiler.frontends.container import Container
@@ -28,10 +26,7 @@ def check_own_ramdisk(container: Container, facts: Facts, report: Report) -> Non
     if not container.ramdisk:
         return
     for path in NOT_CARRIED:
-        value: Any = container.document
-        for part in path:
-            value = value.get(part, {})
-        if value:
+        if container.asks_for(path):
             report.ignore(path, _BY_THE_RAMDISK)
     if "consoleSize" in container.document.get("process", {}):
         report.ignore(("process", "consoleSize"), "a console has no size that the guest could be told")

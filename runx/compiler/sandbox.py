@@ -1,7 +1,5 @@
 """What is left of a configuration when the container is the sandbox of a pod: it holds namespaces and runs no program."""
 
-from typing import Any
-
 from runx.compiler.diagnostics import Path, Report
 from runx.compiler.facts import Facts
 from runx.compiler.frontends.container import Container, Hardware
@@ -48,10 +46,7 @@ def check_sandbox(container: Container, facts: Facts, report: Report) -> None:  
     if not container.is_sandbox:
         return
     for path in IGNORED:
-        value: Any = container.document
-        for part in path:
-            value = value.get(part, {})
-        if value:
+        if container.asks_for(path):
             report.ignore(path, _REASON)
     for name in container.annotations:
         if name in ANNOTATIONS:

@@ -131,6 +131,13 @@ class Container(NamedTuple):
         """Whether it only holds the namespaces of a pod: there is no virtual machine then."""
         return self.pod is not None and self.pod.part == "sandbox"
 
+    def asks_for(self, path: Path) -> bool:
+        """Whether the configuration has something at a path of names. Engines write 0, "", false and [] for nothing."""
+        value: Any = self.document
+        for part in path:
+            value = value.get(part, {})
+        return bool(value)
+
     @property
     def has_bound_dev(self) -> bool:
         """Whether /dev is a directory of the host, to which nothing is added."""
