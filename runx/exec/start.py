@@ -8,7 +8,8 @@ from runx.exec import record as records
 from runx.exec.record import Record
 
 CREATION_LIMIT_S = 30
-"""How long to wait for a `create` that is at work: longer than it takes, and not for ever when a hook of its calls `start`."""
+"""How long to wait for a `create` that is at work: longer than it takes, unless it makes large images of a root filesystem; and
+not for ever, as a hook of its may call `start`."""
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def start(root: str, container_id: str, *, log: str = "", log_json: bool = False
         record = _await_creation(root, container_id)
         status = record.current_status()
     if status != "created":
-        raise RunxError(f"cannot start a container in the {status} state")
+        hint = f"`create` is still at work after {CREATION_LIMIT_S} s: wait for its end" if status == "creating" else ""
+        raise RunxError(f"cannot start a container in the {status} state", hint)
     if not os.path.exists(record.directory + "/hooks"):
         control.request(record.directory, "start")
         return

@@ -238,6 +238,7 @@ def test_create_is_killed_while_a_hook_runs(host: Host, hooks: Hooks, tmp_path: 
     try:
         assert host.state()["status"] == "creating"
         assert "cannot start a container in the creating state" in host.runx("start", "c").stderr
+        assert "  hint: `create` is still at work" in host.runx("start", "c").stderr
         supervisor = os.pidfd_open(hooks.told()[0]["state"]["pid"])
         create.kill()
         create.wait()
