@@ -65,6 +65,7 @@ def create(
         record.log = os.path.abspath(log) if log else ""
         record.log_json = "1" if log_json else "0"
         record.console_socket = os.path.abspath(console_socket) if console_socket else ""
+        _warn_of_sockets(record)
         supervisor = _Supervisor(record)
         record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
         record.save()  # should we be killed, `delete` knows whom to end
@@ -224,6 +225,14 @@ def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":
         message = f"linux.cgroupsPath: {path}: no control groups are mounted on this host"
         log_file.append(record.log, "warning", message, as_json=record.log_json == "1")
     return group
+
+
+def _warn_of_sockets(record: Record) -> None:
+    """Say that sockets meant for the process stay behind (sd_listen_fds(3)): those for another program are none of ours."""
+    count, meant = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
+    if count not in ("", "0") and meant in ("", str(os.getpid())):
+        message = f"LISTEN_FDS={count}: a virtual machine cannot be given file descriptors of the host, the process gets none"
+        log_file.append(record.log, "warning", message, as_json=record.log_json == "1")
 
 
 def _write(path: str, data: bytes) -> None:

@@ -123,6 +123,19 @@ def test_a_destroyed_domain_ends_its_container(host: Host) -> None:
     host.await_status("stopped")
 
 
+def test_sockets_of_socket_activation_are_not_handed_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    host.create("of-another-program")
+    assert "LISTEN_FDS" not in (host.log.read_text() if host.log.exists() else "")
+    monkeypatch.delenv("LISTEN_PID")
+    host.create("ours")
+    last = json.loads(host.log.read_text().splitlines()[-1])
+    assert (last["level"], last["msg"].partition(":")[0]) == ("warning", "LISTEN_FDS=2")
+    for container in ("of-another-program", "ours"):
+        assert host.runx("delete", "--force", container).returncode == 0
+
+
 def test_an_id_that_exists(host: Host) -> None:
     host.create()
     result = host.runx("create", "--bundle", str(host.bundle), "c")
