@@ -42,7 +42,7 @@ def sizing_of(container: Container, shares: int, disks: int, images_mib: int, ho
         host.vcpus,
         shares=shares,
         disks=disks,
-        interfaces=len(container.networks),
+        interfaces=len(container.networks) or 1,  # what an engine puts into the namespace is one, as a rule
         images_mib=images_mib,
     )
 
