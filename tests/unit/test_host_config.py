@@ -198,7 +198,7 @@ def test_a_limit_of_the_container_wins() -> None:
     config = json.loads((CASES / "minimal/config.json").read_text())
     config["linux"]["resources"] = {"memory": {"limit": 512 << 20}, "cpu": {"quota": 200000, "period": 100000}}
     plan = compile("/b", container_id="c", state_root="/r", assets="/a", facts=Facts(json.dumps(config))).plan
-    assert (plan.domain.memory_mib, plan.domain.vcpus) == (memory_mib(512 << 20, shares=1, vcpus=2, interfaces=0), 2)
+    assert (plan.domain.memory_mib, plan.domain.vcpus) == (memory_mib(512 << 20, shares=1, vcpus=2, interfaces=1), 2)
 
 
 def test_the_page_names_every_setting() -> None:

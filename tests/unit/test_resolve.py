@@ -59,11 +59,11 @@ BIND = {"destination": "/d", "type": "bind", "source": "/srv", "options": ["bind
         (-1, [], 256),
         (0x7FFFFFFFFFFFF000, [], 256),
         (1, [], MIN_MEMORY_MIB),
-        (128 * 2**20, [], 156),
-        (128 * 2**20 + 1, [], 158),
-        (128 * 2**20, [BIND], 156 + SHARE_MIB),
-        (128 * 2**20, [BIND, BIND, BIND], 156 + SHARE_MIB),
-        (2**30, [], 1080),
+        (128 * 2**20, [], 157),
+        (128 * 2**20 + 1, [], 159),
+        (128 * 2**20, [BIND], 157 + SHARE_MIB),
+        (128 * 2**20, [BIND, BIND, BIND], 157 + SHARE_MIB),
+        (2**30, [], 1081),
     ],
 )
 def test_memory(limit: int | None, mounts: list[dict[str, Any]], mib: int) -> None:
