@@ -57,12 +57,13 @@ class Supervisor(Machine):
 
     def _step(self, signals: int) -> None:
         outputs = tuple(self.outputs.values())
+        has_room = len(self.to_guest) < link.PAYLOAD_LIMIT  # a guest may write and never read
         poller = select.poll()
         for out in outputs:
             out.watch(poller)
-        if self.greeted and self.input.wants_read and len(self.to_guest) < link.PAYLOAD_LIMIT:
+        if self.greeted and self.input.wants_read and has_room:
             poller.register(self.input.fd, select.POLLIN)
-        of_names = self.names.fd if self.names and self.greeted and len(self.to_guest) < link.PAYLOAD_LIMIT else -1
+        of_names = self.names.fd if self.names and self.greeted and has_room else -1
         for fd in (self.store.fileno(), self.listener.fileno(), signals, self.console.fd, self.kernel_console.fd, of_names):
             if fd >= 0:
                 poller.register(fd, select.POLLIN)
@@ -84,7 +85,7 @@ class Supervisor(Machine):
             self.kernel_console.read()
         self._attend(ready, signals)
         self._keep_time()
-        if len(self.to_guest) < link.PAYLOAD_LIMIT:  # a guest may write and never read
+        if has_room:  # before the input has taken it, which may never end
             for out in outputs:
                 self.to_guest += out.frames()
         if self.greeted and self.to_guest:

@@ -93,11 +93,11 @@ def test_a_guest_that_never_reads_its_credit(tmp_path: Path, reader: str) -> Non
     """Each byte by itself is due a frame of nine. What is due must not pile up for ever."""
     with Conversation(tmp_path, reader) as conversation:
         ring = conversation.supervisor.ring
-        ring.reads = False
+        ring.room = 0
         assert conversation.hear(HELLO + STARTED) is None
         outcome = None
-        for _ in range(link.OUTPUT_WINDOW + link.PAYLOAD_LIMIT):
-            outcome = conversation.hear(link.frame(link.STDOUT, b"x"))
+        for size in [1] * 1000 + [4096] * (link.OUTPUT_WINDOW // 4096):
+            outcome = conversation.hear(link.frame(link.STDOUT, b"x" * size))
             assert len(conversation.supervisor.to_guest) < 2 * link.PAYLOAD_LIMIT
             if outcome is not None:
                 break
@@ -107,11 +107,11 @@ def test_a_guest_that_never_reads_its_credit(tmp_path: Path, reader: str) -> Non
 def test_a_guest_that_reads_late_gets_all_its_credit(tmp_path: Path) -> None:
     with Conversation(tmp_path) as conversation:
         supervisor = conversation.supervisor
-        supervisor.ring.reads = False
+        supervisor.ring.room = 0
         assert conversation.hear(HELLO + STARTED) is None
         for _ in range(1000):
             assert conversation.hear(link.frame(link.STDOUT, b"x" * 100)) is None
-        supervisor.ring.reads = True
+        supervisor.ring.room = 1 << 20
         for _ in range(3):
             assert conversation.hear(b"") is None
         assert conversation.hear(link.frame(link.STDOUT, b"x" * 4096) * 31) is None
@@ -177,3 +177,18 @@ def test_a_guest_that_was_quicker_than_its_consoles_event(tmp_path: Path) -> Non
         assert (supervisor.status, supervisor.said) == (7, [])
         assert conversation.hear(b"") == 7
         assert conversation.delivered[link.STDOUT] == b"all of it"
+
+
+def test_endless_input_does_not_keep_credit_back(tmp_path: Path) -> None:
+    """A guest that takes all of it, as much as its ring holds each time, while its process writes."""
+    with Conversation(tmp_path) as conversation:
+        supervisor = conversation.supervisor
+        supervisor.ring.room = 1024
+        source = os.dup(supervisor.ends[1])
+        assert conversation.hear(HELLO + STARTED) is None
+        for _ in range(400):
+            with contextlib.suppress(BlockingIOError):
+                os.write(source, b"i" * 4096)
+            supervisor.input._window = link.INPUT_WINDOW  # the process takes it at once
+            assert conversation.hear(link.frame(link.STDOUT, b"x" * 1000)) is None
+        os.close(source)
