@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define NEED(condition) do { if (!(condition)) return #condition; } while (0)
-#define FILES 10000
+static int files = 10000;
 
 static const char *unix_socket(void)
 {
@@ -174,7 +174,7 @@ static const char *many_files(void)
     char name[32];
     int count = 0;
     NEED(mkdir("many", 0700) == 0);
-    for (int number = 0; number < FILES; number++) {
+    for (int number = 0; number < files; number++) {
         snprintf(name, sizeof name, "many/%d", number);
         NEED(close(open(name, O_CREAT | O_WRONLY, 0600)) == 0);
     }
@@ -182,7 +182,7 @@ static const char *many_files(void)
     NEED(directory != NULL);
     while (readdir(directory))
         count++;
-    NEED(closedir(directory) == 0 && count == FILES + 2);
+    NEED(closedir(directory) == 0 && count == files + 2);
     return NULL;
 }
 
@@ -204,13 +204,15 @@ static const struct {
     {"user-attributes", attributes}, {"file-capabilities", capability}, {"O_TMPFILE", temporary_file},
     {"fallocate", allocation}, {"O_DIRECT", direct}, {"shared-mmap", mapping}, {"flock-fcntl", locks},
     {"rename-flags", renames}, {"unlinked-files", unlinked}, {"owner-mode-times", ownership},
-    {"any-byte-in-names", names}, {"10000-files", many_files}, {"files-of-the-image", changed_lower},
+    {"any-byte-in-names", names}, {"many-files", many_files}, {"files-of-the-image", changed_lower},
 };
 
 int main(int argc, char **argv)
 {
-    if (argc != 2 || mkdir(argv[1], 0755) < 0 || chdir(argv[1]) < 0)
+    if (argc < 2 || mkdir(argv[1], 0755) < 0 || chdir(argv[1]) < 0)
         return 2;
+    if (argc > 2)
+        files = atoi(argv[2]);
     umask(0);
     alarm(600);
     for (size_t index = 0; index < sizeof tests / sizeof tests[0]; index++) {
