@@ -37,8 +37,10 @@ def image_bytes(top: str, limit: int) -> int:
                 if inode in linked:
                     continue
                 linked.add(inode)
-            has_content = stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
-            total += _inode(status.st_size if has_content else 0, _attributes(f"/proc/self/fd/{fd}/{name}"))
+            size = status.st_size if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode) else 0
+            if stat.S_ISREG(status.st_mode):
+                size = -(-size // _BLOCK) * _BLOCK  # runx has no part of a file beside its inode (exec/pack.py)
+            total += _inode(size, _attributes(f"/proc/self/fd/{fd}/{name}"))
         if total > limit:
             break
     return total

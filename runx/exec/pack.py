@@ -36,7 +36,8 @@ class Tree(NamedTuple):
 
 def image(tree: Tree, path: str, limit: int) -> None:
     """Write the EROFS image of a tree into the file at `path`, at most `limit` bytes. Raises RunxError, or OSError."""
-    argv = [_program("mkfs.erofs"), "--quiet", path, f"{tree.work}/root"]
+    # The ends of files in blocks of their own: beside their inodes, whoever lists the files would read them as well.
+    argv = [_program("mkfs.erofs"), "--quiet", "-Enoinline_data", path, f"{tree.work}/root"]
     for name in ("root", "empty", *map(str, range(len(tree.layers)))):
         os.makedirs(f"{tree.work}/{name}", mode=0o700, exist_ok=True)
     output = os.memfd_create("output", os.MFD_CLOEXEC)
