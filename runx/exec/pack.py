@@ -5,10 +5,13 @@ symbolic link (mount(8), nosymfollow): whatever is exchanged in it meanwhile, no
 modes and device nodes are kept as numbers in the image, for the guest alone; nothing is made of them here.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
 import shutil
+import threading
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from runx import paths
@@ -17,6 +20,7 @@ from runx.exec import run
 
 TIMEOUT_S = 1800
 """To make one image."""
+_WRITE_EVERY_S = 0.1
 _CLONE_NEWNS = 0x00020000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_NOSYMFOLLOW, _MS_BIND = 1, 2, 4, 8, 32, 256, 4096
 _MS_REC, _MS_PRIVATE = 16384, 1 << 18
@@ -34,8 +38,11 @@ class Tree(NamedTuple):
     """overlayfs' own, to read the layers."""
 
 
-def image(tree: Tree, path: str, limit: int) -> None:
-    """Write the EROFS image of a tree into the file at `path`, at most `limit` bytes. Raises RunxError, or OSError."""
+def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
+    """Write the EROFS image of a tree into the file at `path`, at most `limit` bytes. Raises RunxError, or OSError.
+
+    to_disk: it will have to be on the disk (fsync(2)); the disk writes meanwhile then.
+    """
     # The ends of files in blocks of their own: beside their inodes, whoever lists the files would read them as well.
     argv = [_program("mkfs.erofs"), "--quiet", "-Enoinline_data", path, f"{tree.work}/root"]
     for name in ("root", "empty", *map(str, range(len(tree.layers)))):
@@ -46,7 +53,8 @@ def image(tree: Tree, path: str, limit: int) -> None:
         if pid == 0:
             _become_packer(argv, tree, limit, output)
         try:
-            code, text = run.finish("mkfs.erofs", pid, output, TIMEOUT_S)
+            with _written_meanwhile(path) if to_disk else contextlib.nullcontext():
+                code, text = run.finish("mkfs.erofs", pid, output, TIMEOUT_S)
         except RunxError as error:
             if os.path.getsize(path) < limit - 2**20:
                 raise
@@ -71,6 +79,28 @@ def _long_name(tree: Tree) -> str:
                 if len(os.fsencode(name)) == 255:
                     return ascii(f"{directory}/{name}")[1:-1]  # it is hostile, and goes to terminals
     return ""
+
+
+@contextlib.contextmanager
+def _written_meanwhile(path: str) -> Iterator[None]:
+    """Have what others write into the file written to the disk as it comes: else the disk had nothing to do before the end, and
+    they nothing after it."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    done = threading.Event()
+
+    def write() -> None:
+        with contextlib.suppress(OSError):  # whoever calls fsync is told
+            while not done.wait(_WRITE_EVERY_S):
+                os.fdatasync(fd)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        os.close(fd)
 
 
 def _too_large(limit: int) -> RunxError:

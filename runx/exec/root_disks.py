@@ -94,8 +94,9 @@ def _image(path: str, tree: pack.Tree, limit: int) -> int:
             if not _is(fd, made):
                 os.close(fd)  # somebody else has made it, or has collected this one
                 continue
-            pack.image(tree, made, limit)
-            if not os.path.basename(path).startswith(ONCE):
+            kept = not os.path.basename(path).startswith(ONCE)
+            pack.image(tree, made, limit, to_disk=kept)
+            if kept:
                 os.fsync(fd)  # a power failure must not leave a name for what is not there
             fcntl.flock(fd, fcntl.LOCK_SH)
             os.rename(made, path)

@@ -91,10 +91,10 @@ def test_an_image_is_made_once_and_a_layer_is_kept(home: Home) -> None:
 def test_many_at_once_make_one(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     original = pack.image
 
-    def image(*arguments: Any) -> None:
+    def image(*arguments: Any, **options: Any) -> None:
         with (home.directory / "made").open("a") as file:
             file.write("once\n")
-        original(*arguments)
+        original(*arguments, **options)
 
     monkeypatch.setattr(pack, "image", image)
     children = []
