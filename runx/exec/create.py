@@ -21,6 +21,8 @@ from runx.exec.state import document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from runx.compiler import Compilation
     from runx.compiler.plan import Domain
     from runx.exec.cgroup import Group
@@ -70,15 +72,14 @@ def create(
         record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
         record.save()  # should we be killed, `delete` knows whom to end
         with collector.paused():
-            made = _compile_into(record, bundle, root, config, root_carrier=root_carrier, systemd_cgroup=systemd_cgroup)
-        group, makes_images, in_memory = made
-        if makes_images:
-            images = _root_images(record)
+            group, plan = _compile_into(record, bundle, root, config, root_carrier=root_carrier, systemd_cgroup=systemd_cgroup)
+        if plan["root"]["cache_mib"] is not None:
+            images = _root_images(record, plan)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
         supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, warn)) if of_create else None)
         if group and not of_create:
             group.join(supervisor.pid)
-        if in_memory:
+        if plan["root"]["images"]:
             os.unlink(f"{record.directory}/initrd")  # a copy of the root filesystem, that the domain has now
         if pid_file:
             _write_pid_file(pid_file, supervisor.pid)
@@ -122,9 +123,9 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
 
 def _compile_into(
     record: Record, bundle: str, root: str, config: str = "config.json", *, root_carrier: str = "", systemd_cgroup: bool = False
-) -> "tuple[Group | None, bool, bool]":
-    """Write the plan and the artifacts into the container's directory. Its control group, to be joined, if it has one; whether
-    images of its root filesystem are to be made; and whether they travel in the ramdisk."""
+) -> "tuple[Group | None, dict[str, Any]]":
+    """Write the plan and the artifacts into the container's directory. Its control group, to be joined, if it has one; and the
+    plan, as it is read from there."""
     import json
 
     from runx.compiler import compile
@@ -158,7 +159,7 @@ def _compile_into(
     )
     group = _group(record, plan.cgroups_path, systemd_cgroup)
     record.save()
-    return group, plan.root.cache_mib is not None, bool(plan.root.images)
+    return group, as_read
 
 
 def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> None:
@@ -196,16 +197,12 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         file_copies.keep(directory, [(f"/{inside}", source, contents[inside]) for inside, source in copies])
 
 
-def _root_images(record: Record) -> list[int]:
+def _root_images(record: Record, plan: "dict[str, Any]") -> list[int]:
     """Make the disks of the root filesystem, or the images in the ramdisk; descriptors that keep disks until the supervisor
     does."""
-    import json
-
-    from runx.exec import root_disks
-
-    with open(f"{record.directory}/plan.json", encoding="utf-8") as file:
-        plan = json.load(file)
     if not plan["root"]["images"]:
+        from runx.exec import root_disks
+
         return root_disks.make(record.directory, plan)
     from runx.exec import root_in_memory
 

@@ -6,13 +6,12 @@ The supervisor, which lives in that namespace, asks it for the guest (docs/netwo
 import _socket  # as in control.py
 
 from runx.errors import RunxError
+from runx.exec.console_link import PAYLOAD_LIMIT
 
 ADDRESS = "127.0.0.11"
 _PORT = 53
 _LISTED = "0B00007F:"
 """The same address in /proc/net/udp (proc_net_udp(5)): a number of the machine's byte order."""
-_MESSAGE_LIMIT = 4096
-"""Bytes of an answer: what a frame of the console link holds."""
 
 
 class Names:
@@ -33,10 +32,10 @@ class Names:
     def answer(self) -> bytes | None:
         """The next answer; None when there is none to be had now."""
         try:
-            message = self._socket.recv(_MESSAGE_LIMIT + 1)
+            message = self._socket.recv(PAYLOAD_LIMIT + 1)
         except OSError:
             return None
-        return message if len(message) <= _MESSAGE_LIMIT else b""
+        return message if len(message) <= PAYLOAD_LIMIT else b""  # more than a frame holds
 
 
 def find() -> Names | None:
