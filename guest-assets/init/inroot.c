@@ -231,15 +231,17 @@ static void do_node(char **a)
     gid_t gid = (gid_t)number(a[5], 10);
     int parent = resolve(a[6], MISSING_IS_DIRECTORY, name);
 
-    if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
-        bool same = (status.st_mode & S_IFMT) == type && (type == S_IFIFO || status.st_rdev == device);
-        if (!same && unlinkat(parent, name, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) < 0)
+    /* Another machine with the same root may do this at the same time: what it made is looked at again. */
+    while (mknodat(parent, name, type | mode, type == S_IFIFO ? 0 : device) < 0) {
+        if (errno != EEXIST)
+            fail("%s", reason(errno));
+        if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if ((status.st_mode & S_IFMT) == type && (type == S_IFIFO || status.st_rdev == device))
+            break;
+        if (unlinkat(parent, name, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) < 0 && errno != ENOENT)
             fail("replacing what is there: %s", reason(errno));
-        if (same)
-            type = 0;
     }
-    if (type && mknodat(parent, name, type | mode, type == S_IFIFO ? 0 : device) < 0)
-        fail("%s", reason(errno));
     if (fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(parent, name, mode, 0) < 0)
         fail("owner and mode: %s", reason(errno));
 }

@@ -128,7 +128,8 @@ int resolve(const char *dest, enum missing kind, char *keep_last)
             snprintf(walk.resolved + before, sizeof walk.resolved - before, "%s%s", before ? "/" : "", name);
             int next = open_plain(walk.resolved);
             if (next < 0 && errno == ENOENT && kind != MISSING_FAILS) {
-                if (make_missing(here, name, last ? kind : MISSING_IS_DIRECTORY) < 0)
+                /* Another machine with the same root may be quicker. */
+                if (make_missing(here, name, last ? kind : MISSING_IS_DIRECTORY) < 0 && errno != EEXIST)
                     fail("making /%s: %s", walk.resolved, reason(errno));
                 next = open_plain(walk.resolved);
             }

@@ -130,6 +130,20 @@ def test_made_directories_have_mode_0755(run: Run, newroot: Path) -> None:
     assert [stat.S_IMODE((newroot / p).stat().st_mode) for p in ("x", "x/y")] == [0o755, 0o755]
 
 
+MAKERS = {
+    "mkdir": "inroot mkdir /made/$n/below",
+    "bind": "inroot bind /dev/null /made/$n/file -",
+    "node": "inroot node c 1 5 666 0 0 /made/$n/zero",
+}
+
+
+@pytest.mark.parametrize("command", MAKERS.values(), ids=MAKERS)
+def test_what_others_make_at_the_same_time_is_no_error(run: Run, command: str) -> None:
+    # Two machines with one root by 9p do so.
+    together = f"for one in 1 2 3; do {command} || echo failed > /dev/failed & done"
+    run(f"n=0; while [ $n -lt 60 ]; do {together}; wait; n=$((n + 1)); done; [ ! -e /dev/failed ]")
+
+
 def test_a_name_that_is_too_long(run: Run) -> None:
     assert run(f"inroot mkdir /{'x' * 300}", fails=True).rstrip().endswith("ilename too long")
 
