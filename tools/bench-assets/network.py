@@ -3,8 +3,9 @@
 
     network.py ROUNDS BYTES
 
-By a bridge alone (NETCONF), which is what Xen's own network devices do, and by an engine's network namespace on the same
-bridge, where every frame is forwarded once more. One JSON object a round, on standard output, in bytes a second.
+In three ways on one bridge of the host: by that bridge alone (NETCONF), which is what Xen's own network devices do; through the
+pair of interfaces that an engine makes for a container, with a bridge in its network namespace; and through the same pair by what
+runx does in that namespace. One JSON object a round, on standard output, in bytes a second.
 """
 
 import json
@@ -15,16 +16,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 RUNX = "/usr/local/bin/runx"
 BRIDGE = "rxbench"
 PREFIX = "10.212.5"
 LIMIT_S = 300
+WAYS = ("vif", "bridged", "engine")
+Rates = Callable[[int], tuple[float, float]]
+"""Bytes a second, for so many bytes: from here to a container, and from one container to another."""
 PORT = 4000
-# Whoever connects sends to the end, and is told how much that was.
-SERVE = f"while :; do nc -l -p {PORT} -e wc -c; done"
+# Whoever connects sends to the end. nc itself would move a kilobyte at a time, which takes longer than any network here.
+SERVE = f"while :; do nc -l -p {PORT} -e dd bs=64k iflag=fullblock of=/dev/null 2>&1; done"
 
 
 def ip(*words: str) -> None:
@@ -62,6 +66,29 @@ def namespace(number: int) -> Iterator[str]:
         ip("netns", "delete", name)
 
 
+def backends() -> set[str]:
+    """The interfaces of virtual machines that are on the bridge."""
+    listed = subprocess.run(["ip", "-json", "link", "show", "master", BRIDGE], stdout=subprocess.PIPE, check=True).stdout
+    return {name for name in (link["ifname"] for link in json.loads(listed or "[]")) if name.startswith("vif")}
+
+
+def bridge_in(path: str, before: set[str]) -> None:
+    """Put the backend that is new since, and the engine's interface, on a bridge in the engine's namespace."""
+    name = os.path.basename(path)
+    limit = time.monotonic() + LIMIT_S
+    while not (new := backends() - before):
+        if time.monotonic() > limit:
+            raise SystemExit("no interface has come to the bridge")
+        time.sleep(0.1)
+    (backend,) = new
+    ip("link", "set", backend, "netns", name)
+    ip("-n", name, "address", "flush", "dev", "eth0")
+    ip("-n", name, "link", "add", "inside", "type", "bridge")
+    ip("-n", name, "link", "set", "inside", "up")
+    for port in (backend, "eth0"):
+        ip("-n", name, "link", "set", port, "master", "inside", "up")
+
+
 @contextmanager
 def container(directory: str, number: int, script: str, netconf: str, path: str) -> "Iterator[subprocess.Popen[bytes]]":
     """A container with the address .NUMBER that runs a script: by NETCONF's file, or by a namespace's path."""
@@ -92,7 +119,7 @@ def container(directory: str, number: int, script: str, netconf: str, path: str)
         process.communicate()
 
 
-def to_container(number: int, size: int) -> float:
+def to_container(number: int, taker: "subprocess.Popen[bytes]", size: int) -> float:
     """The rate at which a container takes bytes of ours."""
     limit = time.monotonic() + LIMIT_S
     while True:
@@ -100,7 +127,7 @@ def to_container(number: int, size: int) -> float:
             connection = socket.create_connection((f"{PREFIX}.{number}", PORT), timeout=LIMIT_S)
             break
         except OSError:  # it boots, or is between two listeners
-            if time.monotonic() > limit:
+            if taker.poll() is not None or time.monotonic() > limit:
                 raise
             time.sleep(0.1)
     with connection:
@@ -108,52 +135,66 @@ def to_container(number: int, size: int) -> float:
         begin = time.monotonic()
         for _ in range(size // len(chunk)):
             connection.sendall(chunk)
-        connection.shutdown(socket.SHUT_WR)
-        taken = int(connection.makefile().read() or 0)
-        end = time.monotonic()
-    if taken != size:
-        raise SystemExit(f"a container took {taken} bytes of {size}")
-    return size / (end - begin)
+    return size / (taken(taker, size) - begin)
 
 
-def between(sender: "subprocess.Popen[bytes]", size: int) -> float:
+def between(sender: "subprocess.Popen[bytes]", taker: "subprocess.Popen[bytes]", size: int) -> float:
     """The rate from one container to another, started by a line."""
-    assert sender.stdin is not None and sender.stdout is not None
+    assert sender.stdin is not None
     begin = time.monotonic()
-    sender.stdin.write(b"go\n")
-    said = sender.stdout.readline()
-    end = time.monotonic()
-    if said.strip() != str(size).encode():
-        raise SystemExit(f"a container took {said!r} of {size}")
-    return size / (end - begin)
+    sender.stdin.write(b"%d\n" % size)
+    return size / (taken(taker, size) - begin)
 
 
-def measure(directory: str, netconf: str, engine: bool, rounds: int, size: int) -> list[tuple[float, float]]:
-    """Rates to a container and between two, round by round."""
-    with ExitStack() as stack:
-        paths = [stack.enter_context(namespace(number)) if engine else "" for number in (2, 3)]
-        # The listener is made anew after each connection.
-        send = (
-            f"while read -r line; do until dd if=/dev/zero bs=64k count={size >> 16} 2> /dev/null "
-            f"| nc {PREFIX}.2 {PORT} 2> /dev/null; do sleep 0.05; done; done"
-        )
-        stack.enter_context(container(directory, 2, SERVE, netconf, paths[0]))
-        sender = stack.enter_context(container(directory, 3, send, netconf, paths[1]))
-        to_container(2, 1 << 16)
-        between(sender, size)  # it has booted
-        return [(to_container(2, size), between(sender, size)) for _ in range(rounds)]
+def taken(taker: "subprocess.Popen[bytes]", size: int) -> float:
+    """When a container said that it had taken so many bytes."""
+    assert taker.stdout is not None
+    for line in taker.stdout:
+        if line.endswith(b"records out\n"):
+            if not line.startswith(b"%d+0 " % (size >> 16)):
+                raise SystemExit(f"a container took {line.decode()!r} of {size >> 16} blocks")
+            return time.monotonic()
+    raise SystemExit("a container has ended")
+
+
+def pair(stack: ExitStack, directory: str, netconf: str, way: str) -> Rates:
+    """Two containers that have a network in one of the ways; what measures the rates to one and between them."""
+    number = 10 * WAYS.index(way) + 2
+
+    def begin(number: int, script: str) -> "subprocess.Popen[bytes]":
+        path = stack.enter_context(namespace(number)) if way != "vif" else ""
+        before = backends()
+        process = stack.enter_context(container(directory, number, script, netconf, path if way == "engine" else ""))
+        if way == "bridged":
+            bridge_in(path, before)
+        return process
+
+    def rates(size: int) -> tuple[float, float]:
+        return to_container(number, taker, size), between(sender, taker, size)
+
+    # The listener is made anew after each connection.
+    send = (
+        f"while read -r size; do until nc {PREFIX}.{number} {PORT} -e dd if=/dev/zero bs=64k count=$((size >> 16)) "
+        "2> /dev/null; do sleep 0.05; done; done"
+    )
+    taker = begin(number, SERVE)
+    sender = begin(number + 1, send)
+    rates(1 << 16)  # they have booted
+    return rates
 
 
 def main(rounds: int, size: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="runx-bench-") as directory, bridge(directory) as netconf:
+    with tempfile.TemporaryDirectory(prefix="runx-bench-") as directory, bridge(directory) as netconf, ExitStack() as stack:
         os.makedirs(f"{directory}/root/bin")
         shutil.copy("/bin/busybox", f"{directory}/root/bin/busybox")
-        for name in ("sh", "nc", "wc", "dd", "sleep"):
+        for name in ("sh", "nc", "dd", "sleep"):
             os.symlink("busybox", f"{directory}/root/bin/{name}")
-        plain, engine = (measure(directory, netconf, way, rounds, size) for way in (False, True))
-    for (plain_to, plain_between), (engine_to, engine_between) in zip(plain, engine, strict=True):
-        rates = {"vif_to": plain_to, "vif_between": plain_between, "engine_to": engine_to, "engine_between": engine_between}
-        print(json.dumps(rates))
+        pairs = {way: pair(stack, directory, netconf, way) for way in WAYS}
+        for _ in range(rounds):  # in turn, as the machine has other work, too
+            rates = {}
+            for way, measure in pairs.items():
+                rates[f"{way}_to"], rates[f"{way}_between"] = measure(size)
+            print(json.dumps(rates), flush=True)
 
 
 main(int(sys.argv[1]), int(sys.argv[2]) >> 16 << 16)

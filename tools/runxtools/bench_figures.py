@@ -54,7 +54,7 @@ class Figure(NamedTuple):
             self.what,
             f"{self.value:.1f} {self.unit}",
             f"{statistics.median(self.floor):.1f} {self.unit}" if self.floor else "",
-            f"{self.ratio:.1f} x" if self.ratio is not None else "",
+            f"{self.ratio:.2f} x" if self.ratio is not None else "",
             limit,
             {None: "", True: "ok", False: "OVER"}[self.kept],
         )
