@@ -18,6 +18,8 @@ Link = dict[str, Any]
 _FAMILIES = {"inet": "-4", "inet6": "-6"}
 _NAME = re.compile(r"[A-Za-z0-9_.@-]+")
 _BACKEND = re.compile(r"vif\d+\.\d+")
+_AT_INGRESS = ("ingress", "clsact")
+"""Queueing disciplines of which an interface can have one."""
 _OWN_ROUTES = ("kernel", "ra")
 """Who made them: the guest's kernel makes the same, of the addresses and of what it hears from routers."""
 
@@ -28,6 +30,19 @@ set -eu
 at=start
 trap '[ $? -eq 0 ] || echo "runx: $at failed" >&2' EXIT
 """
+
+
+def describe(names: list[str]) -> str:
+    """What `takeover.look` reads: a line for each of these interfaces (name, MAC address, MTU, and 1 when it has to be made to
+    receive all multicast frames, else 0), NUL, and the guest's script. Raises RunxError as `read`."""
+    links = read(names)
+    return "\n".join(map(_line, links)) + "\0" + guest_script(links)
+
+
+def _line(link: Link) -> str:
+    # The guest hears only those multicast frames that the engine's interface receives. A macvlan gets no others.
+    allmulticast = int(link.get("linkinfo", {}).get("info_kind") == "macvlan" and "ALLMULTI" not in link["flags"])
+    return f"{link['ifname']} {link['address']} {link['mtu']} {allmulticast}"
 
 
 def read(names: list[str]) -> list[Link]:
@@ -43,6 +58,7 @@ def read(names: list[str]) -> list[Link]:
             )
         link["disable_ipv6"] = _ipv6_disabled(link["ifname"])
         link["routes"] = {}
+    _check_ingress(names)
     by_name = {link["ifname"]: link for link in links}
     for family, option in _FAMILIES.items():
         routes = json.loads(checked(["ip", "-json", option, "route", "show"], "ip route show") or "[]")
@@ -71,6 +87,20 @@ def _fault(link: Link) -> str:
     if kind in ("ipvlan", "ipvtap"):
         return f"an {kind} interface works for addresses of its own kernel alone"
     return ""
+
+
+def _check_ingress(names: list[str]) -> None:
+    """Raise RunxError when somebody else handles what comes in at one of the interfaces: frames could not be led past it."""
+    shown = json.loads(checked(["tc", "-json", "qdisc", "show"], "tc qdisc show") or "[]")
+    for discipline in shown:
+        if discipline["kind"] in _AT_INGRESS and discipline["dev"] in names:
+            name, kind = discipline["dev"], discipline["kind"]
+            raise RunxError(
+                f"the interface {name} of the container's network namespace has the queueing discipline {kind} already, "
+                "which a virtual machine cannot be given",
+                f"have traffic control act on the host's side of it; if runx has left it, since a supervisor was killed: "
+                f"tc qdisc del dev {name} {kind}",
+            )
 
 
 def _ipv6_disabled(name: str) -> bool:

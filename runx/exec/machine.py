@@ -12,7 +12,7 @@ from runx import log
 from runx.errors import RunxError
 from runx.exec import domains, netns, takeover, xl
 from runx.exec.record import Record
-from runx.exec.supervision import Ended, Supervision
+from runx.exec.supervision import STATUS_BROKEN, Ended, Supervision
 from runx.exec.xenstore import XenStore
 
 _LOOK_AGAIN_S = 1.0
@@ -30,6 +30,8 @@ class Machine(Supervision):
         """What the kernel puts into every network namespace."""
         self.network_script = b""
         """What sets the guest's interfaces up; empty without any, and before `start`."""
+        self.first_vifs: set[str] = set()
+        """Numbers of the network devices that the domain has been created with."""
         self.loops: list[int] = []
         """Loop devices of its disks."""
         self.look_at: float | None = None
@@ -124,8 +126,12 @@ class Machine(Supervision):
 
     def _start(self) -> None:
         _check_devices()
-        self._take_interfaces()
-        self._call(xl.unpause)
+        try:
+            self._take_interfaces()
+            self._call(xl.unpause)
+        except RunxError as error:
+            self._give_interfaces_back(error)
+            raise
 
     def _pause(self) -> None:
         self._call(xl.pause)
@@ -154,9 +160,27 @@ class Machine(Supervision):
             )
             log.append(record.log, "warning", message, as_json=record.log_json == "1")
             return
-        record.taken = " ".join(found)
+        interfaces, self.network_script = takeover.look(found)
+        self.first_vifs = takeover.devices(self.store, record.domid)
+        record.taken = " ".join(interface.taken for interface in interfaces)
         record.save()  # first: what is taken is to be let go, whatever happens
-        self.network_script = takeover.take(record.domid, found, self.host_network)
+        takeover.take(self.store, record.domid, interfaces, self.host_network)
+
+    def _give_interfaces_back(self, reason: RunxError) -> None:
+        """After a start that failed for this reason: make it as before, for another. Raises RunxError when that cannot be done;
+        the container ends then."""
+        record = self.record
+        self.network_script = b""
+        if not record.taken or self.store.read(f"/local/domain/{record.domid}/vm") is None:
+            return  # nothing was done, or its end, which is about to be seen, undoes it
+        try:
+            takeover.give_back(self.store, record.domid, self.first_vifs, record.taken.split())
+        except RunxError as error:
+            self.status = STATUS_BROKEN
+            message = f"{reason.message}; the container is ended, as what was done cannot be undone: {error.message}"
+            raise RunxError(message, reason.hint) from None
+        record.taken = ""
+        record.save()
 
     def _xenstore_events(self) -> None:
         for _, token in self.store.events():

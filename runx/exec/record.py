@@ -78,7 +78,7 @@ class Record:
         self.takes_interfaces = ""
         """"1" when the guest gets the interfaces in it."""
         self.taken = ""
-        """Names of those it has got, separated by spaces."""
+        """Those it has got, separated by spaces, as `takeover.let_go` is told of them."""
         self.terminal = ""
         """Rows and columns of the container's terminal, separated by a space; "" when it has none."""
         self.cgroups = ""

@@ -4,7 +4,8 @@ For each one the domain gets a vif whose backend is moved into that namespace, a
 out at the other (tc-mirred(8)). The guest takes the MAC address, addresses and routes. The engine's interface keeps its
 addresses, since engines look for them when they take it away; no frame reaches the namespace's own stack any more.
 
-The work is done by a child of the supervisor, which has to stay small.
+What is there is read by a child of the supervisor, which has to stay small. What is done can be undone: of a start that fails
+nothing is left, and the next one finds what the first has found.
 """
 
 import os
@@ -14,60 +15,87 @@ from runx.errors import RunxError
 from runx.exec import run
 
 TIMEOUT_S = 60.0
-_ATTACH_TIMEOUT_S = 120.0
-_SCRIPT_LIMIT = 60 * 1024
-"""Bytes of the guest's script: what `run` keeps of a child's output is a little more."""
+_XL_TIMEOUT_S = 120.0
+_LIMIT = 60 * 1024
+"""Bytes of what the child says: `run` keeps a little more of its output."""
 _FAILED = 1
+_ALLMULTICAST = ",allmulticast"
 
 TYPE_CHECKING = False  # as typing's, which takes long to import
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Collection
+
+    from runx.exec.xenstore import XenStore
 
 
-def take(domid: int, names: list[str], host_network: int) -> bytes:
-    """Give a paused domain the interfaces of these names in this process's network namespace; the guest's network script.
+class Interface:
+    """An interface that a virtual machine is to have."""
 
-    host_network: a descriptor of the host's network namespace. Raises RunxError naming an interface that cannot be taken.
+    __slots__ = ("mac", "mtu", "name", "taken")
+
+    def __init__(self, name: str, mac: str, mtu: str, allmulticast: str) -> None:
+        self.name = name
+        self.mac = mac
+        self.mtu = mtu
+        self.taken = name + (_ALLMULTICAST if allmulticast == "1" else "")
+        """What `let_go` is told of it: the name, and whether it is made to receive all multicast frames."""
+
+
+def look(names: list[str]) -> tuple[list[Interface], bytes]:
+    """The interfaces of these names in this process's network namespace, and the guest's network script. Nothing is changed.
+
+    Raises RunxError naming what cannot be given to a virtual machine.
     """
     output = os.memfd_create("network", os.MFD_CLOEXEC)
     try:
         pid = os.fork()
         if pid == 0:
-            _take_and_exit(domid, names, host_network, output)
-        code, text = run.finish("taking the engine's interfaces over", pid, output, _ATTACH_TIMEOUT_S * (1 + len(names)))
+            _look_and_exit(names, output)
+        code, text = run.finish("looking at the engine's interfaces", pid, output, TIMEOUT_S)
     finally:
         os.close(output)
     if code:
         raise run.reported(text)
-    return text.encode()
+    found, _, script = text.partition("\0")
+    return [Interface(*line.split(" ")) for line in found.splitlines()], script.encode()
 
 
-def _take_and_exit(domid: int, names: list[str], host_network: int, output: int) -> None:
+def _look_and_exit(names: list[str], output: int) -> None:
     status = _FAILED
     try:
         from runx.exec import engine_interfaces  # what it imports is gone with this child
 
-        links = engine_interfaces.read(names)
-        script = engine_interfaces.guest_script(links).encode()
-        if len(script) > _SCRIPT_LIMIT:
+        text = engine_interfaces.describe(names).encode()
+        if len(text) > _LIMIT:
             raise RunxError("the network namespace has more routes than a virtual machine can be given")
-        for link in links:
-            _connect(domid, link, host_network)
-        os.write(output, script)
+        os.write(output, text)
         status = 0
     except BaseException as error:
-        run.report(output, "cannot take the interfaces over", error)
+        run.report(output, "cannot look at the engine's interfaces", error)
     finally:
         os._exit(status)
 
 
-def _connect(domid: int, link: "dict[str, Any]", host_network: int) -> None:
-    name = link["ifname"]
-    vif = _attach(domid, link["address"])
-    checked(["ip", "link", "set", "dev", vif, "netns", str(os.getppid())], f"moving {vif} to {name}", host_network)
+def devices(store: "XenStore", domid: int) -> set[str]:
+    """The numbers of a domain's network devices."""
+    return set(store.directory(f"/local/domain/0/backend/vif/{domid}"))
+
+
+def take(store: "XenStore", domid: int, interfaces: list[Interface], host_network: int) -> None:
+    """Give a paused domain these interfaces of this process's network namespace.
+
+    host_network: a descriptor of the host's network namespace. Raises RunxError; `give_back` undoes what has been done by then.
+    """
+    for interface in interfaces:
+        _connect(interface, f"vif{domid}.{_attach(store, domid, interface.mac)}", host_network)
+
+
+def _connect(interface: Interface, vif: str, host_network: int) -> None:
+    name = interface.name
+    checked(["ip", "link", "set", "dev", vif, "netns", str(os.getpid())], f"moving {vif} to {name}", host_network)
     # addrgenmode: the backend has no address that the guest would see. Multicast: what the guest wants to hear is unknown here.
-    multicast = f"link set dev {name} allmulticast on\n" if link.get("linkinfo", {}).get("info_kind") == "macvlan" else ""
-    _batch("ip", f"link set dev {vif} addrgenmode none mtu {link['mtu']}\n{multicast}", name)
+    multicast = f"link set dev {name} allmulticast on\n" if interface.taken.endswith(_ALLMULTICAST) else ""
+    _batch("ip", f"link set dev {vif} addrgenmode none mtu {interface.mtu}\n{multicast}", name)
     # A program of one instruction matches everything, as the classifier matchall does, which fewer kernels have. No frame gets
     # past it: the vif is down until it is there.
     both = ((vif, name), (name, vif))
@@ -84,24 +112,33 @@ def _connect(domid: int, link: "dict[str, Any]", host_network: int) -> None:
     checked(["ip", "link", "set", "dev", vif, "up"], f"bringing {vif} up")
 
 
-def _attach(domid: int, mac: str) -> str:
-    """Give the domain one more network device; the name of its backend's interface."""
-    from runx.exec.xenstore import XenStore
+def _attach(store: "XenStore", domid: int, mac: str) -> str:
+    """Give the domain one more network device; its number."""
+    before = devices(store, domid)
+    script = f"{paths.LIBRARY_DIR}/runx/exec/vif-script"
+    argv = ["xl", "network-attach", str(domid), f"mac={mac}", f"script={script}"]
+    checked(argv, "xl network-attach", timeout_s=_XL_TIMEOUT_S)
+    made = devices(store, domid) - before
+    if len(made) != 1:
+        raise RunxError(f"xl network-attach made {len(made)} devices instead of one", "see /var/log/xen/ on this host")
+    return made.pop()
 
-    store = XenStore()
-    try:
-        backends = f"/local/domain/0/backend/vif/{domid}"
-        before = set(store.directory(backends))
-        script = f"{paths.LIBRARY_DIR}/runx/exec/vif-script"
-        checked(
-            ["xl", "network-attach", str(domid), f"mac={mac}", f"script={script}"],
-            "xl network-attach",
-            timeout_s=_ATTACH_TIMEOUT_S,
-        )
-        (device,) = set(store.directory(backends)) - before
-    finally:
-        store.close()
-    return f"vif{domid}.{device}"
+
+def give_back(store: "XenStore", domid: int, keep: "Collection[str]", taken: list[str]) -> None:
+    """Undo what `take` has done, all or a part of it, to a domain that has not run.
+
+    keep: the devices that the domain had before. taken: as of `let_go`. Raises RunxError when the domain still has others.
+    """
+    said = ""
+    for device in sorted(devices(store, domid) - set(keep)):
+        try:
+            # A guest that does not run does not let go of it: xl waits for that, 10 s, before it removes the device anyway.
+            said += run.run(["xl", "network-detach", str(domid), device], timeout_s=_XL_TIMEOUT_S)[1]
+        except RunxError as error:
+            said += error.message + "\n"
+    let_go(taken)
+    if devices(store, domid) - set(keep):
+        raise RunxError(f"xl network-detach failed: {run.one_line(said, 1000) or 'it said nothing'}")
 
 
 def _batch(program: str, lines: str, name: str) -> None:
@@ -121,22 +158,25 @@ def checked(argv: list[str], what: str, network: int = -1, timeout_s: float = TI
     return said
 
 
-def let_go(names: list[str], network: int = -1) -> None:
+def let_go(taken: list[str], network: int = -1) -> None:
     """Leave nothing of ours at interfaces that were taken; those that have gone are no error.
 
-    network: a descriptor of the network namespace they are in; -1: it is ours.
+    taken: `Interface.taken` of each. network: a descriptor of the network namespace they are in; -1: it is ours.
     """
-    for name in names:
+    for word in taken:
+        name, _, allmulticast = word.partition(",")
         run.run(["tc", "qdisc", "del", "dev", name, "ingress"], timeout_s=TIMEOUT_S, network=network)
+        if allmulticast:
+            run.run(["ip", "link", "set", "dev", name, "allmulticast", "off"], timeout_s=TIMEOUT_S, network=network)
 
 
-def let_go_at(path: str, names: list[str]) -> None:
+def let_go_at(path: str, taken: list[str]) -> None:
     """The same in the network namespace at a path, if it is still there."""
     try:
         network = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        let_go(names, network)
+        let_go(taken, network)
     finally:
         os.close(network)

@@ -335,6 +335,7 @@ def test_an_interface_that_cannot_be_attached(host: Host, hooks: Hooks) -> None:
     """The container stays as it was, for the engine to delete."""
     link = "/sbin/ip link add eth7 type veth peer name eth8"
     hooks.use(createContainer=[{"path": "/bin/sh", "args": ["sh", "-c", link]}])
+    (host.xen.directory / "bin/tc").symlink_to("/sbin/tc")
     host.xen.fault("network-attach", "no more devices")
     host.create()
     assert hooks.fails("start", "c") == "xl network-attach failed with exit status 3: no more devices"

@@ -195,7 +195,11 @@ class Domain:
                 self.store.write(f"{self.path}/control/shutdown", "poweroff")
                 self._order(b"s")
             case ["network-attach", spec] if self.vifs:
+                if "mac=" + (place.fault(self.state_directory, "network-attach-fails") or "?") in spec.split(","):
+                    return "unable to add device"
                 self.vifs.attach(spec)
+            case ["network-detach", number] if self.vifs:
+                self.vifs.detach(number)
             case ["set", name, value]:
                 self.record[name] = value if name == "cpus" else int(value)
                 self._save()

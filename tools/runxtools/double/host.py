@@ -133,7 +133,7 @@ class Double:
         return {**base, "PATH": f"{LOCAL}/bin:{command.PATH}"}
 
     def fault(self, name: str, words: str = "") -> None:
-        """From now on: `create-fails` (with these words), `create-hangs`, `dies-at-boot`, `no-console`."""
+        """From now on (docs/double.md, "Faults")."""
         (self.directory / "faults" / name).write_text(words)
 
     def no_fault(self, name: str) -> None:
@@ -242,7 +242,7 @@ def main(argv: Sequence[str]) -> int:
         action="append",
         default=[],
         metavar="NAME[=WORDS]",
-        help="create-fails, create-hangs, dies-at-boot, no-console",
+        help="something that goes wrong, of those in docs/double.md",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     options = parser.parse_args(argv)

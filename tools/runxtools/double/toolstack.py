@@ -47,10 +47,11 @@ class Xl:
             "list": self.list_domains,
             "mem-set": self.mem_set,
             "network-attach": self.network_attach,
+            "network-detach": self.network_detach,
             "pause": lambda words: self.ask_one(words, "pause"),
             "sched-credit2": self.sched_credit2,
             "shutdown": lambda words: self.ask_one(words, "shutdown"),
-            "unpause": lambda words: self.ask_one(words, "unpause"),
+            "unpause": self.unpause,
             "uptime": self.uptime,
             "vcpu-pin": self.vcpu_pin,
             "vcpu-set": self.vcpu_set,
@@ -103,6 +104,12 @@ class Xl:
             if error.status == 1:
                 raise
             print(error, file=sys.stderr)
+
+    def unpause(self, words: list[str]) -> None:
+        if (said := place.fault(self.state, "unpause-fails")) is not None:
+            print(f"libxl: error: {said.strip()}", file=sys.stderr)
+            return
+        self.ask_one(words, "unpause")
 
     # -- create and destroy --------------------------------------------------------------------------------------------
 
@@ -299,6 +306,12 @@ class Xl:
 
     def network_attach(self, words: list[str]) -> None:
         self.ask(self.find(words[0]), f"network-attach {','.join(words[1:])}")
+
+    def network_detach(self, words: list[str]) -> None:
+        name, number = _two(words)
+        if (said := place.fault(self.state, "network-detach-fails")) is not None:
+            raise XlError(said.strip())
+        self.ask(self.find(name), f"network-detach {number}")
 
     def vcpu_set(self, words: list[str]) -> None:
         name, value = _two([word for word in words if word != "--ignore-host"])

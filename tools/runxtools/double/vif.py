@@ -15,7 +15,7 @@ class Vifs:
     def __init__(self, store: place.Store, domid: int) -> None:
         self._store = store
         self._domid = domid
-        self._specs: list[dict[str, str]] = []
+        self._specs: dict[int, dict[str, str]] = {}
         self._guest = -1
         """A descriptor of the guest's network namespace, once it has booted."""
 
@@ -24,8 +24,8 @@ class Vifs:
         words = dict(word.strip().partition("=")[::2] for word in spec.split(","))
         if "mac" not in words:
             raise OSError(f"xl-double: a vif without mac: {spec}")
-        number = len(self._specs)
-        self._specs.append(words)
+        number = max(self._specs, default=-1) + 1
+        self._specs[number] = words
         backend = self._backend(number)
         nodes = {"frontend": f"/local/domain/{self._domid}/device/vif/{number}", "frontend-id": str(self._domid)}
         nodes |= {"handle": str(number), "mac": words["mac"], "script": words.get("script", ""), "state": "2"}
@@ -42,6 +42,17 @@ class Vifs:
         _ip("link", "set", "dev", vif, "addrgenmode", "none", "master", words.get("bridge", "xenbr0"))
         _ip("link", "set", "dev", vif, "up")
 
+    def detach(self, word: str) -> None:
+        """The device of this number, before the guest has booted. Raises OSError when there is none."""
+        if not word.isdigit() or int(word) not in self._specs or self._guest >= 0:
+            raise OSError(f"xl-double: no device {word} to detach")
+        number = int(word)
+        if "script" in self._specs[number]:
+            self._hotplug(number, "offline")
+        del self._specs[number]
+        _ip("link", "delete", self._front(number))
+        self._store.remove(self._backend(number))
+
     def boot(self, parent: int) -> None:
         """Give the guest its ends; its PID 1 is the child of the process `parent`."""
         if not self._specs:
@@ -56,12 +67,12 @@ class Vifs:
                 children = file.read().strip()
         init = children.split()[0]
         self._guest = os.open(f"/proc/{init}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        for number in range(len(self._specs)):
+        for number in self._specs:
             _ip("link", "set", "dev", self._front(number), "netns", init, "name", f"eth{number}")
 
     def remove(self) -> None:
         """When the guest has ended. A pair goes with one of its ends, and whoever asked for it is to find it gone."""
-        for number, words in enumerate(self._specs):
+        for number, words in self._specs.items():
             if "script" in words:
                 self._hotplug(number, "offline")
             if self._guest < 0:
