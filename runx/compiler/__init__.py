@@ -17,7 +17,7 @@ from runx.compiler.frontends.oci import read_container
 from runx.compiler.host_config import read_host_config
 from runx.compiler.limits import kept_limits
 from runx.compiler.mount_carrier import unshared_mounts
-from runx.compiler.plan import VmPlan
+from runx.compiler.plan import VmPlan, copy_of
 from runx.compiler.policy import check_policy, with_host_network
 from runx.compiler.resolve import Place, resolve
 from runx.compiler.root_carrier import choose_root
@@ -75,7 +75,7 @@ def compile(  # noqa: A001  # as re.compile; builtins.compile has no use here
     unshared = unshared_mounts(container, host, facts)
     plan = resolve(container, Place(container_id, bundle, state_root, assets), host, facts, root, unshared, report)
     copies = tuple(
-        OverlayFile(f"runx/files/{slot}", file.mode, file.content, file.uid, file.gid)
+        OverlayFile(copy_of(slot)[1:], file.mode, file.content, file.uid, file.gid)
         for slot, file in enumerate(unshared.files.values())
     )
     domain, kept = plan.domain, ""

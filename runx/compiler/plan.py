@@ -200,6 +200,11 @@ class Root(_Part):
     """Nothing of runx is in the guest that would make it read-only, so the host does."""
 
 
+def copy_of(slot: int) -> str:
+    """Path in the guest of a file that comes by value, for mounts with that slot."""
+    return f"/runx/files/{slot}"
+
+
 class Mount(_Part):
     """One entry of `mounts` (OCI config.md, "Mounts"), in their order."""
 
@@ -213,7 +218,7 @@ class Mount(_Part):
     source: str
     """Host path; for `guest` the source argument of mount(2)."""
     slot: int | None = None
-    """For `9p`: the name of this mount's place in the share, a number from 0. For `value`: that of the copy in /runx/files."""
+    """For `9p`: the name of this mount's place in the share, a number from 0. For `value`: that of the copy (`copy_of`)."""
     is_file: bool = False
     """For `9p` and `value`: the source is a file, not a directory."""
     recursive: bool = False
@@ -228,6 +233,13 @@ class Mount(_Part):
     """Propagation words in order (`rprivate`)."""
     origin: str
     """Where it comes from: `mounts[3]`."""
+
+    @property
+    def comes_to(self) -> str:
+        """Path in the guest, outside the container's root, at which a bind finds what it binds; "" for `guest`."""
+        if self.slot is None:
+            return ""
+        return f"/shares/mounts/{self.slot}" if self.carrier == "9p" else copy_of(self.slot)
 
 
 class Device(_Part):

@@ -192,9 +192,9 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
         _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio)
     contents = {file.path: file.content for file in result.artifacts.overlay}
-    copies = [(f"runx/files/{mount.slot}", mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
+    copies = [(mount.comes_to, mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
     if copies:
-        file_copies.keep(directory, [(f"/{inside}", source, contents[inside]) for inside, source in copies])
+        file_copies.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
 
 
 def _root_images(record: Record, plan: "dict[str, Any]") -> list[int]:

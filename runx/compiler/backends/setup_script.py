@@ -183,9 +183,8 @@ def _fail(what: str) -> str:
 def _mount(mount: Mount) -> list[str]:
     flags = tuple(flag for flag in mount.flags if flag != "ro") if _late_read_only(mount) else mount.flags
     options = ",".join((*flags, *mount.data)) or "-"
-    if mount.carrier != "guest":
-        place = "/shares/mounts" if mount.carrier == "9p" else "/runx/files"
-        commands = [command("inroot", "bind", f"{place}/{mount.slot}", mount.destination, options)]
+    if mount.comes_to:
+        commands = [command("inroot", "bind", mount.comes_to, mount.destination, options)]
     else:
         commands = [command("inroot", "mount", mount.type, mount.source, mount.destination, options)]
     return commands + [command("inroot", "propagation", mount.destination, word) for word in mount.propagation]
