@@ -20,6 +20,8 @@ import tempfile
 import termios
 import time
 
+from bundle import make_bundle
+
 LIBRARY = "/usr/local/lib/runx"
 ASSETS = "/usr/local/share/runx/x86_64"
 RUNX = "/usr/local/bin/runx"
@@ -109,16 +111,8 @@ class Container:
     """One container of a bundle made for it, driven as an engine does. A context: nothing of it is left."""
 
     def __init__(self, directory: str, root: str, args: list[str]) -> None:
-        self.bundle = tempfile.mkdtemp(prefix="bundle-", dir=directory)
+        self.bundle = make_bundle(directory, root, args)
         self._state = f"{directory}/state"
-        config = {
-            "ociVersion": "1.0.2",
-            "process": {"args": args, "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
-            "root": {"path": root},
-            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
-        }
-        with open(f"{self.bundle}/config.json", "w") as file:
-            json.dump(config, file)
 
     def __enter__(self) -> "Container":
         return self

@@ -10,39 +10,17 @@ A runtime is a path, or a name on PATH.
 import ctypes
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
+from bundle import make_bundle, make_root
+
 RUNX = "/usr/local/bin/runx"
 FLOOR = ["/usr/bin/python3", "-I", "-S", "-c", "pass"]
 LIMIT_S = 900
-
-
-def make_root(path: str) -> None:
-    os.makedirs(f"{path}/bin")
-    shutil.copy("/bin/busybox", f"{path}/bin/busybox")
-    for name in ("proc", "dev", "sys"):
-        os.mkdir(f"{path}/{name}")
-
-
-def make_bundle(directory: str, name: str, *args: str) -> str:
-    """A bundle of the root filesystem in `directory`; its path. All containers read the same files."""
-    bundle = f"{directory}/{name}"
-    os.mkdir(bundle)
-    config = {
-        "ociVersion": "1.0.2",
-        "process": {"args": ["/bin/busybox", *args], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
-        "root": {"path": f"{directory}/root"},
-        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
-        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
-    }
-    with open(f"{bundle}/config.json", "w") as file:
-        json.dump(config, file)
-    return bundle
 
 
 def timed(argv: list[str], errors: str) -> float:
@@ -58,7 +36,7 @@ def timed(argv: list[str], errors: str) -> float:
 
 
 def verbs(directory: str, rounds: int, runtimes: list[str]) -> None:
-    bundle = make_bundle(directory, "bundle", "sleep", "1000")
+    bundle = make_bundle(directory, f"{directory}/root", ["/bin/busybox", "sleep", "1000"])
     for number in range(-1, rounds):
         round_ = {"floor": timed(FLOOR, f"{directory}/output")}
         for runtime in runtimes:
@@ -89,21 +67,19 @@ def verbs(directory: str, rounds: int, runtimes: list[str]) -> None:
 
 def many(directory: str, rounds: int, counts: list[int]) -> None:
     """Containers that print one line and wait for one, all at once."""
-    for number in range(max(counts)):
-        make_bundle(directory, f"b{number}", "sh", "-c", "echo ready; read line")
+    args = ["/bin/busybox", "sh", "-c", "echo ready; read line"]
+    bundles = [make_bundle(directory, f"{directory}/root", args) for _ in range(max(counts))]
     for _ in range(rounds):
-        round_ = {str(count): at_once(directory, count) for count in counts}
+        round_ = {str(count): at_once(f"{directory}/state", bundles[:count]) for count in counts}
         print(json.dumps(round_), flush=True)
 
 
-def at_once(directory: str, count: int) -> dict[str, float]:
-    state = f"{directory}/state"
+def at_once(state: str, bundles: list[str]) -> dict[str, float]:
     pipe = subprocess.PIPE
     begin = time.perf_counter()
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        for number in range(count):
-            bundle = f"{directory}/b{number}"
+        for number, bundle in enumerate(bundles):
             argv = [RUNX, "--root", state, "run", "--pid-file", f"{bundle}/pid", "--bundle", bundle, f"c{number}"]
             processes.append(subprocess.Popen(argv, stdin=pipe, stdout=pipe, bufsize=0))
         for process in processes:
@@ -111,7 +87,7 @@ def at_once(directory: str, count: int) -> dict[str, float]:
             if process.stdout.readline() != b"ready\n":
                 raise SystemExit("a container printed nothing")
         ready = time.perf_counter()
-        memory = [supervisor_mib(f"{directory}/b{number}/pid") for number in range(count)]
+        memory = [supervisor_mib(f"{bundle}/pid") for bundle in bundles]
         looked = time.perf_counter()
         for process in processes:
             assert process.stdin is not None
@@ -127,7 +103,7 @@ def at_once(directory: str, count: int) -> dict[str, float]:
             process.wait()
             subprocess.call([RUNX, "--root", state, "delete", "--force", f"c{number}"])
         raise
-    return {"seconds": seconds / count, "mib": sum(memory) / count}
+    return {"seconds": seconds / len(bundles), "mib": sum(memory) / len(bundles)}
 
 
 def supervisor_mib(pid_file: str) -> float:

@@ -10,7 +10,6 @@ runx does in that namespace. One JSON object a round, on standard output, in byt
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+
+from bundle import make_bundle, make_root
 
 RUNX = "/usr/local/bin/runx"
 BRIDGE = "rxbench"
@@ -92,21 +93,8 @@ def bridge_in(path: str, before: set[str]) -> None:
 @contextmanager
 def container(directory: str, number: int, script: str, netconf: str, path: str) -> "Iterator[subprocess.Popen[bytes]]":
     """A container with the address .NUMBER that runs a script: by NETCONF's file, or by a namespace's path."""
-    bundle = tempfile.mkdtemp(prefix="bundle-", dir=directory)
-    kinds = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount")]
-    config = {
-        "ociVersion": "1.0.2",
-        "process": {
-            "args": ["/bin/sh", "-c", script],
-            "cwd": "/",
-            "env": ["PATH=/bin", *([] if path else [f"NETCONF={netconf},bench,{PREFIX}.{number}"])],
-            "user": {"uid": 0, "gid": 0},
-        },
-        "root": {"path": f"{directory}/root"},
-        "linux": {"namespaces": [*kinds, {"type": "network", **({"path": path} if path else {})}]},
-    }
-    with open(f"{bundle}/config.json", "w") as file:
-        json.dump(config, file)
+    env = [] if path else [f"NETCONF={netconf},bench,{PREFIX}.{number}"]
+    bundle = make_bundle(directory, f"{directory}/root", ["/bin/sh", "-c", script], env=env, network_namespace=path)
     state = ["--root", f"{directory}/state"]
     name = f"c{number}"
     process = subprocess.Popen(
@@ -185,10 +173,7 @@ def pair(stack: ExitStack, directory: str, netconf: str, way: str) -> Rates:
 
 def main(rounds: int, size: int) -> None:
     with tempfile.TemporaryDirectory(prefix="runx-bench-") as directory, bridge(directory) as netconf, ExitStack() as stack:
-        os.makedirs(f"{directory}/root/bin")
-        shutil.copy("/bin/busybox", f"{directory}/root/bin/busybox")
-        for name in ("sh", "nc", "dd", "sleep"):
-            os.symlink("busybox", f"{directory}/root/bin/{name}")
+        make_root(f"{directory}/root", "sh", "nc", "dd", "sleep")
         pairs = {way: pair(stack, directory, netconf, way) for way in WAYS}
         for _ in range(rounds):  # in turn, as the machine has other work, too
             rates = {}

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 
+from bundle import make_bundle, make_root
+
 RUNX = "/usr/local/bin/runx"
 FILE_SIZE = 21 * 1024
 """Bytes: as in a usual image, 12,000 files in 252 MB."""
@@ -43,11 +45,9 @@ def root(directory: str, name: str, size: int, files: int = 0) -> Iterator[str]:
     """A root filesystem as engines have it: an overlay of a layer with busybox and `size` bytes; the mount point."""
     parts = ("snapshots/1/fs", "snapshots/2/fs", "snapshots/2/work", "top")
     lower, upper, work, top = (f"{directory}/{name}/{part}" for part in parts)
-    for path in (f"{lower}/bin", f"{lower}/proc", f"{lower}/data", upper, work, top):
+    make_root(lower, *APPLETS)
+    for path in (f"{lower}/data", upper, work, top):
         os.makedirs(path)
-    shutil.copy("/bin/busybox", f"{lower}/bin/busybox")
-    for applet in APPLETS:
-        os.symlink("busybox", f"{lower}/bin/{applet}")
     count = files or max(1, size // FILE_SIZE)
     for number in range(count):
         folder = f"{lower}/data/{number // 100}"
@@ -70,18 +70,8 @@ class Container:
     """A bundle for it, and runx's own command line."""
 
     def __init__(self, directory: str, top: str, script: str, **more: object) -> None:
-        self.bundle = tempfile.mkdtemp(prefix="bundle-", dir=directory)
+        self.bundle = make_bundle(directory, top, ["/bin/sh", "-c", script], **more)
         self._argv = [RUNX, "--root", f"{directory}/state"]
-        config = {
-            "ociVersion": "1.2.0",
-            "process": {"args": ["/bin/sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
-            "root": {"path": top},
-            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
-            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
-            **more,
-        }
-        with open(f"{self.bundle}/config.json", "w") as file:
-            json.dump(config, file)
 
     def run(self, *options: str) -> tuple[float, str]:
         """Seconds until its first output, and all of it."""

@@ -14,6 +14,7 @@ IMAGE_SIZES = (10, 100)
 def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
     """What needs a hypervisor; `bench-assets/dom0.py` measures it in dom0. The lab is up."""
     program = "/var/lib/runx-lab/bench.py"
+    lab.put(ASSETS / "bundle.py", "/var/lib/runx-lab/bundle.py")
     lab.put(ASSETS / "dom0.py", program)
     links = lines(lab, program, rounds)
     lab.put(ASSETS / "network.py", program)

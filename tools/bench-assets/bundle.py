@@ -1,0 +1,38 @@
+"""Root filesystems and bundles for the containers of benchmarks. Lies beside the programs that use it."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+
+
+def make_root(path: str, *applets: str) -> None:
+    """A root filesystem of the host's busybox, with these names for it."""
+    os.makedirs(f"{path}/bin")
+    os.mkdir(f"{path}/proc")
+    shutil.copy("/bin/busybox", f"{path}/bin/busybox")
+    for applet in applets:
+        os.symlink("busybox", f"{path}/bin/{applet}")
+
+
+def make_bundle(
+    directory: str, root: str, args: list[str], *, env: Iterable[str] = (), network_namespace: str = "", **more: object
+) -> str:
+    """A bundle in `directory` of a container that runs `args` in `root`, in namespaces of its own; its path.
+
+    network_namespace: the path of one to join. more: further parts of the configuration (OCI config.md).
+    """
+    bundle = tempfile.mkdtemp(prefix="bundle-", dir=directory)
+    network = {"type": "network", **({"path": network_namespace} if network_namespace else {})}
+    config = {
+        "ociVersion": "1.0.2",
+        "process": {"args": args, "cwd": "/", "env": ["PATH=/bin", *env], "user": {"uid": 0, "gid": 0}},
+        "root": {"path": root},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        "linux": {"namespaces": [network, *({"type": kind} for kind in ("pid", "ipc", "uts", "mount"))]},
+        **more,
+    }
+    with open(f"{bundle}/config.json", "w") as file:
+        json.dump(config, file)
+    return bundle
