@@ -130,7 +130,10 @@ def _end_supervisor(record: Record, timeout_s: float) -> None:
         if not poller.poll(int(timeout_s * 1000)):
             import signal
 
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except ProcessLookupError:  # somebody else's `delete` or `kill` was quicker, and its parent has waited for it
+                return
             if not poller.poll(int(_KILL_TIMEOUT_S * 1000)):
                 raise RunxError(f"the supervisor, process {record.pid}, does not end", f"see /proc/{record.pid}/stack")
     finally:

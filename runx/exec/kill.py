@@ -73,5 +73,7 @@ def _end(record: Record) -> None:
 
     try:
         signal.pidfd_send_signal(supervisor, SIGKILL)
+    except ProcessLookupError:
+        raise RunxError("container not running") from None
     finally:
         os.close(supervisor)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import guestbox
 import pytest
+from initbox import PATH, Start
 from verbhost import Host
 
 from fakexen import FakeXen
@@ -22,6 +23,21 @@ def root(tmp_path: Path, programs: tuple[Path, Path]) -> Path:
     # The tests' user need not be able to enter pytest's folders; a container's user must.
     guestbox.make_root(tmp_path / "root", *programs)
     return tmp_path / "root"
+
+
+@pytest.fixture
+def start(root: Path) -> Iterator[Start]:
+    """Starts /init for a process with these records."""
+    boxes: list[guestbox.GuestBox] = []
+
+    def begin(*args: object, setup: str = guestbox.DEFAULT_SETUP, **values: object) -> guestbox.GuestBox:
+        values = {"args": list(args), "env": [PATH], "cwd": "/", **values}
+        boxes.append(guestbox.GuestBox(root, setup=setup, process=guestbox.records(**values)))
+        return boxes[-1]
+
+    yield begin
+    for box in boxes:
+        box.__exit__()
 
 
 @pytest.fixture

@@ -5,12 +5,16 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from verbhost import Host
 
+from runx.errors import RunxError
 from runx.exec import record as records
+from runx.exec.delete import _end_supervisor
+from runx.exec.kill import _end
 
 CLEAR = (
     "already exists", "does not exist", "that is not stopped", "container not running", "container in the",
@@ -83,6 +87,36 @@ def test_create_and_forced_delete_race(host: Host) -> None:
         assert host.runx("delete", "--force", "c").returncode == 0
         host.nothing_left()
     host.await_no_process()
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[records.Record]:
+    """The record of a process that is alive when it is looked for, and has been waited for when it is sent a signal."""
+    process = subprocess.Popen(["sleep", "1000"])
+    send = signal.pidfd_send_signal
+
+    def too_late(pidfd: int, number: int) -> None:
+        process.kill()
+        process.wait()
+        send(pidfd, number)
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", too_late)
+    record = records.Record(str(tmp_path))
+    record.pid = process.pid
+    record.pid_start = records.start_time(process.pid)
+    yield record
+    process.kill()
+    process.wait()
+
+
+def test_a_supervisor_that_somebody_else_has_just_ended(supervisor: records.Record) -> None:
+    _end_supervisor(supervisor, 0)
+    assert not supervisor.supervised()
+
+
+def test_kill_is_later_than_the_end(supervisor: records.Record) -> None:
+    with pytest.raises(RunxError, match="container not running"):
+        _end(supervisor)
 
 
 def test_two_deletes_of_a_stopped_container(host: Host) -> None:
