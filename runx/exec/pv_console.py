@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import struct
+from _thread import allocate_lock
 
 from runx.errors import RunxError
 from runx.exec.xenstore import XenStore
@@ -24,6 +25,28 @@ _OUT_AT = _IN_SIZE
 _IN_CONS, _IN_PROD, _OUT_CONS, _OUT_PROD = 768, 769, 770, 771  # as indices of 32-bit words
 
 _INITIALISED, _CONNECTED, _CLOSING = "3", "4", "5"  # enum xenbus_state
+
+
+_ORDERED = ("x86_64", "i686")
+"""Processors that keep the order a ring needs: of reads, of writes, and of a read before a write (Linux, memory-barriers.txt)."""
+_lock = allocate_lock()
+_lock.acquire()
+
+
+def _none_needed() -> None:
+    pass
+
+
+def _by_lock() -> None:
+    """Python has no memory barrier of its own. Letting go of a lock orders what is before, taking it orders what is behind, and
+    Arm never exchanges the two (glibc, sem_post and sem_trywait: a store-release and a load-acquire of one word)."""
+    _lock.release()
+    _lock.acquire()
+
+
+_barrier = _none_needed if os.uname().machine in _ORDERED else _by_lock
+"""What is before is done, as the guest's processors see it, before anything behind. Where Linux has mb() and wmb()
+(drivers/tty/hvc/hvc_xen.c)."""
 
 
 class RingError(RunxError):
@@ -108,6 +131,7 @@ class PvConsole:
         if page is None or index is None:
             return b""
         consumed, produced = index[_OUT_CONS], index[_OUT_PROD]
+        _barrier()  # what is read next is not older than the index that tells of it
         size = (produced - consumed) & 0xFFFFFFFF
         if not size:
             return b""
@@ -116,6 +140,7 @@ class PvConsole:
         start = consumed & (_OUT_SIZE - 1)
         first = min(size, _OUT_SIZE - start)
         data = page[_OUT_AT + start : _OUT_AT + start + first] + page[_OUT_AT : _OUT_AT + size - first]
+        _barrier()  # read, before the guest may write there again
         index[_OUT_CONS] = produced
         self._notify()
         return data
@@ -126,6 +151,7 @@ class PvConsole:
         if page is None or index is None:
             return 0
         consumed, produced = index[_IN_CONS], index[_IN_PROD]
+        _barrier()  # the guest has read what was there
         used = (produced - consumed) & 0xFFFFFFFF
         if used > _IN_SIZE:
             raise RingError(f"the console's ring holds {used} bytes of {_IN_SIZE}")
@@ -135,6 +161,7 @@ class PvConsole:
             first = min(size, _IN_SIZE - start)
             page[start : start + first] = bytes(data[:first])
             page[: size - first] = bytes(data[first:size])
+            _barrier()  # written, before the index tells of it
             index[_IN_PROD] = (produced + size) & 0xFFFFFFFF
             self._notify()
         return size
