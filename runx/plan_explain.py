@@ -69,6 +69,9 @@ class _Trial:
             self.raw = self._facts.config(bundle)
         return self.raw
 
+    def machine(self) -> str:
+        return self._facts.machine()
+
     def host_config(self) -> tuple[str, bytes] | None:
         if self.is_first:
             self.host = self._facts.host_config()

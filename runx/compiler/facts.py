@@ -86,6 +86,9 @@ class Facts(Protocol):
     def host_config(self) -> tuple[str, bytes] | None:
         """Path and bytes of the host's runx.toml; None when there is none."""
 
+    def machine(self) -> str:
+        """The architecture of its guests, as `./build` names it."""
+
     def filter(self, profile: dict[str, Any]) -> bytes:
         """The program, an array of struct sock_filter, that the host's libseccomp makes of a seccomp profile for its guests.
 
@@ -200,6 +203,9 @@ class HostFacts:
             if isinstance(error, FileNotFoundError) and not self._host_config:
                 return None
             raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+    def machine(self) -> str:
+        return paths.machine()
 
     def kind(self, path: str) -> Kind:
         return _kind(lambda: os.stat(path).st_mode)

@@ -4,10 +4,11 @@ One table drives the reading, the checks and `runx config`. tomllib is loaded on
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
 from runx.compiler.xl_keys import KEY, reserved
+from runx.errors import RunxError
 from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT, written_state_root
 
 MIN_MEMORY_MIB = 64
@@ -21,7 +22,8 @@ CARRIERS = ("auto", "disk", "9p", "ram")
 """Of a root filesystem."""
 ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.xlconf")
 """The annotations of a container that mean something to runx."""
-
+ARM = ("aarch64", "arm")
+"""Architectures of guests, of Xen on Arm."""
 
 BY_VALUE = (
     *(f"/etc/{name} */containers/[0-9a-f]*/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # docker
@@ -54,7 +56,7 @@ class Setting(NamedTuple):
 SETTINGS = (
     Setting("defaults", "memory", "size", 256, "memory of a virtual machine whose container has no limit"),
     Setting("defaults", "vcpus", "count", 1, "virtual CPUs of one whose container has neither a quota nor a cpuset"),
-    Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto, which is pv"),
+    Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto: pv on x86, pvh on Arm"),
     Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
     Setting("network", "host", "bridge", "", "bridge that stands for the host's network, by DHCP; without, that is refused"),
     Setting("root", "carrier", "carrier", "auto", "how root filesystems travel: disk, 9p, ram, or auto, which chooses"),
@@ -102,11 +104,16 @@ class HostConfig:
     def vcpus(self) -> int:
         return int(self.value("defaults.vcpus"))
 
-    @property
-    def type(self) -> str:
-        """pv or pvh. A PV guest needs no hardware support and starts fastest on x86_64."""
+    def type(self, machine: str) -> Literal["pv", "pvh"]:
+        """Of guests of an architecture. A PV guest needs no hardware support and starts fastest on x86_64. Arm has one kind of
+        guests, which xl calls pvh (xl.cfg(5)). Raises RunxError for another one."""
         chosen = str(self.value("defaults.type"))
-        return "pv" if chosen == "auto" else chosen
+        if chosen == "auto":
+            return "pvh" if machine in ARM else "pv"
+        if chosen == "pv" and machine in ARM:
+            message = f"{self.where('defaults.type')}: defaults.type: there are no pv guests on Arm"
+            raise RunxError(message, 'write "auto" or "pvh"')
+        return "pv" if chosen == "pv" else "pvh"
 
     @property
     def kernel_parameters(self) -> tuple[str, ...]:

@@ -126,6 +126,8 @@ class Domain(_Part):
     name: str
     """Domain name, derived from the container's id and the state root; at most 80 characters of `[A-Za-z0-9_+.-]`."""
     type: Literal["pv", "pvh"]
+    machine: str
+    """The architecture, as `./build` names it."""
     kernel: str
     """Absolute path of the guest kernel on the host."""
     own_kernel: str | None = None

@@ -3,7 +3,7 @@
 import hashlib
 import posixpath
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 from runx.compiler.diagnostics import Report, path_text
 from runx.compiler.facts import Facts, SandboxFacts
@@ -68,9 +68,10 @@ class Place(NamedTuple):
 def resolve(
     container: Container, place: Place, host: HostConfig, facts: Facts, root: RootChoice, unshared: Unshared, report: Report
 ) -> VmPlan:
-    """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration."""
+    """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration, and for a type of virtual
+    machine that this host has not."""
     mounts = _mounts(container, facts, unshared)
-    domain = None if container.is_sandbox else _domain(container, place, host, mounts, root, report)
+    domain = None if container.is_sandbox else _domain(container, place, host, facts.machine(), mounts, root, report)
     return VmPlan(
         id=place.container_id,
         bundle=place.bundle,
@@ -92,7 +93,13 @@ def resolve(
 
 
 def _domain(
-    container: Container, place: Place, host: HostConfig, mounts: tuple[Mount, ...], root: RootChoice, report: Report
+    container: Container,
+    place: Place,
+    host: HostConfig,
+    machine: str,
+    mounts: tuple[Mount, ...],
+    root: RootChoice,
+    report: Report,
 ) -> Domain:
     disks = _disks(container, place, root, host)
     shares = _shares(place, mounts, with_root=root.carrier == "9p")
@@ -106,7 +113,8 @@ def _domain(
     )
     return Domain(
         name=domain_name(place.container_id, place.state_root),
-        type=cast(Literal["pv", "pvh"], host.type),
+        type=host.type(machine),
+        machine=machine,
         kernel=_boot_file(container.kernel, f"{place.state_dir}/kernel") or host.kernel or f"{place.assets}/kernel",
         own_kernel=_in_root(container.kernel),
         base_ramdisk=None if container.ramdisk else host.initrd or f"{place.assets}/initrd",

@@ -71,6 +71,9 @@ class Case:
         file = self.directory / "runx.toml"
         return ("runx.toml", file.read_bytes()) if file.exists() else None
 
+    def machine(self) -> str:
+        return "x86_64"
+
     def filter(self, profile: object) -> bytes:  # noqa: ARG002
         return ALLOW_ALL
 
@@ -140,6 +143,9 @@ class TextFacts:
 
     def host_config(self) -> None:
         return None
+
+    def machine(self) -> str:
+        return "x86_64"
 
     def filter(self, profile: object) -> bytes:  # noqa: ARG002
         return ALLOW_ALL

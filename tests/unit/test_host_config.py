@@ -15,6 +15,7 @@ from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import HostFacts
 from runx.compiler.host_config import SETTINGS, read_host_config
 from runx.compiler.memory import memory_mib
+from runx.compiler.plan import Domain
 from runx.errors import RunxError
 from runx.paths import written_state_root
 
@@ -206,3 +207,41 @@ def test_the_page_names_every_setting() -> None:
     for setting in SETTINGS:
         assert f"[{setting.section}]" in page
         assert f"**{setting.name}** = " in page
+
+
+@pytest.mark.parametrize(
+    ("machine", "toml", "kind"),
+    [
+        ("x86_64", "", "pv"),
+        ("x86_64", "type = 'pvh'", "pvh"),
+        ("aarch64", "", "pvh"),
+        ("arm", "type = 'auto'", "pvh"),
+        ("arm", "type = 'pvh'", "pvh"),
+        ("riscv64", "", "pv"),
+    ],
+)
+def test_the_type_of_a_guest(machine: str, toml: str, kind: str) -> None:
+    assert on(machine, toml).type == kind
+
+
+def test_arm_has_no_pv_guests() -> None:
+    """xl would make another one of it, with a warning that nobody sees."""
+    with pytest.raises(RunxError, match=r"runx\.toml:2: defaults\.type: there are no pv guests on Arm") as caught:
+        on("aarch64", "type = 'pv'")
+    assert caught.value.hint == 'write "auto" or "pvh"'
+
+
+def on(machine: str, toml: str) -> Domain:
+    """The minimal container's machine on a host of that architecture."""
+
+    class Facts(TextFacts):
+        def machine(self) -> str:
+            return machine
+
+        def host_config(self) -> tuple[str, bytes]:  # type: ignore[override]
+            return "runx.toml", f"[defaults]\n{toml}\n".encode()
+
+    facts = Facts((CASES / "minimal/config.json").read_text())
+    domain = compile("/b", container_id="c", state_root="/r", assets="/a", facts=facts).plan.domain
+    assert domain and domain.machine == machine
+    return domain

@@ -9,7 +9,7 @@ from compiler_cases import Case, good_cases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runx.compiler.backends.cmdline import LIMITS, command_line
+from runx.compiler.backends.cmdline import command_line
 from runx.compiler.backends.xl_config import quote, xl_config
 from runx.compiler.plan import Domain, IoMemory, Share
 from runx.compiler.xl_keys import APPENDED
@@ -24,8 +24,8 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 def domain(**changes: object) -> Domain:
     values: dict[str, object] = {
-        "name": "d", "type": "pv", "kernel": "/k", "base_ramdisk": "/b", "ramdisk": "/r", "memory_mib": 64, "vcpus": 1,
-        "cmdline": ("console=hvc0",), "shares": (),
+        "name": "d", "type": "pv", "machine": "x86_64", "kernel": "/k", "base_ramdisk": "/b", "ramdisk": "/r",
+        "memory_mib": 64, "vcpus": 1, "cmdline": ("console=hvc0",), "shares": (),
     }  # fmt: skip
     return Domain.model_validate(values | changes)
 
@@ -119,9 +119,12 @@ def test_a_parameter_that_the_kernel_would_take_apart(parameter: str) -> None:
         command_line(domain(cmdline=("quiet", parameter)))
 
 
-@pytest.mark.parametrize("kind", ["pv", "pvh"])
-def test_the_command_line_has_a_limit(kind: str) -> None:
-    longest = ("a" * LIMITS[kind],)
-    assert command_line(domain(type=kind, cmdline=longest)) == longest[0]
-    with pytest.raises(RunxError, match=f"{LIMITS[kind] + 2} bytes"):
-        command_line(domain(type=kind, cmdline=(*longest, "b")))
+@pytest.mark.parametrize(
+    ("kind", "machine", "limit"),
+    [("pv", "x86_64", 1023), ("pvh", "x86_64", 2047), ("pvh", "aarch64", 2047), ("pvh", "arm", 1023)],
+)
+def test_the_command_line_has_a_limit(kind: str, machine: str, limit: int) -> None:
+    longest = ("a" * limit,)
+    assert command_line(domain(type=kind, machine=machine, cmdline=longest)) == longest[0]
+    with pytest.raises(RunxError, match=f"{limit + 2} bytes"):
+        command_line(domain(type=kind, machine=machine, cmdline=(*longest, "b")))

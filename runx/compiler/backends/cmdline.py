@@ -5,7 +5,9 @@ from runx.errors import RunxError
 
 LIMITS = {"pv": 1023, "pvh": 2047}
 """Bytes. What comes after is cut off without a word: for a PV guest by Xen's start_info (MAX_GUEST_CMDLINE in
-xen/include/public/xen.h), for a PVH guest by Linux (COMMAND_LINE_SIZE on x86)."""
+xen/include/public/xen.h), for a PVH guest by Linux (COMMAND_LINE_SIZE on x86 and aarch64)."""
+ARM_LIMIT = 1023
+"""COMMAND_LINE_SIZE on 32-bit Arm."""
 
 
 def command_line(domain: Domain) -> str:
@@ -15,7 +17,7 @@ def command_line(domain: Domain) -> str:
         if not parameter or not parameter.isascii() or not parameter.isprintable() or " " in parameter or '"' in parameter:
             raise RunxError(f"kernel parameter {parameter!r}: spaces, quotes and other than ASCII characters are not possible")
     line = " ".join(domain.cmdline)
-    limit = LIMITS[domain.type]
+    limit = ARM_LIMIT if domain.machine == "arm" else LIMITS[domain.type]
     if len(line) > limit:
         raise RunxError(f"the kernel command line has {len(line)} bytes; a {domain.type} guest takes {limit}")
     return line
