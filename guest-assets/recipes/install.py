@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recipes.runner import Log, environment, say
-from recipes.settings import ARCHES, CHECKOUT, Settings
+from recipes.settings import ARCHES, CHECKOUT, Arch, Settings
 from runxtools import cache
 from runxtools.errors import ToolError
 
@@ -67,13 +67,17 @@ def place(prefix: str, destdir: str | None, python: str) -> Place:
 
 
 def install(settings: Settings, place: Place) -> None:
-    """Installs everything. Raises ToolError when the guest's files have not been built."""
+    """Installs everything. For another machine's architecture, into a destdir alone: a package for that machine, whose Python has
+    to be of the version of the one here. Raises ToolError when the guest's files have not been built."""
+    if not settings.native and not place.destdir:
+        message = f"ARCH={settings.arch.name} is not this machine's: what is installed would not run here"
+        raise ToolError(message, "--destdir DIRECTORY makes a package for a machine where it does")
     guests = [arch for arch in ARCHES if all((settings.out / arch / name).is_file() for name in _GUEST_FILES)]
     if settings.arch.name not in guests:
         raise ToolError(f"{settings.results} has no kernel and initrd yet", f"./build ARCH={settings.arch.name}")
     _check_writable(place)
-    libraries = _libraries(place)
-    _install_library(place, libraries)
+    ours = _libraries(place)
+    _install_library(place, ours if settings.native else _libraries(place, settings.arch), ours)
     _install_launcher(place)
     for arch in guests:
         target = place.real(place.prefix / "share" / "runx" / arch)
@@ -141,19 +145,22 @@ def _pip(python: Path) -> list[str | Path]:
     raise ToolError(f"{python} has no pip", "apt-get install python3-pip")
 
 
-def _libraries(place: Place) -> Path:
-    """A directory with the libraries, compiled for their final place."""
+def _libraries(place: Place, foreign: Arch | None = None) -> Path:
+    """A directory with the libraries, of this machine or of another one, compiled for their final place."""
     pins = (CHECKOUT / "requirements-dev.txt").read_text()
     wanted = requirements()
-    key = cache.key_of(
-        {
-            "recipe": "2",
-            "requirements": "\n".join(wanted),
-            "pins": pins,
-            "python": _python_version(place.python),
-            "place": str(place.library),
-        }
-    )
+    python = _python_version(place.python)
+    ingredients: dict[str, str | bytes] = {
+        "recipe": "2",
+        "requirements": "\n".join(wanted),
+        "pins": pins,
+        "python": python,
+        "place": str(place.library),
+    }
+    platform = _platform(foreign, python) if foreign else ()
+    if platform:
+        ingredients["platform"] = " ".join(platform)
+    key = cache.key_of(ingredients)
 
     def fill(directory: Path) -> None:
         say(f"libraries: {', '.join(wanted)} and what they need, about 15 s")
@@ -165,7 +172,8 @@ def _libraries(place: Place) -> Path:
         log.run(
             [
                 *_pip(place.python), "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-compile",
-                "--root-user-action=ignore", "--only-binary=:all:", "--target", target, "-c", constraints, *wanted,
+                "--root-user-action=ignore", "--only-binary=:all:", "--target", target, "-c", constraints,
+                *platform, *wanted,
             ],
             "pip install",
             env={name: value for name, value in os.environ.items() if name.startswith(_PIP_SETTINGS)},
@@ -175,8 +183,15 @@ def _libraries(place: Place) -> Path:
         _compile(place, target, target)
 
     # A part for each place, since making one removes older ones of the same part.
-    part = f"install-libraries.{cache.key_of({'place': str(place.library)})[:6]}"
+    part = f"install-libraries.{cache.key_of({'place': str(place.library) + (foreign.name if foreign else '')})[:6]}"
     return cache.find(cache.root(), part, key) or cache.make(cache.root(), part, key, fill)
+
+
+def _platform(arch: Arch, python: str) -> tuple[str, ...]:
+    """What tells pip to fetch for another architecture, and this version of Python (PEP 425)."""
+    _, _, major, minor, _ = python.split()
+    named = (f"--platform={kind}_{arch.wheels}" for kind in ("manylinux_2_17", "manylinux2014"))
+    return (*named, f"--python-version={major}.{minor}", "--implementation=cp", f"--abi=cp{major}{minor}")
 
 
 def _compile(place: Place, directory: Path, root: Path) -> None:
@@ -198,10 +213,12 @@ def _compile(place: Place, directory: Path, root: Path) -> None:
         raise ToolError(f"compiling {directory} failed", (result.stdout + result.stderr).strip())
 
 
-def _write_tables(place: Place, library: Path) -> None:
-    """The parsers' tables, as the library at LIBRARY writes them."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from runx.compiler.grammar import write_tables; write_tables()"
-    result = subprocess.run([place.python, "-I", "-S", "-c", code, library], capture_output=True, text=True, check=False)
+def _write_tables(place: Place, library: Path, ours: Path) -> None:
+    """The parsers' tables, as the runx at LIBRARY writes them, with libraries that this machine can run."""
+    code = "import sys; sys.path[:0] = sys.argv[1:]; from runx.compiler.grammar import write_tables; write_tables()"
+    result = subprocess.run(
+        [place.python, "-I", "-S", "-c", code, ours / "lib", library], capture_output=True, text=True, check=False
+    )
     if result.returncode:
         raise ToolError("the grammars' tables cannot be made", (result.stdout + result.stderr).strip())
 
@@ -209,8 +226,8 @@ def _write_tables(place: Place, library: Path) -> None:
 # ---- the package
 
 
-def _install_library(place: Place, libraries: Path) -> None:
-    """Makes PREFIX/lib/runx anew beside the old one, then swaps them."""
+def _install_library(place: Place, libraries: Path, ours: Path) -> None:
+    """Makes PREFIX/lib/runx anew beside the old one, then swaps them. `ours`: the libraries of this machine."""
     target = place.real(place.library)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not (target / _MARK).exists() and any(target.iterdir()):
@@ -224,7 +241,7 @@ def _install_library(place: Place, libraries: Path) -> None:
         shutil.copytree(CHECKOUT / "runx", new / "runx", ignore=ignore)
         shutil.copytree(CHECKOUT / "grammars", new / "grammars", ignore=ignore)
         _compile(place, new / "runx", new)
-        _write_tables(place, new)
+        _write_tables(place, new, ours)
         (new / _MARK).write_text(json.dumps({"prefix": str(place.prefix), "python": str(place.python)}) + "\n")
         _open_to_all(new)
         if target.exists():

@@ -22,7 +22,7 @@ targets:
   all          kernel and initrd, into OUT/ARCH (the default)
   kernel       the kernel alone
   initrd       the initrd alone: busybox and /init
-  install      runx and what has been built, below --prefix
+  install      runx and what has been built, below --prefix; for another ARCH into --destdir
   uninstall    removes that again
 
 settings, as arguments or in the environment:

@@ -30,6 +30,8 @@ class Arch:
     """Debian's name of it."""
     musl: str
     """The directory of musl in /usr/include and /usr/lib."""
+    wheels: str
+    """Its name in the platforms of Python's wheels (PEP 600)."""
     elf_machine: int
     """e_machine of elf(5)."""
     files: int
@@ -42,15 +44,15 @@ ARCHES = {
     arch.name: arch
     for arch in (
         Arch(
-            "x86_64", "x86_64", "bzImage", 3 * MIB, "x86_64-linux-gnu-", "amd64", "x86_64-linux-musl",
+            "x86_64", "x86_64", "bzImage", 3 * MIB, "x86_64-linux-gnu-", "amd64", "x86_64-linux-musl", "x86_64",
             elf_machine=62, files=1750, compile_minutes=13,
         ),
         Arch(
-            "aarch64", "arm64", "Image", 8 * MIB, "aarch64-linux-gnu-", "arm64", "aarch64-linux-musl",
+            "aarch64", "arm64", "Image", 8 * MIB, "aarch64-linux-gnu-", "arm64", "aarch64-linux-musl", "aarch64",
             elf_machine=183, files=1700, compile_minutes=14,
         ),
         Arch(
-            "arm", "arm", "zImage", 4 * MIB, "arm-linux-gnueabihf-", "armhf", "arm-linux-musleabihf",
+            "arm", "arm", "zImage", 4 * MIB, "arm-linux-gnueabihf-", "armhf", "arm-linux-musleabihf", "armv7l",
             elf_machine=40, files=1600, compile_minutes=11,
         ),
     )

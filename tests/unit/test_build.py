@@ -4,6 +4,7 @@ import gzip
 import io
 import marshal
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -276,7 +277,7 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Se
     site = Path(lark.__file__).parents[1]
     for name in ("lark", "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions.py"):
         (libraries / "lib" / name).symlink_to(site / name)
-    monkeypatch.setattr(install, "_libraries", lambda _: libraries)
+    monkeypatch.setattr(install, "_libraries", lambda *_: libraries)
     here = settings(OUT=str(tmp_path / "out"))
     here.results.mkdir(parents=True)
     for name in ("kernel", "initrd"):
@@ -367,3 +368,33 @@ def test_an_old_interpreter_is_refused(tmp_path: Path) -> None:
     python.chmod(0o755)
     with pytest.raises(ToolError, match=r"is Python 3\.9\.2\n.*3\.11"):
         install._libraries(install.place("/opt", None, str(python)))
+
+
+def test_install_for_another_machine(staged: tuple[Settings, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The libraries are that machine's, and nothing is put where this one would run it."""
+    here, dest = staged
+    other = next(name for name in ("aarch64", "arm") if ARCHES[name] is not here.arch)
+    there = settings(OUT=str(here.out), ARCH=other)
+    there.results.mkdir()
+    for name in ("kernel", "initrd"):
+        (there.results / name).write_text(name)
+    ours, theirs = install._libraries(install.place("/opt/runx", None, sys.executable)), dest.parent / "theirs"
+    shutil.copytree(ours / "lib", theirs / "lib", symlinks=True)
+    (theirs / "lib" / "pydantic_core").unlink()
+    (theirs / "lib" / "pydantic_core").mkdir()
+    (theirs / "lib" / "pydantic_core" / "__init__.py").write_text("raise ImportError('of another machine')\n")
+    monkeypatch.setattr(install, "_libraries", lambda _, foreign=None: theirs if foreign is ARCHES[other] else ours)
+    with pytest.raises(ToolError, match=rf"ARCH={other} is not this machine's.*\n.*--destdir"):
+        install.install(there, install.place("/opt/runx", None, sys.executable))
+    install.install(there, install.place("/opt/runx", str(dest), sys.executable))
+    library = dest / "opt/runx/lib/runx"
+    assert "another machine" in (library / "pydantic_core/__init__.py").read_text()
+    assert (library / "grammars/mount_options.tables").is_file() and (dest / "opt/runx/share/runx" / other / "kernel").is_file()
+
+
+@pytest.mark.parametrize(("name", "wheels"), [("aarch64", "aarch64"), ("arm", "armv7l"), ("x86_64", "x86_64")])
+def test_which_libraries_pip_is_to_fetch(name: str, wheels: str) -> None:
+    assert install._platform(ARCHES[name], "cpython-311 linux-x86_64 3 11 2") == (
+        f"--platform=manylinux_2_17_{wheels}", f"--platform=manylinux2014_{wheels}",
+        "--python-version=3.11", "--implementation=cp", "--abi=cp311",
+    )  # fmt: skip
