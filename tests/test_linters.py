@@ -48,7 +48,7 @@ def test_shellcheck() -> None:
 def test_spelling() -> None:
     run(
         "codespell",
-        "--ignore-words-list=ro,te,fo,nd,hda,defalts,non-existant",
+        "--ignore-words-list=ro,te,fo,nd,hda,iif,defalts,non-existant",
         *tracked("*.py", "*.md", "*.c", "*.h", "tools", "build"),
     )
 

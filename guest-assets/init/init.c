@@ -243,7 +243,10 @@ static int init_main(const char *device)
 int main(int argc, char **argv)
 {
     const char *slash = strrchr(argv[0], '/');
-    if (!strcmp(slash ? slash + 1 : argv[0], "inroot"))
+    const char *name = slash ? slash + 1 : argv[0];
+    if (!strcmp(name, "inroot"))
         return inroot_main(argc, argv);
+    if (!strcmp(name, "add-neighbour"))
+        return neighbour_main(argc, argv);
     return init_main(argc > 1 && argv[1][0] == '/' ? argv[1] : "/dev/hvc1");
 }

@@ -280,4 +280,7 @@ void kill_everything(void);
 /* inroot.c */
 int inroot_main(int argc, char **argv);
 
+/* neighbour.c: add-neighbour, likewise. */
+int neighbour_main(int argc, char **argv);
+
 #endif

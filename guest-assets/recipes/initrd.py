@@ -41,7 +41,8 @@ def tree(init: bytes, busybox: bytes, applets: Iterable[str]) -> list[Entry]:
     entries.append(Entry("dev/console", _S_IFCHR | 0o600, device=(5, 1)))
     entries.append(Entry("dev/null", _S_IFCHR | 0o666, device=(1, 3)))
     entries.append(Entry("init", _S_IFREG | 0o755, init))
-    entries.append(Entry("bin/inroot", _S_IFLNK | 0o777, b"/init"))
+    for name in ("inroot", "add-neighbour"):
+        entries.append(Entry(f"bin/{name}", _S_IFLNK | 0o777, b"/init"))
     entries += [Entry(path, _S_IFREG | 0o755, (ASSETS / "network" / name).read_bytes()) for name, path in NETWORK.items()]
     entries.append(Entry("bin/busybox", _S_IFREG | 0o755, busybox))
     for name in applets:

@@ -6,22 +6,29 @@ Read with `ip -json` in this process's network namespace. Loaded by a short-live
 import json
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_interface
 from typing import Any
 
 from runx.errors import RunxError
+from runx.exec.engine_rules import Rules
 from runx.exec.takeover import checked
 
 Link = dict[str, Any]
-"""An interface as `ip -json -details address show` has it, with its routes under `routes`, by family."""
+"""An interface as `ip -json -details address show` has it; with its routes by family under `routes`, its neighbours
+under `neighbours`, and under `own_networks` those to which the kernel has made a route."""
 
 _FAMILIES = {"inet": "-4", "inet6": "-6"}
 _NAME = re.compile(r"[A-Za-z0-9_.@-]+")
 _BACKEND = re.compile(r"vif\d+\.\d+")
 _AT_INGRESS = ("ingress", "clsact")
 """Queueing disciplines of which an interface can have one."""
-_OWN_ROUTES = ("kernel", "ra")
-"""Who made them: the guest's kernel makes the same, of the addresses and of what it hears from routers."""
+_OWN_ROUTES = ("2", "9")
+"""Who made them, the kernel or a router's advertisement (rtnetlink(7), rtm_protocol): the guest's kernel makes the same in the
+main table, of the addresses and of what it hears from routers."""
+_CARRIED = {"dst", "gateway", "dev", "table", "protocol", "scope", "prefsrc", "metric", "metrics", "flags"}
+"""Of what a route may have. Its scope comes of whether it has a gateway."""
+_METRICS = ("mtu", "advmss")
+"""Of a route's metrics those that busybox's ip knows."""
 
 _HEAD = """\
 #!/bin/sh
@@ -33,10 +40,14 @@ trap '[ $? -eq 0 ] || echo "runx: $at failed" >&2' EXIT
 
 
 def describe(names: list[str]) -> str:
-    """What `takeover.look` reads: a line for each of these interfaces (name, MAC address, MTU, and 1 when it has to be made to
-    receive all multicast frames, else 0), NUL, and the guest's script. Raises RunxError as `read`."""
-    links = read(names)
-    return "\n".join(map(_line, links)) + "\0" + guest_script(links)
+    """What `takeover.look` reads, in three parts separated by NUL: a line for each of these interfaces (name, MAC address, MTU,
+    and 1 when it has to be made to receive all multicast frames, else 0); a line for each thing that the guest does not get; the
+    guest's script. Raises RunxError for what cannot be given to a virtual machine."""
+    rules = {family: Rules(option, names) for family, option in _FAMILIES.items()}
+    not_carried = [what for family in _FAMILIES for what in rules[family].not_carried]
+    links = read(names, {family: rules[family].tables for family in _FAMILIES}, not_carried)
+    script = guest_script(links, [command for family in _FAMILIES for command in rules[family].commands])
+    return "\0".join(("\n".join(map(_line, links)), "\n".join(not_carried), script))
 
 
 def _line(link: Link) -> str:
@@ -45,10 +56,12 @@ def _line(link: Link) -> str:
     return f"{link['ifname']} {link['address']} {link['mtu']} {allmulticast}"
 
 
-def read(names: list[str]) -> list[Link]:
-    """The interfaces of these names. Raises RunxError for one that cannot be given to a virtual machine, or a route."""
-    shown: list[Link] = json.loads(checked(["ip", "-json", "-details", "address", "show"], "ip address show"))
-    links = [link for link in shown if link["ifname"] in names]
+def read(names: list[str], tables: dict[str, set[str]], not_carried: list[str]) -> list[Link]:
+    """The interfaces of these names. Raises RunxError for one that cannot be given to a virtual machine, or a route.
+
+    tables: of each family the tables of routes that are read beside the main one. not_carried: takes what the guest does not get.
+    """
+    links: list[Link] = [link for link in _shown(["ip", "-json", "-details", "address", "show"]) if link["ifname"] in names]
     for link in links:
         if wrong := _fault(link):
             name = link["ifname"]
@@ -57,23 +70,47 @@ def read(names: list[str]) -> list[Link]:
                 "use a network of veth or macvlan interfaces",
             )
         link["disable_ipv6"] = _ipv6_disabled(link["ifname"])
-        link["routes"] = {}
+        link["routes"] = {family: [] for family in _FAMILIES}
+        link["neighbours"] = []
+        link["own_networks"] = set()
     _check_ingress(names)
     by_name = {link["ifname"]: link for link in links}
     for family, option in _FAMILIES.items():
-        routes = json.loads(checked(["ip", "-json", option, "route", "show"], "ip route show") or "[]")
-        for link in links:
-            link["routes"][family] = []
-        for route in routes:
-            if route.get("protocol") in _OWN_ROUTES:
-                continue
-            if "nexthops" in route or "via" in route or "type" in route:
-                raise RunxError(
-                    f"the route to {route['dst']} of the container's network namespace cannot be given to a virtual machine"
-                )
-            if route.get("dev") in by_name:
-                by_name[route["dev"]]["routes"][family].append(route)
+        for route in _shown(["ip", "-N", "-json", option, "route", "show", "table", "all"]):
+            _assign_route(route, family, by_name, tables[family], not_carried)
+    for entry in _shown(["ip", "-json", "neighbour", "show", "nud", "permanent"]):
+        if entry["dev"] in by_name and "lladdr" in entry:
+            by_name[entry["dev"]]["neighbours"].append(entry)
     return links
+
+
+def _shown(argv: list[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(checked(argv, " ".join(argv)) or "[]")
+    return found
+
+
+def _assign_route(route: dict[str, Any], family: str, by_name: dict[str, Link], tables: set[str], not_carried: list[str]) -> None:
+    """Give a route to the interface that it leads through, if the guest is to have it."""
+    link = by_name.get(route.get("dev", ""))
+    table = route.get("table", "")
+    if table not in ("", *tables):
+        return
+    if not table and route.get("protocol") in _OWN_ROUTES:
+        if link:
+            link["own_networks"].add(route["dst"])
+        return
+    where = f"the route to {route['dst']}" + (f" in table {table}" if table else "")
+    if "nexthops" in route or "via" in route or "type" in route:
+        if table:
+            not_carried.append(where)
+            return
+        raise RunxError(f"{where} of the container's network namespace cannot be given to a virtual machine")
+    if not link:
+        return
+    unknown = route.keys() - _CARRIED - ({"pref"} if route.get("pref") == "medium" else set())
+    unknown |= {name for metrics in route.get("metrics", ()) for name in metrics} - {*_METRICS}
+    not_carried += [f"{name} of {where}" for name in sorted(unknown)]
+    link["routes"][family].append(route)
 
 
 def _fault(link: Link) -> str:
@@ -91,8 +128,7 @@ def _fault(link: Link) -> str:
 
 def _check_ingress(names: list[str]) -> None:
     """Raise RunxError when somebody else handles what comes in at one of the interfaces: frames could not be led past it."""
-    shown = json.loads(checked(["tc", "-json", "qdisc", "show"], "tc qdisc show") or "[]")
-    for discipline in shown:
+    for discipline in _shown(["tc", "-json", "qdisc", "show"]):
         if discipline["kind"] in _AT_INGRESS and discipline["dev"] in names:
             name, kind = discipline["dev"], discipline["kind"]
             raise RunxError(
@@ -111,8 +147,8 @@ def _ipv6_disabled(name: str) -> bool:
         return True
 
 
-def guest_script(links: list[Link]) -> str:
-    """The script's text (docs/guest.md, /runx/network; busybox ash)."""
+def guest_script(links: list[Link], rules: list[str]) -> str:
+    """The script's text (docs/guest.md, /runx/network; busybox ash). rules: the commands that make the policy rules."""
     lines = [_HEAD]
     for link in links:
         lines.append(f"\nat='interface {link['ifname']}'\n")
@@ -120,6 +156,9 @@ def guest_script(links: list[Link]) -> str:
     for link in links:
         lines.append(f"\nat='routes of {link['ifname']}'\n")
         lines += [f"{line}\n" for family in _FAMILIES for line in _route_lines(link, family)]
+    if rules:
+        lines.append("\nat='policy rules'\n")
+        lines += [f"{line}\n" for line in rules]
     return "".join(lines)
 
 
@@ -135,26 +174,44 @@ def _address_lines(link: Link) -> Iterator[str]:
         yield f"echo 0 > {settings}/accept_dad"
     if "UP" in link["flags"]:
         yield f"ip link set {name} up"
+    for family, option in _FAMILIES.items():
+        for entry in _addresses(link, family):
+            peer = f" peer {entry['address']}/{entry['prefixlen']}" if "address" in entry else f"/{entry['prefixlen']}"
+            broadcast = f" broadcast {entry['broadcast']}" if "broadcast" in entry else ""
+            yield f"ip {option} addr add {entry['local']}{peer}{broadcast} dev {name}"
+    for entry in link["neighbours"]:
+        yield f"add-neighbour {entry['dst']} {entry['lladdr']} {name}"
+
+
+def _addresses(link: Link, family: str) -> Iterator[dict[str, Any]]:
+    """Those that the guest is given. Those of the link are its own, as are those that it learns from routers."""
     for entry in link["addr_info"]:
-        # Those of the link are the guest's own, as are those that it learns from routers.
-        of_the_link = entry["scope"] == "link" and entry["family"] == "inet6"
-        if of_the_link or entry.get("dynamic") or entry["family"] not in _FAMILIES:
-            continue
-        peer = f" peer {entry['address']}/{entry['prefixlen']}" if "address" in entry else f"/{entry['prefixlen']}"
-        broadcast = f" broadcast {entry['broadcast']}" if "broadcast" in entry else ""
-        yield f"ip {_FAMILIES[entry['family']]} addr add {entry['local']}{peer}{broadcast} dev {name}"
+        if entry["family"] == family and not entry.get("dynamic") and not (family == "inet6" and entry["scope"] == "link"):
+            yield entry
 
 
 def _route_lines(link: Link, family: str) -> Iterator[str]:
-    name = link["ifname"]
-    add = f"ip {_FAMILIES[family]} route add"
-    networks = [ip_interface(f"{entry['local']}/{entry['prefixlen']}").network for entry in link["addr_info"]]
+    name, option = link["ifname"], _FAMILIES[family]
     # Gateways are reached by what has none.
     for route in sorted(link["routes"][family], key=lambda route: "gateway" in route):
-        gateway = route.get("gateway", "")
-        if "onlink" in route.get("flags", ()) and not any(ip_address(gateway) in network for network in networks):
-            yield f"{add} {gateway} dev {name}"
-        via = f" via {gateway}" if gateway else ""
-        source = f" src {route['prefsrc']}" if "prefsrc" in route else ""
-        metric = f" metric {route['metric']}" if "metric" in route else ""
-        yield f"{add} {route['dst']}{via} dev {name}{source}{metric}"
+        words = [f"ip {option} route add {route['dst']}"]
+        words += [f"via {route['gateway']}"] if "gateway" in route else []
+        words.append(f"dev {name}")
+        words += ["onlink"] if "onlink" in route.get("flags", ()) else []
+        words += [f"src {route['prefsrc']}"] if "prefsrc" in route else []
+        words += [f"metric {route['metric']}"] if "metric" in route else []
+        words += [f"table {route['table']}"] if "table" in route else []
+        words += [f"{key} {metrics[key]}" for metrics in route.get("metrics", ()) for key in _METRICS if key in metrics]
+        yield " ".join(words)
+    if "UP" in link["flags"]:
+        for network in sorted(_networks(link, family) - link["own_networks"]):
+            # The engine has taken it away, or has moved it to another table. The guest's kernel may not have made it.
+            yield f"ip {option} route del {network} dev {name} proto kernel 2> /dev/null || :"
+
+
+def _networks(link: Link, family: str) -> set[str]:
+    """Those to which the kernel makes a route when the interface gets its addresses."""
+    found = (
+        ip_interface(f"{entry.get('address', entry['local'])}/{entry['prefixlen']}").network for entry in _addresses(link, family)
+    )
+    return {str(network) for network in found if network.num_addresses > 1}

@@ -160,7 +160,10 @@ class Machine(Supervision):
             )
             log.append(record.log, "warning", message, as_json=record.log_json == "1")
             return
-        interfaces, self.network_script = takeover.look(found)
+        interfaces, not_carried, self.network_script = takeover.look(found)
+        for what in not_carried:
+            message = f"the virtual machine does not get what is in the container's network namespace: {what}"
+            log.append(record.log, "warning", message, as_json=record.log_json == "1")
         self.first_vifs = takeover.devices(self.store, record.domid)
         record.taken = " ".join(interface.taken for interface in interfaces)
         record.save()  # first: what is taken is to be let go, whatever happens

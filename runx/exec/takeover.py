@@ -41,8 +41,9 @@ class Interface:
         """What `let_go` is told of it: the name, and whether it is made to receive all multicast frames."""
 
 
-def look(names: list[str]) -> tuple[list[Interface], bytes]:
-    """The interfaces of these names in this process's network namespace, and the guest's network script. Nothing is changed.
+def look(names: list[str]) -> tuple[list[Interface], list[str], bytes]:
+    """The interfaces of these names in this process's network namespace; what of it the guest does not get; and the guest's
+    network script. Nothing is changed.
 
     Raises RunxError naming what cannot be given to a virtual machine.
     """
@@ -56,8 +57,8 @@ def look(names: list[str]) -> tuple[list[Interface], bytes]:
         os.close(output)
     if code:
         raise run.reported(text)
-    found, _, script = text.partition("\0")
-    return [Interface(*line.split(" ")) for line in found.splitlines()], script.encode()
+    found, not_carried, script = text.split("\0")
+    return [Interface(*line.split(" ")) for line in found.splitlines()], not_carried.splitlines(), script.encode()
 
 
 def _look_and_exit(names: list[str], output: int) -> None:

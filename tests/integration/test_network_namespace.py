@@ -126,6 +126,114 @@ def test_two_interfaces_with_all_that_is_configured(double: Double, bundle: Bund
     assert links(double) == links_before
 
 
+def warnings(bundle: Bundle) -> list[str]:
+    """What the log warns of in the container's network namespace."""
+    log = bundle.directory / "log"
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    start = "the virtual machine does not get what is in the container's network namespace: "
+    return sorted(
+        line["msg"].removeprefix(start) for line in lines if line["level"] == "warning" and line["msg"].startswith(start)
+    )
+
+
+GATEWAYS_OF_THE_LINK = {
+    # As Calico has it: the host's end answers for every address.
+    "proxy ARP": """
+        cd /proc/sys/net/ipv4/conf/host6; echo 1 > forwarding; echo 1 > proxy_arp
+        ip link set br6 up; ip route add 169.254.0.0/16 dev br6
+    """,
+    # As Amazon's plugin has it: nobody answers.
+    "permanent neighbours": """
+        ip link set host6 arp off
+        ip neigh add 10.9.6.5 lladdr $(cat /sys/class/net/host6/address | sed s/^../02/) dev host6 nud permanent
+        ip -n engine neigh add 169.254.1.1 lladdr $(cat /sys/class/net/host6/address) dev eth0 nud permanent
+        ip -n engine neigh add fe80::1 lladdr $(cat /sys/class/net/host6/address) dev eth0 nud permanent
+    """,
+}
+
+
+@pytest.mark.parametrize("setup", GATEWAYS_OF_THE_LINK.values(), ids=GATEWAYS_OF_THE_LINK)
+def test_a_gateway_outside_of_all_networks(bundle: Bundle, space: Space, setup: str) -> None:
+    space.sh("""
+        ip link add br6 type bridge
+        ip link add host6 type veth peer name eth0 netns engine
+        ip link set host6 up
+        ip -n engine link set eth0 address $(cat /sys/class/net/host6/address | sed s/^../02/)
+        ip addr add 192.0.2.9/32 dev br6
+        ip route add 10.9.6.5 dev host6
+        ip -n engine addr add 10.9.6.5/32 dev eth0
+        ip -n engine addr add fd09:6::5/128 dev eth0 nodad
+        ip -n engine link set eth0 up
+        ip -n engine route add 169.254.1.1 dev eth0 scope link
+        ip -n engine route add default via 169.254.1.1 dev eth0
+        ip -n engine -6 route add default via fe80::1 dev eth0
+    """)
+    space.bridges.append("br6")
+    space.sh(setup)
+    join(bundle, space.path)
+    result = bundle.sh("ping -c 1 -w 20 192.0.2.9 > /dev/null && ip route && ip -6 route && ip neigh show nud permanent")
+    lines = sorted(line.strip() for line in result.stdout.decode().splitlines())
+    assert "169.254.1.1 dev eth0 scope link" in lines, result.stderr
+    assert "default via 169.254.1.1 dev eth0" in lines
+    assert [line for line in lines if line.startswith("default via fe80::1 dev eth0 ")]
+    theirs = sorted(line.split()[:5] for line in space.sh("ip -n engine neigh show nud permanent").splitlines())
+    assert [line.split()[:5] for line in lines if "PERMANENT" in line] == theirs
+    assert warnings(bundle) == []
+    bundle.runx("delete", "--force", "c", check=True)
+    space.sh("ip -n engine link delete eth0")
+
+
+def test_rules_that_choose_among_tables(bundle: Bundle, space: Space) -> None:
+    """As the plugin sbr does it for a pod with two networks: replies leave by the interface of their address."""
+    space.add("eth0", 1)
+    space.add("net1", 2)
+    space.sh("""
+        ip -n engine route add default via 10.9.1.1
+        ip -n engine route add 10.9.2.0/24 dev net1 proto kernel scope link src 10.9.2.5 table 100
+        ip -n engine route del 10.9.2.0/24 dev net1
+        ip -n engine route add default via 10.9.2.1 dev net1 mtu 1300 table 100
+        ip -n engine rule add from 10.9.2.5 lookup 100
+        ip -n engine rule add fwmark 0x10/0xff to 198.51.100.0/24 iif lo lookup 255 suppress_prefixlength 0 priority 77
+        ip -n engine -6 route add default via fd09:2::1 dev net1 table 100
+        ip -n engine -6 rule add from fd09:2::5 lookup 100
+        ip -n engine rule add from 10.9.2.5 oif net1 lookup 100 priority 78
+        ip -n engine rule add from 10.9.2.5 lookup 5000 priority 79
+        ip -n engine route add unreachable 203.0.113.0/24 table 100
+        ip -n engine route add unreachable 203.0.113.0/24 table 101
+        ip -n engine route add 198.51.100.0/24 via 10.9.1.1 initcwnd 20
+    """)
+    before = space.sh("ip -n engine rule; ip -n engine -6 rule")
+    join(bundle, space.path)
+    result = bundle.sh("""
+        for from in 10.9.1.5 10.9.2.5; do ip route get 192.0.2.9 from $from; done
+        ip -6 route get 2001:db8::1 from fd09:2::5
+        ip route show table 100; ip route | grep -c 10.9.2.0; ip rule; ip -6 rule
+    """)
+    text = result.stdout.decode()
+    for words in (
+        "192.0.2.9 from 10.9.1.5 via 10.9.1.1 dev eth0",
+        "192.0.2.9 from 10.9.2.5 via 10.9.2.1 dev net1",
+        "via fd09:2::1 dev net1",
+        "\n10.9.2.0/24 dev net1",
+        "\ndefault via 10.9.2.1 dev net1",
+        "\n0\n",
+    ):
+        assert words in text, (text, result.stderr)
+    rules = sorted(" ".join(line.split()) for line in before.splitlines())
+    unknown = [rule for rule in rules if "oif" in rule or "5000" in rule]
+    assert sorted(" ".join(line.split()) for line in text[text.index("\n0:") :].splitlines() if line) == [
+        rule for rule in rules if rule not in unknown
+    ]
+    assert warnings(bundle) == [
+        "initcwnd of the route to 198.51.100.0/24",
+        "the route to 203.0.113.0/24 in table 100",
+        "the rule priority 78 from 10.9.2.5 lookup 100 oif net1",
+        "the rule priority 79 from 10.9.2.5 lookup 5000",
+    ]
+    bundle.runx("delete", "--force", "c", check=True)
+    assert space.sh("ip -n engine rule; ip -n engine -6 rule") == before
+
+
 def test_filled_between_create_and_start(double: Double, bundle: Bundle) -> None:
     """As ctr and newer dockers do it: by the pid, in a namespace that is the supervisor's own."""
     bundle.write("/bin/sh", "-c", "ping -c 1 -w 20 10.9.3.1 > /dev/null && ip -o addr show eth0")

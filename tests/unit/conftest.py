@@ -6,6 +6,7 @@ from pathlib import Path
 import guestbox
 import pytest
 from initbox import PATH, Start
+from netspace import Namespace
 from verbhost import Host
 
 from fakexen import FakeXen
@@ -47,3 +48,12 @@ def host(tmp_path: Path) -> Iterator[Host]:
         yield host
         for container in list(host.root.iterdir()) if host.root.exists() else []:
             host.runx("delete", "--force", container.name)
+
+
+@pytest.fixture
+def spaces() -> Iterator[list[Namespace]]:
+    """Namespaces that a test makes, for their end."""
+    made: list[Namespace] = []
+    yield made
+    for space in made:
+        space.close()

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +12,12 @@ import guestbox as gb
 import pytest
 from compiler_cases import Case, good_cases
 from guestbox import GuestBox, records
+from netspace import Namespace
 
 from runx.compiler.plan import VmPlan
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
-SCRIPTS = Path(__file__).parents[2] / "guest-assets" / "network"
 AWAIT = "read -r word <&3\necho came $word\n"
 
 
@@ -185,45 +184,6 @@ def test_without_a_network_there_is_no_descriptor(root: Path) -> None:
     with GuestBox(root, setup=gb.DEFAULT_SETUP + "[ ! -e /proc/self/fd/3 ] || readlink /proc/self/fd/3", process=process) as box:
         assert box.exit_status() == 0
         assert box.log == b""
-
-
-class Namespace:
-    """A network namespace with interfaces of these MAC addresses, in an order of its own."""
-
-    def __init__(self, directory: Path, macs: list[str]) -> None:
-        self.process = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", "echo ready; read line"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n"
-        self.directory = directory
-        (directory / "bin").mkdir()
-        for name in ("await-interface", "collect-dns"):
-            text = (SCRIPTS / name).read_text().replace("/run/network", f"{directory}/network")
-            (directory / "bin" / name).write_text(text)
-            (directory / "bin" / name).chmod(0o755)
-        self.run("mount -t sysfs sysfs /sys; ip link set lo up")
-        for number, mac in enumerate(reversed(macs)):
-            self.run(f"ip link add eth{number} address {mac} type veth peer name peer{number}; ip link set peer{number} up")
-
-    def run(self, script: str) -> str:
-        enter = ["nsenter", "--net", "--mount", f"--target={self.process.pid}", "sh", "-eu"]
-        environment = {"PATH": f"{self.directory}/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-        done = subprocess.run(enter, input=script, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def close(self) -> None:
-        self.process.communicate(b"\n")
-
-
-@pytest.fixture
-def spaces() -> Iterator[list[Namespace]]:
-    made: list[Namespace] = []
-    yield made
-    for space in made:
-        space.close()
 
 
 def _has_network(plan: VmPlan) -> bool:
