@@ -5,11 +5,12 @@ Read with `ip -json` in this process's network namespace. Loaded by a short-live
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from ipaddress import ip_interface
 from typing import Any
 
 from runx.errors import RunxError
+from runx.exec import engine_filters
 from runx.exec.engine_rules import Rules
 from runx.exec.takeover import checked
 
@@ -44,9 +45,12 @@ def describe(names: list[str]) -> str:
     and 1 when it has to be made to receive all multicast frames, else 0); a line for each thing that the guest does not get; the
     guest's script. Raises RunxError for what cannot be given to a virtual machine."""
     rules = {family: Rules(option, names) for family, option in _FAMILIES.items()}
-    not_carried = [what for family in _FAMILIES for what in rules[family].not_carried]
-    links = read(names, {family: rules[family].tables for family in _FAMILIES}, not_carried)
-    script = guest_script(links, [command for family in _FAMILIES for command in rules[family].commands])
+    not_carried = [what for family in _FAMILIES for what in rules[family].not_carried] + engine_filters.read()
+    shown: list[Link] = _shown(["ip", "-json", "-details", "address", "show"])
+    links = [link for link in shown if link["ifname"] in names]
+    read(links, {family: rules[family].tables for family in _FAMILIES}, not_carried)
+    loopback = [link for link in shown if link["ifname"] == "lo"]
+    script = guest_script(links, loopback, [command for family in _FAMILIES for command in rules[family].commands])
     return "\0".join(("\n".join(map(_line, links)), "\n".join(not_carried), script))
 
 
@@ -56,12 +60,11 @@ def _line(link: Link) -> str:
     return f"{link['ifname']} {link['address']} {link['mtu']} {allmulticast}"
 
 
-def read(names: list[str], tables: dict[str, set[str]], not_carried: list[str]) -> list[Link]:
-    """The interfaces of these names. Raises RunxError for one that cannot be given to a virtual machine, or a route.
+def read(links: list[Link], tables: dict[str, set[str]], not_carried: list[str]) -> None:
+    """Complete these interfaces. Raises RunxError for one that cannot be given to a virtual machine, or a route.
 
     tables: of each family the tables of routes that are read beside the main one. not_carried: takes what the guest does not get.
     """
-    links: list[Link] = [link for link in _shown(["ip", "-json", "-details", "address", "show"]) if link["ifname"] in names]
     for link in links:
         if wrong := _fault(link):
             name = link["ifname"]
@@ -73,15 +76,14 @@ def read(names: list[str], tables: dict[str, set[str]], not_carried: list[str]) 
         link["routes"] = {family: [] for family in _FAMILIES}
         link["neighbours"] = []
         link["own_networks"] = set()
-    _check_ingress(names)
     by_name = {link["ifname"]: link for link in links}
+    _check_ingress(by_name)
     for family, option in _FAMILIES.items():
         for route in _shown(["ip", "-N", "-json", option, "route", "show", "table", "all"]):
             _assign_route(route, family, by_name, tables[family], not_carried)
     for entry in _shown(["ip", "-json", "neighbour", "show", "nud", "permanent"]):
         if entry["dev"] in by_name and "lladdr" in entry:
             by_name[entry["dev"]]["neighbours"].append(entry)
-    return links
 
 
 def _shown(argv: list[str]) -> list[dict[str, Any]]:
@@ -126,7 +128,7 @@ def _fault(link: Link) -> str:
     return ""
 
 
-def _check_ingress(names: list[str]) -> None:
+def _check_ingress(names: Container[str]) -> None:
     """Raise RunxError when somebody else handles what comes in at one of the interfaces: frames could not be led past it."""
     for discipline in _shown(["tc", "-json", "qdisc", "show"]):
         if discipline["kind"] in _AT_INGRESS and discipline["dev"] in names:
@@ -147,9 +149,14 @@ def _ipv6_disabled(name: str) -> bool:
         return True
 
 
-def guest_script(links: list[Link], rules: list[str]) -> str:
-    """The script's text (docs/guest.md, /runx/network; busybox ash). rules: the commands that make the policy rules."""
+def guest_script(links: list[Link], loopback: list[Link], rules: list[str]) -> str:
+    """The script's text (docs/guest.md, /runx/network; busybox ash).
+
+    loopback: interfaces that the guest has by itself. rules: the commands that make the policy rules.
+    """
     lines = [_HEAD]
+    for link in loopback:
+        lines += [f"{line}\n" for line in _address_commands(link) if " 127.0.0.1/8 " not in line and " ::1/128 " not in line]
     for link in links:
         lines.append(f"\nat='interface {link['ifname']}'\n")
         lines += [f"{line}\n" for line in _address_lines(link)]
@@ -174,13 +181,17 @@ def _address_lines(link: Link) -> Iterator[str]:
         yield f"echo 0 > {settings}/accept_dad"
     if "UP" in link["flags"]:
         yield f"ip link set {name} up"
+    yield from _address_commands(link)
+    for entry in link["neighbours"]:
+        yield f"add-neighbour {entry['dst']} {entry['lladdr']} {name}"
+
+
+def _address_commands(link: Link) -> Iterator[str]:
     for family, option in _FAMILIES.items():
         for entry in _addresses(link, family):
             peer = f" peer {entry['address']}/{entry['prefixlen']}" if "address" in entry else f"/{entry['prefixlen']}"
             broadcast = f" broadcast {entry['broadcast']}" if "broadcast" in entry else ""
-            yield f"ip {option} addr add {entry['local']}{peer}{broadcast} dev {name}"
-    for entry in link["neighbours"]:
-        yield f"add-neighbour {entry['dst']} {entry['lladdr']} {name}"
+            yield f"ip {option} addr add {entry['local']}{peer}{broadcast} dev {link['ifname']}"
 
 
 def _addresses(link: Link, family: str) -> Iterator[dict[str, Any]]:

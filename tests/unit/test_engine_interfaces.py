@@ -54,6 +54,10 @@ CASES = {
         echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6; ip link set eth0 up; ip addr add 10.9.1.5/24 dev eth0
         ip addr add 10.9.2.5/24 dev eth1
     """,
+    "of the loopback interface": """
+        ip addr add 192.0.2.7/32 dev lo; ip addr add 127.0.0.53/8 dev lo; ip addr add 2001:db8::7/128 dev lo nodad
+        ip link set eth0 up; ip addr add 10.9.1.5/24 dev eth0
+    """,
     "permanent neighbours": """
         ip link set eth0 up; ip addr add 10.9.1.5/32 dev eth0
         ip neigh add 169.254.1.1 lladdr 02:aB:00:ff:00:09 dev eth0 nud permanent
@@ -96,7 +100,7 @@ def test_what_is_configured_is_what_the_guest_gets(
 def _configured(text: str) -> list[str]:
     """Its lines without what is neither configured nor the same twice: numbers, addresses of the link, who made a route and
     tried an address."""
-    for word in (" proto kernel", " nodad"):
+    for word in (" proto kernel", " nodad", " tentative"):
         text = text.replace(word, "")
     return [re.sub(r"^\d+: (?=.* inet)", "", line) for line in text.splitlines() if "fe80::" not in line or "via" in line]
 
@@ -130,6 +134,41 @@ def test_what_is_not_carried_is_named(tmp_path: Path, init: Path, spaces: list[N
         "tos of the route to 198.51.100.0/24",
     ]
     assert [line for line in script.splitlines() if " rule " in line] == ["ip -4 rule add priority 1 lookup 100"]
+
+
+DOCKERS = """
+    iptables -t nat -N DOCKER_OUTPUT; iptables -t nat -N DOCKER_POSTROUTING
+    iptables -t nat -A OUTPUT -d 127.0.0.11/32 -j DOCKER_OUTPUT
+    iptables -t nat -A POSTROUTING -d 127.0.0.11/32 -j DOCKER_POSTROUTING
+    iptables -t nat -A DOCKER_OUTPUT -p tcp -j ACCEPT; iptables -t nat -A DOCKER_POSTROUTING -p udp -j ACCEPT
+"""
+FILTERS = {
+    "nothing": (":", []),
+    # Tables and chains without a rule, as `iptables -L` makes them, do nothing.
+    "empty": ("{0} -L; {0} -N OWN", []),
+    "rules": ("{0} -A OUTPUT -d 192.0.2.1 -j DROP; {0} -N OWN; {0} -A OWN -j DROP", ["table ip filter{1}: OUTPUT, OWN"]),
+    "policy": ("{0} -P INPUT DROP", ["table ip filter{1}: INPUT"]),
+    "IPv6": (
+        "{0} -A INPUT -s 192.0.2.1 -j DROP; {2} -A INPUT -j DROP",
+        ["table ip filter{1}: INPUT", "table ip6 filter{1}: INPUT"],
+    ),
+    "docker's names": (DOCKERS.replace("iptables", "{0}"), []),
+    "docker's names and others": (DOCKERS.replace("iptables", "{0}") + "{0} -A INPUT -j DROP", ["table ip filter{1}: INPUT"]),
+}
+KINDS = {"nft": ("iptables-nft", "", "ip6tables-nft"), "legacy": ("iptables-legacy", " (of iptables-legacy)", "ip6tables-legacy")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("script", "found"), FILTERS.values(), ids=FILTERS)
+def test_packet_filters_are_named(
+    tmp_path: Path, init: Path, spaces: list[Namespace], kind: str, script: str, found: list[str]
+) -> None:
+    words = KINDS[kind]
+    if not shutil.which(words[0]):
+        pytest.skip(f"{words[0]} is not installed")
+    spaces.append(engine := namespace(tmp_path / "engine", init))
+    engine.run(script.format(*words))
+    assert describe(engine)[1].splitlines() == [f"packet filters, {line.format(*words)}" for line in found]
 
 
 @pytest.mark.parametrize(
