@@ -7,6 +7,7 @@ import re
 from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
+from runx.compiler.plan import ARM
 from runx.compiler.xl_keys import KEY, reserved
 from runx.errors import RunxError
 from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT, written_state_root
@@ -22,8 +23,6 @@ CARRIERS = ("auto", "disk", "9p", "ram")
 """Of a root filesystem."""
 ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.xlconf")
 """The annotations of a container that mean something to runx."""
-ARM = ("aarch64", "arm")
-"""Architectures of guests, of Xen on Arm."""
 
 BY_VALUE = (
     *(f"/etc/{name} */containers/[0-9a-f]*/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # docker

@@ -120,6 +120,10 @@ class XlSetting(_Part):
     """Where it comes from: `process.env[2]`."""
 
 
+ARM = ("aarch64", "arm")
+"""Of `Domain.machine`, those of Xen on Arm."""
+
+
 class Domain(_Part):
     """What xl.cfg(5) needs to know."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TypeAlias, Union
 
-from runx.compiler.plan import Disk, Domain, Interface, XlSetting
+from runx.compiler.plan import ARM, Disk, Domain, Interface, XlSetting
 from runx.errors import RunxError
 
 _Value: TypeAlias = Union[str, int, "tuple[_Value, ...]"]
@@ -31,6 +31,9 @@ def xl_config(domain: Domain, cmdline: str) -> str:
     }
     for setting in domain.xl_settings:
         settings[setting.name] = _added(settings.get(setting.name), setting)
+    if domain.machine in ARM:
+        # As it is without. But `xl mem-set` wants it said, or aborts (tools/libs/light/libxl_arm.c, libxl__arch_extra_memory).
+        settings.setdefault("acpi", 0)
     return "".join(f"{name} = {_written(value)}\n" for name, value in settings.items())
 
 
