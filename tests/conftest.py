@@ -9,7 +9,9 @@ pytest.register_assert_rewrite(
     "ctr_tests",
     "engine_network_tests",
     "engine_tests",
+    "pod_tests",
     "podman_tests",
+    "pods",
     "root_tests",
     "terminal_tests",
 )

@@ -29,7 +29,7 @@ def lab() -> Iterator[Lab]:
     assert not left, "left behind in dom0:\n" + "\n".join(left)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def host(lab: Lab) -> Lab:
     """For the tests that are not the lab's alone."""
     return lab

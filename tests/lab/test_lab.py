@@ -1,6 +1,7 @@
 """The lab itself: what a command gets and gives back, files both ways, and that a leak would be seen."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,30 @@ def test_files_go_in_and_come_back(lab: Lab, scratch: str, tmp_path: Path) -> No
     assert (tmp_path / "back" / "below" / "odd 'name'").read_bytes() == EVERY_BYTE
     assert (tmp_path / "back" / "program").stat().st_mode & 0o7777 == 0o751
     assert (tmp_path / "back" / "link").readlink() == Path("nowhere")
+
+
+ANSWER = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.bind(sys.argv[1])
+    server.listen()
+    print("ready", flush=True)
+    client, _ = server.accept()
+    client.sendall(client.recv(100).upper())
+"""
+
+
+def test_a_socket_of_dom0_is_reached(lab: Lab, scratch: str) -> None:
+    with lab.popen(["python3", "-c", ANSWER, f"{scratch}/socket"], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"ready\n"
+        with lab.socket(f"{scratch}/socket") as path, socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(120)
+            client.connect(str(path))
+            client.sendall(b"hello")
+            assert client.recv(100) == b"HELLO"
+        assert not path.parent.exists()
+    assert server.returncode == 0
 
 
 @pytest.mark.usefixtures("lab")

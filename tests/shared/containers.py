@@ -3,6 +3,8 @@
 import subprocess
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -18,6 +20,8 @@ class Host(Protocol):
     def put(self, local: Any, remote: str) -> None: ...
 
     def get(self, remote: str, local: Any) -> None: ...
+
+    def socket(self, path: str) -> AbstractContextManager[Path]: ...
 
 
 IMAGE = "localhost/runx-test:latest"

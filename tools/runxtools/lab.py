@@ -10,8 +10,10 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,12 +110,7 @@ class Lab:
 
         That is 128 + n for signal n. Raises ToolError when the lab is not up.
         """
-        connection = self._connection(self._require_running())
-        if not connection.is_open():
-            with cache.locked(self.directory / "ssh.lock"):
-                if not connection.is_open():
-                    connection.open()
-        return connection.command(argv, tty)
+        return self._open_connection().command(argv, tty)
 
     def run(
         self, argv: Sequence[str | bytes], stdin: bytes = b"", timeout: float = 120, check: bool = False
@@ -166,6 +163,14 @@ class Lab:
         finally:
             shutil.rmtree(work)
 
+    @contextmanager
+    def socket(self, path: str) -> Iterator[Path]:
+        """Where a client here reaches what listens at a unix socket of dom0, until the context ends. Raises ToolError."""
+        with tempfile.TemporaryDirectory(prefix="runx-lab-") as place:
+            local = Path(place) / "socket"
+            with self._open_connection().forwarded(path, local):
+                yield local
+
     # --- inside
 
     def _running(self) -> _Running | None:
@@ -183,6 +188,14 @@ class Lab:
         if running is None:
             raise ToolError("the lab is not up", "tools/lab up")
         return running
+
+    def _open_connection(self) -> Connection:
+        connection = self._connection(self._require_running())
+        if not connection.is_open():
+            with cache.locked(self.directory / "ssh.lock"):
+                if not connection.is_open():
+                    connection.open()
+        return connection
 
     def _connection(self, running: _Running) -> Connection:
         return self._connect(self._machine, running.port)

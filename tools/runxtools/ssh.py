@@ -3,15 +3,18 @@
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from runxtools.command import run
 from runxtools.errors import ToolError
 from runxtools.process import Process
 
-# A unix socket's path has 107 bytes, and ssh binds a longer temporary name first.
-_SOCKET_PATH_LIMIT = 107 - 17
+_ADDRESS_LIMIT = 107
+"""Bytes of a unix socket's path (unix(7))."""
+# ssh binds a longer temporary name first.
+_SOCKET_PATH_LIMIT = _ADDRESS_LIMIT - 17
 
 
 class Connection:
@@ -54,6 +57,24 @@ class Connection:
         master = ["ssh", *self._options, "-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-N", "-f", "127.0.0.1"]
         run(master, "the ssh connection to dom0", own_session=True)
         return self._master()
+
+    @contextmanager
+    def forwarded(self, remote: str, local: Path) -> Iterator[None]:
+        """The unix socket `remote` of dom0 at the path `local` here, over the shared connection, which has to be open.
+
+        That something listens there is seen when a client connects. Raises ToolError if it cannot be done.
+        """
+        if len(os.fsencode(local)) > _ADDRESS_LIMIT:
+            raise ToolError(f"the path of a forwarded socket is too long: {local}", "set TMPDIR to a shorter path")
+        self._forward("forward", remote, local)
+        try:
+            yield
+        finally:
+            self._forward("cancel", remote, local)
+            local.unlink(missing_ok=True)
+
+    def _forward(self, order: str, remote: str, local: Path) -> None:
+        run(["ssh", *self._options, "-O", order, "-L", f"{local}:{remote}", "127.0.0.1"], f"{order} of dom0's socket {remote}")
 
     def is_open(self) -> bool:
         """Whether the shared connection is there."""

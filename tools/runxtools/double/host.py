@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,11 @@ class Double:
         command.run(["cp", "-a", "--", local, remote])
 
     get = put
+
+    @contextmanager
+    def socket(self, path: str) -> Iterator[Path]:
+        """Where a client of this machine reaches what listens at a unix socket there, until the context ends."""
+        yield Path(f"/proc/{self.pid}/root{path}")
 
     # -- what it has alone ---------------------------------------------------------------------------------------------
 

@@ -12,11 +12,16 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
+from containers import LIMIT_S
+
 _MESSAGES = """
 KeyValue: string key 1, string value 2
 NamespaceOption: int32 network 1, int32 pid 2, int32 ipc 3, string target_id 4
 Mount: string container_path 1, string host_path 2, bool readonly 3
 ImageSpec: string image 1
+ImageStatusRequest: ImageSpec image 1
+Image: string id 1
+ImageStatusResponse: Image image 1
 UInt64Value: uint64 value 1
 
 PodSandboxMetadata: string name 1, string uid 2, string namespace 3, uint32 attempt 4
@@ -94,7 +99,6 @@ CREATED, RUNNING, EXITED = 0, 1, 2
 
 _PACKAGE = "runtime.v1"
 _FIELD = re.compile(r"(\w+)(\*?) (\w+) (\d+)")
-_LIMIT_S = 120
 
 
 def _classes() -> dict[str, type[Message]]:
@@ -122,7 +126,7 @@ def pairs(**values: str) -> list[dict[str, str]]:
 
 
 class Client:
-    """Calls of the RuntimeService at a unix socket: `call("StopPodSandbox", pod_sandbox_id=ID)`."""
+    """Calls of the RuntimeService and the ImageService at a unix socket: `call("StopPodSandbox", pod_sandbox_id=ID)`."""
 
     def __init__(self, socket: Path) -> None:
         self._channel = grpc.insecure_channel(f"unix:{socket}")
@@ -131,13 +135,14 @@ class Client:
     def call(self, name: str, **fields: Any) -> Any:
         """The response to a request with these fields. Raises CallError with what the other end says."""
         request, response = self._classes[f"{name}Request"], self._classes[f"{name}Response"]
+        service = "ImageService" if name.startswith("Image") else "RuntimeService"
         method = self._channel.unary_unary(
-            f"/{_PACKAGE}.RuntimeService/{name}",
+            f"/{_PACKAGE}.{service}/{name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response.FromString,
         )
         try:
-            return method(request(**fields), timeout=_LIMIT_S)
+            return method(request(**fields), timeout=LIMIT_S)
         except grpc.RpcError as error:
             raise CallError(f"{name}: {error.details()}") from None
 

@@ -1,0 +1,114 @@
+"""Pods of Kubernetes: containerd's CRI plugin, called as a kubelet calls it, runs their containers with runx.
+
+The tests that run in the lab and in the double alike: modules there import them, their conftest.py have `host` and `scratch`.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from containers import LIMIT_S, Host
+from cri import EXITED, NOT_READY, READY, RUNNING, CallError
+from pods import ADDRESS, Cri, Pod, started, until
+
+WAIT = "echo ready; while :; do sleep 0.1; done"
+SERVE = f"echo served by $(hostname) > /tmp/page; httpd -p 80 -h /tmp; {WAIT}"
+
+
+@pytest.fixture(scope="module")
+def cri(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cri]:
+    with started(host, tmp_path_factory.mktemp("cri")) as cri:
+        yield cri
+
+
+@pytest.fixture
+def nothing_is_left(cri: Cri) -> Iterator[None]:
+    """Of all pods of a test."""
+    yield
+    cri.remove_pods()
+    cri.until_nothing_is_left()
+
+
+@pytest.fixture
+def pod(cri: Cri, nothing_is_left: None, scratch: str) -> Pod:
+    return Pod(cri, scratch)
+
+
+def in_network(pod: Pod, *command: str) -> str:
+    """What a command prints in the pod's network namespace."""
+    enter = ["nsenter", f"--net=/proc/{pod.sandbox}/ns/net"]
+    return pod.cri.host.run([*enter, *command], check=True).stdout.decode()
+
+
+def test_a_sandbox_is_no_virtual_machine(host: Host, pod: Pod) -> None:
+    """Nor does anything of its image run: its one process is the supervisor, in the pod's network namespace."""
+    status = pod.status()
+    assert status.state == READY
+    assert status.network.ip.startswith(ADDRESS)
+    assert len(host.run(["xl", "list"], check=True).stdout.splitlines()) == 2, "a header and dom0"
+    assert f"inet {status.network.ip}/" in in_network(pod, "ip", "-o", "-4", "addr", "show", "eth0")
+    process = f"/proc/{pod.sandbox}"
+    assert pod.group in host.run(["cat", f"{process}/cgroup"], check=True).stdout.decode()
+    assert b"runx.exec.supervisor" in host.run(["cat", f"{process}/cmdline"], check=True).stdout
+    assert not host.run(["sh", "-c", f"cat {process}/task/*/children"], check=True).stdout
+
+
+def test_containers_one_after_the_other(host: Host, cri: Cri, pod: Pod) -> None:
+    """As a kubelet runs them: one that prepares, then one that stays and is started again when it has ended."""
+
+    def page() -> bytes:
+        wget = ["busybox", "wget", "-q", "-O", "-", f"http://{pod.status().network.ip}/page"]
+        return host.run(wget, check=True, timeout=LIMIT_S).stdout
+
+    first = pod.run("init", "echo prepared; echo problems >&2; exit 0")
+    assert pod.end(first).exit_code == 0
+    assert (pod.log("init"), pod.log("init", stream="stderr")) == ("prepared\n", "problems\n")
+    assert " ingress " not in in_network(pod, "tc", "qdisc", "show")
+
+    web = pod.run("web", SERVE)
+    assert pod.states() == {"init": EXITED, "web": RUNNING}
+    assert " ingress " in in_network(pod, "tc", "qdisc", "show")
+    assert page() == b"served by web-0\n"
+
+    assert cri.call("ContainerStats", container_id=web).stats.attributes.id == web
+    assert web in [one.attributes.id for one in cri.call("ListContainerStats").stats]
+    assert cri.call("PodSandboxStats", pod_sandbox_id=pod.id).stats.attributes.id == pod.id
+    with pytest.raises(CallError, match="exec is not possible with runx"):
+        cri.call("ExecSync", container_id=web, cmd=["true"], timeout=60)
+
+    pod.stop(web)
+    assert pod.end(web).exit_code == 137
+    again = pod.run("web", SERVE, attempt=1)
+    assert page() == b"served by web-0\n"
+    cri.call("RemoveContainer", container_id=web)
+    assert pod.container(again).state == RUNNING
+
+
+def test_a_second_container_at_once_is_refused(pod: Pod) -> None:
+    first = pod.run("web", WAIT)
+    second = pod.create("sidecar", "echo must not run")
+    with pytest.raises(CallError, match="one container of a pod can run at a time"):
+        pod.cri.call("StartContainer", container_id=second)
+    assert pod.log("sidecar") == ""
+    assert pod.states() == {"web": RUNNING, "sidecar": EXITED}
+    pod.stop(first)
+    assert pod.end(pod.run("sidecar", "exit 3", attempt=1)).exit_code == 3
+
+
+def test_a_sandbox_that_is_killed(host: Host, pod: Pod) -> None:
+    """The pod is not ready any more, its container lives on, and all of it can be removed."""
+    container = pod.run("one", WAIT)
+    host.run(["kill", "-9", str(pod.sandbox)], check=True)
+    until(lambda: pod.status().state == NOT_READY)
+    assert pod.container(container).state == RUNNING
+
+
+def test_a_pod_is_stopped_with_all_in_it(cri: Cri, pod: Pod) -> None:
+    """The machine has nothing of it any more, before the pod is removed."""
+    container = pod.run("one", f"trap '' TERM; {WAIT}")
+    kinds = {line.partition(" ")[0] for line in cri.left()}
+    assert kinds == {"domain", "state", "network", "link", "control", "mount", "process"}
+    cri.call("StopPodSandbox", pod_sandbox_id=pod.id)
+    assert pod.status().state == NOT_READY
+    assert pod.container(container).state == EXITED
+    cri.until_nothing_is_left()
