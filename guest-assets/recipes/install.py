@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recipes.runner import Log, environment, say
-from recipes.settings import ARCHES, CHECKOUT, Arch, Settings
+from recipes.settings import ARCHES, CHECKOUT, HOST_SCRIPTS, Arch, Settings
 from runxtools import cache
 from runxtools.errors import ToolError
 
@@ -84,7 +84,8 @@ def install(settings: Settings, place: Place) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in _GUEST_FILES:
             _copy(settings.out / arch / name, target / name, 0o644)
-        _copy(CHECKOUT / "host-assets" / "block", target / "block", 0o755)
+        for script in HOST_SCRIPTS:
+            _copy(script, target / script.name, 0o755)
     say(f"installed: {place.prefix}/bin/runx" + (f" in {place.destdir}" if place.destdir else ""))
 
 

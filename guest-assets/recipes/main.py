@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from recipes import install, parts
 from recipes.runner import say
-from recipes.settings import CHECKOUT, Settings, settings_from
+from recipes.settings import HOST_SCRIPTS, Settings, settings_from
 from runxtools import cache
 from runxtools.errors import ToolError
 
@@ -112,7 +112,8 @@ def _run(target: str, settings: Settings, options: argparse.Namespace) -> None:
         # The small part first: a mistake in it should not show after ten minutes.
         if target in ("all", "initrd"):
             parts.deliver(settings, parts.ramdisk(settings), ("initrd",), "initrd")
-            shutil.copy(CHECKOUT / "host-assets" / "block", settings.results)
+            for script in HOST_SCRIPTS:
+                shutil.copy(script, settings.results)
         if target in ("all", "kernel"):
             parts.deliver(settings, parts.kernel(settings), ("kernel", "kernel.config"), "kernel")
         if not settings.keep_work and parts.work_directory().exists():

@@ -60,6 +60,8 @@ class Interface(_Part):
     mac: str
     """In Xen's range, 00:16:3e:…; the same for the same container."""
     bridge: str
+    script: str
+    """Absolute path of the hotplug script that puts the backend on the bridge."""
     mtu: int | None = None
     """Bytes; None leaves the kernel's default."""
     network: str

@@ -64,6 +64,10 @@ class Place(NamedTuple):
     def block_script(self) -> str:
         return f"{self.assets}/block"
 
+    @property
+    def vif_script(self) -> str:
+        return f"{self.assets}/vif"
+
 
 def resolve(
     container: Container, place: Place, host: HostConfig, facts: Facts, root: RootChoice, unshared: Unshared, report: Report
@@ -181,6 +185,7 @@ def _interfaces(container: Container, place: Place) -> tuple[Interface, ...]:
             name=f"eth{index}",
             mac=mac_address(place.container_id, place.state_root, index),
             bridge=request.bridge,
+            script=place.vif_script,
             mtu=request.mtu,
             network=request.network,
             address=request.address,

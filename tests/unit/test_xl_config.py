@@ -90,7 +90,8 @@ def test_a_domain_is_read_as_meant(case: Case) -> None:
             (disk.path, disk.vdev, DISK_FORMATS[disk.format], not disk.read_only) for disk in plan.domain.disks
         ]
         assert [dict(part.split("=", 1) for part in item.split(",")) for item in optional(config.list, "vif") or ()] == [
-            {"mac": interface.mac, "bridge": interface.bridge} | ({"mtu": str(interface.mtu)} if interface.mtu else {})
+            {"mac": interface.mac, "bridge": interface.bridge, "script": interface.script}
+            | ({"mtu": str(interface.mtu)} if interface.mtu else {})
             for interface in plan.domain.interfaces
         ]
 

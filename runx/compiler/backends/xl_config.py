@@ -87,17 +87,21 @@ def _disk(disk: Disk) -> str:
     Raw ones are loop devices when xl sees them, which the kernel's own backend serves. libxl has QEMU serve the others.
     """
     access = "ro" if disk.read_only else "rw"
-    if disk.script and ("," in disk.script or not disk.script.isprintable()):
-        raise RunxError(f"{disk.script}: the path of a block script cannot hold a comma", "install runx elsewhere")
-    script = f",script={disk.script}" if disk.script else ""
+    script = f",script={_script(disk.script)}" if disk.script else ""
     return f"format={disk.format},vdev={disk.vdev},access={access}{script},target={disk.path}"
 
 
 def _vif(interface: Interface) -> str:
-    """One network device (xl-network-configuration(5)); the default script attaches it to the bridge."""
-    # vif-bridge gives the backend the bridge's MTU, or this one; what the guest takes is set in the guest.
+    """One network device (xl-network-configuration(5))."""
+    # The script gives the backend the bridge's MTU, or this one; what the guest takes is set in the guest.
     mtu = f",mtu={interface.mtu}" if interface.mtu else ""
-    return f"mac={interface.mac},bridge={interface.bridge}{mtu}"
+    return f"mac={interface.mac},bridge={interface.bridge},script={_script(interface.script)}{mtu}"
+
+
+def _script(path: str) -> str:
+    if "," in path or not path.isprintable():
+        raise RunxError(f"{path}: the path of a hotplug script cannot hold a comma", "install runx elsewhere")
+    return path
 
 
 def _hardware(domain: Domain) -> Iterator[tuple[str, _Value]]:

@@ -159,7 +159,8 @@ class Double:
         assets = self.directory / "local/share/runx" / os.uname().machine
         assets.mkdir(parents=True)
         shutil.copy(built / "initrd", assets)
-        shutil.copy(CHECKOUT / "host-assets" / "block", assets)
+        for script in (CHECKOUT / "host-assets").iterdir():
+            shutil.copy(script, assets)
         # No kernel is booted, so none has to be built.
         (assets / "kernel").write_bytes(b"xl-double boots none\n")
         python = venv.find() or venv.make()

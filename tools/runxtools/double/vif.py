@@ -29,6 +29,7 @@ class Vifs:
         backend = self._backend(number)
         nodes = {"frontend": f"/local/domain/{self._domid}/device/vif/{number}", "frontend-id": str(self._domid)}
         nodes |= {"handle": str(number), "mac": words["mac"], "script": words.get("script", ""), "state": "2"}
+        nodes |= {"bridge": words.get("bridge", "xenbr0")} | ({"mtu": words["mtu"]} if "mtu" in words else {})
         for name, value in nodes.items():
             self._store.write(f"{backend}/{name}", value)
         vif = f"vif{self._domid}.{number}"
