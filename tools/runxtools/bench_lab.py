@@ -18,7 +18,7 @@ def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
     lab.put(ASSETS / "dom0.py", program)
     links = lines(lab, program, rounds)
     lab.put(ASSETS / "network.py", program)
-    network = measure_network(lab, "lab", program, rounds)
+    network = measure_network(lab, "lab", program, 3 * rounds)  # they spread widely
     lab.put(ASSETS / "roots.py", program)
     roots = [
         *measure_lives(lab, "lab", program, rounds),
