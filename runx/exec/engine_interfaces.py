@@ -3,7 +3,6 @@
 Read with `ip -json` in this process's network namespace. Loaded by a short-lived child of the supervisor alone.
 """
 
-import json
 import re
 from collections.abc import Container, Iterator
 from ipaddress import ip_interface
@@ -11,8 +10,7 @@ from typing import Any
 
 from runx.errors import RunxError
 from runx.exec import engine_filters
-from runx.exec.engine_rules import Rules
-from runx.exec.takeover import checked
+from runx.exec.engine_rules import Rules, shown
 
 Link = dict[str, Any]
 """An interface as `ip -json -details address show` has it; with its routes by family under `routes`, its neighbours
@@ -46,10 +44,10 @@ def describe(names: list[str]) -> str:
     guest's script. Raises RunxError for what cannot be given to a virtual machine."""
     rules = {family: Rules(option, names) for family, option in _FAMILIES.items()}
     not_carried = [what for family in _FAMILIES for what in rules[family].not_carried] + engine_filters.read()
-    shown: list[Link] = _shown(["ip", "-json", "-details", "address", "show"])
-    links = [link for link in shown if link["ifname"] in names]
+    interfaces: list[Link] = shown(["ip", "-json", "-details", "address", "show"])
+    links = [link for link in interfaces if link["ifname"] in names]
     read(links, {family: rules[family].tables for family in _FAMILIES}, not_carried)
-    loopback = [link for link in shown if link["ifname"] == "lo"]
+    loopback = [link for link in interfaces if link["ifname"] == "lo"]
     script = guest_script(links, loopback, [command for family in _FAMILIES for command in rules[family].commands])
     return "\0".join(("\n".join(map(_line, links)), "\n".join(not_carried), script))
 
@@ -79,16 +77,11 @@ def read(links: list[Link], tables: dict[str, set[str]], not_carried: list[str])
     by_name = {link["ifname"]: link for link in links}
     _check_ingress(by_name)
     for family, option in _FAMILIES.items():
-        for route in _shown(["ip", "-N", "-json", option, "route", "show", "table", "all"]):
+        for route in shown(["ip", "-N", "-json", option, "route", "show", "table", "all"]):
             _assign_route(route, family, by_name, tables[family], not_carried)
-    for entry in _shown(["ip", "-json", "neighbour", "show", "nud", "permanent"]):
+    for entry in shown(["ip", "-json", "neighbour", "show", "nud", "permanent"]):
         if entry["dev"] in by_name and "lladdr" in entry:
             by_name[entry["dev"]]["neighbours"].append(entry)
-
-
-def _shown(argv: list[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(checked(argv, " ".join(argv)) or "[]")
-    return found
 
 
 def _assign_route(route: dict[str, Any], family: str, by_name: dict[str, Link], tables: set[str], not_carried: list[str]) -> None:
@@ -130,7 +123,7 @@ def _fault(link: Link) -> str:
 
 def _check_ingress(names: Container[str]) -> None:
     """Raise RunxError when somebody else handles what comes in at one of the interfaces: frames could not be led past it."""
-    for discipline in _shown(["tc", "-json", "qdisc", "show"]):
+    for discipline in shown(["tc", "-json", "qdisc", "show"]):
         if discipline["kind"] in _AT_INGRESS and discipline["dev"] in names:
             name, kind = discipline["dev"], discipline["kind"]
             raise RunxError(

@@ -20,19 +20,25 @@ _CARRIED = {"priority", "src", "srclen", "dst", "dstlen", "fwmark", "fwmask", "p
 """Of what a rule may have: what busybox's ip knows; and who made it, which means nothing."""
 
 
+def shown(argv: list[str]) -> list[dict[str, Any]]:
+    """What ip(8) or tc(8), asked for JSON, shows of this process's network namespace. Raises RunxError when it fails."""
+    found: list[dict[str, Any]] = json.loads(checked(argv, " ".join(argv)) or "[]")
+    return found
+
+
 class Rules:
     """Those of one family (`-4` or `-6`), in the order in which they apply."""
 
     def __init__(self, family: str, names: Iterable[str]) -> None:
         """Read those of this process's network namespace. names: of the interfaces that the guest has."""
-        shown: list[dict[str, Any]] = json.loads(checked(["ip", "-N", "-json", family, "rule", "show"], "ip rule show") or "[]")
+        rules = shown(["ip", "-N", "-json", family, "rule", "show"])
         self.commands: list[str] = []
         self.not_carried: list[str] = []
         """In words: rules that the guest cannot have, and those that it has though the namespace lacks them."""
         self.tables: set[str] = set()
         """The numbers of the tables of routes that they refer to, but for the main one and the kernel's own."""
         kernels = list(_KERNELS[family])
-        for rule in shown:
+        for rule in rules:
             of_kernel = (rule["priority"], rule.get("table"))
             known = not rule.keys() - _CARRIED and rule.get("iif", "lo") in ("lo", *names)
             if not known or int(rule.get("table", _LAST_TABLE + 1)) > _LAST_TABLE:

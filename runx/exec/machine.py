@@ -154,20 +154,19 @@ class Machine(Supervision):
         if not found:
             return
         if not record.takes_interfaces:
-            message = (
-                f"the virtual machine does not get what is in the container's network namespace, {', '.join(found)}: "
-                "its networks are those of NETCONF"
-            )
-            log.append(record.log, "warning", message, as_json=record.log_json == "1")
+            self._warn_of_lost(f", {', '.join(found)}: its networks are those of NETCONF")
             return
         interfaces, not_carried, self.network_script = takeover.look(found)
         for what in not_carried:
-            message = f"the virtual machine does not get what is in the container's network namespace: {what}"
-            log.append(record.log, "warning", message, as_json=record.log_json == "1")
+            self._warn_of_lost(f": {what}")
         self.first_vifs = takeover.devices(self.store, record.domid)
         record.taken = " ".join(interface.taken for interface in interfaces)
         record.save()  # first: what is taken is to be let go, whatever happens
         takeover.take(self.store, record.domid, interfaces, self.host_network)
+
+    def _warn_of_lost(self, what: str) -> None:
+        message = f"the virtual machine does not get what is in the container's network namespace{what}"
+        log.append(self.record.log, "warning", message, as_json=self.record.log_json == "1")
 
     def _give_interfaces_back(self, reason: RunxError) -> None:
         """After a start that failed for this reason: make it as before, for another. Raises RunxError when that cannot be done;
