@@ -182,13 +182,14 @@ static void handle_frame(unsigned type, unsigned char *payload, size_t length)
 
 static void wait_for_events(void)
 {
-    enum { LINK, SIGNALS, REPORT, LOG, NAMES, STREAMS, COUNT = STREAMS + 3 };
+    enum { LINK, SIGNALS, REPORT, LOG, NAMES, MEMORY, STREAMS, COUNT = STREAMS + 3 };
     struct pollfd fds[COUNT] = {
         [LINK] = {.fd = link_fd(), .events = link_events()},
         [SIGNALS] = {.fd = signals_fd(), .events = POLLIN},
         [REPORT] = {.fd = reports, .events = POLLIN},
         [LOG] = {.fd = link_has_room() ? log_fd() : -1, .events = POLLIN},
         [NAMES] = {.fd = link_has_room() ? names_fd() : -1, .events = POLLIN},
+        [MEMORY] = {.fd = memory_fd(), .events = POLLPRI},
     };
     streams_poll(fds + STREAMS);
     /* Timeouts only where no event may come: a console's room, a process stuck in the kernel. */
@@ -199,6 +200,8 @@ static void wait_for_events(void)
         hang_up();
     if (fds[SIGNALS].revents)
         signals_take();
+    if (fds[MEMORY].revents)
+        memory_want();
     if (fds[REPORT].revents)
         take_report();
     if (fds[STREAMS].revents & POLLERR)
@@ -218,6 +221,7 @@ static int init_main(const char *device)
     }
     link_send(FRAME_HELLO, (unsigned char[]){LINK_VERSION}, 1);
     kernel_log_open();
+    memory_watch();
     signals_watch();
     reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del and its kin become SIGINT; refused in a namespace, which has none */
     const char *wrong = process_read("/runx/process", &process);

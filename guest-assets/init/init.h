@@ -260,6 +260,14 @@ void kernel_log_open(void);
 /* Logs the processes that the kernel ended for want of memory since then. */
 void kernel_log_tell(void);
 
+/* memory.c */
+/* Begins to watch how much processes wait for memory. */
+void memory_watch(void);
+/* What to poll for POLLPRI, -1 when the kernel does not tell. */
+int memory_fd(void);
+/* Makes the kernel find memory, or end a process. */
+void memory_want(void);
+
 /* end.c */
 enum {
     /* How long processes that ignore SIGKILL (stuck in the kernel) may hold up the end. */
