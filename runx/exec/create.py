@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 
 from runx import collector, paths
-from runx import log as log_file
 from runx.errors import RunxError
 from runx.exec import file_copies, hooks, netns, run
 from runx.exec import record as records
@@ -219,8 +218,7 @@ def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":
     if group:
         record.cgroups, record.scope = "\t".join(group.directories), group.scope
     else:
-        message = f"linux.cgroupsPath: {path}: no control groups are mounted on this host"
-        log_file.append(record.log, "warning", message, as_json=record.log_json == "1")
+        record.say("warning", f"linux.cgroupsPath: {path}: no control groups are mounted on this host")
     return group
 
 
@@ -229,7 +227,7 @@ def _warn_of_sockets(record: Record) -> None:
     count, meant = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
     if count not in ("", "0") and meant in ("", str(os.getpid())):
         message = f"LISTEN_FDS={count}: a virtual machine cannot be given file descriptors of the host, the process gets none"
-        log_file.append(record.log, "warning", message, as_json=record.log_json == "1")
+        record.say("warning", message)
 
 
 def _write(path: str, data: bytes) -> None:

@@ -8,7 +8,6 @@ import select
 import time
 from collections.abc import Callable
 
-from runx import log
 from runx.errors import RunxError
 from runx.exec import domains, netns, takeover, xl
 from runx.exec.record import Record
@@ -165,8 +164,7 @@ class Machine(Supervision):
         takeover.take(self.store, record.domid, interfaces, self.host_network)
 
     def _warn_of_lost(self, what: str) -> None:
-        message = f"the virtual machine does not get what is in the container's network namespace{what}"
-        log.append(self.record.log, "warning", message, as_json=self.record.log_json == "1")
+        self.record.say("warning", f"the virtual machine does not get what is in the container's network namespace{what}")
 
     def _give_interfaces_back(self, reason: RunxError) -> None:
         """After a start that failed for this reason: make it as before, for another. Raises RunxError when that cannot be done;

@@ -9,7 +9,7 @@ import os
 
 from runx import SPEC_VERSION
 from runx.errors import RunxError
-from runx.log import json_string
+from runx.log import append, json_string
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _MAGIC = "runx-record 1"
@@ -92,6 +92,10 @@ class Record:
     def is_sandbox(self) -> bool:
         """Whether it is the sandbox of a pod: its supervisor is all there is."""
         return self.console == "none"
+
+    def say(self, level: str, message: str) -> None:
+        """Append a line to the log that the container was created with, if it has one (log.append)."""
+        append(self.log, level, message, as_json=self.log_json == "1")
 
     def text(self) -> str:
         lines = [_MAGIC]

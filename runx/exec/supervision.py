@@ -9,7 +9,6 @@ import select
 import signal
 from collections.abc import Callable
 
-from runx import log
 from runx.errors import RunxError
 from runx.exec import console_link as link
 from runx.exec import control, netns, relay
@@ -235,7 +234,7 @@ class Supervision:
     def _say(self, message: str) -> None:
         """Tell the user, on the container's standard error and in the log."""
         text = f"runx: {message.rstrip()}\n"
-        log.append(self.record.log, "error", message.rstrip(), as_json=self.record.log_json == "1")
+        self.record.say("error", message.rstrip())
         if self.outputs[link.STDERR].open and self._stderr_has_room():
             try:
                 os.write(2, text.encode("utf-8", "replace")[: select.PIPE_BUF])

@@ -11,7 +11,6 @@ import select
 import sys
 import time
 
-from runx import log
 from runx.errors import RunxError
 from runx.exec import console_link as link
 from runx.exec import file_copies, names, xl
@@ -157,7 +156,7 @@ class Supervisor(Machine):
         if self.give_up_at is not None and now >= self.give_up_at:
             self.give_up_at = None
             message = f"poststart hooks run, but the process does not yet, {START_LIMIT_S:.0f} s after the start"
-            log.append(self.record.log, "warning", message, as_json=self.record.log_json == "1")
+            self.record.say("warning", message)
             self._process_runs()
 
     def _take_interfaces(self) -> None:
@@ -169,7 +168,7 @@ class Supervisor(Machine):
                 self.network_script = (self.network_script or b"set -e\n") + command
             else:
                 message = f"{path} has changed since the container was created, which sees it as it was then"
-                log.append(self.record.log, "warning", message, as_json=self.record.log_json == "1")
+                self.record.say("warning", message)
         self.names = names.find() if takes else None
 
     def _resize(self) -> None:
