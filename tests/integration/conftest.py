@@ -9,8 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
+from bundles import Bundle
 from engines import start_containerd
 from runxtools.double.host import Double
+from spaces import Space
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,3 +40,16 @@ def scratch(double: Double) -> Iterator[str]:
     path = double.run(["mktemp", "-d", "/tmp/test.XXXXXX"], check=True).stdout.decode().strip()
     yield path
     double.run(["rm", "-rf", path], check=True)
+
+
+@pytest.fixture
+def bundle(double: Double, tmp_path: Path) -> Bundle:
+    return Bundle(double, tmp_path)
+
+
+@pytest.fixture
+def space(double: Double) -> Iterator[Space]:
+    """The network namespace of an engine that is called `engine`."""
+    made = Space(double, "engine")
+    yield made
+    made.remove()
