@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from containers import RUNX
+from containers import RUNX, until
 from runxtools import ociimage
 from runxtools.double.host import Double
 
@@ -73,3 +73,6 @@ class Bundle:
         if line != b"ready\n":
             raise AssertionError((line, process.communicate()))
         return process
+
+    def await_stopped(self) -> None:
+        until(lambda: json.loads(self.runx("state", "c", check=True).stdout)["status"] == "stopped")

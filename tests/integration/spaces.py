@@ -1,9 +1,8 @@
 """Network namespaces as engines ready them."""
 
 import json
-import time
 
-from bundles import LIMIT_S, Bundle
+from bundles import Bundle
 from runxtools.double.host import Double
 
 FIRST = (
@@ -57,10 +56,3 @@ def join(bundle: Bundle, path: str) -> None:
 
 def links(double: Double) -> set[str]:
     return {link["ifname"] for link in json.loads(double.run(["ip", "-j", "link"], check=True).stdout)}
-
-
-def await_stopped(bundle: Bundle) -> None:
-    limit = time.monotonic() + LIMIT_S
-    while json.loads(bundle.runx("state", "c", check=True).stdout)["status"] != "stopped":
-        assert time.monotonic() < limit
-        time.sleep(0.02)

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bundles import LIMIT_S, Bundle
+from containers import until
 from runxtools.double.host import CHECKOUT, LOCAL, Double
 
 ASSETS = f"{LOCAL}/share/runx/{os.uname().machine}"
@@ -46,13 +46,6 @@ def domains(double: Double) -> list[str]:
     """Name and state of all domains but dom0."""
     lines = double.run(["xl", "list"], check=True).stdout.decode().splitlines()
     return [f"{line.split()[0]} {line.split()[4]}" for line in lines[2:]]
-
-
-def await_that(what: Callable[[], bool]) -> None:
-    limit = time.monotonic() + LIMIT_S
-    while not what():
-        assert time.monotonic() < limit
-        time.sleep(0.01)
 
 
 def test_a_container(bundle: Bundle) -> None:
@@ -177,7 +170,7 @@ def test_a_supervisor_that_is_killed_leaves_what_delete_removes(bundle: Bundle, 
     bundle.runx("start", "c", check=True)
     pid = json.loads(bundle.runx("state", "c").stdout)["pid"]
     double.run(["kill", "-KILL", str(pid)], check=True)
-    await_that(lambda: json.loads(bundle.runx("state", "c").stdout)["status"] == "stopped")
+    bundle.await_stopped()
     assert domains(double) != []
     bundle.runx("delete", "--force", "c", check=True)
     assert domains(double) == []
@@ -217,7 +210,7 @@ def test_a_console_that_never_comes_is_ended_by_kill(bundle: Bundle, double: Dou
     fault("no-console")
     bundle.write("/bin/true")
     process = double.popen(bundle.argv("run", "c"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    await_that(lambda: any("-b-" in line for line in domains(double)))
+    until(lambda: any("-b-" in line for line in domains(double)))
     bundle.runx("kill", "c", "KILL", check=True)
     process.communicate()
     assert process.returncode == 137
@@ -228,7 +221,7 @@ def test_create_hangs(bundle: Bundle, double: Double, fault: Callable[..., None]
     bundle.write("/bin/true")
     with double.popen(bundle.argv("create", "c"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         hung = double.directory / "hung"
-        await_that(hung.exists)
+        until(hung.exists)
         double.run(["kill", "-TERM", hung.read_text()], check=True)
         hung.unlink()
         assert process.stderr is not None
@@ -289,7 +282,7 @@ def test_nothing_is_left(tmp_path: Path, how: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         words = f"sleep\0{mark}\0"
-        await_that(lambda: words in commands())  # `ready` may come before its execve
+        until(lambda: words in commands())  # `ready` may come before its execve
         if how == "ends":
             process.communicate(b"go\n")
             assert process.returncode == 5
@@ -297,7 +290,7 @@ def test_nothing_is_left(tmp_path: Path, how: str) -> None:
         else:
             process.send_signal(signal.SIGKILL)
             process.wait()
-    await_that(lambda: words not in commands() and str(state) not in "".join(commands()))
+    until(lambda: words not in commands() and str(state) not in "".join(commands()))
     assert str(state) not in Path("/proc/self/mounts").read_text()
 
 

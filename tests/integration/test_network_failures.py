@@ -8,7 +8,7 @@ import pytest
 
 from bundles import LIMIT_S, Bundle
 from runxtools.double.host import Double
-from spaces import FIRST, Space, await_stopped, join, links
+from spaces import FIRST, Space, join, links
 
 
 def test_a_killed_supervisor_leaves_a_clean_namespace(double: Double, bundle: Bundle, space: Space) -> None:
@@ -69,7 +69,7 @@ def test_a_start_that_fails_can_be_tried_again(double: Double, bundle: Bundle, p
         assert links(double) == links_before
     bundle.runx("start", "c", check=True)
     assert "ALLMULTI" in pair.sh("ip -n engine link show eth0")
-    await_stopped(bundle)
+    bundle.await_stopped()
     assert "eth0    inet 10.9.1.5/24" in out.read_text()
     assert "net1    inet 10.9.2.5/24" in out.read_text()
     bundle.runx("delete", "c", check=True)
@@ -89,7 +89,7 @@ def test_a_start_that_cannot_be_undone_ends_the_container(double: Double, bundle
     assert failed.returncode == 1
     for words in ("no such luck", "the container is ended", "xl network-detach failed: it stays"):
         assert words in failed.stderr.decode()
-    await_stopped(bundle)
+    bundle.await_stopped()
     bundle.runx("delete", "c", check=True)
     assert pair.state() == before
     assert links(double) == links_before

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundles import LIMIT_S, Bundle
+from containers import until
 from runxtools.double.host import Double
 from spaces import FIRST, Space, join, links
 
@@ -192,7 +193,7 @@ def test_filled_between_create_and_start(double: Double, bundle: Bundle) -> None
     assert "inet 10.9.3.5/24" in out.read_text()
     bundle.runx("delete", "c", check=True)
     double.run(["ip", "link", "delete", "br3"], check=True)
-    assert "v3" not in links(double)
+    until(lambda: "v3" not in links(double))
 
 
 def test_netconf_goes_before_the_engines_interfaces(double: Double, bundle: Bundle, space: Space, tmp_path: Path) -> None:

@@ -1,14 +1,13 @@
 """Roots that travel as disks and in memory, at the machine's own speed: what tests/shared has, and bundles' own directories."""
 
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bundles import Bundle
-from containers import LIMIT_S, new_id, sh
+from containers import LIMIT_S, new_id, sh, until
 from root_tests import *  # noqa: F403
 from root_tests import DISK, Layers
 from runxtools.double.host import Double
@@ -92,10 +91,7 @@ def loops() -> list[str]:
 
 def await_no_loops(of: str, *homes: Path) -> None:
     """Until none has a file below one of the directories whose name has `of` in it."""
-    limit = time.monotonic() + LIMIT_S
-    while any(of in path and path.startswith(tuple(map(str, homes))) for path in loops()):
-        assert time.monotonic() < limit, loops()
-        time.sleep(0.05)
+    until(lambda: not any(of in path and path.startswith(tuple(map(str, homes))) for path in loops()), loops)
 
 
 def test_a_guest_without_supervisor_keeps_its_layer(bundle: Bundle, tmp_path: Path) -> None:

@@ -29,20 +29,13 @@ def create(bundle: Bundle, *args: str) -> None:
         assert process.wait(LIMIT_S) == 0
 
 
-def await_stopped(bundle: Bundle) -> None:
-    limit = time.monotonic() + LIMIT_S
-    while b'"stopped"' not in bundle.runx("state", "c", check=True).stdout:
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-
-
 def test_a_signal_soon_after_start_finds_the_handlers_of_the_process(bundle: Bundle) -> None:
     bundle.config["hooks"]["startContainer"] *= 2
     create(bundle, "/bin/sh", "-c", "sleep 0.5; trap 'echo caught; exit 3' TERM; while :; do sleep 0.1; done")
     bundle.runx("start", "c", check=True)
     time.sleep(1)  # the guest boots for two seconds
     bundle.runx("kill", "c", "TERM", check=True)
-    await_stopped(bundle)
+    bundle.await_stopped()
     assert (bundle.directory / "out").read_bytes() == b"caught\n"
 
 
@@ -50,7 +43,7 @@ def test_a_signal_that_nobody_handles_ends_the_process(bundle: Bundle) -> None:
     create(bundle, "/bin/sh", "-c", "echo alive; while :; do sleep 0.1; done")
     bundle.runx("start", "c", check=True)
     bundle.runx("kill", "c", "USR1", check=True)
-    await_stopped(bundle)
+    bundle.await_stopped()
     assert "exit_status=138" in (bundle.state / "c" / "record").read_text()
 
 

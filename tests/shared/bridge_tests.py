@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from containers import LIMIT_S, Host, Running, command, sh
+from containers import LIMIT_S, Host, Running, command, sh, until
 
 SUBNET = "10.213.77"
 
@@ -46,9 +46,10 @@ class Bridge:
 def bridge(host: Host, scratch: str) -> Iterator[Bridge]:
     made = Bridge(host, scratch)
     yield made
-    left = made.ports()
-    host.run(["ip", "link", "del", made.name], check=True)
-    assert not left, "interfaces of containers that have ended"
+    try:
+        until(lambda: not made.ports(), made.ports)  # interfaces of containers that have ended
+    finally:
+        host.run(["ip", "link", "del", made.name], check=True)
 
 
 def test_a_static_address_reaches_dom0_and_is_reached(host: Host, bridge: Bridge) -> None:

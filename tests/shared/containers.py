@@ -1,8 +1,9 @@
 """Containers through containerd's ctr, on a machine with Xen's tools: dom0 of the lab, or the double."""
 
 import subprocess
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +33,17 @@ LIMIT_S = 300
 
 def new_id() -> str:
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+def until(condition: Callable[[], Any], explain: Callable[[], object] = lambda: "") -> Any:
+    """The value of a condition when it is true. Raises AssertionError with an explanation when it does not come to that."""
+    begin = asked = time.monotonic()
+    while not (value := condition()):
+        answered = time.monotonic()
+        assert answered < begin + LIMIT_S, explain()
+        time.sleep(min(0.05 + 4 * (answered - asked), 1))  # or an emulated machine does little else than answer
+        asked = time.monotonic()
+    return value
 
 
 def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "", image: str = IMAGE) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from containers import LIMIT_S, RUNX, Host, Running, command, new_id, run, sh
+from containers import LIMIT_S, RUNX, Host, Running, command, new_id, run, sh, until
 from runxtools import ociimage
 
 AWKWARD = [
@@ -259,7 +259,12 @@ def test_a_chain_of_cni_plugins(host: Host) -> None:
     assert "inet 10.214.9." in text and "inet6 fd00:214::" in text
     assert "default via 10.214.9.1 dev eth0" in text and "default via fd00:214::1 dev eth0" in text
     assert result.returncode == 0
-    assert not host.run(["ls", f"/sys/class/net/{bridge}/brif"], check=True).stdout
+
+    # The interface goes with its namespace, which the kernel removes a little after its last process.
+    def ports() -> bytes:
+        return host.run(["ls", f"/sys/class/net/{bridge}/brif"], check=True).stdout
+
+    until(lambda: not ports(), ports)
     leases = host.run(["sh", "-c", f"ls /run/runx-test-cni/{bridge} | grep -c '^[0-9a-f]*[.:]'"]).stdout
     assert leases == b"0\n"
     host.run(["sh", "-c", f"ip link delete {bridge}; rm -r /run/runx-test-cni"], check=True)

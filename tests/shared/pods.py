@@ -2,15 +2,14 @@
 
 import json
 import re
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from containers import IMAGE, LIMIT_S, RUNX, Host
+from containers import IMAGE, LIMIT_S, RUNX, Host, until
 from cri import CONTAINER, EXITED, Client
 from runxtools import ociimage
 
@@ -197,14 +196,3 @@ class Pod:
         """The state of each container of the pod, by name."""
         listed = self.cri.call("ListContainers").containers
         return {one.metadata.name: one.state for one in listed if one.pod_sandbox_id == self.id}
-
-
-def until(condition: Callable[[], Any], explain: Callable[[], object] = lambda: "") -> Any:
-    """The value of a condition when it is true. Raises AssertionError with an explanation when it does not come to that."""
-    begin = asked = time.monotonic()
-    while not (value := condition()):
-        answered = time.monotonic()
-        assert answered < begin + LIMIT_S, explain()
-        time.sleep(min(0.05 + 4 * (answered - asked), 1))  # or an emulated machine does little else than answer
-        asked = time.monotonic()
-    return value

@@ -3,13 +3,12 @@
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from containers import IMAGE, LIMIT_S, RUNX, Host, new_id, sh
+from containers import IMAGE, LIMIT_S, RUNX, Host, new_id, sh, until
 
 DISK = ("--annotation", "org.runx.root.carrier=disk")
 RAM = ("--annotation", "org.runx.root.carrier=ram")
@@ -91,10 +90,7 @@ def test_what_was_written_is_there_at_the_next_start(kept: Kept) -> None:
     assert third.stdout.startswith(b"kept\nkept\ncat: "), third.stdout
     (layer,) = kept.layers()
     kept.remove()
-    limit = time.monotonic() + LIMIT_S
-    while layer in kept.layers():  # it goes with the container, as all that containerd keeps of it
-        assert time.monotonic() < limit
-        time.sleep(0.1)
+    until(lambda: layer not in kept.layers())  # it goes with the container, as all that containerd keeps of it
 
 
 _WRITES = """
