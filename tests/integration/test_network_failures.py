@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundles import LIMIT_S, Bundle
+from containers import REACH
 from runxtools.double.host import Double
 from spaces import FIRST, Space, join, links
 
@@ -57,7 +58,7 @@ def test_a_start_that_fails_can_be_tried_again(double: Double, bundle: Bundle, p
     before, links_before = pair.state(), links(double)
     mac = pair.sh('ip -n engine -j link show net1 | sed \'s/.*"address":"//; s/".*//\'').strip()
     join(bundle, pair.path)
-    out = create(bundle, "ping -c 1 -w 20 10.9.2.1 > /dev/null && ip -o addr")
+    out = create(bundle, REACH + "reach 10.9.2.1 && ip -o addr")
     for _ in range(2):
         double.fault(fault, mac)
         failed = bundle.runx("start", "c")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundles import LIMIT_S, Bundle
-from containers import until
+from containers import REACH, until
 from runxtools.double.host import Double
 from spaces import FIRST, Space, join, links
 
@@ -23,9 +23,10 @@ def test_two_interfaces_with_all_that_is_configured(double: Double, bundle: Bund
     """)
     before, links_before = space.state(), links(double)
     join(bundle, space.path)
-    script = """
+    script = f"""
+        {REACH}
         for address in 10.9.1.1 fd09:1::1 10.9.2.1 fd09:2::1; do
-            ping -c 1 -w 20 $address > /dev/null && echo reached $address
+            reach $address && echo reached $address
         done
         ip -o addr; ip route; ip -6 route; cat /sys/class/net/eth0/mtu /sys/class/net/net1/mtu
         echo ready; read -r line
@@ -54,7 +55,7 @@ def test_two_interfaces_with_all_that_is_configured(double: Double, bundle: Bund
     ):
         assert line in text
     for address in ("10.9.1.5", "fd09:1::5", "10.9.2.5"):
-        double.run(["busybox", "ping", "-c", "1", "-w", "20", address], check=True)
+        double.run(["sh", "-c", f'{REACH} reach "$1"', "sh", address], check=True)
     assert process.communicate(b"end\n", timeout=LIMIT_S)[1] == b""
     assert process.returncode == 0
     bundle.runx("delete", "--force", "c", check=True)
@@ -107,7 +108,7 @@ def test_a_gateway_outside_of_all_networks(bundle: Bundle, space: Space, setup: 
     space.bridges.append("br6")
     space.sh(setup)
     join(bundle, space.path)
-    result = bundle.sh("ping -c 1 -w 20 192.0.2.9 > /dev/null && ip route && ip -6 route && ip neigh show nud permanent")
+    result = bundle.sh(REACH + "reach 192.0.2.9 && ip route && ip -6 route && ip neigh show nud permanent")
     lines = sorted(line.strip() for line in result.stdout.decode().splitlines())
     assert "169.254.1.1 dev eth0 scope link" in lines, result.stderr
     assert "default via 169.254.1.1 dev eth0" in lines
@@ -172,7 +173,7 @@ def test_rules_that_choose_among_tables(bundle: Bundle, space: Space) -> None:
 
 def test_filled_between_create_and_start(double: Double, bundle: Bundle) -> None:
     """As ctr and newer dockers do it: by the pid, in a namespace that is the supervisor's own."""
-    bundle.write("/bin/sh", "-c", "ping -c 1 -w 20 10.9.3.1 > /dev/null && ip -o addr show eth0")
+    bundle.write("/bin/sh", "-c", REACH + "reach 10.9.3.1 && ip -o addr show eth0")
     out = bundle.directory / "out"
     pid_file = bundle.directory / "pid"
     create = bundle.argv("create", "--pid-file", str(pid_file), "c")
@@ -203,7 +204,7 @@ def test_netconf_goes_before_the_engines_interfaces(double: Double, bundle: Bund
     (tmp_path / "n.conf").write_text(json.dumps(network))
     bundle.config["process"]["env"].append(f"NETCONF={tmp_path}/n.conf,n,10.9.4.7")
     join(bundle, space.path)
-    result = bundle.sh("ping -c 1 -w 20 10.9.4.1 > /dev/null && ip -o addr")
+    result = bundle.sh(REACH + "reach 10.9.4.1 && ip -o addr")
     assert "inet 10.9.4.7/24" in result.stdout.decode(), result.stderr
     assert "10.9.1.5" not in result.stdout.decode()
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
@@ -233,7 +234,7 @@ def test_filled_by_a_hook(double: Double, bundle: Bundle, tmp_path: Path) -> Non
     script.chmod(0o755)
     double.run(["sh", "-euc", FIRST.format("br5", 5)], check=True)
     bundle.config["hooks"] = {"prestart": [{"path": str(script)}]}
-    result = bundle.sh("ping -c 1 -w 20 10.9.5.1 > /dev/null && ip addr show eth0; ip route")
+    result = bundle.sh(REACH + "reach 10.9.5.1 && ip addr show eth0; ip route")
     text = result.stdout.decode()
     assert "link/ether 02:42:0a:09:05:05 " in text, result.stderr
     assert "mtu 1450 " in text

@@ -29,6 +29,9 @@ IMAGE = "localhost/runx-test:latest"
 RUNX = "/usr/local/bin/runx"
 LIMIT_S = 300
 """A container takes seconds in a quiet lab and many times that beside other load."""
+REACH = 'reach() { for try in $(seq 12); do ! busybox ping -c 1 -W 5 "$1" > /dev/null || return 0; done; return 1; }; '
+"""A function for shell scripts: whether an address answers. On a loaded machine a new interface loses frames at first, and
+busybox sends no second one by itself."""
 
 
 def new_id() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from containers import LIMIT_S, RUNX, Host, Running, command, new_id, run, sh, until
+from containers import LIMIT_S, REACH, RUNX, Host, Running, command, new_id, run, sh, until
 from runxtools import ociimage
 
 AWKWARD = [
@@ -245,9 +245,10 @@ def test_a_chain_of_cni_plugins(host: Host) -> None:
             {"type": "tuning", "mac": "02:00:00:00:00:09"},
         ],
     }
-    script = """
-        ping -c 1 -w 60 10.214.9.1 > /dev/null && echo reached
-        ping -c 1 -w 60 fd00:214::1 > /dev/null && echo reached by IPv6
+    script = f"""
+        {REACH}
+        reach 10.214.9.1 && echo reached
+        reach fd00:214::1 && echo reached by IPv6
         ip addr show eth0; ip route; ip -6 route
     """
     argv = command(["/bin/sh", "-c", script], ["--cni"])
