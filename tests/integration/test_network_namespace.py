@@ -37,7 +37,7 @@ def test_two_interfaces_with_all_that_is_configured(double: Double, bundle: Bund
     assert process.stdout is not None
     seen = b""
     while not seen.endswith(b"ready\n"):
-        data = process.stdout.read1(4096)  # type: ignore[attr-defined]
+        data = process.stdout.read(4096)
         assert data, (seen, process.communicate())
         seen += data
     text = seen.decode()

@@ -32,7 +32,7 @@ def bundle(double: Double, tmp_path: Path) -> Iterator[Bundle]:
 def start(bundle: Bundle, script: str) -> "Iterator[subprocess.Popen[bytes]]":
     bundle.write("/bin/sh", "-c", script)
     pipe = subprocess.PIPE
-    with bundle.host.popen(bundle.argv("run", "c"), stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0) as process:
+    with bundle.host.popen(bundle.argv("run", "c"), stdin=pipe, stdout=pipe, stderr=pipe) as process:
         try:
             yield process
         finally:

@@ -59,7 +59,7 @@ class Container:
     def until(self, text: bytes) -> None:
         assert self.process.stdout is not None
         while text not in self.seen:
-            data = self.process.stdout.read1(4096)  # type: ignore[attr-defined]
+            data = self.process.stdout.read(4096)
             assert data, self.seen
             self.seen += data
 

@@ -126,7 +126,7 @@ def leases(host: Host, bridge: Bridge, scratch: str) -> Iterator[Iterator[bytes]
         f"--dhcp-leasefile={scratch}/leases", "--pid-file=", "--conf-file=/dev/null",
     ]  # fmt: skip
     server = host.popen(
-        ["sh", "-c", f"{shlex.join(words)} 2>&1 & echo $!; wait"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
+        ["sh", "-c", f"{shlex.join(words)} 2>&1 & echo $!; wait"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     )
     assert server.stdout is not None
     pid = server.stdout.readline().decode().strip()

@@ -55,7 +55,7 @@ def test_a_terminal(host: Host, engine: list[str]) -> None:
     assert process.stdout is not None
     seen = b""
     while b"ready\r\n" not in seen:
-        data = process.stdout.read1(4096)  # type: ignore[attr-defined]
+        data = process.stdout.read(4096)
         assert data, seen
         seen += data
     process.stdin.write(b"hello\r")

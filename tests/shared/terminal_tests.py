@@ -27,7 +27,7 @@ def test_a_terminal(host: Host) -> None:
         nonlocal seen
         assert process.stdout is not None
         while text not in seen:
-            data = process.stdout.read1(4096)  # type: ignore[attr-defined]
+            data = process.stdout.read(4096)
             assert data, seen
             seen += data
 

@@ -55,7 +55,7 @@ def measure_output(double: Any, rounds: int) -> Figure:
         bundle.write("/bin/dd", "if=/dev/zero", "bs=64k", f"count={OUTPUT_SIZE // 65536}")
         for _ in range(rounds):
             null = subprocess.DEVNULL
-            with double.popen(bundle.argv("run", "c"), stdin=null, stdout=subprocess.PIPE, stderr=null, bufsize=0) as process:
+            with double.popen(bundle.argv("run", "c"), stdin=null, stdout=subprocess.PIPE, stderr=null) as process:
                 first = len(process.stdout.read(65536))
                 begin = time.perf_counter()
                 rest = 0

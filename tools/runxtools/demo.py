@@ -49,7 +49,7 @@ def run_container(lab: Lab) -> int:
     assert process.stdout is not None
     output = b""
     while b"ready\n" not in output:
-        data = process.stdout.read1(65536)  # type: ignore[attr-defined]  # it is a BufferedReader
+        data = process.stdout.read(65536)
         if not data:
             break
         output += data

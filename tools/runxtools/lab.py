@@ -125,9 +125,10 @@ class Lab:
     def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]":
         """Starts a command in dom0; options as for subprocess.Popen.
 
+        Its pipes are not buffered: whoever reads a line leaves all that follows to communicate().
         To end the local process does not end the command in dom0, unless it has a tty, which is hung up.
         """
-        return subprocess.Popen(self.command(argv, tty), **options)
+        return subprocess.Popen(self.command(argv, tty), bufsize=0, **options)
 
     def put(self, local: str | Path, remote: str) -> None:
         """Copies a file or a directory into dom0 as `cp -a` would: into `remote` if that is a directory, else as it."""

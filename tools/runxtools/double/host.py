@@ -118,8 +118,11 @@ class Double:
         return command.run_elsewhere("the double", self.command, argv, stdin, timeout, check, self.environment())
 
     def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]":
-        """Start a command there; options as for subprocess.Popen."""
-        return subprocess.Popen(self.command(argv, tty), env=self.environment(), **options)
+        """Start a command there; options as for subprocess.Popen.
+
+        Its pipes are not buffered: whoever reads a line leaves all that follows to communicate().
+        """
+        return subprocess.Popen(self.command(argv, tty), env=self.environment(), bufsize=0, **options)
 
     def put(self, local: str | Path, remote: str) -> None:
         """Copy a file or a directory, as `cp -a` would."""
