@@ -40,7 +40,7 @@ def test_the_default_network(host: Host, engine: list[str]) -> None:
 
     host.run([*engine, "rm", "--force", web], check=True, timeout=LIMIT_S)
     follow.communicate(timeout=LIMIT_S)
-    until(lambda: links(host) <= before | set(KEPT), lambda: links(host) - before)
+    until(lambda: links(host) - set(KEPT) == before - set(KEPT), lambda: links(host) ^ before)
     assert not host.run(["ls", "/run/netns"]).stdout
 
 
