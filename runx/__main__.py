@@ -1,5 +1,5 @@
 """`python -m runx`."""
 
-from runx.cli import program
+from runx.cli.main import program
 
 program()

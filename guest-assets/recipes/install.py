@@ -26,7 +26,7 @@ import sys
 
 sys.path.insert(0, "{library}")
 
-from runx.cli import program
+from runx.cli.main import program
 
 program()
 """

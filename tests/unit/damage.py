@@ -12,10 +12,10 @@ from typing import Any
 
 from compiler_cases import Case, good_cases
 
+from runx.cli.plan_text import show
 from runx.compiler import compile
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.plan import VmPlan
-from runx.plan_text import show
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 7, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64, -(2**63), 10**400, 0.5, -0.0, 1e308,

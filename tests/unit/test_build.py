@@ -299,7 +299,7 @@ def test_install(staged: tuple[Settings, Path]) -> None:
     assert '"/opt/runx/lib/runx"' in launcher.read_text()
     assert stat.S_IMODE(launcher.stat().st_mode) == 0o755
     assert stat.S_IMODE(library.stat().st_mode) == 0o755
-    assert stat.S_IMODE((library / "runx/cli.py").stat().st_mode) == 0o644
+    assert stat.S_IMODE((library / "runx/cli/main.py").stat().st_mode) == 0o644
     assert (library / "grammars/mount_options.tables").is_file() and (library / "library/__init__.py").is_file()
     assert (dest / "opt/runx/share/runx" / here.arch.name / "kernel").read_text() == "kernel"
     assert not list(library.parent.glob("runx.*")), "nothing is left beside it"
@@ -311,7 +311,7 @@ def test_compiled_modules_name_their_final_place_and_need_no_check(staged: tuple
     compiled = dest / f"opt/runx/lib/runx/runx/__pycache__/cli.{sys.implementation.cache_tag}.pyc"
     data = compiled.read_bytes()
     assert int.from_bytes(data[4:8], "little") == 0b01, "hash-based, unchecked (PEP 552)"
-    assert marshal.loads(data[16:]).co_filename == "/opt/runx/lib/runx/runx/cli.py"  # noqa: S302
+    assert marshal.loads(data[16:]).co_filename == "/opt/runx/lib/runx/runx/cli/main.py"  # noqa: S302
     modules = {path.stem for path in (CHECKOUT / "runx").glob("*.py")}
     assert {path.name.split(".")[0] for path in compiled.parent.glob("*.pyc")} == modules
 

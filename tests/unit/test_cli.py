@@ -14,7 +14,7 @@ RUNX = [
     "-I",
     "-S",
     "-c",
-    f"import sys; sys.path[:0] = {[str(CHECKOUT), *sys.path]!r}; from runx.cli import program; program()",
+    f"import sys; sys.path[:0] = {[str(CHECKOUT), *sys.path]!r}; from runx.cli.main import program; program()",
 ]
 
 

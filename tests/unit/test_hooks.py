@@ -230,8 +230,8 @@ def test_create_is_killed_while_a_hook_runs(host: Host, hooks: Hooks, tmp_path: 
     """The supervisor sees it, and takes the domain away."""
     os.mkfifo(tmp_path / "fifo")
     hooks.use(prestart=[hooks.one(f"echo $$ > {tmp_path}/fifo; exec /bin/sleep 1000")])
-    patch = "from runx.exec import start; start.CREATION_LIMIT_S = 0.2; from runx.cli import"
-    host.program = host.program.replace("from runx.cli import", patch)
+    patch = "from runx.exec import start; start.CREATION_LIMIT_S = 0.2; from runx.cli.main import"
+    host.program = host.program.replace("from runx.cli.main import", patch)
     argv = host.argv("create", "--bundle", str(host.bundle), "c")
     create = subprocess.Popen(argv, env=host.xen.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     hook = int((tmp_path / "fifo").read_text())

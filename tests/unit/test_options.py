@@ -5,8 +5,8 @@ import json
 import pytest
 
 from runx import log
+from runx.cli.options import Option, parse
 from runx.errors import RunxError
-from runx.options import Option, parse
 
 OPTIONS = (Option("-b", "--bundle", value="DIR", default="."), Option("-a", "--all"), Option("--pid-file", value="FILE"))
 

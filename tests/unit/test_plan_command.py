@@ -13,10 +13,10 @@ import pytest
 from compiler_cases import CASES
 from test_cpio import read
 
-from runx import plan_command
+from runx.cli import plan as plan_command
+from runx.cli.plan_text import visible
 from runx.compiler.plan import VmPlan
 from runx.errors import RunxError
-from runx.plan_text import visible
 
 
 @pytest.fixture
@@ -190,7 +190,11 @@ def test_a_locale_that_knows_ascii_alone(bundle: Path, output: str) -> None:
 def run(*argv: object, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """The whole program, in a process of its own."""
     top = Path(__file__).parents[2]
-    command = [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(top)!r}]; from runx.cli import main; sys.exit(main())"]
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path[:0] = [{str(top)!r}]; from runx.cli.main import main; sys.exit(main())",
+    ]
     return subprocess.run([*command, *map(str, argv)], input=stdin, capture_output=True, cwd=cwd, check=False)
 
 

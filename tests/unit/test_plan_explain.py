@@ -8,9 +8,9 @@ import pytest
 from compiler_cases import TextFacts
 from test_plan_command import bundle, run
 
+from runx.cli.plan import Inputs
+from runx.cli.plan_explain import as_json, explain, text
 from runx.errors import RunxError
-from runx.plan_command import Inputs
-from runx.plan_explain import as_json, explain, text
 
 assert bundle  # a fixture
 

@@ -14,7 +14,7 @@ from compiler_cases import CASES
 from seccomp_profiles import compiled, profile, rule
 
 from runx import paths
-from runx.cli import main
+from runx.cli.main import main
 from runx.compiler import filters
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import HostFacts, NoFilters

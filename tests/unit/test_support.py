@@ -10,14 +10,14 @@ import pytest
 from compiler_cases import TESTS, TextFacts
 from spec_fields import FIELDS
 
-from runx.cli import main
+from runx.cli.features import features
+from runx.cli.main import main
 from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError, path_text
 from runx.compiler.frontends.oci_shape import CONFIG
 from runx.compiler.frontends.shapes import Int, Map, Matching, OneOf
 from runx.compiler.plan import HOOK_KINDS
 from runx.compiler.support import FATES, Row, page, rows
-from runx.features import features
 
 SPEC = TESTS.parent.parent / "shared/spec/schema"
 ROWS = {row.path: row for row in rows()}
@@ -281,7 +281,7 @@ def test_features(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_features_without_libseccomp(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runx.features.find_library", lambda: "")
+    monkeypatch.setattr("runx.cli.features.find_library", lambda: "")
     assert features()["linux"]["seccomp"]["enabled"] is False
 
 

@@ -259,7 +259,7 @@ def test_the_state_root_of_the_host(host: Host, tmp_path: Path) -> None:
     """Every verb finds it, the fast ones without what reads TOML."""
     config, state = tmp_path / "runx.toml", tmp_path / "elsewhere"
     config.write_text(f"[paths]\nstate = '{state}'\n")
-    code = host.program.replace("from runx.cli", f"paths.HOST_CONFIG = {str(config)!r}; from runx.cli")
+    code = host.program.replace("from runx.cli.main", f"paths.HOST_CONFIG = {str(config)!r}; from runx.cli.main")
     code = code.replace("program()", "main(sys.argv[1:]); print('\\n' + ' '.join(sys.modules))")
 
     def runx(*words: str) -> str:

@@ -10,15 +10,15 @@ from compiler_cases import TextFacts
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from runx.cli.plan import Inputs
+from runx.cli.plan_explain import explain
+from runx.cli.plan_text import show
 from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.frontends.xlconf import DEPTH_LIMIT, LENGTH_LIMIT, XlSyntaxError, parse_xlconf
 from runx.compiler.host_config import read_host_config
 from runx.compiler.plan import XlValue
 from runx.compiler.xl_keys import LISTS, NUMBERS, RESERVED, RESERVED_PREFIXES, YIELDING, is_number, number, reserved
-from runx.plan_command import Inputs
-from runx.plan_explain import explain
-from runx.plan_text import show
 from runxtools.double.xlutil import AVAILABLE, SyntaxFault, XlConfig
 
 needs_parser = pytest.mark.skipif(not AVAILABLE, reason="libxlutil is not installed (package libxenmisc4.17)")

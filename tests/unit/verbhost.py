@@ -33,7 +33,7 @@ class Host:
         self.library = list(sys.path)
         self.program = (
             f"import sys; sys.path[:0] = {sys.path!r}; from runx import paths; paths.assets_dir = lambda: {str(assets)!r}; "
-            "from runx.cli import main, program; program()"
+            "from runx.cli.main import main, program; program()"
         )
         self.write_config()
 

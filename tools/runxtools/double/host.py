@@ -50,7 +50,7 @@ sys.path[:0] = [{checkout!r}, {libraries!r}]
 from runx import paths
 paths.assets_dir = lambda: {assets!r}
 paths.DEFAULT_IMAGES = {state!r} + "/images"
-from runx.cli import program
+from runx.cli.main import program
 program()
 """
 # The caller's control group is not below ours.

@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runx import collector
+from runx.cli.options import Arguments, Option, help_lines, parse
 from runx.errors import RunxError
-from runx.options import Arguments, Option, help_lines, parse
 from runx.paths import assets_dir, state_root
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _main(argv: list[str], root: str) -> int:
     if values["format"] == "json":
         _write_stdout(result.artifacts.plan_json)
     else:
-        from runx.plan_text import show
+        from runx.cli.plan_text import show
 
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -142,8 +142,8 @@ def _compile(inputs: Inputs) -> "Compilation":
 
 
 def _explain(arguments: Arguments, inputs: Inputs) -> int:
+    from runx.cli.plan_explain import as_json, explain, text
     from runx.compiler.diagnostics import visible
-    from runx.plan_explain import as_json, explain, text
 
     explanation = explain(inputs, arguments.values["explain"])
     if arguments.values["format"] == "json":
@@ -154,8 +154,8 @@ def _explain(arguments: Arguments, inputs: Inputs) -> int:
 
 
 def _diff(arguments: Arguments, result: "Compilation", root: str) -> int:
+    from runx.cli.plan_diff import changes, text
     from runx.compiler.diagnostics import visible
-    from runx.plan_diff import changes, text
 
     other = arguments.values["diff"]
     is_bundle = os.path.isdir(other)

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from runx.cli.plan import Inputs
+from runx.cli.plan_diff import changes
 from runx.compiler import Artifacts, Compilation, artifacts, compile
 from runx.compiler.backends.process_record import readable
 from runx.compiler.diagnostics import Location, Path, did_you_mean, path_text
@@ -21,8 +23,6 @@ from runx.compiler.host_config import read_host_config
 from runx.compiler.plan import VmPlan
 from runx.compiler.source import Source
 from runx.errors import RunxError
-from runx.plan_command import Inputs
-from runx.plan_diff import changes
 
 _ABSENT = object()
 LONG = 40

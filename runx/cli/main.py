@@ -7,8 +7,8 @@ import os
 import sys
 
 from runx import SPEC_VERSION, __version__
+from runx.cli.options import Arguments, Option, help_lines, parse
 from runx.errors import RunxError
-from runx.options import Arguments, Option, help_lines, parse
 from runx.paths import DEFAULT_STATE_ROOT, state_root
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
@@ -114,7 +114,7 @@ def _delete(options: Arguments, arguments: Arguments) -> None:
 
 
 def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
-    from runx.config_command import config
+    from runx.cli.config import config
 
     if arguments.operands:
         raise RunxError("config takes no operand", "usage: runx config [--config FILE]")
@@ -164,7 +164,7 @@ def _format(arguments: Arguments) -> str:
 
 
 def _features(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
-    from runx.features import text
+    from runx.cli.features import text
 
     if arguments.operands:
         raise RunxError("features takes no operands")
@@ -172,7 +172,7 @@ def _features(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
 
 
 def _spec(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
-    from runx.spec_command import spec
+    from runx.cli.spec import spec
 
     if arguments.operands:
         raise RunxError("spec takes no operands", "usage: runx spec [--bundle DIR]")
@@ -367,9 +367,9 @@ def _call(options: Arguments, name: str, argv: list[str]) -> int:
     if verb is None:
         raise _no_such_verb(name)
     if name == "plan":
-        from runx import plan_command
+        from runx.cli import plan
 
-        return plan_command.main(argv, options.values["root"])
+        return plan.main(argv, options.values["root"])
     arguments, _ = parse(argv, (*verb.options, Option("-h", "--help", help="show this help")))
     if "help" in arguments.switches:
         sys.stdout.write(
