@@ -69,3 +69,8 @@ def assets_dir() -> str:
     prefix = os.path.dirname(os.path.dirname(LIBRARY_DIR))
     installed = LIBRARY_DIR == os.path.join(prefix, "lib", "runx")
     return os.path.join(prefix, "share", "runx", machine()) if installed else os.path.join(LIBRARY_DIR, "out", machine())
+
+
+def hotplug(name: str) -> str:
+    """The path of a hotplug script of runx's own, one of host-assets/: for xl, which calls it for a device of a domain."""
+    return f"{assets_dir()}/{name}"

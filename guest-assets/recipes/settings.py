@@ -7,7 +7,7 @@ from pathlib import Path
 from runxtools.errors import ToolError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-HOST_SCRIPTS = tuple(CHECKOUT / "host-assets" / name for name in ("block", "vif"))
+HOST_SCRIPTS = tuple(CHECKOUT / "host-assets" / name for name in ("block", "vif-bridge", "vif-netns"))
 """Hotplug scripts of Xen that lie beside the guest."""
 ASSETS = CHECKOUT / "guest-assets"
 

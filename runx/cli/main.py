@@ -61,13 +61,13 @@ def _log_json(options: Arguments) -> bool:
 
 
 def _create(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.create import create
+    from runx.exec.commands.create import create
 
     create(options.values["root"], _operand(arguments, "ID"), arguments.values["bundle"], **_creation(options, arguments))  # type: ignore[arg-type]
 
 
 def _run(options: Arguments, arguments: Arguments) -> int:
-    from runx.exec.foreground import run
+    from runx.exec.commands.run import run
 
     switches = {"detach": "detach" in arguments.switches, "keep": "keep" in arguments.switches}
     settings = _creation(options, arguments) | switches
@@ -75,19 +75,19 @@ def _run(options: Arguments, arguments: Arguments) -> int:
 
 
 def _start(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.start import start
+    from runx.exec.commands.start import start
 
     start(options.values["root"], _operand(arguments, "ID"), log=options.values["log"], log_json=_log_json(options))
 
 
 def _state(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.state import state
+    from runx.exec.commands.state import state
 
     sys.stdout.write(state(options.values["root"], _operand(arguments, "ID")))
 
 
 def _kill(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.kill import kill
+    from runx.exec.commands.kill import kill
 
     operands = arguments.operands
     if len(operands) not in (1, 2):
@@ -101,12 +101,12 @@ def _kill(options: Arguments, arguments: Arguments) -> None:
 
 
 def _delete(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.delete import delete
+    from runx.exec.commands.delete import delete
 
     root, force = options.values["root"], "force" in arguments.switches
     ids = [_operand(arguments, "ID")]
     if "regex" in arguments.switches:
-        from runx.exec.listing import matching
+        from runx.exec.commands.list import matching
 
         ids = matching(root, ids[0])
     for container_id in ids:
@@ -122,13 +122,13 @@ def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
 
 
 def _pause(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.pause import pause
+    from runx.exec.commands.pause import pause
 
     pause(options.values["root"], _operand(arguments, "ID"))
 
 
 def _resume(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.pause import resume
+    from runx.exec.commands.pause import resume
 
     resume(options.values["root"], _operand(arguments, "ID"))
 
@@ -136,7 +136,7 @@ def _resume(options: Arguments, arguments: Arguments) -> None:
 def _list(options: Arguments, arguments: Arguments) -> None:
     import json
 
-    from runx.exec.listing import list_containers, table
+    from runx.exec.commands.list import list_containers, table
 
     containers = list_containers(options.values["root"])
     if "quiet" in arguments.switches:
@@ -150,7 +150,7 @@ def _list(options: Arguments, arguments: Arguments) -> None:
 
 
 def _ps(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.listing import pids, table
+    from runx.exec.commands.list import pids, table
 
     found = [str(pid) for pid in pids(options.values["root"], _operand(arguments, "ID"))]
     sys.stdout.write(f"[{','.join(found)}]\n" if _format(arguments) == "json" else table([["PID"], *([pid] for pid in found)]))
@@ -180,13 +180,13 @@ def _spec(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
 
 
 def _console(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.console import console
+    from runx.exec.commands.console import console
 
     console(options.values["root"], _operand(arguments, "ID"), follow="follow" in arguments.switches)
 
 
 def _events(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.events import events, interval
+    from runx.exec.commands.events import events, interval
 
     container_id = _operand(arguments, "ID")
     interval_s = interval(arguments.values["interval"])
@@ -194,7 +194,7 @@ def _events(options: Arguments, arguments: Arguments) -> None:
 
 
 def _update(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.update import update
+    from runx.exec.commands.update import update
 
     container_id = _operand(arguments, "ID")
     values = {key: value for key, value in arguments.values.items() if value}

@@ -68,7 +68,7 @@ def _main(argv: list[str], root: str) -> int:
     if values["bundle"] and arguments.operands[0] != "-":
         raise RunxError("--bundle goes with -, the configuration from standard input", _OPERAND)
 
-    from runx.exec.record import check_id
+    from runx.exec.container.record import check_id
 
     check_id(values["id"])
     try:

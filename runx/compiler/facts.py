@@ -155,7 +155,7 @@ class HostFacts:
             raise RunxError(f"root.path: {error.filename or path}: {(error.strerror or str(error)).lower()}") from None
 
     def identity(self, path: str) -> str:
-        from runx.rootfs import directory_identity  # ctypes, for few containers
+        from runx.linux.in_root import directory_identity  # ctypes, for few containers
 
         try:
             return directory_identity(path)
@@ -211,9 +211,9 @@ class HostFacts:
         return _kind(lambda: os.stat(path).st_mode)
 
     def kind_in_root(self, root: str, path: str) -> Kind:
-        from runx import rootfs  # for few containers, and ctypes takes a while to load
+        from runx.linux import in_root  # for few containers, and ctypes takes a while to load
 
-        return _kind(lambda: rootfs.mode(root, path))
+        return _kind(lambda: in_root.mode(root, path))
 
     def filter(self, profile: dict[str, Any]) -> bytes:
         from runx.compiler.filters import host_filter

@@ -66,7 +66,7 @@ class Place(NamedTuple):
 
     @property
     def vif_script(self) -> str:
-        return f"{self.assets}/vif"
+        return f"{self.assets}/vif-bridge"
 
 
 def resolve(

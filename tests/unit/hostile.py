@@ -10,12 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from runx.errors import RunxError
-from runx.exec import console_link as link
-from runx.exec import relay
-from runx.exec.kernel_console import KernelConsole
-from runx.exec.record import Record
-from runx.exec.supervision import Ended
-from runx.exec.supervisor import Supervisor
+from runx.exec.console import frames as link
+from runx.exec.console import streams
+from runx.exec.console.kernel_log import KernelConsole
+from runx.exec.container.record import Record
+from runx.exec.supervisor.base import Ended
+from runx.exec.supervisor.linked import Supervisor
 
 RING_SIZE = 2048
 LOG_LIMIT = 1024 * 1024
@@ -71,8 +71,8 @@ class Hearing(Supervisor):
         pipes = [os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(3)]
         (self.stdin, _), *self.readers = pipes
         self.ends = [fd for pipe in pipes for fd in pipe]
-        self.outputs = {link.STDOUT: relay.Output(1, pipes[1][1]), link.STDERR: relay.Output(2, pipes[2][1])}
-        self.input = relay.Input(self.stdin)
+        self.outputs = {link.STDOUT: streams.Output(1, pipes[1][1]), link.STDERR: streams.Output(2, pipes[2][1])}
+        self.input = streams.Input(self.stdin)
         self.said: list[str] = []
 
     def _say(self, message: str) -> None:

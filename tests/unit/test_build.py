@@ -308,12 +308,14 @@ def test_install(staged: tuple[Settings, Path]) -> None:
 def test_compiled_modules_name_their_final_place_and_need_no_check(staged: tuple[Settings, Path]) -> None:
     here, dest = staged
     install.install(here, install.place("/opt/runx", str(dest), sys.executable))
-    compiled = dest / f"opt/runx/lib/runx/runx/__pycache__/cli.{sys.implementation.cache_tag}.pyc"
+    compiled = dest / f"opt/runx/lib/runx/runx/cli/__pycache__/main.{sys.implementation.cache_tag}.pyc"
     data = compiled.read_bytes()
     assert int.from_bytes(data[4:8], "little") == 0b01, "hash-based, unchecked (PEP 552)"
     assert marshal.loads(data[16:]).co_filename == "/opt/runx/lib/runx/runx/cli/main.py"  # noqa: S302
-    modules = {path.stem for path in (CHECKOUT / "runx").glob("*.py")}
-    assert {path.name.split(".")[0] for path in compiled.parent.glob("*.pyc")} == modules
+    modules = {path.relative_to(CHECKOUT).with_suffix("") for path in (CHECKOUT / "runx").rglob("*.py")}
+    library = dest / "opt/runx/lib/runx"
+    found = {path.relative_to(library).parent.parent / path.name.split(".")[0] for path in (library / "runx").rglob("*.pyc")}
+    assert found == modules
 
 
 def test_what_is_installed_runs(staged: tuple[Settings, Path], tmp_path: Path) -> None:
@@ -332,7 +334,7 @@ def test_install_again_replaces_what_was_there(staged: tuple[Settings, Path]) ->
     stale = dest / "opt/runx/lib/runx/runx/stale.py"
     stale.touch()
     install.install(here, place)
-    assert not stale.exists() and (stale.parent / "cli.py").exists()
+    assert not stale.exists() and (stale.parent / "paths.py").exists()
 
 
 def test_install_leaves_a_strangers_directory_alone(staged: tuple[Settings, Path]) -> None:

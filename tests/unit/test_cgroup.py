@@ -11,8 +11,8 @@ import pytest
 from verbhost import Host
 
 from runx.errors import RunxError
-from runx.exec import cgroup
-from runx.exec.cgroup import Hierarchy, mounted, prepare
+from runx.exec.container import cgroup
+from runx.exec.container.cgroup import Hierarchy, mounted, prepare
 
 TREES = mounted()
 TOP = f"runx-test-{uuid.uuid4().hex[:8]}"
@@ -133,7 +133,7 @@ def test_a_path_relative_to_the_callers(top: str, host: Host) -> None:
     script = f"""
 import os, sys
 sys.path[:0] = {sys.path!r}
-from runx.exec import cgroup
+from runx.exec.container import cgroup
 cgroup.prepare("/{top}/caller", systemd=False).join(os.getpid())
 os.execv(sys.argv[1], sys.argv[1:])
 """
@@ -205,7 +205,7 @@ def test_what_systemd_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "StartTransientUnit ssa(sv)a(sa(sv)) libpod-c.scope fail 8 Description s "
     )
     assert f"Slice s machine-a.slice PIDs au 1 {process.pid} Delegate b true" in call
-    from runx.exec.cgroup_removal import remove
+    from runx.exec.container.cgroup_removal import remove
 
     remove(group.directories, group.scope)
     assert len(log.read_text().splitlines()) == 1, "it has gone by itself"
@@ -259,7 +259,9 @@ def test_no_groups_at_all_is_a_warning(host: Host) -> None:
 def test_a_fast_delete_stays_light(host: Host) -> None:
     from test_verbs import HEAVY
 
-    script = "import os, sys; sys.path.insert(0, sys.argv[1]); from runx.exec import cgroup_removal; print(*sys.modules)"
-    argv = [sys.executable, "-I", "-S", "-c", script, str(Path(cgroup.__file__).parents[2])]
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from runx.exec.container import cgroup_removal; print(*sys.modules)"
+    )
+    argv = [sys.executable, "-I", "-S", "-c", script, str(Path(cgroup.__file__).parents[3])]
     loaded = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
     assert not {*HEAVY, "contextlib", "collections"} & set(loaded)

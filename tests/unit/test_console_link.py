@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runx.exec import console_link as link
+from runx.exec.console import frames as link
 
 HELLO = link.frame(link.HELLO, b"\x01")
 

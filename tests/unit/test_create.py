@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runx.exec.create import _Supervisor
-from runx.exec.record import Record, claim
+from runx.exec.container.record import Record, claim
+from runx.exec.supervisor.launch import SupervisorProcess
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -22,8 +22,8 @@ def record(tmp_path: Path) -> Record:
 
 
 @pytest.fixture
-def supervisor(record: Record) -> Iterator[_Supervisor]:
-    supervisor = _Supervisor(record)
+def supervisor(record: Record) -> Iterator[SupervisorProcess]:
+    supervisor = SupervisorProcess(record)
     yield supervisor
     supervisor.call_off()
 
@@ -34,7 +34,7 @@ def ended(pidfd: int) -> bool:
     return bool(poller.poll(30_000))
 
 
-def test_the_supervisor_does_nothing_before_go(supervisor: _Supervisor, record: Record) -> None:
+def test_the_supervisor_does_nothing_before_go(supervisor: SupervisorProcess, record: Record) -> None:
     before = Path(record.directory, "record").read_text()
     pidfd = os.pidfd_open(supervisor.pid)
     supervisor.call_off()
@@ -47,8 +47,9 @@ def test_the_supervisor_does_nothing_before_go(supervisor: _Supervisor, record: 
 
 def test_a_killed_create_takes_the_waiting_supervisor_along(record: Record) -> None:
     program = (
-        f"import os, signal, sys; sys.path[:0] = [{str(CHECKOUT)!r}]; from runx.exec.create import _Supervisor; "
-        f"from runx.exec.record import Record; print(_Supervisor(Record({record.directory!r})).pid, flush=True); signal.pause()"
+        f"import os, signal, sys; sys.path[:0] = [{str(CHECKOUT)!r}]; from runx.exec.supervisor.launch import SupervisorProcess; "
+        f"from runx.exec.container.record import Record; "
+        f"print(SupervisorProcess(Record({record.directory!r})).pid, flush=True); signal.pause()"
     )
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", program], stdout=subprocess.PIPE, text=True) as create:
         assert create.stdout is not None
@@ -70,8 +71,8 @@ def test_neither_plugins_nor_package_metadata_are_looked_at(tmp_path: Path) -> N
     (bundle / "config.json").write_text((CHECKOUT / "tests/cases/minimal/config.json").read_text())
     program = (
         f"import sys; sys.path[:0] = {[str(plugin), *sys.path]!r}\n"
-        "from runx.exec import create\n"
-        "from runx.exec.record import claim\n"
+        "from runx.exec.commands import create\n"
+        "from runx.exec.container.record import claim\n"
         f"state, bundle = {str(tmp_path / 'state')!r}, {str(bundle)!r}\n"
         "try: create._compile_into(claim(state, 'c', 'b'), bundle, state)\n"
         "finally: import json; print(json.dumps(sorted(sys.modules)))"

@@ -1,6 +1,6 @@
 """Signals that come before the process: when they are delivered to it."""
 
-from runx.exec.early_signals import EarlySignals
+from runx.exec.supervisor.pending_signals import EarlySignals
 
 
 def test_they_are_as_late_after_the_process_as_they_were_after_the_machine() -> None:

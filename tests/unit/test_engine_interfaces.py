@@ -33,7 +33,7 @@ def namespace(directory: Path, init: Path) -> Namespace:
 def describe(space: Namespace) -> list[str]:
     """Interfaces, what is not carried, and the script."""
     program = (
-        f"import sys; sys.path[:0] = {sys.path!r}; from runx.exec import engine_interfaces as e; "
+        f"import sys; sys.path[:0] = {sys.path!r}; from runx.exec.network import inspect as e; "
         "sys.stdout.write(e.describe(['eth0', 'eth1']))"
     )
     (space.directory / "describe.py").write_text(program)

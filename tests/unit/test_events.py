@@ -8,7 +8,7 @@ import pytest
 from verbhost import Host
 
 from runx.errors import RunxError
-from runx.exec.events import interval
+from runx.exec.commands.events import interval
 
 
 def test_one_line_of_what_xl_says(host: Host) -> None:

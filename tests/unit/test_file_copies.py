@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runx.exec import file_copies
+from runx.exec.storage import small_files
 
 
 def kept(directory: Path, contents: list[bytes]) -> list[Path]:
@@ -18,18 +18,18 @@ def kept(directory: Path, contents: list[bytes]) -> list[Path]:
         (directory / f"file {number}").write_bytes(content)
         (directory / "guest" / str(number)).write_bytes(content)
         copies.append((f"{directory}/guest/{number}", f"{directory}/file {number}", content))
-    file_copies.keep(str(directory), copies)
+    small_files.keep(str(directory), copies)
     return [directory / f"file {number}" for number in range(len(contents))]
 
 
 def test_without_any(tmp_path: Path) -> None:
-    assert file_copies.changed(str(tmp_path)) == []
+    assert small_files.changed(str(tmp_path)) == []
 
 
 def test_those_that_have_not_changed_are_left_alone(tmp_path: Path) -> None:
     for file in kept(tmp_path, [b"a\n", b"", b"no line end"]):
         file.write_bytes(file.read_bytes())
-    assert file_copies.changed(str(tmp_path)) == []
+    assert small_files.changed(str(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_shell_makes_of_the_copy_what_the_file_is_now(tmp_path: Path, now: byt
     first, second = kept(tmp_path, [b"as it was\n", b"stays\n"])
     first.unlink()
     first.write_bytes(now)  # another file of the same name, as most programs write theirs
-    ((path, command),) = file_copies.changed(str(tmp_path))
+    ((path, command),) = small_files.changed(str(tmp_path))
     assert path == str(first)
     subprocess.run(["sh", "-eu"], input=command, check=True)
     assert (tmp_path / "guest/0").read_bytes() == now
@@ -52,7 +52,7 @@ def test_what_cannot_follow_is_told(tmp_path: Path, now: bytes | None) -> None:
     file.unlink()
     if now is not None:
         file.write_bytes(now)
-    assert file_copies.changed(str(tmp_path)) == [(str(file), b"")]
+    assert small_files.changed(str(tmp_path)) == [(str(file), b"")]
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
@@ -60,4 +60,4 @@ def test_what_is_no_file_in_its_place(tmp_path: Path, make: Callable[[Path], Non
     (file,) = kept(tmp_path, [b"as it was\n"])
     file.unlink()
     make(file)
-    assert file_copies.changed(str(tmp_path)) == [(str(file), b"")]
+    assert small_files.changed(str(tmp_path)) == [(str(file), b"")]

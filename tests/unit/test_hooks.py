@@ -49,7 +49,7 @@ printf '{{"args": "%s", "state": %s, "cwd": "%s", "ours": "%s", "theirs": %s, "t
 
     def of_a_guest_that_does_not_boot(self) -> None:
         """Its process never runs, so `start` gives the wait for it up, and here soon."""
-        self.host.supervise_through(patch="from runx.exec import supervisor; supervisor.START_LIMIT_S = 0.2")
+        self.host.supervise_through(patch="from runx.exec.supervisor import linked; linked.START_LIMIT_S = 0.2")
 
     def told(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.seen.read_text().splitlines()] if self.seen.exists() else []
@@ -230,7 +230,7 @@ def test_create_is_killed_while_a_hook_runs(host: Host, hooks: Hooks, tmp_path: 
     """The supervisor sees it, and takes the domain away."""
     os.mkfifo(tmp_path / "fifo")
     hooks.use(prestart=[hooks.one(f"echo $$ > {tmp_path}/fifo; exec /bin/sleep 1000")])
-    patch = "from runx.exec import start; start.CREATION_LIMIT_S = 0.2; from runx.cli.main import"
+    patch = "from runx.exec.commands import start; start.CREATION_LIMIT_S = 0.2; from runx.cli.main import"
     host.program = host.program.replace("from runx.cli.main import", patch)
     argv = host.argv("create", "--bundle", str(host.bundle), "c")
     create = subprocess.Popen(argv, env=host.xen.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

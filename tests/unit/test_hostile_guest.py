@@ -10,8 +10,8 @@ from hostile import LOG_LIMIT, READERS, Conversation
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runx.exec import console_link as link
-from runx.exec.supervisor import Supervisor
+from runx.exec.console import frames as link
+from runx.exec.supervisor.linked import Supervisor
 
 HELLO = link.frame(link.HELLO, b"\x01")
 STARTED = link.frame(link.STARTED)
@@ -143,7 +143,7 @@ def test_a_stalled_reader_keeps_the_end_waiting_and_nothing_more(tmp_path: Path)
 
 
 def test_a_message_does_not_wait_for_a_reader_that_has_stalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runx.exec.supervision._STALLED_S", 0)
+    monkeypatch.setattr("runx.exec.supervisor.base._STALLED_S", 0)
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with contextlib.suppress(BlockingIOError):

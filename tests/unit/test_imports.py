@@ -62,7 +62,7 @@ def test_the_compiler_knows_no_executor(name: str) -> None:
 @pytest.mark.parametrize("name", below("runx.exec"))
 def test_only_create_and_update_compile(name: str) -> None:
     compiles = [module for module in own(name) if module.startswith("runx.compiler")]
-    assert not compiles or name in ("runx.exec.create", "runx.exec.update")
+    assert not compiles or name in ("runx.exec.commands.create", "runx.exec.commands.update")
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
@@ -93,7 +93,7 @@ def test_a_fast_verb_loads_next_to_nothing_of_the_standard_library() -> None:
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules)\n"
         "from runx.cli import main\n"
-        "from runx.exec import delete, kill, start, state\n"
+        "from runx.exec.commands import delete, kill, start, state\n"
         "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('runx')))"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script, str(ROOT)], capture_output=True, text=True, check=True)

@@ -14,13 +14,13 @@ LOOK = """
 import socket, sys
 sys.path.insert(0, sys.argv[1])
 from runx.errors import RunxError
-from runx.exec import names
+from runx.exec.supervisor import dns
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.setsockopt(socket.IPPROTO_IP, 15, 1)  # IP_FREEBIND
 if sys.argv[2]:
     server.bind((sys.argv[2], 53))
 try:
-    found = names.find()
+    found = dns.find()
 except RunxError as error:
     print(error.message, error.hint, sep="|")
 else:

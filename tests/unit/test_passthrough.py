@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from verbhost import Host
 
-from runx.exec import record as records
+from runx.exec.container import record as records
 
 LIMIT_S = 60
 CONTROL = "/local/domain/1/control"

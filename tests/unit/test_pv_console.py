@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from runx.exec import pv_console
-from runx.exec.pv_console import _IN_CONS, _IN_PROD, _OUT_CONS, _OUT_PROD, PvConsole
+from runx.exec.console import ring as pv_console
+from runx.exec.console.ring import _IN_CONS, _IN_PROD, _OUT_CONS, _OUT_PROD, PvConsole
 
 
 class Traced:

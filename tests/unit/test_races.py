@@ -12,9 +12,9 @@ import pytest
 from verbhost import Host
 
 from runx.errors import RunxError
-from runx.exec import record as records
-from runx.exec.delete import _end_supervisor
-from runx.exec.kill import _end
+from runx.exec.commands.delete import _end_supervisor
+from runx.exec.commands.kill import _end
+from runx.exec.container import record as records
 
 CLEAR = (
     "already exists", "does not exist", "that is not stopped", "container not running", "container in the",
@@ -183,7 +183,7 @@ def test_another_process_with_the_supervisors_number_is_left_alone(host: Host) -
 
 
 def test_a_hanging_xl_create_is_ended(host: Host) -> None:
-    host.supervise_through(patch="from runx.exec import xl; xl.CREATE_TIMEOUT_S = 1.0")
+    host.supervise_through(patch="from runx.exec.xen import xl; xl.CREATE_TIMEOUT_S = 1.0")
     host.xen.hold("create")
     result = host.runx("create", "-b", str(host.bundle), "c")
     assert result.returncode == 1
@@ -193,7 +193,7 @@ def test_a_hanging_xl_create_is_ended(host: Host) -> None:
 
 
 def test_a_hanging_xl_unpause_is_ended(host: Host) -> None:
-    host.supervise_through(patch="from runx.exec import xl; xl.TIMEOUT_S = 1.0")
+    host.supervise_through(patch="from runx.exec.xen import xl; xl.TIMEOUT_S = 1.0")
     host.create()
     host.xen.hold("unpause")
     result = host.runx("start", "c")
@@ -205,7 +205,7 @@ def test_a_hanging_xl_destroy_is_ended(host: Host) -> None:
     host.create()
     host.xen.hold("destroy")
     program = host.program
-    host.program = f"import sys; sys.path[:0] = {host.library!r}; from runx.exec import xl; xl.TIMEOUT_S = 1.0; {program}"
+    host.program = f"import sys; sys.path[:0] = {host.library!r}; from runx.exec.xen import xl; xl.TIMEOUT_S = 1.0; {program}"
     for verb in (["kill", "c", "KILL"], ["delete", "--force", "c"]):
         result = host.runx(*verb)
         assert (result.returncode, "xl destroy did not end within 1 s" in result.stderr) == (1, True), result.stderr
@@ -220,7 +220,7 @@ def test_a_supervisor_that_hangs_is_told_of(host: Host) -> None:
     os.kill(pid, signal.SIGSTOP)
     try:
         program = host.program
-        patch = "from runx.exec import control; control.ANSWER_TIMEOUT_S = 1"
+        patch = "from runx.exec.supervisor import control; control.ANSWER_TIMEOUT_S = 1"
         host.program = f"import sys; sys.path[:0] = {host.library!r}; {patch}; {program}"
         result = host.runx("start", "c")
         assert (result.returncode, "did not answer within 1 s" in result.stderr) == (1, True), result.stderr

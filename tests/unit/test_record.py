@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runx.errors import RunxError
-from runx.exec import record as records
+from runx.exec.container import record as records
 
 
 @pytest.mark.parametrize("good", ["a", "A-z_0.9+", "x" * 1024, "...", "-"])
@@ -35,7 +35,7 @@ def test_an_id_is_claimed_once(tmp_path: Path) -> None:
 
 
 def test_a_container_being_made_has_a_state(tmp_path: Path) -> None:
-    from runx.exec.state import state
+    from runx.exec.commands.state import state
 
     records.claim(str(tmp_path), "c", 'a "bundle"')
     assert json.loads(state(str(tmp_path), "c")) | {"ociVersion": "x"} == {

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runx.exec import console_link as link
-from runx.exec import relay
+from runx.exec.console import frames as link
+from runx.exec.console import streams
 
 
 @pytest.fixture(params=["pipe", "socket"])
@@ -32,7 +32,7 @@ def credited(frames: bytes) -> int:
 
 
 def test_output_is_written_in_order_and_all_of_it_credited(pipe: list[int]) -> None:
-    out = relay.Output(1, pipe[1])
+    out = streams.Output(1, pipe[1])
     data = os.urandom(30000)
     got = b""
     credit = 0
@@ -48,7 +48,7 @@ def test_output_is_written_in_order_and_all_of_it_credited(pipe: list[int]) -> N
 
 
 def test_a_reader_that_stops_does_not_block(pipe: list[int]) -> None:
-    out = relay.Output(1, pipe[1])
+    out = streams.Output(1, pipe[1])
     data = os.urandom(link.OUTPUT_WINDOW)
     sent = 0
     while out.drained:
@@ -68,7 +68,7 @@ def test_a_reader_that_stops_does_not_block(pipe: list[int]) -> None:
 
 
 def test_output_beyond_the_window_is_an_error(pipe: list[int]) -> None:
-    out = relay.Output(1, pipe[1])
+    out = streams.Output(1, pipe[1])
     for _ in range(link.OUTPUT_WINDOW // 4096):
         out.receive(bytes(4096))
     with pytest.raises(link.LinkError, match="without credit"):
@@ -77,7 +77,7 @@ def test_output_beyond_the_window_is_an_error(pipe: list[int]) -> None:
 
 def test_the_window_holds_for_a_reader_that_has_gone(pipe: list[int]) -> None:
     """A guest that goes on sending to a closed stream is credited, so that the process sees EPIPE and not a stall."""
-    out = relay.Output(2, pipe[1])
+    out = streams.Output(2, pipe[1])
     os.close(pipe[0])
     pipe[0] = -1
     out.receive(b"x" * 4096)
@@ -91,7 +91,7 @@ def test_the_window_holds_for_a_reader_that_has_gone(pipe: list[int]) -> None:
 
 
 def test_end_of_output_reaches_the_reader_after_the_last_byte(pipe: list[int]) -> None:
-    out = relay.Output(1, pipe[1])
+    out = streams.Output(1, pipe[1])
     out.receive(b"last")
     out.receive(b"")
     assert out.open
@@ -102,13 +102,13 @@ def test_end_of_output_reaches_the_reader_after_the_last_byte(pipe: list[int]) -
 
 
 def test_a_closed_descriptor_is_a_reader_that_has_gone() -> None:
-    out = relay.Output(1, 999)
+    out = streams.Output(1, 999)
     assert out.frames() == link.frame(link.CLOSED, b"\x01")
     assert out.frames() == b"", "told once"
 
 
 def test_input_stops_at_the_window_and_goes_on_with_credit(pipe: list[int]) -> None:
-    source = relay.Input(pipe[0])
+    source = streams.Input(pipe[0])
     os.set_blocking(pipe[1], False)
     data = os.urandom(link.INPUT_WINDOW + 5000)
     assert os.write(pipe[1], data) == len(data)
@@ -128,7 +128,7 @@ def test_input_stops_at_the_window_and_goes_on_with_credit(pipe: list[int]) -> N
 
 
 def test_end_of_input_is_one_frame(pipe: list[int]) -> None:
-    source = relay.Input(pipe[0])
+    source = streams.Input(pipe[0])
     os.close(pipe[1])
     pipe[1] = -1
     assert source.read_some() == link.frame(link.STDIN_EOF)
@@ -137,7 +137,7 @@ def test_end_of_input_is_one_frame(pipe: list[int]) -> None:
 
 
 def test_input_that_never_was_open_ends_at_once() -> None:
-    source = relay.Input(999)
+    source = streams.Input(999)
     assert not source.wants_read
     assert source.greeting() == link.frame(link.STDIN_EOF)
     assert source.greeting() == b""

@@ -14,8 +14,8 @@ import pytest
 
 from runx.compiler.root_facts import look
 from runx.errors import RunxError
-from runx.exec import pack, root_disks
-from runx.rootfs import directory_identity
+from runx.exec.storage import image_cache, mkfs
+from runx.linux.in_root import directory_identity
 
 pytestmark = [
     pytest.mark.skipif(bool(os.geteuid()), reason="file systems of others are read by root"),
@@ -50,7 +50,7 @@ class Home:
 
     def make(self, container: str = "c", **plan: Any) -> list[int]:
         (self.directory / container).mkdir(exist_ok=True)
-        return root_disks.make(str(self.directory / container), self.plan(**plan))
+        return image_cache.make(str(self.directory / container), self.plan(**plan))
 
 
 @pytest.fixture
@@ -89,14 +89,14 @@ def test_an_image_is_made_once_and_a_layer_is_kept(home: Home) -> None:
 
 
 def test_many_at_once_make_one(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = pack.image
+    original = mkfs.image
 
     def image(*arguments: Any, **options: Any) -> None:
         with (home.directory / "made").open("a") as file:
             file.write("once\n")
         original(*arguments, **options)
 
-    monkeypatch.setattr(pack, "image", image)
+    monkeypatch.setattr(mkfs, "image", image)
     children = []
     for name in "abcdefgh":
         pid = os.fork()
@@ -161,14 +161,14 @@ def test_links_are_not_followed(home: Home, tmp_path: Path) -> None:
     """Whatever is exchanged while mkfs.erofs works: it cannot follow a link."""
     (tmp_path / "secret").write_text("secret")
     (home.root / "link").symlink_to(tmp_path / "secret")
-    tree = pack.Tree(str(tmp_path / "work"), str(home.root))
+    tree = mkfs.Tree(str(tmp_path / "work"), str(home.root))
     for name in ("root", "empty"):
         (tmp_path / "work" / name).mkdir(parents=True)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            pack._assemble(tree)
+            mkfs._assemble(tree)
             os.stat(tmp_path / "work/root/link")
         except OSError as error:
             status = 40 if error.strerror == os.strerror(40) else 2  # ELOOP

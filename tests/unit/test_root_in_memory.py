@@ -13,7 +13,7 @@ import pytest
 from runx.compiler.tree_size import image_bytes
 from runx.cpio import OverlayFile, archive
 from runx.errors import RunxError
-from runx.exec import root_in_memory
+from runx.exec.storage import initrd_images
 from runxtools.double import ramdisk
 
 pytestmark = [
@@ -106,7 +106,7 @@ def test_images_are_files_of_the_ramdisk(container: Container, tmp_path: Path) -
     added = tmp_path / "added"
     added.mkdir()
     (added / "more").write_text("more")
-    root_in_memory.make(str(tmp_path), container.plan(container.image("key"), container.image("once-c-1", str(added))))
+    initrd_images.make(str(tmp_path), container.plan(container.image("key"), container.image("once-c-1", str(added))))
     entries = container.entries()
     assert list(entries) == ["runx", "runx/setup", "runx/root", "runx/root/0", "runx/root/1"]
     assert entries["runx/setup"].data == b"script"
@@ -121,14 +121,14 @@ def test_images_are_files_of_the_ramdisk(container: Container, tmp_path: Path) -
 def test_one_image_that_cannot_be_made_leaves_none(container: Container, tmp_path: Path) -> None:
     gone = container.image("once-c-added1", str(tmp_path / "gone"))
     with pytest.raises(RunxError, match="gone"):
-        root_in_memory.make(str(tmp_path), container.plan(container.image("once-c-base"), gone))
+        initrd_images.make(str(tmp_path), container.plan(container.image("once-c-base"), gone))
     assert container.left() == []
 
 
 def test_a_name_that_is_too_long_is_told_without_its_control_characters(container: Container, tmp_path: Path) -> None:
     (container.root / "dir" / ("\x1b\n\udcff" + "n" * 252)).write_text("")
     with pytest.raises(RunxError) as caught:
-        root_in_memory.make(str(tmp_path), container.plan(container.image("once-c-base")))
+        initrd_images.make(str(tmp_path), container.plan(container.image("once-c-base")))
     assert f"/dir/\\x1b\\n\\udcff{'n' * 252} has a name of 255 bytes" in caught.value.message
     assert caught.value.message.isprintable()
 
@@ -137,6 +137,6 @@ def test_a_tree_that_grew_is_refused(container: Container, tmp_path: Path) -> No
     (container.root / "grown").write_bytes(os.urandom(MIB))
     before = container.ramdisk.read_bytes()
     with pytest.raises(RunxError, match="larger than the 1 MiB"):
-        root_in_memory.make(str(tmp_path), container.plan(container.image("once-c-base")))
+        initrd_images.make(str(tmp_path), container.plan(container.image("once-c-base")))
     assert container.ramdisk.read_bytes() == before
     assert container.left() == []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runx import rootfs
 from runx.errors import RunxError
+from runx.linux import in_root
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def root(tmp_path: Path) -> Path:
 
 def copied(root: Path, path: str, limit: int = 100) -> bytes:
     target = root.parent / "copy"
-    rootfs.copy(str(root), path, str(target), limit)
+    in_root.copy(str(root), path, str(target), limit)
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     return target.read_bytes()
 
@@ -29,7 +29,7 @@ def copied(root: Path, path: str, limit: int = 100) -> bytes:
 @pytest.mark.parametrize("path", ["/boot/kernel", "boot/kernel", "/../../boot/kernel", "/boot/../boot/./kernel"])
 def test_a_file(root: Path, path: str) -> None:
     assert copied(root, path) == b"inside"
-    assert stat.S_ISREG(rootfs.mode(str(root), path))
+    assert stat.S_ISREG(in_root.mode(str(root), path))
 
 
 @pytest.mark.parametrize("target", ["/boot/kernel", "../boot/kernel", "../../../boot/kernel", "/../boot/kernel"])
@@ -46,7 +46,7 @@ def test_a_link_that_would_lead_outside_finds_nothing(root: Path) -> None:
         with pytest.raises(RunxError, match="no such file"):
             copied(root, path)
         with pytest.raises(FileNotFoundError):
-            rootfs.mode(str(root), path)
+            in_root.mode(str(root), path)
     assert not (root.parent / "copy").exists()
 
 
@@ -55,12 +55,12 @@ def test_a_loop_and_magic_links(root: Path) -> None:
     with pytest.raises(RunxError, match="too many levels"):
         copied(root, "loop")
     with pytest.raises(OSError):
-        rootfs.mode("/", "/proc/self/root/etc/passwd")
+        in_root.mode("/", "/proc/self/root/etc/passwd")
 
 
 def test_only_regular_files(root: Path) -> None:
     os.mkfifo(root / "fifo")  # to open it would wait for a writer
-    assert stat.S_ISFIFO(rootfs.mode(str(root), "fifo"))
+    assert stat.S_ISFIFO(in_root.mode(str(root), "fifo"))
     for path in ("fifo", "boot", "/"):
         with pytest.raises(RunxError, match="not a file"):
             copied(root, path)

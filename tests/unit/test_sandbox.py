@@ -19,7 +19,7 @@ from runx.compiler import compile
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import HostFacts, SandboxFacts
 from runx.compiler.plan import VmPlan
-from runx.exec import control
+from runx.exec.supervisor import control
 
 TYPE, SANDBOX_ID = "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"
 CRIO_TYPE, CRIO_SANDBOX_ID = "io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"

@@ -20,7 +20,7 @@ from runx.compiler.diagnostics import CompileError
 from runx.compiler.facts import HostFacts, NoFilters
 from runx.compiler.filters import host_filter
 from runx.errors import RunxError
-from runx.exec import create
+from runx.exec.commands import create
 
 
 def test_the_plan_tells_of_the_filter() -> None:

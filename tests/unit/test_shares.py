@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from runx.exec import shares
+from runx.exec.storage import shares
 
 CHILD = """
 import os, sys
 sys.path[:0] = {path!r}
-from runx.exec import shares
+from runx.exec.storage import shares
 from runx.errors import RunxError
 try:
     shares.enter({directory!r})

@@ -288,7 +288,7 @@ def test_the_state_root_of_the_host(host: Host, tmp_path: Path) -> None:
 def test_signal_names(word: str, number: int) -> None:
     import signal
 
-    from runx.exec.kill import number_of
+    from runx.exec.commands.kill import number_of
 
     assert number_of(word) == number
     for member in signal.Signals:

@@ -7,7 +7,7 @@ import pytest
 
 from fakexen import FakeXen
 from runx.errors import RunxError
-from runx.exec.xenstore import XenStore, XenStoreError
+from runx.exec.xen.xenstore import XenStore, XenStoreError
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from verbhost import Host
 
 from runx.errors import RunxError
-from runx.exec import xl
+from runx.exec.xen import xl
 
 
 def test_a_domain_that_has_gone(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ class Host:
         # The guest's files need only be there: no guest is booted.
         assets = directory / "assets"
         assets.mkdir()
-        for name in ("kernel", "initrd", "block", "vif"):
+        for name in ("kernel", "initrd", "block", "vif-bridge", "vif-netns"):
             (assets / name).write_bytes(name.encode())
         self.library = list(sys.path)
         self.program = (

@@ -21,7 +21,7 @@ _TARGET = """
 import os, sys, tempfile
 from pathlib import Path
 import atheris
-with atheris.instrument_imports(include=["runx.exec.console_link", "runx.exec.relay", "runx.exec.supervisor"]):
+with atheris.instrument_imports(include=["runx.exec.console", "runx.exec.supervisor"]):
     import runx.exec.console_link, runx.exec.relay, runx.exec.supervisor
 from hostile import READERS, Conversation
 place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))

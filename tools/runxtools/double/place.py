@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any
 
-from runx.exec.xenstore import XenStore
+from runx.exec.xen.xenstore import XenStore
 from runxtools.double import xenstored
 
 

@@ -1,0 +1,255 @@
+"""`runx create`: compile the bundle, start the supervisor, wait until it has made the domain.
+
+Of the verbs it and `update` alone import the compiler.
+"""
+
+import contextlib
+import os
+
+from runx import collector, paths
+from runx.errors import RunxError
+from runx.exec.container import hooks
+from runx.exec.container import record as records
+from runx.exec.container.hooks import Hook
+from runx.exec.container.record import Record
+from runx.exec.storage import small_files
+from runx.exec.storage.shares import prepare
+from runx.exec.supervisor.launch import SupervisorProcess
+from runx.linux import netns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runx.compiler import Compilation
+    from runx.compiler.plan import Domain
+    from runx.exec.container.cgroup import Group
+
+_KERNEL_LIMIT = 128 * 1024 * 1024
+"""Bytes of a container's own kernel; the copy is in the state directory, mostly memory of dom0."""
+_RAMDISK_LIMIT = 512 * 1024 * 1024
+"""The same for its own ramdisk."""
+
+
+def create(
+    root: str,
+    container_id: str,
+    bundle: str,
+    *,
+    pid_file: str = "",
+    console_socket: str = "",
+    log: str = "",
+    log_json: bool = True,
+    systemd_cgroup: bool = False,
+    config: str = "config.json",
+    root_carrier: str = "",
+) -> int:
+    """Make the container `container_id` from a bundle, up to the state "created" (OCI runtime.md, "Create"); its
+    supervisor's pid.
+
+    root: the state root. pid_file: where to write the supervisor's pid, without a newline. console_socket: the unix socket
+    that takes the master of the terminal of a container that has one. log: the --log file, for errors of the supervisor
+    later on. systemd_cgroup: linux.cgroupsPath is for systemd. config: the configuration's path from the bundle. root_carrier:
+    how the root filesystem travels, "" for what the configuration and the host say.
+
+    Raises RunxError (or CompileError); nothing is left behind then.
+    """
+    records.check_id(container_id)
+    bundle = os.path.abspath(bundle)
+    root = os.path.abspath(root)
+    record = records.claim(root, container_id, bundle)
+    supervisor = group = None
+    images: list[int] = []
+    warn = hooks.Warn(log, log_json)
+    try:
+        record.log = os.path.abspath(log) if log else ""
+        record.log_json = "1" if log_json else "0"
+        record.console_socket = os.path.abspath(console_socket) if console_socket else ""
+        _warn_of_sockets(record)
+        supervisor = SupervisorProcess(record)
+        record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
+        record.save()  # should we be killed, `delete` knows whom to end
+        with collector.paused():
+            group, plan = _compile_into(record, bundle, root, config, root_carrier=root_carrier, systemd_cgroup=systemd_cgroup)
+        if plan["root"]["cache_mib"] is not None:
+            images = _root_images(record, plan)
+        of_create = hooks.load(record.directory, *_BEFORE_CREATED)
+        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, warn)) if of_create else None)
+        if group and not of_create:
+            group.join(supervisor.pid)
+        if plan["root"]["images"]:
+            os.unlink(f"{record.directory}/initrd")  # a copy of the root filesystem, that the domain has now
+        if pid_file:
+            _write_pid_file(pid_file, supervisor.pid)
+        return supervisor.pid
+    except BaseException:
+        poststop = []
+        if supervisor:
+            supervisor.call_off()
+            poststop = hooks.load(record.directory, "poststop") if supervisor.made_the_domain else []
+        _undo(record)
+        if group:
+            group.undo()
+        if record.disks:
+            from runx.exec.storage import disk_lock
+
+            disk_lock.forget(record.disks.split("\0"))
+        hooks.run_all(poststop, records.document(record, "stopped", 0), warn)
+        raise
+    finally:
+        for fd in (record.lock, *images):
+            os.close(fd)
+
+
+_BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
+
+
+def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | None", warn: hooks.Warn) -> None:
+    """Run the hooks of `create`, which may look for the control group of `pid`. Those of the runtime's namespaces first, as the
+    plan has them."""
+    if group:
+        group.join(pid)
+    network = netns.descriptor(pid)
+    try:
+        state = records.document(record, "creating", pid)
+        for hook in of_create:
+            where = network if hook.kind == "createContainer" else -1
+            hooks.run_all([hook], state, warn, where)
+    finally:
+        os.close(network)
+
+
+def _compile_into(
+    record: Record, bundle: str, root: str, config: str = "config.json", *, root_carrier: str = "", systemd_cgroup: bool = False
+) -> "tuple[Group | None, dict[str, Any]]":
+    """Write the plan and the artifacts into the container's directory. Its control group, to be joined, if it has one; and the
+    plan, as it is read from there."""
+    import json
+
+    from runx.compiler import compile
+    from runx.compiler.facts import HostFacts
+
+    container_id = os.path.basename(record.directory)
+    facts = HostFacts(config_name=config)
+    facts.filter_cache, facts.keeps_filters = paths.FILTER_CACHE, True
+    result = compile(
+        bundle, container_id=container_id, state_root=root, assets=paths.assets_dir(), facts=facts, root_carrier=root_carrier
+    )
+    plan = result.plan
+    process = plan.process
+    if process.terminal and not record.console_socket:
+        raise RunxError("process.terminal is true, but there is no --console-socket", "run the container without a terminal (-t)")
+    if record.console_socket and not process.terminal:
+        raise RunxError("--console-socket was given, but process.terminal is false", "leave it out, or ask for a terminal")
+    record.terminal = f"{process.rows} {process.columns}" if process.terminal else ""
+    directory = record.directory
+    record.console = plan.console
+    record.network_namespace = plan.network_namespace or ""
+    record.takes_interfaces = "1" if plan.takes_interfaces else ""
+    _write(f"{directory}/plan.json", result.artifacts.plan_json.encode())
+    as_read = json.loads(result.artifacts.plan_json)
+    if plan.domain:
+        _write_machine(record, result, plan.domain)
+        prepare(directory, as_read)
+    hooks.keep(directory, as_read)
+    record.oci = json.dumps(
+        {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
+    )
+    group = _group(record, plan.cgroups_path, systemd_cgroup)
+    record.save()
+    return group, as_read
+
+
+def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> None:
+    """Write what a virtual machine is made of."""
+    directory, root_path = record.directory, result.plan.root.path
+    record.domain = domain.name
+    record.disks = "\0".join(
+        f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
+        for disk in domain.disks
+    )
+    if domain.own_kernel or domain.own_ramdisk:
+        from runx.linux import in_root
+
+        if domain.own_kernel:
+            in_root.copy(root_path, domain.own_kernel, domain.kernel, _KERNEL_LIMIT)
+        if domain.own_ramdisk:
+            in_root.copy(root_path, domain.own_ramdisk, domain.ramdisk, _RAMDISK_LIMIT)
+    _write(f"{directory}/limits.json", result.kept_limits.encode())
+    _write(f"{directory}/domain.cfg", result.artifacts.domain_cfg.encode("utf-8", "surrogateescape"))
+    scripts = dict.fromkeys(disk.script for disk in domain.disks if disk.script)
+    for path in (domain.kernel, domain.base_ramdisk or domain.ramdisk, *scripts):
+        if not os.path.isfile(path):
+            raise RunxError(
+                f"{path}: no such file",
+                "the guest's kernel and initrd are made by `./build` and installed by `./build install`",
+            )
+    if domain.base_ramdisk:
+        with open(domain.base_ramdisk, "rb") as file:
+            base = file.read()
+        # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
+        _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio)
+    contents = {file.path: file.content for file in result.artifacts.overlay}
+    copies = [(mount.comes_to, mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
+    if copies:
+        small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
+
+
+def _root_images(record: Record, plan: "dict[str, Any]") -> list[int]:
+    """Make the disks of the root filesystem, or the images in the ramdisk; descriptors that keep disks until the supervisor
+    does."""
+    if not plan["root"]["images"]:
+        from runx.exec.storage import image_cache
+
+        return image_cache.make(record.directory, plan)
+    from runx.exec.storage import initrd_images
+
+    initrd_images.make(record.directory, plan)
+    return []
+
+
+def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":
+    if path is None:
+        return None
+    from runx.exec.container import cgroup
+
+    group = cgroup.prepare(path, systemd=systemd)
+    if group:
+        record.cgroups, record.scope = "\t".join(group.directories), group.scope
+    else:
+        record.say("warning", f"linux.cgroupsPath: {path}: no control groups are mounted on this host")
+    return group
+
+
+def _warn_of_sockets(record: Record) -> None:
+    """Say that sockets meant for the process stay behind (sd_listen_fds(3)): those for another program are none of ours."""
+    count, meant = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
+    if count not in ("", "0") and meant in ("", str(os.getpid())):
+        message = f"LISTEN_FDS={count}: a virtual machine cannot be given file descriptors of the host, the process gets none"
+        record.say("warning", message)
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(data)
+
+
+def _write_pid_file(path: str, pid: int) -> None:
+    """The pid and no newline, atomically: engines read the file as soon as it is there."""
+    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.{os.getpid()}"
+    try:
+        _write(temporary, str(pid).encode())
+        os.rename(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise RunxError(f"cannot write the pid file {path}: {error.strerror}") from None
+
+
+def _undo(record: Record) -> None:
+    """Leave nothing of a container whose creation failed."""
+    from runx.exec.commands.delete import destroy_container
+
+    with contextlib.suppress(RunxError, OSError):
+        destroy_container(records.load(*os.path.split(record.directory)))

@@ -1,0 +1,139 @@
+"""`runx delete`: remove all that is left of a container (OCI runtime.md, "Delete")."""
+
+import os
+
+from runx.errors import RunxError
+from runx.exec.container import record as records
+from runx.exec.container.record import Record
+from runx.exec.xen import xl
+
+_END_TIMEOUT_S = 60.0
+_KILL_TIMEOUT_S = 10.0
+
+
+def delete(root: str, container_id: str, *, force: bool = False, log: str = "", log_json: bool = False) -> None:
+    """Remove a container that is stopped, or was never started; with force, one in any state, and an unknown one is no error.
+
+    log: the --log file, for warnings of poststop hooks, which run when nothing of the container is left.
+    Raises RunxError when the container is not stopped, or something of it cannot be removed.
+    """
+    try:
+        record = records.load(root, container_id)
+    except RunxError:
+        if not force:
+            raise
+        records.check_id(container_id)
+        record = Record(records.directory_of(root, container_id))
+        if not os.path.isdir(record.directory):
+            return
+    if force:
+        _end_creation(record)  # which holds the lock
+    else:
+        _check_removable(record)
+    try:
+        lock = records.lock(record)
+    except RunxError:
+        if not force:
+            raise
+        return  # another `delete` was quicker
+    try:
+        record = _as_it_is_now(record)
+        if not force:
+            _check_removable(record)  # the id may have been used once more while we waited for the lock
+        poststop = []
+        if os.path.exists(record.directory + "/hooks"):
+            from runx.exec.container import hooks
+
+            poststop = hooks.load(record.directory, "poststop")
+        destroy_container(record)
+    finally:
+        os.close(lock)
+    if poststop:
+        hooks.run_all(poststop, records.document(record, "stopped", 0), hooks.Warn(log, log_json))
+
+
+def _check_removable(record: Record) -> None:
+    status = record.current_status()
+    # As runc: what was only created has done nothing yet that could be lost.
+    if status not in ("stopped", "created"):
+        container_id = os.path.basename(record.directory)
+        raise RunxError(
+            f"cannot delete container {container_id} that is not stopped: {status}",
+            f"stop it first, or use: runx delete --force {container_id}",
+        )
+
+
+def _as_it_is_now(record: Record) -> Record:
+    """Read the record again. One that was never written, or is damaged, tells nothing: there is a directory to remove."""
+    try:
+        return records.load(*os.path.split(record.directory))
+    except RunxError:
+        return Record(record.directory)
+
+
+def destroy_container(record: Record) -> None:
+    """End whatever still lives of the container and remove its directory. The caller holds its lock."""
+    if record.domain and record.domid >= 0:
+        xl.destroy(record.domain)  # at once, by its unique name: the supervisor sees it and ends
+    if record.supervised() and record.pid != os.getpid():  # it is ours while `create` undoes what it did
+        # A sandbox's has no domain whose end it would see.
+        _end_supervisor(record, 0 if record.status == "creating" or record.is_sandbox else _END_TIMEOUT_S)
+        record = _as_it_is_now(record)
+    if record.status == "creating":
+        from runx.exec.xen import domain
+
+        domain.await_creation(record.directory, _END_TIMEOUT_S)
+    if record.domain and not (record.domid < 0 and record.exit_status):
+        _remove_domain(record)  # its supervisor did not live to say that the domain has gone
+    if record.cgroups:
+        from runx.exec.container import cgroup_removal
+
+        cgroup_removal.remove(record.cgroups.split("\t"), record.scope)
+    records.remove(record)
+
+
+def _end_creation(record: Record) -> None:
+    """Do not wait for a domain that is being made: xl may hang."""
+    if record.status == "creating" and record.supervised() and record.pid != os.getpid():
+        _end_supervisor(record, 0)
+
+
+def _remove_domain(record: Record) -> None:
+    from runx.exec.xen import domain
+    from runx.exec.xen.xenstore import XenStore
+
+    try:
+        store = XenStore()
+    except RunxError:
+        return  # no xenstored, no domains
+    try:
+        domain.remove(store, record.domain, record.domid)
+    finally:
+        store.close()
+    if record.taken and record.network_namespace:
+        from runx.exec.network import tcfilter
+
+        tcfilter.release_at(record.network_namespace, record.taken.split())
+
+
+def _end_supervisor(record: Record, timeout_s: float) -> None:
+    """Wait for the supervisor to see its domain gone; end it when it does not. Raises RunxError when nothing ends it."""
+    pidfd = record.supervisor()
+    if pidfd < 0:
+        return
+    import select
+
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        if not poller.poll(int(timeout_s * 1000)):
+            import signal
+
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except ProcessLookupError:  # somebody else's `delete` or `kill` was quicker, and its parent has waited for it
+                return
+            if not poller.poll(int(_KILL_TIMEOUT_S * 1000)):
+                raise RunxError(f"the supervisor, process {record.pid}, does not end", f"see /proc/{record.pid}/stack")
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,107 @@
+"""`runx events`: what a container uses, in the form of `runc events`, from what xl says of its domain.
+
+Of runc's numbers there are those that Xen knows: processor time and memory. What only the guest's kernel knows (processes,
+caches, block I/O) is absent, and so are events of memory that has run out.
+"""
+
+import json
+import os
+import re
+import select
+import sys
+from typing import Any
+
+from runx.errors import RunxError
+from runx.exec.container import record as records
+from runx.exec.container.record import LIVE, Record
+from runx.exec.xen import xl
+
+_UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(h|ms|m|s|us|µs|ns)")
+
+
+def interval(text: str) -> float:
+    """Seconds of a duration as Go writes them: `5s`, `1m30s`, `500ms`. Raises RunxError for other texts, and for zero."""
+    seconds, rest = 0.0, text
+    while match := _DURATION.match(rest):
+        seconds += float(match[1]) * _UNITS_S[match[2]]
+        rest = rest[match.end() :]
+    if rest or not text:
+        raise RunxError(f"--interval: {text!r} is not a duration", "numbers with units, such as 5s, 500ms or 1m30s")
+    if not seconds:
+        raise RunxError("--interval: must be greater than 0")
+    return seconds
+
+
+def events(root: str, container_id: str, *, stats: bool, interval_s: float) -> None:
+    """Write one line of JSON with stats; else a line after each interval until the container has ended.
+
+    Raises RunxError when it has ended already, there is no such container, or xl fails.
+    """
+    record = records.load(root, container_id)
+    if record.current_status() not in LIVE:
+        raise RunxError(f"container with id {container_id} is not running")
+    if stats:
+        _write(container_id, _measure(record))
+        return
+    supervisor = record.supervisor()
+    if supervisor < 0:
+        return
+    try:
+        poller = select.poll()
+        poller.register(supervisor, select.POLLIN)
+        while not poller.poll(max(1, int(interval_s * 1000))):
+            try:
+                data = _measure(record)
+            except RunxError:
+                if not record.supervised() or poller.poll(_ENDING_MS):
+                    return  # its domain went first, as it should
+                raise
+            _write(container_id, data)
+    finally:
+        os.close(supervisor)
+
+
+_NO_LIMIT = 2**64 - 1
+"""As runc has it."""
+_ENDING_MS = 10_000
+"""How long a supervisor may take to end when its domain has gone."""
+
+
+def _write(container_id: str, data: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"type": "stats", "id": container_id, "data": data}, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def _measure(record: Record) -> dict[str, Any]:
+    if record.is_sandbox:
+        return _measure_supervisor(record)
+    usage = xl.usage(record.domain)
+    return {
+        # xl tells tenths of a second.
+        "cpu": {"usage": {"total": round(usage.cpu_s * 10) * 100_000_000}},
+        "memory": {"usage": {"usage": usage.memory_mib << 20, "limit": _limit_mib(record.directory) << 20}},
+    }
+
+
+def _measure_supervisor(record: Record) -> dict[str, Any]:
+    """What the one process of a sandbox uses (proc_pid_stat(5), utime and stime; proc_pid_statm(5), resident)."""
+    try:
+        with open(f"/proc/{record.pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        with open(f"/proc/{record.pid}/statm", encoding="ascii") as file:
+            resident_pages = int(file.read().split()[1])
+    except OSError:
+        raise RunxError("container not running") from None  # it ended just now
+    ticks = int(fields[11]) + int(fields[12])
+    return {
+        "cpu": {"usage": {"total": ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")}},
+        "memory": {"usage": {"usage": resident_pages * os.sysconf("SC_PAGE_SIZE"), "limit": _NO_LIMIT}},
+    }
+
+
+def _limit_mib(directory: str) -> int:
+    """The memory that the virtual machine may have, of which the guest's kernel takes a part."""
+    with open(f"{directory}/limits.json", encoding="utf-8") as file:
+        memory: int = json.load(file)["size"]["memory_mib"]
+    return memory

@@ -1,0 +1,152 @@
+"""`runx run`: create, start, wait, delete; as runc's, for people and scripts that have no engine."""
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import termios
+from collections.abc import Iterator
+from types import FrameType
+
+from runx.exec.commands.create import create
+from runx.exec.commands.delete import delete
+from runx.exec.commands.start import start
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def run(
+    root: str,
+    container_id: str,
+    bundle: str,
+    *,
+    detach: bool = False,
+    keep: bool = False,
+    pid_file: str = "",
+    console_socket: str = "",
+    log: str = "",
+    log_json: bool = False,
+    systemd_cgroup: bool = False,
+    config: str = "config.json",
+    root_carrier: str = "",
+) -> int:
+    """Run a container and give its exit status; with detach, 0 as soon as it has started.
+
+    Signals that this process gets go to the container's. Without console_socket, a container with a terminal uses ours. The
+    container is deleted at the end unless keep. Raises RunxError as `create` and `start` do, with nothing left behind.
+    """
+    with contextlib.ExitStack() as stack:
+        listener = None
+        if not detach and not console_socket and _wants_terminal(os.path.join(bundle, config)):
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="runx-"))
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            console_socket = f"{directory}/console"
+            listener.bind(console_socket)
+            listener.listen(1)
+        pid = create(
+            root, container_id, bundle, pid_file=pid_file, console_socket=console_socket, log=log, log_json=log_json,
+            systemd_cgroup=systemd_cgroup, config=config, root_carrier=root_carrier,
+        )  # fmt: skip
+        try:
+            if not detach:
+                stack.enter_context(_forward_signals(pid))
+            master = _take_master(listener) if listener else -1
+            start(root, container_id, log=log, log_json=log_json)
+            if detach:
+                keep = True
+                return 0
+            if master >= 0:
+                _relay(master)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        finally:
+            if not keep:
+                delete(root, container_id, force=True, log=log, log_json=log_json)
+
+
+def _wants_terminal(config: str) -> bool:
+    """What a configuration says of a terminal; whatever else is wrong with it, `create` says better."""
+    try:
+        with open(config, encoding="utf-8") as file:
+            return bool(json.load(file)["process"]["terminal"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+@contextlib.contextmanager
+def _forward_signals(pid: int) -> Iterator[None]:
+    def forward(number: int, _: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _take_master(listener: socket.socket) -> int:
+    connection, _ = listener.accept()
+    with connection:
+        return socket.recv_fds(connection, 64, 1)[1][0]
+
+
+def _relay(master: int) -> None:
+    """Carry bytes between our terminal, made raw, and the container's, until that has ended."""
+    with _raw_terminal(), _follow_size(master):
+        inputs = [master, 0]
+        while True:
+            ready, _, _ = select.select(inputs, [], [])
+            if master in ready:
+                try:
+                    data = os.read(master, 65536)
+                except OSError:  # EIO: the supervisor has closed its end
+                    break
+                _write_all(1, data)
+            if 0 in ready:
+                data = os.read(0, 4096)
+                if data:
+                    _write_all(master, data)
+                else:
+                    inputs = [master]
+    os.close(master)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+@contextlib.contextmanager
+def _raw_terminal() -> Iterator[None]:
+    if not sys.stdin.isatty():
+        yield
+        return
+    import tty
+
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _follow_size(master: int) -> Iterator[None]:
+    def resize(*_: object) -> None:
+        with contextlib.suppress(OSError):  # no terminal of ours to follow
+            fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
+
+    before = signal.signal(signal.SIGWINCH, resize)
+    resize()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)

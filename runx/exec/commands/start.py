@@ -1,0 +1,69 @@
+"""`runx start`: let the guest run (OCI runtime.md, "Start")."""
+
+import os
+
+from runx.errors import RunxError
+from runx.exec.container import record as records
+from runx.exec.container.record import Record
+from runx.exec.supervisor import control
+
+CREATION_LIMIT_S = 30
+"""How long to wait for a `create` that is at work: longer than it takes, unless it makes large images of a root filesystem; and
+not for ever, as a hook of its may call `start`."""
+
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
+if TYPE_CHECKING:
+    from runx.exec.container.hooks import Hook
+
+
+def start(root: str, container_id: str, *, log: str = "", log_json: bool = False) -> None:
+    """Start a created container; one that is being created, when it has been.
+
+    Returns when its virtual machine runs; its process starts when the guest has booted. With poststart hooks it returns when the
+    process has been executed, or never will be, and they have run.
+
+    log: the --log file, for warnings. Raises RunxError when there is no such container, it is not in the state "created", or xl
+    fails; and when a poststart hook fails that ends the container, of which nothing is left then.
+    """
+    record = records.load(root, container_id)
+    status = record.current_status()
+    if status == "creating":
+        record = _await_creation(root, container_id)
+        status = record.current_status()
+    if status != "created":
+        hint = f"`create` is still at work after {CREATION_LIMIT_S} s: wait for its end" if status == "creating" else ""
+        raise RunxError(f"cannot start a container in the {status} state", hint)
+    if not os.path.exists(record.directory + "/hooks"):
+        control.request(record.directory, "start")
+        return
+    from runx.exec.container import hooks
+
+    poststart = hooks.load(record.directory, "poststart")
+    control.request(record.directory, "start wait" if poststart else "start")
+    if poststart:
+        _run(poststart, root, container_id, log, log_json)
+
+
+def _await_creation(root: str, container_id: str) -> Record:
+    """The record when `create` has done its work. Some callers start as soon as `state` knows the container."""
+    import time
+
+    limit = time.monotonic() + CREATION_LIMIT_S
+    while True:
+        record = records.load(root, container_id)  # it has gone when `create` has failed
+        if record.current_status() != "creating" or time.monotonic() > limit:
+            return record
+        time.sleep(0.02)
+
+
+def _run(poststart: "list[Hook]", root: str, container_id: str, log: str, log_json: bool) -> None:
+    from runx.exec.commands.delete import delete
+    from runx.exec.commands.state import state
+    from runx.exec.container import hooks
+
+    document = state(root, container_id)
+    try:
+        hooks.run_all(poststart, document, hooks.Warn(log, log_json))
+    except RunxError:
+        delete(root, container_id, force=True, log=log, log_json=log_json)
+        raise

@@ -1,0 +1,13 @@
+"""`runx state`: what OCI calls the state of a container (runtime.md, "State")."""
+
+from runx.exec.container import record as records
+
+
+def state(root: str, container_id: str) -> str:
+    """The state as a JSON document. Raises RunxError when there is no such container.
+
+    `pid` is the supervisor's; 0 for a stopped container, as runc gives it.
+    """
+    record = records.load(root, container_id)
+    status = record.current_status()
+    return records.document(record, status, record.pid if status in records.LIVE else 0)

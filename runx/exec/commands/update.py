@@ -1,0 +1,192 @@
+"""`runx update`: other limits for a container that exists, by xl(1)'s mem-set, vcpu-set, vcpu-pin and sched-credit2.
+
+All that is asked for is checked before anything is done; should xl refuse one of the changes, those made before are taken
+back.
+"""
+
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from runx import log
+from runx.compiler.diagnostics import Path, Report, path_text
+from runx.compiler.limits import change
+from runx.compiler.source import Source
+from runx.errors import RunxError
+from runx.exec.container import record as records
+from runx.exec.container.record import LIVE, Record
+from runx.exec.xen import xl
+
+SETTINGS: dict[str, Path] = {
+    "blkio_weight": ("blockIO", "weight"),
+    "cpu_period": ("cpu", "period"),
+    "cpu_quota": ("cpu", "quota"),
+    "cpu_burst": ("cpu", "burst"),
+    "cpu_share": ("cpu", "shares"),
+    "cpu_rt_period": ("cpu", "realtimePeriod"),
+    "cpu_rt_runtime": ("cpu", "realtimeRuntime"),
+    "cpu_idle": ("cpu", "idle"),
+    "cpuset_cpus": ("cpu", "cpus"),
+    "cpuset_mems": ("cpu", "mems"),
+    "kernel_memory": ("memory", "kernel"),
+    "kernel_memory_tcp": ("memory", "kernelTCP"),
+    "memory": ("memory", "limit"),
+    "memory_reservation": ("memory", "reservation"),
+    "memory_swap": ("memory", "swap"),
+    "pids_limit": ("pids", "limit"),
+}
+"""runc's options, by their key, and where in linux.resources their value goes."""
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
+_RESOURCES_LIMIT = 1024 * 1024
+_DEFAULT_WEIGHT = 256
+
+
+def update(
+    root: str, container_id: str, resources: str, settings: dict[str, str], *, log_path: str = "", log_json: bool = False
+) -> None:
+    """Change the limits of a container that has not ended.
+
+    resources: a file with a JSON object of the form of linux.resources, or `-` for standard input. settings: texts by the keys of
+    SETTINGS, instead. Raises RunxError (or CompileError); nothing is changed then.
+    """
+    record = records.load(root, container_id)
+    _must_live(record)
+    source, asked = _asked(resources, settings)
+    lock = records.lock(record)
+    try:
+        record = records.load(root, container_id)
+        _must_live(record)
+        kept = _kept(record)
+        report = Report()
+        after = change(kept, asked, report)
+        if source:
+            report.raise_errors(source.locate, source.name, source.text)
+        elif report.errors:
+            raise RunxError("\n".join(f"{_option(path)}: {fault.message}" for path, fault in report.errors.items()))
+        _apply(record.domain, kept["size"], after["size"])
+        _keep(record, after)
+    finally:
+        os.close(lock)
+    for path, reason in report.ignored.items():
+        message = f"{path_text(path)}: {reason}"
+        sys.stderr.write(f"runx: {message}\n")
+        log.append(log_path, "warning", message, as_json=log_json)
+
+
+def _must_live(record: Record) -> None:
+    if record.is_sandbox:
+        raise RunxError(
+            "the sandbox of a pod has no virtual machine whose limits could be changed", "update the pod's containers"
+        )
+    if record.current_status() not in LIVE:
+        raise RunxError("container not running", "the limits of one that has ended hold nothing")
+
+
+# -- what is asked for -----------------------------------------------------------------------------------------------------
+
+
+def _asked(resources: str, settings: dict[str, str]) -> tuple[Source | None, dict[str, Any]]:
+    if not resources:
+        return None, _from_settings(settings)
+    if settings:
+        raise RunxError("--resources and single limits exclude one another", "put all of them into the file")
+    if resources == "-":
+        source = Source(sys.stdin.buffer.read(_RESOURCES_LIMIT), "standard input")
+    else:
+        try:
+            with open(resources, "rb") as file:
+                source = Source(file.read(_RESOURCES_LIMIT), resources)
+        except OSError as error:
+            raise RunxError(f"--resources {resources}: {(error.strerror or str(error)).lower()}") from None
+    return source, source.document
+
+
+def _from_settings(settings: dict[str, str]) -> dict[str, Any]:
+    asked: dict[str, Any] = {}
+    for key, text in settings.items():
+        section, name = SETTINGS[key]
+        value: str | int = text
+        if section == "memory":
+            value = _bytes(key, text)
+        elif name not in ("cpus", "mems"):
+            try:
+                value = int(text)
+            except ValueError:
+                raise RunxError(f"{_option(SETTINGS[key])}: {text!r} is not a whole number") from None
+        asked.setdefault(str(section), {})[name] = value
+    return asked
+
+
+def _bytes(key: str, text: str) -> int:
+    """A size as Docker writes them: `512m`, `1.5g`, `1048576`; -1 for no limit."""
+    if text == "-1":
+        return -1
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise RunxError(f"{_option(SETTINGS[key])}: {text!r} is not a size", "bytes, or a number with k, m or g, such as 512m")
+    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+
+
+def _option(path: Path) -> str:
+    """The option that a place in linux.resources stands for."""
+    for key, place in SETTINGS.items():
+        if place[: len(path)] == path:
+            return "--" + key.replace("_", "-")
+    return path_text(path)
+
+
+# -- what there is ---------------------------------------------------------------------------------------------------------
+
+
+def _kept(record: Record) -> dict[str, Any]:
+    with open(record.directory + "/limits.json", encoding="utf-8") as file:
+        kept: dict[str, Any] = json.load(file)
+    return kept
+
+
+def _keep(record: Record, kept: dict[str, Any]) -> None:
+    path = record.directory + "/limits.json"
+    temporary = f"{path}.{os.getpid()}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(json.dumps(kept) + "\n")
+    os.rename(temporary, path)
+
+
+# -- the change ------------------------------------------------------------------------------------------------------------
+
+
+def _apply(domain: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Make a domain of one size one of another, wholly or not at all. Raises RunxError with xl's words."""
+    calls: list[tuple[tuple[str, ...], Callable[[dict[str, Any]], None]]] = [
+        (("memory_mib",), lambda size: xl.set_memory(domain, size["memory_mib"])),
+        (("vcpus",), lambda size: xl.set_vcpus(domain, size["vcpus"])),
+        (("cpus",), lambda size: xl.pin(domain, size["cpus"] or "all")),
+    ]
+    schedule = ("cpu_weight", "cap_percent")
+    if any(before[name] != after[name] for name in schedule):
+        scheduler = xl.scheduler()
+        if scheduler not in ("credit", "credit2"):
+            raise RunxError(f"the host's scheduler is {scheduler}, which has no weights and caps", "leave CPU limits out")
+
+        def set_schedule(size: dict[str, Any]) -> None:
+            xl.set_schedule(scheduler, domain, size["cpu_weight"] or _DEFAULT_WEIGHT, size["cap_percent"] or 0)
+
+        calls.append((schedule, set_schedule))
+    done: list[Callable[[dict[str, Any]], None]] = []
+    for names, call in calls:
+        if all(before[name] == after[name] for name in names):
+            continue
+        try:
+            call(after)
+        except RunxError:
+            for undo in reversed(done):
+                with contextlib.suppress(RunxError):  # the first error says more
+                    undo(before)
+            raise
+        done.append(call)

@@ -1,0 +1,170 @@
+"""A PV console whose backend is this process (Xen's io/console.h and docs/misc/console.txt).
+
+Published in xenstore before the domain is unpaused, the guest's hvc driver grants a page with two rings and an event
+channel; this end maps the page through /dev/xen/gntdev and binds the channel through /dev/xen/evtchn.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+from _thread import allocate_lock
+
+from runx.errors import RunxError
+from runx.exec.xen import console_nodes
+from runx.exec.xen.xenstore import XenStore
+
+_MAP_GRANT_REF = 0x184700  # IOCTL_GNTDEV_MAP_GRANT_REF (xen/gntdev.h)
+_BIND_INTERDOMAIN = 0x84501  # IOCTL_EVTCHN_BIND_INTERDOMAIN (xen/evtchn.h)
+_NOTIFY = 0x44504  # IOCTL_EVTCHN_NOTIFY
+_PAGE = 4096
+
+# struct xencons_interface: char in[1024]; char out[2048]; XENCONS_RING_IDX in_cons, in_prod, out_cons, out_prod.
+# "in" and "out" are the guest's.
+_IN_SIZE, _OUT_SIZE = 1024, 2048
+_OUT_AT = _IN_SIZE
+_IN_CONS, _IN_PROD, _OUT_CONS, _OUT_PROD = 768, 769, 770, 771  # as indices of 32-bit words
+
+_INITIALISED, _CONNECTED, _CLOSING = "3", "4", "5"  # enum xenbus_state
+
+
+_ORDERED = ("x86_64", "i686")
+"""Processors that keep the order a ring needs: of reads, of writes, and of a read before a write (Linux, memory-barriers.txt)."""
+_lock = allocate_lock()
+_lock.acquire()
+
+
+def _none_needed() -> None:
+    pass
+
+
+def _by_lock() -> None:
+    """Python has no memory barrier of its own. Letting go of a lock orders what is before, taking it orders what is behind, and
+    Arm never exchanges the two (glibc, sem_post and sem_trywait: a store-release and a load-acquire of one word)."""
+    _lock.release()
+    _lock.acquire()
+
+
+_barrier = _none_needed if os.uname().machine in _ORDERED else _by_lock
+"""What is before is done, as the guest's processors see it, before anything behind. Where Linux has mb() and wmb()
+(drivers/tty/hvc/hvc_xen.c)."""
+
+
+class RingError(RunxError):
+    """The guest wrote impossible indices."""
+
+
+class PvConsole:
+    """The backend of `device/console/1` of a domain: hvc1 in the guest."""
+
+    def __init__(self, store: XenStore, domid: int) -> None:
+        self._store = store
+        self._domid = domid
+        self.frontend = console_nodes.frontend(domid)
+        self.backend = console_nodes.backend(domid)
+        self.fd = -1
+        """The event channel's descriptor, to be polled; -1 until connected."""
+        self._page: mmap.mmap | None = None
+        self._index: memoryview | None = None
+        self._port = b""
+
+    def try_connect(self) -> bool:
+        """Connect when the guest's driver is ready; True once connected. Raises RunxError when the ring cannot be mapped."""
+        if self._page is not None:
+            return True
+        if self._store.read(self.frontend + "/state") not in (_INITIALISED, _CONNECTED):
+            return False
+        reference, port = self._number("ring-ref"), self._number("port")
+        self._page = self._map(reference)
+        self._index = memoryview(self._page).cast("I")  # single aligned 32-bit accesses: the guest must never see a torn index
+        self.fd = os.open("/dev/xen/evtchn", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        request = bytearray(struct.pack("<II", self._domid, port))
+        self._port = struct.pack("<I", fcntl.ioctl(self.fd, _BIND_INTERDOMAIN, request))
+        self._store.write(self.backend + "/state", _CONNECTED)
+        return True
+
+    def acknowledge(self) -> None:
+        """Take the events that made the descriptor readable and unmask the channel. Before reading the ring, so none is lost."""
+        try:
+            os.write(self.fd, os.read(self.fd, 64))
+        except BlockingIOError:
+            pass
+
+    def read(self) -> bytes:
+        """What the guest has written, at most 2048 bytes. Raises RingError for indices no guest driver makes."""
+        page, index = self._page, self._index
+        if page is None or index is None:
+            return b""
+        consumed, produced = index[_OUT_CONS], index[_OUT_PROD]
+        _barrier()  # what is read next is not older than the index that tells of it
+        size = (produced - consumed) & 0xFFFFFFFF
+        if not size:
+            return b""
+        if size > _OUT_SIZE:
+            raise RingError(f"the console's ring holds {size} bytes of {_OUT_SIZE}")
+        start = consumed & (_OUT_SIZE - 1)
+        first = min(size, _OUT_SIZE - start)
+        data = page[_OUT_AT + start : _OUT_AT + start + first] + page[_OUT_AT : _OUT_AT + size - first]
+        _barrier()  # read, before the guest may write there again
+        index[_OUT_CONS] = produced
+        self._notify()
+        return data
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Give the guest what its ring has room for; how many bytes that was."""
+        page, index = self._page, self._index
+        if page is None or index is None:
+            return 0
+        consumed, produced = index[_IN_CONS], index[_IN_PROD]
+        _barrier()  # the guest has read what was there
+        used = (produced - consumed) & 0xFFFFFFFF
+        if used > _IN_SIZE:
+            raise RingError(f"the console's ring holds {used} bytes of {_IN_SIZE}")
+        size = min(len(data), _IN_SIZE - used)
+        if size:
+            start = produced & (_IN_SIZE - 1)
+            first = min(size, _IN_SIZE - start)
+            page[start : start + first] = bytes(data[:first])
+            page[: size - first] = bytes(data[first:size])
+            _barrier()  # written, before the index tells of it
+            index[_IN_PROD] = (produced + size) & 0xFFFFFFFF
+            self._notify()
+        return size
+
+    def close(self) -> None:
+        """Let go of the ring and remove the backend's nodes. The guest's tty hangs up."""
+        if self._page is not None and self._index is not None:
+            self._index.release()
+            self._page.close()
+            self._page = self._index = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        console_nodes.withdraw(self._store, self._domid)
+
+    def _notify(self) -> None:
+        fcntl.ioctl(self.fd, _NOTIFY, self._port)
+
+    def _number(self, name: str) -> int:
+        """A number the guest wrote in xenstore, within 32 bits."""
+        value = self._store.read(f"{self.frontend}/{name}") or ""
+        if not value.isascii() or not value.isdigit() or len(value) > 10 or int(value) > 0xFFFFFFFF:
+            raise RingError(f"the guest's console driver wrote {name} = {value[:40]!r}")
+        return int(value)
+
+    def _map(self, reference: int) -> mmap.mmap:
+        try:
+            fd = os.open("/dev/xen/gntdev", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise RunxError(
+                f"cannot open /dev/xen/gntdev: {error.strerror}", "load it: modprobe -a xen-gntdev xen-evtchn"
+            ) from None
+        try:
+            request = bytearray(struct.pack("<IIQII", 1, 0, 0, self._domid, reference))
+            fcntl.ioctl(fd, _MAP_GRANT_REF, request)
+            (offset,) = struct.unpack_from("<Q", request, 8)
+            return mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)
+        except OSError as error:
+            raise RunxError(f"cannot map the guest's console ring: {error.strerror}") from None
+        finally:
+            os.close(fd)

@@ -1,0 +1,203 @@
+"""The container's standard streams on the host: descriptors on one side, frames of the console link on the other.
+
+Descriptors are never set to O_NONBLOCK: that flag belongs to the open file, which the caller shares with us. A pipe is
+opened once more for writing, an open file of our own (pipe(7), fifo(7)); for the rest poll says when a read or a write of at most
+PIPE_BUF bytes will not block.
+"""
+
+import os
+import select
+import stat
+
+from runx.exec.console import frames as link
+
+_PIPE_BUF = 4096
+_CREDIT_STEP = 16 * 1024
+"""Credit is given back in steps of this size, or when all is written: fewer frames, the window never stalls."""
+
+
+class Output:
+    """stdout or stderr: bytes from the guest on their way to a descriptor of ours."""
+
+    def __init__(self, stream: int, fd: int) -> None:
+        self.stream = stream
+        self.fd = fd
+        self.open = _is_open(fd)
+        self._poller = select.poll()
+        if self.open:
+            self._poller.register(fd, select.POLLOUT)
+        self._own: int | None = None
+        """The pipe, opened by us and never blocking; -1 for what is no pipe, None before the first write."""
+        self._pending = bytearray()
+        self._unacknowledged = 0
+        self._written = 0
+        self._ending = False
+        self.gone = not self.open
+        """The reader has gone, and the guest is to be told (`closed_frame`)."""
+        self._told = False
+
+    @property
+    def wants_write(self) -> bool:
+        return self.open and bool(self._pending)
+
+    @property
+    def drained(self) -> bool:
+        return not self._pending
+
+    def receive(self, data: bytes) -> None:
+        """Take the payload of a STDOUT or STDERR frame; an empty one means the process closed the stream.
+
+        Raises LinkError when the guest ignores the window: it is what bounds our memory.
+        """
+        if not data:
+            self._ending = True
+            if not self._pending:
+                self._end()
+            return
+        if self._unacknowledged + len(data) > link.OUTPUT_WINDOW:
+            raise link.LinkError(f"more than {link.OUTPUT_WINDOW} bytes of output without credit")
+        self._unacknowledged += len(data)
+        if self.open:
+            self._pending += data
+        else:
+            self._written += len(data)  # nobody reads it; the process learns of that by CLOSED
+
+    def watch(self, poller: select.poll) -> None:
+        """Be told of room for what is to be written, and in any case of the reader's end, which poll always reports."""
+        if self.open:
+            poller.register(self.fd, select.POLLOUT if self.wants_write else 0)
+
+    def heed(self, events: int) -> None:
+        """See from what poll said whether the reader has gone."""
+        if events & ~select.POLLOUT and not events & select.POLLOUT:
+            self.hang_up()
+
+    def write_ready(self) -> None:
+        """Write what can be written without blocking."""
+        while self.wants_write and self._write_some():
+            pass
+
+    def _write_some(self) -> bool:
+        """One write; False when the descriptor takes no more at present."""
+        if self._own is None:
+            self._own = _open_again(self.fd)
+        try:
+            if self._own >= 0:
+                size = os.write(self._own, self._pending)
+            elif self._poller.poll(0):
+                size = os.write(self.fd, self._pending[:_PIPE_BUF])
+            else:
+                return False
+        except BlockingIOError:
+            return False
+        except OSError:  # EPIPE, or whatever else ends a reader
+            self.hang_up()
+            return False
+        del self._pending[:size]
+        self._written += size
+        if self._ending and not self._pending:
+            self._end()
+        return True
+
+    def hang_up(self) -> None:
+        """The reader has gone: drop what it will not read; the process gets EPIPE, as it would with a pipe of its own."""
+        self._written += len(self._pending)
+        self._pending.clear()
+        self.gone = True
+        self._end()
+
+    def frames(self) -> bytes:
+        """The frames the guest is due: credit, and that the reader has gone."""
+        result = b""
+        if self._written and (self._written >= _CREDIT_STEP or not self._pending):
+            result = link.credit(self.stream, self._written)
+            self._unacknowledged -= self._written
+            self._written = 0
+        if self.gone and not self._told:
+            self._told = True
+            result += link.frame(link.CLOSED, bytes((self.stream,)))
+        return result
+
+    def _end(self) -> None:
+        if self.open:
+            self.open = False
+            if self._own is not None and self._own >= 0:
+                os.close(self._own)
+            _replace_with_null(self.fd, os.O_WRONLY)
+
+
+class Input:
+    """stdin: bytes from a descriptor of ours on their way to the guest."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._window = link.INPUT_WINDOW
+        self._closed = not _is_open(fd)
+        self._eof_due = self._closed
+
+    @property
+    def wants_read(self) -> bool:
+        return not self._closed and self._window > 0
+
+    def read_some(self) -> bytes:
+        """A STDIN frame, or STDIN_EOF at the end; to be called when poll says there is something."""
+        data = self.read_bytes()
+        if self._closed:
+            return link.frame(link.STDIN_EOF)
+        self._window -= len(data)
+        return link.frame(link.STDIN, data) if data else b""
+
+    def read_bytes(self) -> bytes:
+        """The bytes alone, for a guest that knows no frames and gives no credit."""
+        try:
+            data = os.read(self.fd, min(self._window, link.PAYLOAD_LIMIT))
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+        return data
+
+    def greeting(self) -> bytes:
+        """Frames due as soon as the guest listens: the end of an input that never was open."""
+        if self._eof_due:
+            self._eof_due = False
+            return link.frame(link.STDIN_EOF)
+        return b""
+
+    def credit(self, size: int) -> None:
+        """The process took so many bytes. Raises LinkError for more than were sent."""
+        self._window += size
+        if self._window > link.INPUT_WINDOW:
+            raise link.LinkError("credit for input that was not sent")
+
+    def close(self) -> None:
+        """Read no more: the end was reached, or the process closed its side."""
+        if not self._closed:
+            self._closed = True
+            _replace_with_null(self.fd, os.O_RDONLY)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _open_again(fd: int) -> int:
+    try:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # ENXIO: its reader has gone, which a write will notice
+        pass
+    return -1
+
+
+def _replace_with_null(fd: int, flags: int) -> None:
+    """Close a standard descriptor for its other end, but keep its number taken: a later open must not become it."""
+    null = os.open("/dev/null", flags | os.O_CLOEXEC)
+    os.dup2(null, fd, inheritable=True)
+    os.close(null)

@@ -1,0 +1,124 @@
+"""Packet filters in a network namespace: a virtual machine does not get them, and its frames do not pass them.
+
+Loaded by a short-lived child of the supervisor alone.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+from runx.errors import RunxError
+from runx.exec import spawn
+
+_NETLINK_NETFILTER = 12
+_NFTABLES = 10 << 8
+_GET_CHAIN, _GET_RULE = 4, 7
+_REQUEST_DUMP = 0x301
+_ERROR, _DONE = 2, 3
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_POLICY = 1, 3, 5
+_RULE_TABLE, _RULE_CHAIN = 1, 2
+_DROP = struct.pack(">I", 0)
+"""linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h, netlink(7)"""
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+_DOCKERS = ("DOCKER_OUTPUT", "DOCKER_POSTROUTING")
+"""Chains that lead to docker's server of names, which guests reach in another way (docs/networking.md, "Names")."""
+_LEGACY = {"/proc/self/net/ip_tables_names": "iptables-legacy-save", "/proc/self/net/ip6_tables_names": "ip6tables-legacy-save"}
+
+Filters = dict[str, set[str]]
+"""Of each table its chains with rules, or with a policy that drops."""
+
+
+def read() -> list[str]:
+    """What there is in this process's network namespace, in words."""
+    found: Filters = {}
+    if _has_nftables():
+        try:
+            _read_nftables(found)
+        except OSError as error:
+            if error.errno != errno.EPROTONOSUPPORT:  # a kernel without netfilter
+                return [f"packet filters, if there are any, which cannot be read: {error.strerror}"]
+    for names, program in _LEGACY.items():
+        _read_legacy(names, program, found)
+    return [f"packet filters, table {table}: {', '.join(sorted(chains))}" for table, chains in sorted(found.items())]
+
+
+def _has_nftables() -> bool:
+    """Whether the kernel has nf_tables now: to ask it would load the module."""
+    try:
+        with open("/proc/modules", encoding="ascii", errors="replace") as file:
+            if any(line.startswith("nf_tables ") for line in file):
+                return True
+        with open(f"/lib/modules/{os.uname().release}/modules.builtin", encoding="ascii", errors="replace") as file:
+            return any(line.endswith("/nf_tables.ko\n") for line in file)
+    except OSError:
+        return True  # there are no modules
+
+
+def _read_nftables(found: Filters) -> None:
+    for family, payload in _dump(_GET_CHAIN):
+        chain = dict(_attributes(payload))
+        if chain.get(_CHAIN_POLICY) == _DROP:
+            _add(found, family, chain[_CHAIN_TABLE], chain[_CHAIN_NAME])
+    for family, payload in _dump(_GET_RULE):
+        rule = dict(_attributes(payload))
+        if not any(name.encode() + b"\0" in payload for name in _DOCKERS):  # it is in one of them, or leads there
+            _add(found, family, rule[_RULE_TABLE], rule[_RULE_CHAIN])
+
+
+def _add(found: Filters, family: int, table: bytes, chain: bytes) -> None:
+    name = f"{_FAMILIES.get(family, family)} {_text(table)}"
+    found.setdefault(name, set()).add(_text(chain))
+
+
+def _text(name: bytes) -> str:
+    return name.rstrip(b"\0").decode("ascii", "replace")
+
+
+def _dump(what: int) -> Iterator[tuple[int, bytes]]:
+    """Of all chains or rules, the family and the attributes. None when the kernel has no such thing."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as connection:
+        # struct nlmsghdr and struct nfgenmsg, of any family
+        connection.send(struct.pack("=IHHIIBBH", 20, _NFTABLES | what, _REQUEST_DUMP, 0, 0, 0, 0, 0))
+        while True:
+            data = connection.recv(1024 * 1024)
+            while data:
+                length, kind = struct.unpack_from("=IH", data)
+                if kind in (_ERROR, _DONE):
+                    return  # an error is that there is no nf_tables
+                yield data[16], data[20:length]
+                data = data[length + 3 & ~3 :]
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        yield kind & 0x3FFF, data[4:length]
+        data = data[length + 3 & ~3 :]
+
+
+def _read_legacy(names: str, program: str, found: Filters) -> None:
+    """What iptables of the older kind has made (iptables-save(8))."""
+    try:
+        with open(names, encoding="ascii", errors="replace") as file:
+            tables = file.read().split()
+    except OSError:
+        return  # the kernel has none
+    if not tables:
+        return
+    family = "ip6" if "6" in program else "ip"
+    try:
+        lines = spawn.checked([program], program).splitlines()
+    except RunxError as error:
+        found.update({f"{family} {table} (of iptables-legacy)": {error.message} for table in tables})
+        return
+    table = ""
+    for line in lines:
+        words = line.split()
+        if line.startswith("*"):
+            table = f"{family} {line[1:]} (of iptables-legacy)"
+        elif line.startswith(":") and words[1] == "DROP":
+            found.setdefault(table, set()).add(words[0][1:])
+        elif line.startswith("-A ") and not any(name in words for name in _DOCKERS):
+            found.setdefault(table, set()).add(words[1])

@@ -1,0 +1,173 @@
+"""Interfaces that an engine has put into the container's network namespace become the virtual machine's.
+
+For each one the domain gets a vif whose backend is moved into that namespace, and all frames that come in at either are sent
+out at the other (tc-mirred(8)). The guest takes the MAC address, addresses and routes. The engine's interface keeps its
+addresses, since engines look for them when they take it away; no frame reaches the namespace's own stack any more.
+
+What is there is read by a child of the supervisor, which has to stay small. What is done can be undone: of a start that fails
+nothing is left, and the next one finds what the first has found.
+"""
+
+import os
+
+from runx import paths
+from runx.errors import RunxError
+from runx.exec import spawn
+
+_XL_TIMEOUT_S = 120.0
+_LIMIT = 60 * 1024
+"""Bytes of what the child says: `run` keeps a little more of its output."""
+_FAILED = 1
+_ALLMULTICAST = ",allmulticast"
+
+TYPE_CHECKING = False  # as typing's, which takes long to import
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from runx.exec.xen.xenstore import XenStore
+
+
+class Interface:
+    """An interface that a virtual machine is to have."""
+
+    __slots__ = ("mac", "mtu", "name", "taken")
+
+    def __init__(self, name: str, mac: str, mtu: str, allmulticast: str) -> None:
+        self.name = name
+        self.mac = mac
+        self.mtu = mtu
+        self.taken = name + (_ALLMULTICAST if allmulticast == "1" else "")
+        """What `release` is told of it: the name, and whether it is made to receive all multicast frames."""
+
+
+def inspect(names: list[str]) -> tuple[list[Interface], list[str], bytes]:
+    """The interfaces of these names in this process's network namespace; what of it the guest does not get; and the guest's
+    network script. Nothing is changed.
+
+    Raises RunxError naming what cannot be given to a virtual machine.
+    """
+    output = os.memfd_create("network", os.MFD_CLOEXEC)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _inspect_and_exit(names, output)
+        code, text = spawn.finish("looking at the engine's interfaces", pid, output, spawn.TIMEOUT_S)
+    finally:
+        os.close(output)
+    if code:
+        raise spawn.reported(text)
+    found, not_carried, script = text.split("\0")
+    return [Interface(*line.split(" ")) for line in found.splitlines()], not_carried.splitlines(), script.encode()
+
+
+def _inspect_and_exit(names: list[str], output: int) -> None:
+    status = _FAILED
+    try:
+        from runx.exec.network.inspect import describe  # what it imports is gone with this child
+
+        text = describe(names).encode()
+        if len(text) > _LIMIT:
+            raise RunxError("the network namespace has more routes than a virtual machine can be given")
+        os.write(output, text)
+        status = 0
+    except BaseException as error:
+        spawn.report(output, "cannot look at the engine's interfaces", error)
+    finally:
+        os._exit(status)
+
+
+def devices(store: "XenStore", domid: int) -> set[str]:
+    """The numbers of a domain's network devices."""
+    return set(store.directory(f"/local/domain/0/backend/vif/{domid}"))
+
+
+def attach(store: "XenStore", domid: int, interfaces: list[Interface], host_network: int) -> None:
+    """Give a paused domain these interfaces of this process's network namespace.
+
+    host_network: a descriptor of the host's network namespace. Raises RunxError; `rollback` undoes what has been done by then.
+    """
+    for interface in interfaces:
+        _connect(interface, f"vif{domid}.{_attach_vif(store, domid, interface.mac)}", host_network)
+
+
+def _connect(interface: Interface, vif: str, host_network: int) -> None:
+    name = interface.name
+    spawn.checked(["ip", "link", "set", "dev", vif, "netns", str(os.getpid())], f"moving {vif} to {name}", host_network)
+    # addrgenmode: the backend has no address that the guest would see. Multicast: what the guest wants to hear is unknown here.
+    multicast = f"link set dev {name} allmulticast on\n" if interface.taken.endswith(_ALLMULTICAST) else ""
+    _batch("ip", f"link set dev {vif} addrgenmode none mtu {interface.mtu}\n{multicast}", name)
+    # A program of one instruction matches everything, as the classifier matchall does, which fewer kernels have. No frame gets
+    # past it: the vif is down until it is there.
+    both = ((vif, name), (name, vif))
+    _batch(
+        "tc",
+        "".join(f"qdisc add dev {source} ingress\n" for source, _ in both)
+        + "".join(
+            f"filter add dev {source} parent ffff: protocol all prio 1 bpf bytecode '1,6 0 0 4294967295' "
+            f"action mirred egress redirect dev {target}\n"
+            for source, target in both
+        ),
+        name,
+    )
+    spawn.checked(["ip", "link", "set", "dev", vif, "up"], f"bringing {vif} up")
+
+
+def _attach_vif(store: "XenStore", domid: int, mac: str) -> str:
+    """Give the domain one more network device; its number."""
+    before = devices(store, domid)
+    argv = ["xl", "network-attach", str(domid), f"mac={mac}", f"script={paths.hotplug('vif-netns')}"]
+    spawn.checked(argv, "xl network-attach", timeout_s=_XL_TIMEOUT_S)
+    made = devices(store, domid) - before
+    if len(made) != 1:
+        raise RunxError(f"xl network-attach made {len(made)} devices instead of one", "see /var/log/xen/ on this host")
+    return made.pop()
+
+
+def rollback(store: "XenStore", domid: int, keep: "Collection[str]", taken: list[str]) -> None:
+    """Undo what `attach` has done, all or a part of it, to a domain that has not run.
+
+    keep: the devices that the domain had before. taken: as of `release`. Raises RunxError when the domain still has others.
+    """
+    said = ""
+    for device in sorted(devices(store, domid) - set(keep)):
+        try:
+            # A guest that does not run does not let go of it: xl waits for that, 10 s, before it removes the device anyway.
+            said += spawn.run(["xl", "network-detach", str(domid), device], timeout_s=_XL_TIMEOUT_S)[1]
+        except RunxError as error:
+            said += error.message + "\n"
+    release(taken)
+    if devices(store, domid) - set(keep):
+        raise RunxError(f"xl network-detach failed: {spawn.one_line(said, 1000) or 'it said nothing'}")
+
+
+def _batch(program: str, lines: str, name: str) -> None:
+    commands = os.memfd_create("commands", 0)  # inherited
+    try:
+        os.write(commands, lines.encode())
+        spawn.checked([program, "-batch", f"/proc/self/fd/{commands}"], f"connecting {name} with {program}(8)")
+    finally:
+        os.close(commands)
+
+
+def release(taken: list[str], network: int = -1) -> None:
+    """Leave nothing of ours at interfaces that were taken; those that have gone are no error.
+
+    taken: `Interface.taken` of each. network: a descriptor of the network namespace they are in; -1: it is ours.
+    """
+    for word in taken:
+        name, _, allmulticast = word.partition(",")
+        spawn.run(["tc", "qdisc", "del", "dev", name, "ingress"], timeout_s=spawn.TIMEOUT_S, network=network)
+        if allmulticast:
+            spawn.run(["ip", "link", "set", "dev", name, "allmulticast", "off"], timeout_s=spawn.TIMEOUT_S, network=network)
+
+
+def release_at(path: str, taken: list[str]) -> None:
+    """The same in the network namespace at a path, if it is still there."""
+    try:
+        network = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        release(taken, network)
+    finally:
+        os.close(network)

@@ -1,0 +1,135 @@
+"""The one place that starts other programs: argument lists, no shell, time limits, and errors in sentences.
+
+Only `os` and `select` are imported, since the fast verbs load this file (subprocess costs more than they may take).
+"""
+
+import os
+import select
+
+from runx.errors import RunxError
+from runx.linux import netns
+
+TIMEOUT_S = 60.0
+"""How long a program may take unless its caller says otherwise."""
+_OUTPUT_LIMIT = 64 * 1024
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment() -> dict[str, str]:
+    """The environment of a program runx starts: the caller's PATH and messages in English, nothing else."""
+    names = ("XENSTORED_PATH", "XENSTORED_RUNDIR", "XEN_RUN_DIR")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    return {"PATH": os.environ.get("PATH") or _DEFAULT_PATH, "LC_ALL": "C", **kept}
+
+
+def program(name: str) -> str:
+    """The path of a program on PATH, or the absolute path that `name` is. Raises RunxError when there is none."""
+    if name.startswith("/"):
+        return name
+    for directory in environment()["PATH"].split(":"):
+        path = f"{directory or '.'}/{name}"
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    hint = "install Xen's tools (Debian: xen-utils-4.17) or put xl on PATH" if name == "xl" else ""
+    raise RunxError(f"{name}: command not found", hint)
+
+
+def wait(pid: int, timeout_s: float | None) -> int | None:
+    """Wait for a child; its wait status, or None when it still runs after timeout_s (None: however long it takes)."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        if not poller.poll(None if timeout_s is None else int(timeout_s * 1000)):
+            return None
+    finally:
+        os.close(pidfd)
+    return os.waitpid(pid, 0)[1]
+
+
+def tail(fd: int, limit: int = _OUTPUT_LIMIT) -> str:
+    """The last `limit` bytes of a file by descriptor, as text."""
+    size = os.fstat(fd).st_size
+    return os.pread(fd, limit, max(0, size - limit)).decode("utf-8", "replace")
+
+
+def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, str]:
+    """Wait for a started program, killing it at the time limit; (exit status, output).
+
+    Raises RunxError when the limit is reached or a signal ended it; the message carries what it printed.
+    """
+    status = wait(pid, timeout_s)
+    if status is None:
+        os.kill(pid, 9)
+        wait(pid, 5)  # no longer: in the hypervisor, or in a file system that hangs, even that may not end it
+        said = tail(output_fd).strip()
+        raise RunxError(
+            f"{what} did not end within {timeout_s:g} s" + (f"; it said: {said}" if said else ""),
+            "see /var/log/xen/ on this host",
+        )
+    code = os.waitstatus_to_exitcode(status)
+    text = tail(output_fd)
+    if code < 0:
+        raise RunxError(f"{what} was ended by signal {-code}" + (f"; it said: {text.strip()}" if text.strip() else ""))
+    return code, text
+
+
+def stand_alone(output: int, given: int = -1) -> None:
+    """In a child: a session of its own, and what it says goes to the file `output`.
+
+    given: a descriptor of its standard input; -1: there is nothing.
+    """
+    os.setsid()
+    os.dup2(os.open("/dev/null", os.O_RDONLY) if given < 0 else given, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def report(output: int, what: str, error: BaseException) -> None:
+    """In a child: why it fails, for `reported` in its parent. what: what failed, for an error that is not ours."""
+    words = f"{error.message}\0{error.hint}" if isinstance(error, RunxError) else f"{what}: {error!r}\0"
+    os.write(output, words.encode("utf-8", "surrogateescape"))
+
+
+def reported(text: str) -> RunxError:
+    """What a child has said by `report`."""
+    message, _, hint = text.partition("\0")
+    return RunxError(message, hint)
+
+
+def one_line(output: str, limit: int) -> str:
+    """What a program said, as part of a message: at most `limit` characters, from its end."""
+    return " / ".join(line.strip() for line in output.splitlines() if line.strip())[-limit:]
+
+
+def run(argv: list[str], *, timeout_s: float, network: int = -1) -> tuple[int, str]:
+    """Run a program to its end with no input; (exit status, its output and errors together, at most 64 KiB from the end).
+
+    network: a descriptor of the network namespace to run it in; -1: ours. Raises RunxError when it cannot be started, is ended by
+    a signal, or exceeds timeout_s.
+    """
+    what = " ".join(argv[:2])
+    path = program(argv[0])
+    if network >= 0:
+        argv = netns.inside([path, *argv[1:]], network)
+        path = program(argv[0])
+    output = os.memfd_create("output", os.MFD_CLOEXEC)
+    try:
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+        ]
+        # setsid: a Ctrl-C at the caller's terminal must not reach xl in the middle of its work.
+        pid = os.posix_spawn(path, argv, environment(), file_actions=actions, setsid=True)
+        return finish(what, pid, output, timeout_s)
+    finally:
+        os.close(output)
+
+
+def checked(argv: list[str], what: str, network: int = -1, timeout_s: float = TIMEOUT_S) -> str:
+    """What a program printed. Raises RunxError with it when it failed."""
+    status, said = run(argv, timeout_s=timeout_s, network=network)
+    if status:
+        raise RunxError(f"{what} failed with exit status {status}: {one_line(said, 1000) or 'it said nothing'}")
+    return said

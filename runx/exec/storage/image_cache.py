@@ -1,0 +1,213 @@
+"""The disks of a root filesystem, or the images of one in memory: made of it before its domain is, and kept as long as they
+are of use.
+
+    PATHS.images/images/KEY             the image of layers that never change, for all containers that have them
+    PATHS.images/images/once-DOMAIN-…   what one container alone has; removed when its domain holds it open
+    PATHS.images/layers/IDENTITY/       the changes of a container whose root is a directory, and which directory
+    …/runx-layer                        beside an engine's upper directory: the changes of that container
+
+A file has its name once it is complete. Who makes or uses one holds a lock of it (flock(2)): what nobody holds may go.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from runx.errors import RunxError
+from runx.exec.storage import mkfs
+from runx.exec.storage.disk_lock import ONCE
+from runx.linux.in_root import directory_identity
+
+
+def make(directory: str, plan: dict[str, Any]) -> list[int]:
+    """Make the disks that are not there yet, or the images for the ramdisk; descriptors of the images in the plan's order, whose
+    locks keep them until they are closed.
+
+    directory: the container's. Raises RunxError.
+    """
+    root = plan["root"]
+    disks = root["images"] or [disk for disk in plan["domain"]["disks"] if disk["holds"] != "image"]
+    images = os.path.dirname(disks[0]["source"])
+    home = os.path.dirname(images)
+    _own_directory(images)
+    held: list[int] = []
+    try:
+        _collect(images, f"{home}/layers")
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(f"{directory}/pack")
+        for disk in disks:
+            if disk["holds"] == "layer":
+                _layer(disk["source"], directory, root, f"{home}/layers")
+                continue
+            tree = mkfs.Tree(
+                f"{directory}/pack",
+                directory=disk["made_of"] or root["path"],
+                layers=root["lower"] if disk["holds"] == "base" else (),
+                options=root["lower_options"],
+            )
+            held.append(_image(disk["source"], tree, root["cache_mib"] << 20))
+        _evict(images, root["cache_mib"] << 20)
+    except OSError as error:
+        _close(held)
+        what = f"{error.filename}: " if error.filename else ""
+        raise RunxError(f"root.path: the images of the root filesystem: {what}{(error.strerror or str(error)).lower()}") from None
+    except BaseException:
+        _close(held)
+        raise
+    finally:
+        shutil.rmtree(f"{directory}/pack", ignore_errors=True)
+    return held
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _own_directory(path: str) -> None:
+    """What is in it is given to guests as their root, so it is root's alone."""
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    status = os.stat(path)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise RunxError(
+            f"{path} can be written to by others than root", "remove it, or name another with paths.images of runx.toml"
+        )
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+def _image(path: str, tree: mkfs.Tree, limit: int) -> int:
+    """The image at `path`, made of `tree` when there is none; a descriptor that keeps it. Of several that want the same
+    image at once one makes it, and the others wait."""
+    made = f"{path}.new"
+    while True:
+        if (fd := _held(path, fcntl.LOCK_SH)) >= 0:
+            os.utime(fd)  # the least recently used goes first
+            return fd
+        fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not _is(fd, made):
+                os.close(fd)  # somebody else has made it, or has collected this one
+                continue
+            kept = not os.path.basename(path).startswith(ONCE)
+            mkfs.image(tree, made, limit, to_disk=kept)
+            if kept:
+                os.fsync(fd)  # a power failure must not leave a name for what is not there
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            os.rename(made, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(made)
+            os.close(fd)
+            raise
+        return fd
+
+
+def _held(path: str, operation: int) -> int:
+    """A descriptor with the lock of the file at `path`; -1 when there is none."""
+    while True:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return -1
+        try:
+            fcntl.flock(fd, operation)
+        except BaseException:
+            os.close(fd)
+            raise
+        if _is(fd, path):
+            return fd
+        os.close(fd)
+
+
+def _is(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _evict(images: str, limit: int) -> None:
+    """Remove images that nobody uses, the least recently used first, until all are within the limit together."""
+    found = [
+        (entry.stat(follow_symlinks=False), entry.path) for entry in os.scandir(images) if entry.is_file(follow_symlinks=False)
+    ]
+    total = sum(status.st_blocks * 512 for status, _ in found)
+    for status, path in sorted(found, key=lambda one: one[0].st_mtime_ns):
+        if total <= limit:
+            return
+        if _remove_unused(path):
+            total -= status.st_blocks * 512
+
+
+def _collect(images: str, layers: str) -> None:
+    """Remove what nobody will ask for again: left by who was killed, or of a directory that has gone."""
+    for name in os.listdir(images):
+        if name.startswith(ONCE) or name.endswith(".new"):
+            _remove_unused(f"{images}/{name}")
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(layers):
+            _collect_layer(f"{layers}/{name}", name)
+
+
+def _collect_layer(place: str, identity: str) -> None:
+    try:
+        with open(f"{place}/directory", encoding="utf-8", errors="surrogateescape") as file:
+            directory = file.read()
+        if directory_identity(directory) == identity:
+            return
+    except OSError:
+        pass  # it has gone, or somebody was killed when this was made
+    for name in os.listdir(place):
+        if not _remove_unused(f"{place}/{name}"):
+            return
+    with contextlib.suppress(OSError):
+        os.rmdir(place)
+
+
+def _remove_unused(path: str) -> bool:
+    try:
+        fd = _held(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    if fd >= 0:
+        os.unlink(path)
+        os.close(fd)
+    return True
+
+
+# -- the layer that is written to ------------------------------------------------------------------------------------------
+
+
+def _layer(path: str, directory: str, root: dict[str, Any], layers: str) -> None:
+    """Make the layer at `path`, unless there is one: that keeps what the container wrote before."""
+    if os.path.dirname(os.path.dirname(path)) == layers:
+        _own_directory(os.path.dirname(path))
+        with _replaced(f"{os.path.dirname(path)}/directory") as fd:
+            os.write(fd, os.fsencode(root["layer_of"]))
+    if not os.path.lexists(path):
+        with _replaced(path, keep=True) as fd:
+            mkfs.layer(f"{directory}/pack", root["path"], root["layer_mib"] << 20, fd)
+
+
+@contextlib.contextmanager
+def _replaced(path: str, keep: bool = False) -> Iterator[int]:
+    """A new file that gets its name when it is complete; with keep, unless there is one by then."""
+    made = f"{path}.{os.getpid()}"
+    fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield fd
+        if keep:
+            with contextlib.suppress(FileExistsError):
+                os.link(made, path)
+        else:
+            os.rename(made, path)
+    finally:
+        os.close(fd)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(made)

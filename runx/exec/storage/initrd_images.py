@@ -1,0 +1,64 @@
+"""A root filesystem in memory: its images travel in the ramdisk."""
+
+import os
+import stat
+from typing import Any
+
+from runx import cpio
+from runx.errors import RunxError
+from runx.exec.storage import disk_lock, image_cache
+
+PLACE = "runx/root"
+"""In the ramdisk; the images are 0, 1 and so on there."""
+
+
+def make(directory: str, plan: dict[str, Any]) -> None:
+    """Make the images, as far as they are not kept, and append them to the ramdisk. Raises RunxError.
+
+    directory: the container's.
+    """
+    root = plan["root"]
+    images: list[int] = []
+    try:
+        images = image_cache.make(directory, plan)
+        add_images(plan["domain"]["ramdisk"], images, root["images_mib"] << 20)
+    finally:
+        for fd in images:
+            os.close(fd)
+        for made in root["images"]:
+            disk_lock.forget_file(made["source"])
+
+
+def add_images(ramdisk: str, images: list[int], limit: int) -> None:
+    """Append an archive of the images, open files, to the file of a ramdisk, which ends with an archive.
+
+    limit: what all of them may have, in bytes. Raises RunxError when they have more: the tree has changed since it was looked at.
+    """
+    sizes = [os.fstat(source).st_size for source in images]
+    if sum(sizes) > limit:
+        raise RunxError(
+            f"root.path: the images of the root filesystem are larger than the {limit >> 20} MiB that they were to have at most",
+            "what changes while it is read cannot be carried: try again, or use the carrier disk",
+        )
+    with open(ramdisk, "r+b", buffering=0) as file:
+        start = file.seek(0, os.SEEK_END)
+        _write(file, cpio.header(1, PLACE, stat.S_IFDIR | 0o700, 0))
+        for number, (source, size) in enumerate(zip(images, sizes, strict=True)):
+            _write(file, cpio.header(number + 2, f"{PLACE}/{number}", stat.S_IFREG | 0o400, size))
+            _copy(source, file.fileno(), size)
+            _write(file, cpio.padding(size))
+        _write(file, cpio.end(file.tell() - start))
+
+
+def _write(file: Any, data: bytes) -> None:
+    if file.write(data) != len(data):
+        raise RunxError(f"{file.name}: no space left on device")
+
+
+def _copy(source: int, target: int, size: int) -> None:
+    done = 0
+    while done < size:
+        count = os.sendfile(target, source, done, size - done)
+        if not count:
+            raise RunxError("root.path: an image of the root filesystem became shorter while it was read")
+        done += count

@@ -1,0 +1,194 @@
+"""Files of a root filesystem as file systems: EROFS of what is there, ext4 for what will be written.
+
+The tree is hostile. It is packed by a process that sees it in a mount namespace of its own, read-only and without following any
+symbolic link (mount(8), nosymfollow): whatever is exchanged in it meanwhile, no file of the host gets into an image. Owners,
+modes and device nodes are kept as numbers in the image, for the guest alone; nothing is made of them here.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+import shutil
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from runx import paths
+from runx.errors import RunxError
+from runx.exec import spawn
+
+TIMEOUT_S = 1800
+"""To make one image."""
+_WRITE_EVERY_S = 0.1
+_CLONE_NEWNS = 0x00020000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_NOSYMFOLLOW, _MS_BIND = 1, 2, 4, 8, 32, 256, 4096
+_MS_REC, _MS_PRIVATE = 16384, 1 << 18
+_READ = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | _MS_NOSYMFOLLOW
+
+
+class Tree(NamedTuple):
+    """What an image is made of: the directory, or layers joined by overlayfs, the topmost first."""
+
+    work: str
+    """A directory to be made, for mount points."""
+    directory: str
+    layers: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    """overlayfs' own, to read the layers."""
+
+
+def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
+    """Write the EROFS image of a tree into the file at `path`, at most `limit` bytes. Raises RunxError, or OSError.
+
+    to_disk: it will have to be on the disk (fsync(2)); the disk writes meanwhile then.
+    """
+    # The ends of files in blocks of their own: beside their inodes, whoever lists the files would read them as well.
+    argv = [_program("mkfs.erofs"), "--quiet", "-Enoinline_data", path, f"{tree.work}/root"]
+    for name in ("root", "empty", *map(str, range(len(tree.layers)))):
+        os.makedirs(f"{tree.work}/{name}", mode=0o700, exist_ok=True)
+    output = os.memfd_create("output", os.MFD_CLOEXEC)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become_packer(argv, tree, limit, output)
+        try:
+            with _written_meanwhile(path) if to_disk else contextlib.nullcontext():
+                code, text = spawn.finish("mkfs.erofs", pid, output, TIMEOUT_S)
+        except RunxError as error:
+            if os.path.getsize(path) < limit - 2**20:
+                raise
+            raise _too_large(limit) from error  # SIGXFSZ
+    finally:
+        os.close(output)
+    if code:
+        if os.path.getsize(path) >= limit - 2**20:
+            raise _too_large(limit)
+        if name := _long_name(tree):
+            raise RunxError(f"root.path: {name} has a name of 255 bytes, which mkfs.erofs cannot take", "use the carrier 9p")
+        raise RunxError(
+            f"root.path: no image of {tree.directory} could be made: {spawn.one_line(text, 2000) or 'mkfs.erofs failed'}"
+        )
+
+
+def _long_name(tree: Tree) -> str:
+    """A file whose name mkfs.erofs 1.5 cuts off, for which it says that there is no such file; "" for none."""
+    for top in tree.layers or (tree.directory,):
+        for directory, names, files in os.walk(top):
+            for name in (*names, *files):
+                if len(os.fsencode(name)) == 255:
+                    return ascii(f"{directory}/{name}")[1:-1]  # it is hostile, and goes to terminals
+    return ""
+
+
+@contextlib.contextmanager
+def _written_meanwhile(path: str) -> Iterator[None]:
+    """Have what others write into the file written to the disk as it comes: else the disk had nothing to do before the end, and
+    they nothing after it."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    done = threading.Event()
+
+    def write() -> None:
+        with contextlib.suppress(OSError):  # whoever calls fsync is told
+            while not done.wait(_WRITE_EVERY_S):
+                os.fdatasync(fd)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        os.close(fd)
+
+
+def _too_large(limit: int) -> RunxError:
+    hint = "raise root.cache_size in /etc/runx/runx.toml, or use the carrier 9p"
+    return RunxError(f"root.path: the image of the root filesystem is larger than {limit >> 20} MiB, root.cache_size", hint)
+
+
+def _become_packer(argv: list[str], tree: Tree, limit: int, output: int) -> None:
+    """In the child. Never returns."""
+    try:
+        spawn.stand_alone(output)
+        _assemble(tree)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        os.execve(argv[0], argv, spawn.environment())
+    except OSError as error:
+        os.write(output, f"{error.filename or tree.directory}: {error.strerror}".encode("utf-8", "surrogateescape"))
+    except BaseException as error:
+        os.write(output, repr(error).encode())
+    finally:
+        os._exit(1)
+
+
+def _assemble(tree: Tree) -> None:
+    """In a mount namespace of this process's own: the tree at work/root."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(source: str, target: str, kind: bytes | None, flags: int, data: bytes | None = None) -> None:
+        if libc.mount(os.fsencode(source), os.fsencode(target), kind, ctypes.c_ulong(flags), data):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), source)
+
+    if libc.unshare(_CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "unshare")
+    mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+    top = f"{tree.work}/root"
+    if not tree.layers:
+        mount(tree.directory, top, None, _MS_BIND)
+        mount("none", top, None, _MS_REMOUNT | _MS_BIND | _READ)
+        return
+    # Options are a page at most and know ":" and ",": short names instead of the layers' own. The empty one is there since there
+    # must be two.
+    os.chdir(tree.work)
+    for number, layer in enumerate(tree.layers):
+        mount(layer, str(number), None, _MS_BIND)
+    lower = ":".join((*map(str, range(len(tree.layers))), "empty"))
+    mount("overlay", top, b"overlay", _READ, ",".join((f"lowerdir={lower}", *tree.options)).encode())
+
+
+def layer(work: str, root: str, size: int, target: int) -> None:
+    """Write an empty file system of `size` bytes for an overlay's changes to `root` into the empty file `target`, sparse.
+
+    Its directory `upper` has what the directory `root` itself has: owner, mode, extended attributes. Raises RunxError, or
+    OSError.
+    """
+    skeleton, made = f"{work}/skeleton", f"{work}/layer"
+    for name in ("upper", "work"):
+        os.makedirs(f"{skeleton}/{name}")
+    status = os.stat(root)
+    os.chown(f"{skeleton}/upper", status.st_uid, status.st_gid)
+    shutil.copystat(root, f"{skeleton}/upper")
+    with open(made, "xb") as file:
+        file.truncate(size)
+    # Made in the container's directory, which is in memory: mke2fs waits until its file is on a disk. What a guest's kernel would
+    # fill with zeros later on is zero already in a sparse file.
+    extended = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+    argv = [_program("mke2fs"), "-q", "-t", "ext4", "-m", "0", "-E", extended, "-d", skeleton, made]
+    code, text = spawn.run(argv, timeout_s=TIMEOUT_S)
+    if code:
+        raise RunxError(f"root.path: no layer for its changes could be made: {spawn.one_line(text, 2000) or 'mke2fs failed'}")
+    with open(made, "rb") as file:
+        _copy_sparse(file.fileno(), target, size)
+
+
+def _copy_sparse(source: int, target: int, size: int) -> None:
+    end = 0
+    os.ftruncate(target, size)
+    while True:
+        try:
+            start = os.lseek(source, end, os.SEEK_DATA)
+        except OSError:  # ENXIO: holes alone
+            return
+        end = os.lseek(source, start, os.SEEK_HOLE)
+        while start < end:
+            data = os.pread(source, min(end - start, 2**20), start)
+            start += os.pwrite(target, data, start) if data.count(0) != len(data) else len(data)
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name, path=paths.PROGRAMS)
+    if path is None:
+        raise RunxError(f"{name}: command not found", "apt-get install erofs-utils e2fsprogs")
+    return path

@@ -1,0 +1,45 @@
+"""The xenstore nodes of `device/console/1`, the console of a domain whose backend is runx (docs/console-link.md)."""
+
+from runx.exec.xen.xenstore import XenStore
+
+
+def frontend(domid: int) -> str:
+    """The guest's directory of the console."""
+    return f"/local/domain/{domid}/device/console/1"
+
+
+def backend(domid: int) -> str:
+    """Our directory of the console."""
+    return f"/local/domain/0/backend/console/{domid}/1"
+
+
+def publish(store: XenStore, domid: int) -> None:
+    """Write the nodes of both ends. Call it while the domain is paused: the guest looks for consoles when it boots."""
+    ours, guests = backend(domid), frontend(domid)
+    nodes = {
+        ours: {"frontend": guests, "frontend-id": str(domid), "online": "1", "state": "2", "protocol": "vt100"},
+        guests: {
+            "backend": ours,
+            "backend-id": "0",
+            "state": "1",
+            "type": "runx",
+            "limit": "1048576",
+            "output": "runx",
+        },
+    }
+    # Set the permissions first. A node inherits those of its parent when it is made, so none is ever open to the wrong side.
+    store.write(ours, "")
+    store.set_permissions(ours, "n0", f"r{domid}")
+    store.write(guests, "")
+    store.set_permissions(guests, f"n{domid}", "r0")
+    for directory, values in nodes.items():
+        for name, value in values.items():
+            store.write(f"{directory}/{name}", value)
+
+
+def withdraw(store: XenStore, domid: int) -> None:
+    """Remove the backend's nodes, and their parent if the toolstack's own console is gone from it."""
+    store.remove(backend(domid))
+    parent = f"/local/domain/0/backend/console/{domid}"
+    if not store.directory(parent):
+        store.remove(parent)
