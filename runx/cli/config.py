@@ -4,8 +4,8 @@ import json
 import sys
 from typing import Any
 
-from runx.compiler.facts import HostFacts
-from runx.compiler.host_config import SETTINGS, HostConfig, Setting, read_host_config
+from runx.compiler.host.config import SETTINGS, HostConfig, Setting, read_host_config
+from runx.compiler.host.host_facts import HostFacts
 from runx.paths import assets_dir
 
 

@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 from runx import __version__, paths
-from runx.compiler.filters import find_library
-from runx.compiler.frontends.mount_flags import KNOWN
-from runx.compiler.frontends.oci_shape import LINUX
-from runx.compiler.frontends.seccomp import FLAGS
-from runx.compiler.host_config import ANNOTATIONS
-from runx.compiler.plan import CAPABILITIES, HOOK_KINDS
-from runx.compiler.seccomp import ACTIONS, ARCHITECTURES, OPERATORS
+from runx.compiler.frontends.oci.mount_flags import KNOWN
+from runx.compiler.frontends.oci.schema import LINUX
+from runx.compiler.frontends.oci.seccomp import FLAGS
+from runx.compiler.host.config import ANNOTATIONS
+from runx.compiler.host.libseccomp import ACTIONS, ARCHITECTURES, OPERATORS
+from runx.compiler.host.seccomp_cache import find_library
+from runx.compiler.model.plan import CAPABILITIES, HOOK_KINDS
 
 OCI_VERSION_MIN = "1.0.0"
 OCI_VERSION_MAX = "1.3.0"

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from runx import collector
 from runx.cli.options import Arguments, Option, help_lines, parse
@@ -12,8 +12,8 @@ from runx.errors import RunxError
 from runx.paths import assets_dir, state_root
 
 if TYPE_CHECKING:
-    from runx.compiler import Artifacts, Compilation
-    from runx.compiler.facts import Facts
+    from runx.compiler.host.facts import Facts
+    from runx.compiler.pipeline import Artifacts, Compilation, Inputs
 
 OPTIONS = (
     Option("-f", "--format", value="FORMAT", default="text", help="text (default): the plan and the files; json: the plan alone"),
@@ -96,20 +96,9 @@ def _main(argv: list[str], root: str) -> int:
     return 0
 
 
-class Inputs(NamedTuple):
-    """The arguments of a compilation."""
-
-    bundle: str
-    container_id: str
-    state_root: str
-    assets: str
-    facts: "Facts"
-    name: str
-    root_carrier: str = ""
-
-
-def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
-    from runx.compiler.facts import HostFactsWithBridges
+def _inputs(operand: str, arguments: Arguments, root: str) -> "Inputs":
+    from runx.compiler.host.host_facts import HostFactsWithBridges
+    from runx.compiler.pipeline import Inputs
     from runx.compiler.source import SIZE_LIMIT
 
     is_stdin = operand == "-"
@@ -125,7 +114,7 @@ def _inputs(operand: str, arguments: Arguments, root: str) -> Inputs:
 
 
 def _warn_of_bridges(facts: "Facts") -> None:
-    from runx.compiler.facts import HostFactsWithBridges
+    from runx.compiler.host.host_facts import HostFactsWithBridges
 
     if not isinstance(facts, HostFactsWithBridges):
         return
@@ -135,13 +124,13 @@ def _warn_of_bridges(facts: "Facts") -> None:
         sys.stderr.write(f"runx: warning: this host has no bridge {bridge}, without which `runx create` would fail\n")
 
 
-def _compile(inputs: Inputs) -> "Compilation":
-    from runx.compiler import compile
+def _compile(inputs: "Inputs") -> "Compilation":
+    from runx.compiler.pipeline import compile
 
-    return compile(**inputs._asdict())
+    return compile(inputs)
 
 
-def _explain(arguments: Arguments, inputs: Inputs) -> int:
+def _explain(arguments: Arguments, inputs: "Inputs") -> int:
     from runx.cli.plan_explain import as_json, explain, text
     from runx.compiler.diagnostics import visible
 

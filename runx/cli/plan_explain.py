@@ -13,14 +13,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from runx.cli.plan import Inputs
 from runx.cli.plan_diff import changes
-from runx.compiler import Artifacts, Compilation, artifacts, compile
 from runx.compiler.backends.process_record import readable
 from runx.compiler.diagnostics import Location, Path, did_you_mean, path_text
-from runx.compiler.facts import Facts, Kind
-from runx.compiler.host_config import read_host_config
-from runx.compiler.plan import VmPlan
+from runx.compiler.host.config import read_host_config
+from runx.compiler.host.facts import Facts, Kind
+from runx.compiler.model.plan import VmPlan
+from runx.compiler.pipeline import Artifacts, Compilation, Inputs, artifacts, compile
 from runx.compiler.source import Source
 from runx.errors import RunxError
 
@@ -134,7 +133,7 @@ def explain(inputs: Inputs, path_wanted: str) -> Explanation:
 
 
 def _compile(inputs: Inputs, facts: Facts) -> Compilation:
-    return compile(**inputs._replace(facts=facts)._asdict())
+    return compile(inputs._replace(facts=facts))
 
 
 def _other_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Callable[[Inputs], Any]) -> Iterator[Cause]:

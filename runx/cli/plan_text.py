@@ -12,10 +12,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from runx.compiler import Artifacts, Compilation
 from runx.compiler.backends.process_record import readable
 from runx.compiler.diagnostics import visible
-from runx.compiler.plan import (
+from runx.compiler.model.plan import (
     Capabilities,
     Device,
     Domain,
@@ -31,6 +30,7 @@ from runx.compiler.plan import (
     VmPlan,
     XlSetting,
 )
+from runx.compiler.pipeline import Artifacts, Compilation
 
 PIPE_WIDTH = 160
 """Columns when the output is no terminal: wide enough that hardly anything is folded, so that it can be searched."""

@@ -2,11 +2,11 @@
 
 import os
 
-from runx.compiler import lean
+from runx.compiler import slim_imports
 from runx.errors import RunxError
 from runx.paths import LIBRARY_DIR
 
-with lean.without(lean.LARK):
+with slim_imports.without(slim_imports.LARK):
     import lark
     from lark import Lark, Token, Tree
     from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken

@@ -1,1 +1,0 @@
-"""Starts and supervises the virtual machine of a compiled plan, through xl."""

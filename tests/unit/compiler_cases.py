@@ -27,9 +27,9 @@ import tomllib
 from functools import cached_property
 from pathlib import Path
 
-from runx.compiler import Compilation, compile
-from runx.compiler.facts import SandboxFacts, SmallFile
-from runx.compiler.root_facts import RootFacts
+from runx.compiler.host.facts import SandboxFacts, SmallFile
+from runx.compiler.host.overlay_layers import RootFacts
+from runx.compiler.pipeline import Compilation, Inputs, compile
 from runx.errors import RunxError
 
 TESTS = Path(__file__).parent.parent
@@ -61,7 +61,9 @@ class Case:
         return self.directory.name.startswith("bad-") or "refused" in self.settings
 
     def compile(self) -> Compilation:
-        return compile("/bundle", container_id=self.directory.name, state_root="/run/runx", assets="/usr/share/runx", facts=self)
+        return compile(
+            Inputs("/bundle", container_id=self.directory.name, state_root="/run/runx", assets="/usr/share/runx", facts=self)
+        )
 
     def config(self, bundle: str) -> bytes:
         assert bundle == "/bundle"

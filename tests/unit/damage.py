@@ -13,9 +13,9 @@ from typing import Any
 from compiler_cases import Case, good_cases
 
 from runx.cli.plan_text import show
-from runx.compiler import compile
 from runx.compiler.diagnostics import CompileError
-from runx.compiler.plan import VmPlan
+from runx.compiler.model.plan import VmPlan
+from runx.compiler.pipeline import Inputs, compile
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 7, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64, -(2**63), 10**400, 0.5, -0.0, 1e308,
@@ -160,7 +160,7 @@ def failures(numbers: range) -> list[str]:
 def _failure(number: int) -> str:
     facts = damaged(number)
     try:
-        result = compile("/bundle", container_id="c", state_root="/run/runx", assets="/usr/share/runx", facts=facts)
+        result = compile(Inputs("/bundle", container_id="c", state_root="/run/runx", assets="/usr/share/runx", facts=facts))
         if number % SHOWN_EVERY == 0:
             show(result, io.StringIO())
     except CompileError as error:

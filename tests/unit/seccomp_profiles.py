@@ -5,11 +5,12 @@ from typing import Any
 
 from compiler_cases import CASES, TextFacts
 
-from runx.compiler import compile, filters
-from runx.compiler.facts import HostFacts
-from runx.compiler.seccomp import build
+from runx.compiler.host import seccomp_cache
+from runx.compiler.host.host_facts import HostFacts
+from runx.compiler.host.libseccomp import build
+from runx.compiler.pipeline import Inputs, compile
 
-LIBRARY = filters.find_library()
+LIBRARY = seccomp_cache.find_library()
 
 
 def profile(*rules: dict[str, Any], **members: Any) -> dict[str, Any]:
@@ -40,4 +41,4 @@ def compiled(seccomp: dict[str, Any], **process: Any) -> Any:
     config["linux"]["seccomp"] = seccomp
     facts = TextFacts(json.dumps(config))
     facts.filter = HostFacts().filter  # type: ignore[method-assign]
-    return compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
+    return compile(Inputs("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts))

@@ -15,8 +15,8 @@ import pytest
 from compiler_cases import CASES, TextFacts
 from guestbox import GuestBox
 
-from runx.compiler import compile
-from runx.compiler.plan import VmPlan
+from runx.compiler.model.plan import VmPlan
+from runx.compiler.pipeline import Inputs, compile
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
@@ -39,7 +39,7 @@ def run(tmp_path: Path, programs: tuple[Path, Path]) -> Run:
         for name, value in changes.items():
             config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
         facts = TextFacts(json.dumps(config), dict.fromkeys(("/etc/hosts", *IMAGES), "file"))
-        plan, artifacts, _ = compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
+        plan, artifacts, _ = compile(Inputs("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts))
         root = tmp_path / "root"
         gb.make_root(root, *programs)
         _share(root, plan)

@@ -79,5 +79,5 @@ def test_neither_plugins_nor_package_metadata_are_looked_at(tmp_path: Path) -> N
     )
     result = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True)
     loaded = json.loads(result.stdout)
-    assert "runx.compiler.plan" in loaded
+    assert "runx.compiler.model.plan" in loaded
     assert not {"stranger", "importlib.metadata"} & set(loaded), result.stderr

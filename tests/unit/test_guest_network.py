@@ -14,7 +14,7 @@ from compiler_cases import Case, good_cases
 from guestbox import GuestBox, records
 from netspace import Namespace
 
-from runx.compiler.plan import VmPlan
+from runx.compiler.model.plan import VmPlan
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_plan_command import bundle, run
 
-from runx.compiler import compile
 from runx.compiler.diagnostics import CompileError
-from runx.compiler.facts import HostFacts
-from runx.compiler.host_config import SETTINGS, read_host_config
-from runx.compiler.memory import memory_mib
-from runx.compiler.plan import Domain
+from runx.compiler.host.config import SETTINGS, read_host_config
+from runx.compiler.host.host_facts import HostFacts
+from runx.compiler.model.plan import Domain
+from runx.compiler.passes.memory import memory_mib
+from runx.compiler.pipeline import Inputs, compile
 from runx.errors import RunxError
 from runx.paths import written_state_root
 
@@ -198,7 +198,7 @@ def test_a_limit_of_the_container_wins() -> None:
 
     config = json.loads((CASES / "minimal/config.json").read_text())
     config["linux"]["resources"] = {"memory": {"limit": 512 << 20}, "cpu": {"quota": 200000, "period": 100000}}
-    plan = compile("/b", container_id="c", state_root="/r", assets="/a", facts=Facts(json.dumps(config))).plan
+    plan = compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=Facts(json.dumps(config)))).plan
     assert (plan.domain.memory_mib, plan.domain.vcpus) == (memory_mib(512 << 20, shares=1, vcpus=2, interfaces=1), 2)
 
 
@@ -242,6 +242,6 @@ def on(machine: str, toml: str) -> Domain:
             return "runx.toml", f"[defaults]\n{toml}\n".encode()
 
     facts = Facts((CASES / "minimal/config.json").read_text())
-    domain = compile("/b", container_id="c", state_root="/r", assets="/a", facts=facts).plan.domain
+    domain = compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=facts)).plan.domain
     assert domain and domain.machine == machine
     return domain

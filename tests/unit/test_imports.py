@@ -1,8 +1,10 @@
-"""Imports go forward only: frontends know no backends, backends know the plan alone, the executor does not know the compiler."""
+"""Imports go down only: a room imports rooms on lower floors, never one beside or above it, and modules form no circle."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,18 +15,47 @@ MODULES = {
     for path in (ROOT / "runx").rglob("*.py")
 }
 
+COMPILER = (
+    ("runx.errors",),
+    ("runx.log", "runx.paths", "runx.cpio", "runx.collector"),
+    ("runx.linux",),
+    ("runx.compiler.diagnostics", "runx.compiler.slim_imports"),
+    ("runx.compiler.source", "runx.compiler.grammar"),
+    ("runx.compiler.model",),
+    ("runx.compiler.host", "runx.compiler.frontends", "runx.compiler.backends"),
+    ("runx.compiler.passes",),
+    ("runx.compiler.pipeline",),
+)
+"""The compiler's floors, the lowest first. Rooms of a floor do not know each other."""
+EXECUTOR = (
+    *COMPILER[:3],
+    ("runx.exec.spawn",),
+    ("runx.exec.container", "runx.exec.storage"),
+    ("runx.exec.xen",),
+    ("runx.exec.console", "runx.exec.network"),
+    ("runx.exec.supervisor",),
+    ("runx.exec.commands",),
+    ("runx.cli",),
+    ("runx.__main__",),
+)
+COMPILING = ("runx.exec.commands.create", "runx.exec.commands.update")
+"""Of the executor only they know the compiler."""
 
-def imports(name: str) -> set[str]:
-    """Every module that `name` imports, wherever in it; of `from package import x` the package and, if it is one, the module."""
+
+def imports(source: str, modules: Iterable[str]) -> set[str]:
+    """Every module that a source imports, wherever in it: of `from package import x` the module x, if it is one."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{name}: relative imports hide where things come from"
+            assert not node.level, f"{node.lineno}: relative imports hide where things come from"
             module = node.module or ""
-            found |= {module, *(f"{module}.{alias.name}" for alias in node.names if f"{module}.{alias.name}" in MODULES)}
+            found |= {name if (name := f"{module}.{alias.name}") in modules else module for alias in node.names}
     return found
+
+
+IMPORTS = {name: imports(path.read_text(), MODULES) for name, path in MODULES.items()}
 
 
 def below(prefix: str) -> list[str]:
@@ -32,26 +63,72 @@ def below(prefix: str) -> list[str]:
 
 
 def own(name: str) -> set[str]:
-    return {module for module in imports(name) if module.split(".")[0] == "runx"}
+    return {module for module in IMPORTS[name] if module.split(".")[0] == "runx"}
 
 
-@pytest.mark.parametrize("name", below("runx.compiler.frontends"))
-def test_frontends_look_neither_back_nor_ahead(name: str) -> None:
-    allowed = (
-        "runx.compiler.frontends",
-        "runx.compiler.diagnostics",
-        "runx.compiler.source",
-        "runx.compiler.grammar",
-        "runx.compiler.plan",
-        "runx.errors",
-    )
-    assert not [module for module in own(name) if not module.startswith(allowed)]
+def room(module: str, floors: tuple[tuple[str, ...], ...]) -> tuple[int, str] | None:
+    """Floor and room of a module; None when it is in none of them."""
+    for number, rooms in enumerate(floors):
+        for one in rooms:
+            if module == one or module.startswith(one + "."):
+                return number, one
+    return None
 
 
-@pytest.mark.parametrize("name", below("runx.compiler.backends"))
-def test_backends_read_the_plan_alone(name: str) -> None:
-    allowed = ("runx.compiler.backends", "runx.compiler.plan", "runx.cpio", "runx.errors")
-    assert not [module for module in own(name) if not module.startswith(allowed)]
+def faults(graph: Mapping[str, set[str]], floors: tuple[tuple[str, ...], ...]) -> list[str]:
+    """Imports that do not go down, in words."""
+    found = []
+    for name, imported in sorted(graph.items()):
+        here = room(name, floors)
+        for module in sorted(imported):
+            there = room(module, floors)
+            if here and there and here != there and there[0] >= here[0]:
+                found.append(f"{name} imports {module}")
+    return found
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The modules of a circle of imports, the first once more at the end; empty when there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_every_module_is_in_a_room() -> None:
+    packages = {name for name in MODULES if MODULES[name].name == "__init__.py"}
+    homeless = [
+        name for name in sorted(MODULES) if name not in packages and not room(name, EXECUTOR) and not room(name, COMPILER)
+    ]
+    assert not homeless
+
+
+def test_packages_are_empty() -> None:
+    """What is in one is loaded by each of its modules, and counts for a fast command."""
+    full = [name for name in MODULES if MODULES[name].name == "__init__.py" and MODULES[name].stat().st_size]
+    assert full == ["runx"], "which has the version"
+
+
+@pytest.mark.parametrize("floors", [COMPILER, EXECUTOR], ids=["compiler", "executor"])
+def test_imports_go_down(floors: tuple[tuple[str, ...], ...]) -> None:
+    assert not faults(IMPORTS, floors)
+
+
+def test_modules_form_no_circle() -> None:
+    assert not circle({name: own(name) for name in MODULES})
+
+
+def test_both_rules_find_what_they_are_for() -> None:
+    up = {"runx.linux.netns": {"runx.exec.spawn"}, "runx.exec.spawn": {"runx.linux.netns"}}
+    beside = {"runx.exec.console.ring": {"runx.exec.network.dns"}}
+    assert faults(up, EXECUTOR) == ["runx.linux.netns imports runx.exec.spawn"]
+    assert faults(beside, EXECUTOR) == ["runx.exec.console.ring imports runx.exec.network.dns"]
+    assert set(circle(up)) == set(up)
+    assert imports("def late():\n    from runx.exec import spawn, nothing", {"runx.exec.spawn"}) == {
+        "runx.exec.spawn",
+        "runx.exec",
+    }
 
 
 @pytest.mark.parametrize("name", below("runx.compiler"))
@@ -62,33 +139,35 @@ def test_the_compiler_knows_no_executor(name: str) -> None:
 @pytest.mark.parametrize("name", below("runx.exec"))
 def test_only_create_and_update_compile(name: str) -> None:
     compiles = [module for module in own(name) if module.startswith("runx.compiler")]
-    assert not compiles or name in ("runx.exec.commands.create", "runx.exec.commands.update")
+    assert not compiles or name in COMPILING
+
+
+@pytest.mark.parametrize("name", below("runx.compiler.backends"))
+def test_backends_read_the_plan_alone(name: str) -> None:
+    allowed = ("runx.compiler.backends", "runx.compiler.model.plan", "runx.cpio", "runx.errors")
+    assert not [module for module in own(name) if not module.startswith(allowed)]
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_heavy_libraries_stay_where_they_belong(name: str) -> None:
     homes = {
-        "pydantic": ("runx.compiler.plan",),
+        "pydantic": ("runx.compiler.model.plan",),
         "lark": ("runx.compiler.grammar", "runx.compiler.frontends"),
         "rich": ("runx.cli.plan_text",),
     }
-    for module in imports(name):
+    for module in IMPORTS[name]:
         home = homes.get(module.split(".")[0])
         assert not home or name.startswith(home), f"{name} imports {module}"
 
 
 @pytest.mark.parametrize("name", below("runx.compiler"))
-def test_only_facts_look_at_the_host(name: str) -> None:
-    looking = imports(name) & {"os", "os.path", "pathlib", "subprocess", "shutil", "glob", "socket", "platform"}
-    # A filter is made by this host's libseccomp: filters.py finds it, and is called by facts.py alone, as addresses.py is.
-    homes = {
-        f"runx.compiler.{module}"
-        for module in ("addresses", "facts", "filters", "grammar", "lean", "root_facts", "seccomp", "tree_size")
-    }
-    assert not looking or name in homes
+def test_only_the_room_of_the_host_looks_at_the_host(name: str) -> None:
+    looking = IMPORTS[name] & {"os", "os.path", "pathlib", "subprocess", "shutil", "glob", "socket", "platform"}
+    homes = ("runx.compiler.host", "runx.compiler.grammar", "runx.compiler.slim_imports")
+    assert not looking or name.startswith(homes)
 
 
-def test_a_fast_verb_loads_next_to_nothing_of_the_standard_library() -> None:
+def test_a_fast_command_loads_next_to_nothing_of_the_standard_library() -> None:
     """Each module more is a millisecond of the nine or so that Python itself takes."""
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules)\n"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runx.compiler.diagnostics import Report
-from runx.compiler.frontends.mount_flags import (
+from runx.compiler.frontends.oci.mount_flags import (
     BIND,
     FLAGS,
     IGNORED,
@@ -20,8 +20,8 @@ from runx.compiler.frontends.mount_flags import (
     USERSPACE_IGNORED,
     USERSPACE_REFUSED,
 )
-from runx.compiler.frontends.mount_options import DataWords, MountOptions, parse_options, sort_options
-from runx.compiler.frontends.mounts import GUEST_TYPES
+from runx.compiler.frontends.oci.mount_options import DataWords, MountOptions, parse_options, sort_options
+from runx.compiler.frontends.oci.mounts import GUEST_TYPES
 
 
 def options(*elements: str, kind: str = "tmpfs") -> tuple[MountOptions, Report]:

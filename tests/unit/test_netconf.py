@@ -14,13 +14,13 @@ from compiler_cases import TextFacts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError
-from runx.compiler.facts import HostFacts, HostFactsWithBridges
 from runx.compiler.frontends.netconf import parse_netconf
-from runx.compiler.memory import MAX_QUEUES, QUEUE_MIB
-from runx.compiler.plan import Interface
-from runx.compiler.resolve import mac_address
+from runx.compiler.host.host_facts import HostFacts, HostFactsWithBridges
+from runx.compiler.model.plan import Interface
+from runx.compiler.passes.memory import MAX_QUEUES, QUEUE_MIB
+from runx.compiler.passes.resolve import mac_address
+from runx.compiler.pipeline import Compilation, Inputs, compile
 from runx.errors import RunxError
 
 FILE = "/etc/cni/net.d/net.conf"
@@ -37,7 +37,7 @@ def compiled(cni: dict[str, Any], *suffixes: str, resources: dict[str, Any] | No
         "linux": {"namespaces": [{"type": "network"}], "resources": resources},
     }
     facts = TextFacts(json.dumps(config), files={FILE: json.dumps({"name": "net", "type": "bridge"} | cni)})
-    return compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
+    return compile(Inputs("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts))
 
 
 def interface(cni: dict[str, Any], suffix: str = "net") -> Interface:
@@ -176,7 +176,7 @@ def test_a_plan_is_shown_without_its_bridge(tmp_path: Path) -> None:
         "route": "default via 10.0.0.1", "nameservers": "10.0.0.53",
     }  # fmt: skip
     with pytest.raises(CompileError, match="the host has no bridge no-such-br"):
-        compile(str(tmp_path), container_id="box", state_root="/r", assets="/a")
+        compile(Inputs(str(tmp_path), container_id="box", state_root="/r", assets="/a", facts=HostFacts()))
 
 
 def test_an_image_brings_no_network(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_the_text_of_a_file_is_not_told() -> None:
     config["process"] = {"cwd": "/", "args": ["/x"], "env": ["NETCONF=/etc/shadow,net"]}
     facts = TextFacts(json.dumps(config), files={"/etc/shadow": "root:$secret$:1:\nuser:x"})
     with pytest.raises(CompileError, match=r"/etc/shadow:1:1: not JSON") as caught:
-        compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
+        compile(Inputs("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts))
     assert "secret" not in caught.value.message
 
 
@@ -271,7 +271,7 @@ def test_addresses_of_an_interface() -> None:
     code = f"""
 import sys
 sys.path[:0] = {sys.path!r}
-from runx.compiler.addresses import addresses
+from runx.compiler.host.addresses import addresses
 print(sorted(addresses("br0")), sorted(addresses("x")))
 """
     script = """
@@ -317,5 +317,5 @@ def test_a_bridge_that_is_the_gateway_has_its_address(suffix: str, cni: dict[str
         "linux": {"namespaces": [{"type": "network"}]},
     }
     facts = Asked(json.dumps(config), {FILE: json.dumps({"name": "net", "type": "bridge"} | cni)})
-    compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
+    compile(Inputs("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts))
     assert facts.addresses == [("cni0", address) for address in wanted]

@@ -15,7 +15,7 @@ from test_cpio import read
 
 from runx.cli import plan as plan_command
 from runx.cli.plan_text import visible
-from runx.compiler.plan import VmPlan
+from runx.compiler.model.plan import VmPlan
 from runx.errors import RunxError
 
 

@@ -8,8 +8,8 @@ import pytest
 from compiler_cases import TextFacts
 from test_plan_command import bundle, run
 
-from runx.cli.plan import Inputs
 from runx.cli.plan_explain import as_json, explain, text
+from runx.compiler.pipeline import Inputs
 from runx.errors import RunxError
 
 assert bundle  # a fixture

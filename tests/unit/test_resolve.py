@@ -10,16 +10,16 @@ from compiler_cases import TextFacts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runx.compiler import compile
-from runx.compiler.cpu_limits import MIN_CAP_PERCENT
 from runx.compiler.diagnostics import CompileError
-from runx.compiler.frontends.cpuset import parse_cpuset
-from runx.compiler.frontends.oci_shape import CONFIG
-from runx.compiler.frontends.shapes import Map
-from runx.compiler.host_config import MIN_MEMORY_MIB
-from runx.compiler.memory import SHARE_MIB, memory_mib
-from runx.compiler.plan import Capabilities, VmPlan
-from runx.compiler.resolve import domain_name
+from runx.compiler.frontends.json_shape import Map
+from runx.compiler.frontends.oci.cpuset import parse_cpuset
+from runx.compiler.frontends.oci.schema import CONFIG
+from runx.compiler.host.config import MIN_MEMORY_MIB
+from runx.compiler.model.plan import Capabilities, VmPlan
+from runx.compiler.passes.cpu_limits import MIN_CAP_PERCENT
+from runx.compiler.passes.memory import SHARE_MIB, memory_mib
+from runx.compiler.passes.resolve import domain_name
+from runx.compiler.pipeline import Inputs, compile
 from runx.errors import RunxError
 
 SPEC = Path(__file__).parents[3] / "shared/spec/schema"
@@ -39,7 +39,7 @@ def config(**members: Any) -> dict[str, Any]:
 
 def plan(document: dict[str, Any], *, state_root: str = "/run/runx", **kinds: str) -> VmPlan:
     facts = TextFacts(json.dumps(document), kinds)
-    return compile("/bundle", container_id="c1", state_root=state_root, assets="/assets", facts=facts).plan
+    return compile(Inputs("/bundle", container_id="c1", state_root=state_root, assets="/assets", facts=facts)).plan
 
 
 def errors(document: dict[str, Any]) -> str:
@@ -260,7 +260,7 @@ class TestSchema:
     @pytest.mark.parametrize("path", sorted(SPEC.glob("test/config/bad/*.json")), ids=lambda path: path.stem)
     def test_bad_examples_are_refused(self, path: Path) -> None:
         with pytest.raises(CompileError):
-            compile("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(path.read_bytes()))
+            compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(path.read_bytes())))
 
     @pytest.mark.parametrize("path", sorted(SPEC.glob("test/config/bad/linux*.json")), ids=lambda path: path.stem)
     def test_bad_examples_are_refused_for_what_is_bad(self, path: Path) -> None:
@@ -277,7 +277,7 @@ class TestSchema:
     @pytest.mark.parametrize("path", sorted(SPEC.glob("test/config/good/*.json")), ids=lambda path: path.stem)
     def test_good_examples_have_no_fault_of_form(self, path: Path) -> None:
         try:
-            result = compile("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(path.read_bytes()))
+            result = compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(path.read_bytes())))
         except CompileError as error:
             assert not re.search("must be (a|true|one)|not JSON|given twice", error.message)
         else:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from compiler_cases import TextFacts
 
-from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError, Report
-from runx.compiler.limits import change
-from runx.compiler.memory import DISK_MIB, GUEST_MIB, LIMIT_PER_MIB, SHARE_MIB, UNPACKING_MIB
-from runx.compiler.plan import Domain, Root
-from runx.compiler.root_facts import RootFacts
+from runx.compiler.host.overlay_layers import RootFacts
+from runx.compiler.model.plan import Domain, Root
+from runx.compiler.passes.memory import DISK_MIB, GUEST_MIB, LIMIT_PER_MIB, SHARE_MIB, UNPACKING_MIB
+from runx.compiler.passes.update import change
+from runx.compiler.pipeline import Compilation, Inputs, compile
 from runx.errors import RunxError
 
 CONFIG: dict[str, Any] = {
@@ -55,7 +55,7 @@ def root(option: str = "", annotation: str = "", **given: Any) -> Root:
     if annotation:
         config["annotations"] = {"org.runx.root.carrier": annotation}
     facts = Facts(config, **given)
-    return compile("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier=option).plan.root
+    return compile(Inputs("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier=option)).plan.root
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_disks_count_as_shares_do() -> None:
     config = {**CONFIG, "linux": {**CONFIG["linux"], "resources": {"memory": {"limit": 128 << 20}}}}
     sizes = [
         compile(
-            "/b", container_id="c", state_root="/s", assets="/a", facts=Facts(config), root_carrier=carrier
+            Inputs("/b", container_id="c", state_root="/s", assets="/a", facts=Facts(config), root_carrier=carrier)
         ).plan.domain.memory_mib
         for carrier in ("9p", "disk")
     ]
@@ -102,7 +102,7 @@ def in_memory(layers: dict[str, Any], sizes: dict[str, int], toml: str = "", **m
     """What is compiled of a root in memory."""
     facts = Facts({**CONFIG, **members}, toml, layers)
     facts.sizes = sizes
-    return compile("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier="ram")
+    return compile(Inputs("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier="ram"))
 
 
 def machine(layers: dict[str, Any], sizes: dict[str, int], toml: str = "", **members: Any) -> Domain:

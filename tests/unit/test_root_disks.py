@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runx.compiler.root_facts import look
+from runx.compiler.host.overlay_layers import look
 from runx.errors import RunxError
 from runx.exec.storage import image_cache, mkfs
 from runx.linux.in_root import directory_identity
@@ -186,7 +186,7 @@ def test_layers_are_told_from_directories(tmp_path: Path) -> None:
         touch $1/merged/b
         cd "$3" && exec "$2" -c "
 import sys
-from runx.compiler.root_facts import look
+from runx.compiler.host.overlay_layers import look
 print(repr(look(sys.argv[1])))" $1/merged
     """
     words = ["unshare", "--mount", "sh", "-ec", script, "sh", str(store), sys.executable, str(Path(__file__).parents[2])]

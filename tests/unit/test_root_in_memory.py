@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runx.compiler.tree_size import image_bytes
+from runx.compiler.host.erofs_size import image_bytes
 from runx.cpio import OverlayFile, archive
 from runx.errors import RunxError
 from runx.exec.storage import initrd_images

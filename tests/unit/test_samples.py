@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from compiler_cases import TextFacts
 
-from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError, path_text
+from runx.compiler.pipeline import Compilation, Inputs, compile
 
 NAMESPACES = [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]
 BASE: dict[str, Any] = {"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["sh"]}}
@@ -21,7 +21,7 @@ def made(fragment: dict[str, Any]) -> Compilation:
     )
     if isinstance(document.get("linux", {}), dict):
         document["linux"] = {"namespaces": NAMESPACES, **document.get("linux", {})}
-    return compile("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(document)))
+    return compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(document))))
 
 
 def resources(**members: Any) -> dict[str, Any]:

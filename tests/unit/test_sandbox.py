@@ -15,10 +15,11 @@ import pytest
 from compiler_cases import TextFacts
 from verbhost import Host
 
-from runx.compiler import compile
 from runx.compiler.diagnostics import CompileError
-from runx.compiler.facts import HostFacts, SandboxFacts
-from runx.compiler.plan import VmPlan
+from runx.compiler.host.facts import SandboxFacts
+from runx.compiler.host.host_facts import HostFacts
+from runx.compiler.model.plan import VmPlan
+from runx.compiler.pipeline import Inputs, compile
 from runx.exec.supervisor import control
 
 TYPE, SANDBOX_ID = "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"
@@ -229,7 +230,7 @@ def plan(
     }
     facts = facts or TextFacts("")
     facts.raw = json.dumps(config).encode()
-    return compile("/bundle", container_id="c", state_root="/run/runx", assets="/assets", facts=facts).plan
+    return compile(Inputs("/bundle", container_id="c", state_root="/run/runx", assets="/assets", facts=facts)).plan
 
 
 class PodFacts(TextFacts):
@@ -329,7 +330,7 @@ def test_a_bridge_for_the_hosts_network_makes_no_machine_of_it() -> None:
 
     pod: dict[str, Any] = {"annotations": {TYPE: "sandbox"}, "linux": {"namespaces": [{"type": "pid"}]}}
     config = {"ociVersion": "1.2.0", "process": {"args": ["/pause"], "cwd": "/"}, "root": {"path": "rootfs"}, **pod}
-    compiled = compile("/bundle", container_id="c", state_root="/s", assets="/assets", facts=Facts(json.dumps(config)))
+    compiled = compile(Inputs("/bundle", container_id="c", state_root="/s", assets="/assets", facts=Facts(json.dumps(config))))
     assert (compiled.plan.domain, compiled.plan.takes_interfaces) == (None, False)
 
 

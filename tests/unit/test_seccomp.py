@@ -10,8 +10,8 @@ import pytest
 from seccomp_profiles import LIBRARY, argument, compiled, made, profile, real_profile, rule
 
 from runx.compiler.diagnostics import CompileError
-from runx.compiler.facts import FilterError
-from runx.compiler.seccomp import ARCHITECTURES
+from runx.compiler.host.facts import FilterError
+from runx.compiler.host.libseccomp import ARCHITECTURES
 
 X86_64, X86, AARCH64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
 X32_BIT = 1 << 30

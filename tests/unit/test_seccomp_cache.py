@@ -15,10 +15,12 @@ from seccomp_profiles import compiled, profile, rule
 
 from runx import paths
 from runx.cli.main import main
-from runx.compiler import filters
 from runx.compiler.diagnostics import CompileError
-from runx.compiler.facts import HostFacts, NoFilters
-from runx.compiler.filters import host_filter
+from runx.compiler.host import seccomp_cache
+from runx.compiler.host.facts import NoFilters
+from runx.compiler.host.host_facts import HostFacts
+from runx.compiler.host.seccomp_cache import host_filter
+from runx.compiler.pipeline import Inputs
 from runx.errors import RunxError
 from runx.exec.commands import create
 
@@ -36,7 +38,7 @@ def test_the_plan_tells_of_the_filter() -> None:
 
 
 def test_without_the_library_the_profile_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filters, "find_library", lambda: "")
+    monkeypatch.setattr(seccomp_cache, "find_library", lambda: "")
     plan, artifacts, _ = compiled(profile(rule("read")))
     assert [(entry.path, entry.reason) for entry in plan.ignored if "seccomp" in entry.path] == [
         ("linux.seccomp", "no filter is loaded: libseccomp.so.2 is not installed")
@@ -47,7 +49,7 @@ def test_without_the_library_the_profile_is_ignored(monkeypatch: pytest.MonkeyPa
 def test_a_library_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "lib").write_text("no library")
     with pytest.raises(NoFilters, match="lib: "):
-        filters._made(profile(), str(tmp_path / "lib"), -1, "")
+        seccomp_cache._made(profile(), str(tmp_path / "lib"), -1, "")
 
 
 def test_a_host_short_of_files_does_not_drop_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +70,7 @@ def test_a_filter_is_kept_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     program = host_filter(document, str(cache))
     assert cache.stat().st_mode & 0o777 == 0o700
     assert [path.stat().st_mode & 0o777 for path in cache.iterdir()] == [0o600]
-    monkeypatch.setattr(filters, "_made", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(seccomp_cache, "_made", lambda *_: pytest.fail("built again"))
     assert host_filter(document, str(cache)) == program
     with pytest.raises(pytest.fail.Exception):
         host_filter(profile(rule("write")), str(cache))
@@ -76,7 +78,7 @@ def test_a_filter_is_kept_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_hit_loads_no_library(tmp_path: Path) -> None:
     script = (
-        "import sys; from runx.compiler.filters import host_filter; "
+        "import sys; from runx.compiler.host.seccomp_cache import host_filter; "
         f"host_filter({{'defaultAction': 'SCMP_ACT_ALLOW'}}, {str(tmp_path / 'c')!r}); print('ctypes' in sys.modules)"
     )
     runs = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout for _ in "12"]
@@ -121,7 +123,7 @@ def test_a_cache_that_cannot_be_written_is_no_failure() -> None:
 
 
 def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filters, "KEPT", 3)
+    monkeypatch.setattr(seccomp_cache, "KEPT", 3)
     for number in range(6):
         host_filter(profile(rule("read"), defaultErrnoRet=number), str(tmp_path / "c"))
     assert len(list((tmp_path / "c").iterdir())) == 3
@@ -141,15 +143,16 @@ def test_looking_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not (tmp_path / "cache").exists()
     host_filter(profile(rule("read", "write")), str(tmp_path / "cache"))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
-    monkeypatch.setattr("runx.compiler.filters._made", None)
+    monkeypatch.setattr("runx.compiler.host.seccomp_cache._made", None)
     assert main(["plan", str(tmp_path / "bundle")]) == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == before
 
 
 def test_create_keeps_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object, facts: HostFacts, **__: object) -> None:
-        raise RunxError(f"{facts.filter_cache} {facts.keeps_filters}")
+    def stop(inputs: Inputs) -> None:
+        assert isinstance(inputs.facts, HostFacts)
+        raise RunxError(f"{inputs.facts.filter_cache} {inputs.facts.keeps_filters}")
 
-    monkeypatch.setattr("runx.compiler.compile", stop)
+    monkeypatch.setattr("runx.compiler.pipeline.compile", stop)
     with pytest.raises(RunxError, match=r"^/var/cache/runx/seccomp True$"):
         create._compile_into(SimpleNamespace(directory="/run/runx/c"), "/b", "/run/runx")

@@ -11,11 +11,11 @@ from compiler_cases import Case, TextFacts, good_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runx.compiler import compile
 from runx.compiler.backends.process_record import readable, records_of
 from runx.compiler.backends.setup_script import command, quote
-from runx.compiler.frontends.mount_flags import FLAGS, PROPAGATION
-from runx.compiler.plan import Process
+from runx.compiler.frontends.oci.mount_flags import FLAGS, PROPAGATION
+from runx.compiler.model.plan import Process
+from runx.compiler.pipeline import Inputs, compile
 from runx.errors import RunxError
 
 # The guest's shell is busybox's ash; Debian's dash is the nearest relative that is always there.
@@ -158,6 +158,6 @@ def test_values_of_kernel_parameters_are_not_interpreted(tmp_path: Path) -> None
         "ociVersion": "1.0.0", "root": {"path": "r"}, "process": {"cwd": "/", "args": ["x"]},
         "linux": {"namespaces": [{"type": "network"}], "sysctl": {"kernel.core_pattern": "%s $(reboot) 'x' \\n"}},
     }  # fmt: skip
-    result = compile("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(config)))
+    result = compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(config))))
     run(result.artifacts.overlay[0].content.decode(), tmp_path)
     assert (tmp_path / "sys/kernel/core_pattern").read_text() == "%s $(reboot) 'x' \\n"

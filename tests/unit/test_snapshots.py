@@ -18,7 +18,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 
 from runx.compiler.backends.process_record import readable
-from runx.compiler.plan import VmPlan
+from runx.compiler.model.plan import VmPlan
 from runx.errors import RunxError
 
 CASES = all_cases()

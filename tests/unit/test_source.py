@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runx.compiler.diagnostics import LINE_WIDTH, CompileError, Location, Report, excerpt, path_text
-from runx.compiler.facts import HostFacts
+from runx.compiler.host.host_facts import HostFacts
 from runx.compiler.source import SIZE_LIMIT, Source
 from runx.errors import RunxError
 

@@ -12,12 +12,12 @@ from spec_fields import FIELDS
 
 from runx.cli.features import features
 from runx.cli.main import main
-from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError, path_text
-from runx.compiler.frontends.oci_shape import CONFIG
-from runx.compiler.frontends.shapes import Int, Map, Matching, OneOf
-from runx.compiler.plan import HOOK_KINDS
-from runx.compiler.support import FATES, Row, page, rows
+from runx.compiler.frontends.json_shape import Int, Map, Matching, OneOf
+from runx.compiler.frontends.oci.schema import CONFIG
+from runx.compiler.model.plan import HOOK_KINDS
+from runx.compiler.pipeline import Compilation, Inputs, compile
+from runxtools.support_table import FATES, Row, page, rows
 
 SPEC = TESTS.parent.parent / "shared/spec/schema"
 ROWS = {row.path: row for row in rows()}
@@ -79,7 +79,7 @@ def test_no_row_is_about_something_else() -> None:
 
 
 def test_the_page_is_current() -> None:
-    """If not: python -m runx.compiler.support > docs/support.md"""
+    """If not: PYTHONPATH=tools python -m runxtools.support_table > docs/support.md"""
     assert (TESTS.parent / "docs/support.md").read_text() == page()
 
 
@@ -219,7 +219,7 @@ def compiled(path: str = "", value: Any = None) -> Compilation:
         put(document, neighbour, copy.deepcopy(there))
     if path and value is not None:
         put(document, path, value)
-    return compile("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(document), HOST))
+    return compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(document), HOST)))
 
 
 def concrete(path: str) -> str:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from runx.compiler.backends.cmdline import command_line
 from runx.compiler.backends.xl_config import quote, xl_config
-from runx.compiler.plan import Domain, IoMemory, Share, XlSetting
-from runx.compiler.xl_keys import APPENDED
+from runx.compiler.model.plan import Domain, IoMemory, Share, XlSetting
+from runx.compiler.model.xl_keys import APPENDED
 from runx.errors import RunxError
 from runxtools.double.xlutil import AVAILABLE, DISK_FORMATS, SyntaxFault, XlConfig
 

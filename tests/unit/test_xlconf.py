@@ -10,15 +10,14 @@ from compiler_cases import TextFacts
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from runx.cli.plan import Inputs
 from runx.cli.plan_explain import explain
 from runx.cli.plan_text import show
-from runx.compiler import Compilation, compile
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.frontends.xlconf import DEPTH_LIMIT, LENGTH_LIMIT, XlSyntaxError, parse_xlconf
-from runx.compiler.host_config import read_host_config
-from runx.compiler.plan import XlValue
-from runx.compiler.xl_keys import LISTS, NUMBERS, RESERVED, RESERVED_PREFIXES, YIELDING, is_number, number, reserved
+from runx.compiler.host.config import read_host_config
+from runx.compiler.model.plan import XlValue
+from runx.compiler.model.xl_keys import LISTS, NUMBERS, RESERVED, RESERVED_PREFIXES, YIELDING, is_number, number, reserved
+from runx.compiler.pipeline import Compilation, Inputs, compile
 from runxtools.double.xlutil import AVAILABLE, SyntaxFault, XlConfig
 
 needs_parser = pytest.mark.skipif(not AVAILABLE, reason="libxlutil is not installed (package libxenmisc4.17)")
@@ -171,7 +170,7 @@ def config(*env: str, **members: Any) -> dict[str, Any]:
 
 def compiled(text: str, *keys: str, **members: Any) -> Compilation:
     facts = Facts(config(f"XLCONF={text}", **members), list(keys))
-    return compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
+    return compile(Inputs("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts))
 
 
 def refused(text: str, *keys: str) -> str:
@@ -249,7 +248,7 @@ def test_nothing_is_allowed_at_first() -> None:
 def refused_without_toml(text: str) -> str:
     facts = TextFacts(json.dumps(config(f"XLCONF={text}")))
     with pytest.raises(CompileError) as caught:
-        compile("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts)
+        compile(Inputs("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts))
     return caught.value.message
 
 

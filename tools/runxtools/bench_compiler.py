@@ -13,12 +13,12 @@ SIZE = 24 * 1024
 _OWN_WORK = """\
 import gc, sys, time
 sys.path.insert(0, sys.argv[1])
-from runx.compiler import compile
-from runx.compiler.facts import HostFactsWithBridges
+from runx.compiler.pipeline import Inputs, compile
+from runx.compiler.host.host_facts import HostFactsWithBridges
 facts = HostFactsWithBridges()
 gc.disable()
 begin = time.perf_counter()
-compile(sys.argv[2], container_id="c", state_root="/run/runx", assets=sys.argv[3], facts=facts)
+compile(Inputs(sys.argv[2], container_id="c", state_root="/run/runx", assets=sys.argv[3], facts=facts))
 print((time.perf_counter() - begin) * 1000)
 """
 

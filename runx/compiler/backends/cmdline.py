@@ -1,6 +1,6 @@
 """The guest kernel's command line."""
 
-from runx.compiler.plan import Domain
+from runx.compiler.model.plan import Domain
 from runx.errors import RunxError
 
 LIMITS = {"pv": 1023, "pvh": 2047}

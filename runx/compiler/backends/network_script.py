@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_interface
 
 from runx.compiler.backends.setup_script import command, quote
-from runx.compiler.plan import Interface, VmPlan
+from runx.compiler.model.plan import Interface, VmPlan
 
 _HEAD = """\
 #!/bin/sh

@@ -3,7 +3,7 @@
 from runx.compiler.backends.network_script import network_script
 from runx.compiler.backends.process_record import process_record
 from runx.compiler.backends.setup_script import setup_script
-from runx.compiler.plan import VmPlan
+from runx.compiler.model.plan import VmPlan
 from runx.cpio import OverlayFile
 
 

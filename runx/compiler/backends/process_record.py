@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from runx.compiler.plan import (
+from runx.compiler.model.plan import (
     CAPABILITIES,
     IO_CLASSES,
     SCHEDULER_FLAGS,

@@ -6,7 +6,7 @@ line becomes the container's error message.
 
 from collections.abc import Iterator
 
-from runx.compiler.plan import Device, Disk, Mount, VmPlan
+from runx.compiler.model.plan import Device, Disk, Mount, VmPlan
 from runx.errors import RunxError
 
 _HEAD = """\

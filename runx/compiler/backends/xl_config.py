@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TypeAlias, Union
 
-from runx.compiler.plan import ARM, Disk, Domain, Interface, XlSetting
+from runx.compiler.model.plan import ARM, Disk, Domain, Interface, XlSetting
 from runx.errors import RunxError
 
 _Value: TypeAlias = Union[str, int, "tuple[_Value, ...]"]

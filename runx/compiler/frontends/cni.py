@@ -17,8 +17,8 @@ from ipaddress import (
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, path_text, quote
-from runx.compiler.frontends.container import NetworkRequest
-from runx.compiler.frontends.shapes import Int, Map, Matching, checked
+from runx.compiler.frontends.json_shape import Int, Map, Matching, checked
+from runx.compiler.model.request import NetworkRequest
 
 DEFAULT_BRIDGE = "cni0"
 """What the bridge plugin calls its bridge when the configuration does not."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Path, Report, quote
 from runx.compiler.frontends.cni import CniFault, read_network
-from runx.compiler.frontends.container import NetworkRequest
 from runx.compiler.grammar import Lark, Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, load_grammar
+from runx.compiler.model.request import NetworkRequest
 from runx.compiler.source import Source
 from runx.errors import RunxError
 

@@ -8,9 +8,9 @@ import re
 from functools import cache
 
 from runx.compiler.diagnostics import Path, Report, quote
-from runx.compiler.frontends.container import XlRequest, XlStatement
 from runx.compiler.grammar import Lark, Token, Tree, UnexpectedInput, load_grammar
-from runx.compiler.plan import XlValue
+from runx.compiler.model.plan import XlValue
+from runx.compiler.model.request import XlRequest, XlStatement
 
 LENGTH_LIMIT = 65536
 """Characters; Linux executes nothing with a variable of more than 128 KiB."""

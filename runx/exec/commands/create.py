@@ -21,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runx.compiler import Compilation
-    from runx.compiler.plan import Domain
+    from runx.compiler.model.plan import Domain
+    from runx.compiler.pipeline import Compilation
     from runx.exec.container.cgroup import Group
 
 _KERNEL_LIMIT = 128 * 1024 * 1024
@@ -126,15 +126,14 @@ def _compile_into(
     plan, as it is read from there."""
     import json
 
-    from runx.compiler import compile
-    from runx.compiler.facts import HostFacts
+    from runx.compiler.host.host_facts import HostFacts
+    from runx.compiler.pipeline import Inputs, compile
 
     container_id = os.path.basename(record.directory)
     facts = HostFacts(config_name=config)
     facts.filter_cache, facts.keeps_filters = paths.FILTER_CACHE, True
-    result = compile(
-        bundle, container_id=container_id, state_root=root, assets=paths.assets_dir(), facts=facts, root_carrier=root_carrier
-    )
+    inputs = Inputs(bundle, container_id, root, paths.assets_dir(), facts, root_carrier=root_carrier)
+    result = compile(inputs)
     plan = result.plan
     process = plan.process
     if process.terminal and not record.console_socket:

@@ -14,7 +14,7 @@ from typing import Any
 
 from runx import log
 from runx.compiler.diagnostics import Path, Report, path_text
-from runx.compiler.limits import change
+from runx.compiler.passes.update import change
 from runx.compiler.source import Source
 from runx.errors import RunxError
 from runx.exec.container import record as records

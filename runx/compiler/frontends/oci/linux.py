@@ -1,0 +1,116 @@
+"""The parts of the `linux` object (OCI config-linux.md) that a virtual machine carries: devices, sysctls, paths, limits."""
+
+from typing import Any
+
+from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.frontends.oci.mount_flags import PROPAGATION
+from runx.compiler.model.plan import Device
+from runx.compiler.model.request import Limits
+
+# config-linux.md, "Default Devices". /dev/console, /dev/ptmx and the links are not nodes; setup_script.py makes them.
+DEFAULT_DEVICES = tuple(
+    Device(path=f"/dev/{name}", type="c", major=major, minor=minor, mode=0o666, uid=0, gid=0)
+    for name, major, minor in (
+        ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
+    )
+)  # fmt: skip
+
+DEFAULT_CPU_PERIOD_US = 100_000
+NO_MEMORY_LIMIT = 0x7FFFFFFFFFFFF000
+"""What version 1 of cgroups calls no limit: the largest multiple of a page."""
+
+
+def read_devices(devices: list[dict[str, Any]], report: Report) -> tuple[Device, ...]:
+    """The devices a configuration names. Faults of paths and numbers go to `report`."""
+    return tuple(_device(entry, ("linux", "devices", index), report) for index, entry in enumerate(devices))
+
+
+def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
+    kind = {"c": "c", "u": "c", "b": "b", "p": "p"}.get(entry.get("type", ""), "p")
+    if not entry.get("path", "/").startswith("/"):
+        report.error((*path, "path"), f"must be an absolute path, not {quote(entry['path'])}")
+    numbers = {}
+    for name, limit in (("major", 2**12), ("minor", 2**20)):
+        if name not in entry and kind != "p":
+            report.error((*path, name), f"missing: a device of type {kind} needs it")
+        numbers[name] = 0 if kind == "p" else entry.get(name, 0)
+        if not 0 <= numbers[name] < limit:
+            report.error((*path, name), f"must be a number from 0 to {limit - 1}, not {numbers[name]}")
+    return Device.model_validate(
+        {
+            "path": entry.get("path", ""),
+            "type": kind,
+            **numbers,
+            # Docker passes st_mode, the type of file included.
+            "mode": entry.get("fileMode", 0o666) & 0o7777,
+            "uid": entry.get("uid", 0),
+            "gid": entry.get("gid", 0),
+        }
+    )
+
+
+def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
+    """Name with slashes (`net/ipv4/ip_forward`): value.
+
+    As for sysctl(8), the first separator of a name decides whether its dots or its slashes separate.
+    """
+    settings: dict[str, str] = {}
+    for name, value in sysctl.items():
+        slash, dot = name.find("/"), name.find(".")
+        if dot >= 0 and (slash < 0 or dot < slash):
+            parts = [part.replace("/", ".") for part in name.split(".")]
+        else:
+            parts = name.split("/")
+        if any(part in ("", ".", "..") for part in parts):
+            report.error(("linux", "sysctl", name), "not the name of a kernel parameter")
+        settings["/".join(parts)] = value
+    return settings
+
+
+def read_paths(linux: dict[str, Any], name: str, report: Report) -> tuple[str, ...]:
+    """maskedPaths or readonlyPaths."""
+    paths = tuple(linux.get(name, ()))
+    for index, path in enumerate(paths):
+        if not path.startswith("/"):
+            report.error(("linux", name, index), f"must be an absolute path, not {quote(path)}")
+    return paths
+
+
+def read_root_propagation(word: str, report: Report) -> str | None:
+    """linux.rootfsPropagation: a word of mount(8), also those with which mounts below are meant (`rshared`), as runc has it."""
+    if word and word not in PROPAGATION:
+        report.error(("linux", "rootfsPropagation"), f"{quote(word)} is none of {', '.join(PROPAGATION)}")
+    return word or None
+
+
+def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:
+    """How many tasks there may be, None for no limit: of an absent or a negative number, and of 0 before version 1.3.
+
+    Version 1.3 made 0 a limit like any other (config-linux.md, "PIDs"), with which nothing can be started beside the process.
+    """
+    limit = resources.get("pids", {}).get("limit", -1)
+    minor = oci_version.split(".")[1:2]
+    zero_counts = minor and minor[0].isdigit() and int(minor[0]) >= 3
+    return int(limit) if limit > 0 or (limit == 0 and zero_counts) else None
+
+
+def read_limits(resources: dict[str, Any], report: Report) -> Limits:
+    """Memory and CPU limits; zero and negative numbers mean no limit (config-linux.md, "Memory" and "CPU")."""
+    memory = resources.get("memory", {}).get("limit", 0)
+    cpu = resources.get("cpu", {})
+    cpus = None
+    if cpu.get("cpus", "").strip():
+        # Few containers have one: the grammar is loaded for those alone.
+        from runx.compiler.frontends.oci.cpuset import parse_cpuset
+
+        try:
+            cpus = parse_cpuset(cpu["cpus"])
+        except ValueError as error:
+            report.error(("linux", "resources", "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}")
+    return Limits(
+        memory_bytes=memory if 0 < memory < NO_MEMORY_LIMIT else None,
+        cpu_quota_us=cpu["quota"] if cpu.get("quota", 0) > 0 else None,
+        cpu_period_us=cpu.get("period", 0) or DEFAULT_CPU_PERIOD_US,
+        cpu_shares=cpu.get("shares", 0) or None,
+        cpus=cpus,
+    )

@@ -1,0 +1,117 @@
+"""The options of one mount: parsed with grammars/mount_options.lark, then sorted into flags, data and propagation."""
+
+from functools import cache
+from typing import NamedTuple
+
+from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
+from runx.compiler.frontends.oci.mount_flags import (
+    BIND,
+    FLAGS,
+    IGNORED,
+    KNOWN,
+    PROPAGATION,
+    RECURSIVE,
+    REFUSED,
+    USERSPACE,
+    USERSPACE_IGNORED,
+    USERSPACE_REFUSED,
+)
+from runx.compiler.grammar import Lark, Token, Tree, UnexpectedInput, UnexpectedToken, load_grammar
+from runx.compiler.model.request import MountOptions
+
+
+class Option(NamedTuple):
+    """`word` or `word=value` (then `value` is not None), and where it came from."""
+
+    word: str
+    value: str | None
+    path: Path
+
+
+class DataWords(NamedTuple):
+    """What a file system itself understands. `any_setting`: other `key=value` pairs go to the guest's kernel to judge."""
+
+    words: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    any_setting: bool = False
+
+
+def parse_options(elements: list[str], path: Path, report: Report) -> list[Option]:
+    """The options of the array at `path`, in order; joined ones are taken apart. Malformed ones are reported and left out."""
+    options: list[Option] = []
+    for index, text in enumerate(elements):
+        place = (*path, index)
+        try:
+            tree = _parser().parse(text)
+        except UnexpectedInput as error:
+            report.error(place, _malformed(text, error))
+            continue
+        options.extend(_option(item, place) for item in tree.children if isinstance(item, Tree))
+    return options
+
+
+def sort_options(options: list[Option], kind: str, known_data: DataWords, report: Report) -> MountOptions:
+    """Sort options into what they are. Of words that exclude one another the last stands, as for mount(8).
+
+    `kind` (`bind`, `tmpfs`) is for messages. A word that is neither a flag nor in `known_data` is reported.
+    """
+    flags: dict[str, str] = {}
+    data: list[str] = []
+    propagation: list[str] = []
+    binds: list[str] = []
+    for option in options:
+        word = RECURSIVE.get(option.word, option.word)
+        if refusal := REFUSED.get(option.word) or USERSPACE_REFUSED.get(option.word):
+            report.error(option.path, f"option {quote(word)}: {refusal[0]}", refusal[1])
+        elif option.word.startswith(USERSPACE):
+            report.ignore(option.path, f"{quote(word)}: {USERSPACE_IGNORED}")
+        elif option.value is not None:
+            if option.word in KNOWN:
+                report.error(option.path, f"the option {quote(word)} takes no value")
+            elif option.word in known_data.settings or known_data.any_setting:
+                data.append(f"{option.word}={option.value}")
+            else:
+                _unknown(option, kind, known_data, report)
+        elif word in FLAGS:
+            family, undoes = FLAGS[word]
+            if not undoes or flags.get(family, undoes) == undoes:
+                flags[family] = word
+        elif word in PROPAGATION:
+            propagation.append(word)
+        elif word in BIND:
+            binds.append(word)
+        elif word in IGNORED:
+            report.ignore(option.path, f"{quote(word)}: {IGNORED[word]}")
+        elif word in known_data.words:
+            data.append(word)
+        else:
+            _unknown(option, kind, known_data, report)
+    recursive = any(BIND[word] for word in binds)
+    return MountOptions(tuple(sorted(flags.values())), tuple(data), tuple(propagation), bool(binds), recursive)
+
+
+def _unknown(option: Option, kind: str, known_data: DataWords, report: Report) -> None:
+    text = option.word if option.value is None else f"{option.word}={option.value}"
+    known = (*KNOWN, *known_data.words, *known_data.settings)
+    what = "a bind mount" if kind == "bind" else f"a mount of type {kind}"
+    hint = "a bind mount has no file system of its own to take it" if kind == "bind" and option.value is not None else ""
+    report.error(option.path, f"unknown option {quote(text)} for {what}{did_you_mean(option.word, known)}", hint)
+
+
+@cache
+def _parser() -> Lark:
+    return load_grammar("mount_options")
+
+
+def _option(tree: Tree[Token], place: Path) -> Option:
+    word, *value = (str(child) if child is not None else "" for child in tree.children)
+    return Option(word, value[0] if tree.data == "setting" else None, place)
+
+
+def _malformed(text: str, error: UnexpectedInput) -> str:
+    if not text:
+        return "empty option"
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        return f"{quote(text)} ends too early"
+    at = error.pos_in_stream or 0
+    return f"{quote(text)}: unexpected {quote(text[at])} at character {at + 1}"

@@ -1,0 +1,75 @@
+"""The `mounts` array (OCI config.md, "Mounts")."""
+
+import posixpath
+from typing import Any
+
+from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
+from runx.compiler.frontends.oci.mount_options import DataWords, parse_options, sort_options
+from runx.compiler.model.request import MountOptions, MountRequest
+
+# The file systems the guest's kernel makes, and the options of their own that they read (the kernel's fs_parameter_spec tables).
+GUEST_TYPES = {
+    "tmpfs": DataWords(
+        ("inode32", "inode64", "noswap"),
+        ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "huge", "mpol"),
+        any_setting=True,
+    ),
+    "ramfs": DataWords((), ("mode",)),
+    "proc": DataWords((), ("hidepid", "gid", "subset")),
+    "sysfs": DataWords(),
+    "devpts": DataWords(("newinstance",), ("ptmxmode", "mode", "uid", "gid", "max")),
+    "mqueue": DataWords(),
+    "cgroup": DataWords(),
+    "cgroup2": DataWords(("nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot")),
+}
+
+# What engines write for version 1 of cgroups; the guest has version 2 alone.
+_CGROUP1_WORDS = (
+    "all", "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls", "net_prio", "perf_event",
+    "pids", "rdma", "xattr", "noprefix", "clone_children", "none",
+)  # fmt: skip
+
+
+def read_mounts(mounts: list[dict[str, Any]], bundle: str, report: Report) -> tuple[MountRequest, ...]:
+    """The mounts of a checked document. Faults of types, options and paths go to `report`."""
+    return tuple(_mount(entry, ("mounts", index), bundle, report) for index, entry in enumerate(mounts))
+
+
+def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> MountRequest:
+    destination = entry.get("destination", "")
+    if not destination:
+        report.error((*path, "destination"), "must be a path inside the container")
+    # config.md: a relative destination is deprecated, and relative to "/".
+    destination = posixpath.normpath("/" + destination.lstrip("/"))
+    if any(part == ".." for part in entry.get("destination", "").split("/")):
+        report.error((*path, "destination"), f'must not hold "..", as {quote(entry["destination"])} does')
+    elif destination == "/":
+        report.error((*path, "destination"), "would hide the root filesystem", "set root.path to what should be there")
+
+    options_path: Path = (*path, "options")
+    options = parse_options(entry.get("options", []), options_path, report)
+    is_bind = any(option.word in ("bind", "rbind") for option in options) or entry.get("type") == "bind"
+    if is_bind:
+        sorted_options = sort_options(options, "bind", DataWords(), report)
+        return MountRequest(destination, "bind", _bind_source(entry, path, bundle, report), sorted_options, path)
+
+    kind = entry.get("type", "")
+    if kind not in GUEST_TYPES:
+        what = f"file systems of type {quote(kind)} are not supported" if kind else "missing, and the options hold no bind"
+        hint = f"supported are bind, {', '.join(GUEST_TYPES)}"
+        report.error((*path, "type"), f"{what}{did_you_mean(kind, (*GUEST_TYPES, 'bind'))}", hint)
+        return MountRequest(destination, kind, "", MountOptions((), (), (), False, False), path)
+    if kind == "cgroup":
+        kind = "cgroup2"
+        for option in [option for option in options if option.word in _CGROUP1_WORDS or option.word == "name"]:
+            report.ignore(option.path, f"{quote(option.word)} is of cgroups version 1; the guest has version 2")
+            options.remove(option)
+    source = entry.get("source") or kind
+    return MountRequest(destination, kind, source, sort_options(options, kind, GUEST_TYPES[kind], report), path)
+
+
+def _bind_source(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> str:
+    source: str = entry.get("source", "")
+    if not source:
+        report.error((*path, "source"), "missing: a bind mount needs what to bind")
+    return source if source.startswith("/") else posixpath.join(bundle, source)

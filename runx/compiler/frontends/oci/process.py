@@ -1,0 +1,110 @@
+"""The `process` object (OCI config.md, "Process"): what to execute and as whom."""
+
+from typing import Any
+
+from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
+from runx.compiler.frontends.oci.schedule import read_io_priority, read_scheduler
+from runx.compiler.model.plan import CAPABILITIES, Capabilities, Process, Rlimit
+
+# getrlimit(2).
+RLIMITS = (
+    "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_LOCKS", "RLIMIT_MEMLOCK",
+    "RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_RSS", "RLIMIT_RTPRIO", "RLIMIT_RTTIME",
+    "RLIMIT_SIGPENDING", "RLIMIT_STACK",
+)  # fmt: skip
+
+NOFILE_MAX = 2147483584
+"""The most that the kernel lets fs.nr_open, and with it RLIMIT_NOFILE, be on 64 bits (fs/file.c)."""
+
+
+def read_process(process: dict[str, Any], pid_namespace: bool, pids_limit: int | None, report: Report) -> Process:
+    """The process of a checked document. Faults of names and values go to `report`."""
+    user = process.get("user", {})
+    rows, columns = _console_size(process, report)
+    return Process(
+        args=_args(process, report),
+        env=_env(process, report),
+        cwd=_cwd(process, report),
+        uid=user.get("uid", 0),
+        gid=user.get("gid", 0),
+        additional_gids=user.get("additionalGids", ()),
+        umask=user.get("umask"),
+        rlimits=_rlimits(process, report),
+        capabilities=_capabilities(process.get("capabilities") or {}, report),
+        no_new_privileges=process.get("noNewPrivileges", False),
+        oom_score_adj=process.get("oomScoreAdj"),
+        scheduler=read_scheduler(process.get("scheduler"), report),
+        io_priority=read_io_priority(process.get("ioPriority"), report),
+        pids_limit=pids_limit,
+        terminal=process.get("terminal", False),
+        rows=rows,
+        columns=columns,
+        pid_namespace=pid_namespace,
+    )
+
+
+def _console_size(process: dict[str, Any], report: Report) -> tuple[int, int]:
+    """Rows and columns of the terminal at its start, 0 and 0 without (struct winsize of ioctl_tty(2) has 16 bits for each)."""
+    size = process.get("consoleSize")
+    if not size or not process.get("terminal"):
+        return 0, 0
+    rows, columns = (size.get(name, 0) for name in ("height", "width"))
+    for name, number in (("height", rows), ("width", columns)):
+        if number > 0xFFFF:
+            report.error(("process", "consoleSize", name), f"{number} is more than a terminal can have (65535)")
+    return rows, columns
+
+
+def _args(process: dict[str, Any], report: Report) -> tuple[str, ...]:
+    args = tuple(process.get("args", ()))
+    if not args:
+        report.error(("process", "args"), "must name a program to execute")
+    elif not args[0]:
+        report.error(("process", "args", 0), "must name a program to execute, not an empty string")
+    return args
+
+
+def _env(process: dict[str, Any], report: Report) -> tuple[str, ...]:
+    env = tuple(process.get("env", ()))
+    for index, entry in enumerate(env):
+        name, equals, _ = entry.partition("=")
+        if not name or not equals:
+            report.error(("process", "env", index), f"must be NAME=value, not {quote(entry)}")
+    return env
+
+
+def _cwd(process: dict[str, Any], report: Report) -> str:
+    cwd: str = process.get("cwd", "")
+    if not cwd.startswith("/"):
+        report.error(("process", "cwd"), f"must be an absolute path, not {quote(cwd)}")
+    return cwd
+
+
+def _rlimits(process: dict[str, Any], report: Report) -> tuple[Rlimit, ...]:
+    rlimits: dict[str, Rlimit] = {}
+    for index, entry in enumerate(process.get("rlimits", ())):
+        path: Path = ("process", "rlimits", index)
+        name, soft, hard = entry.get("type", ""), entry.get("soft", 0), entry.get("hard", 0)
+        if name not in RLIMITS:
+            report.error((*path, "type"), f"unknown resource limit {quote(name)}{did_you_mean(name, RLIMITS)}")
+        elif name in rlimits:
+            report.error((*path, "type"), f"{name} is given twice")  # config.md: the runtime MUST generate an error
+        elif "hard" in entry and soft > hard:
+            report.error((*path, "soft"), f"{soft} is more than the hard limit {hard}")
+        elif name == "RLIMIT_NOFILE" and hard > NOFILE_MAX:
+            report.error((*path, "hard"), f"{hard} is more open files than Linux allows ({NOFILE_MAX})")
+        else:
+            rlimits[name] = Rlimit(name=name.removeprefix("RLIMIT_").lower(), soft=soft, hard=hard)
+    return tuple(rlimits.values())
+
+
+def _capabilities(sets: dict[str, list[str]], report: Report) -> Capabilities:
+    numbers = {name: number for number, name in enumerate(CAPABILITIES)}
+    for set_name, names in sets.items():
+        for index, name in enumerate(names):
+            if name not in numbers:
+                path: Path = ("process", "capabilities", set_name, index)
+                # config.md, "Linux Process": what cannot be granted is a warning.
+                report.ignore(path, f"Linux has no capability {quote(name)}{did_you_mean(name, CAPABILITIES)}")
+    ordered = {name: sorted(numbers.keys() & names, key=numbers.__getitem__) for name, names in sets.items()}
+    return Capabilities(**{name: tuple(names) for name, names in ordered.items()})

@@ -1,0 +1,371 @@
+"""runx.toml: what the host's administrator sets for every container (docs/man/runx.toml.5.md).
+
+One table drives the reading, the checks and `runx config`. tomllib is loaded only when there is a file.
+"""
+
+import re
+from typing import Any, Literal, NamedTuple
+
+from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
+from runx.compiler.model.plan import ARM
+from runx.compiler.model.xl_keys import KEY, reserved
+from runx.errors import RunxError
+from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT, written_state_root
+
+MIN_MEMORY_MIB = 64
+MAX_VCPUS = 64
+"""CONFIG_NR_CPUS of the guest's kernel."""
+
+MAX_RAMDISK_MIB = 512
+"""xl takes ramdisks of up to 1 GiB."""
+
+CARRIERS = ("auto", "disk", "9p", "ram")
+"""Of a root filesystem."""
+ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.xlconf")
+"""The annotations of a container that mean something to runx."""
+
+BY_VALUE = (
+    *(f"/etc/{name} */containers/[0-9a-f]*/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # docker
+    *(f"/etc/{name} */userdata/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # podman, cri-o
+    "/run/.containerenv */userdata/.containerenv",
+    *(f"/etc/{name} */sandboxes/[0-9a-f]*/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # containerd's CRI
+    "/etc/hosts /var/lib/kubelet/pods/*/etc-hosts",
+    *(f"/etc/{name} /var/lib/nerdctl/*/{name}" for name in ("hosts", "hostname", "resolv.conf")),
+)
+IN_MEMORY = tuple(
+    f"/dev/shm {source}" for source in ("*/userdata/shm", "*/containers/[0-9a-f]*/mounts/shm", "*/sandboxes/[0-9a-f]*/shm")
+)
+
+
+class Setting(NamedTuple):
+    """One setting. `kind` is how its value is written: size, part, count, type, words, path, flag, bridge, names, keys, state,
+    carrier or rules."""
+
+    section: str
+    name: str
+    kind: str
+    default: Any
+    about: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.section}.{self.name}"
+
+
+SETTINGS = (
+    Setting("defaults", "memory", "size", 256, "memory of a virtual machine whose container has no limit"),
+    Setting("defaults", "vcpus", "count", 1, "virtual CPUs of one whose container has neither a quota nor a cpuset"),
+    Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto: pv on x86, pvh on Arm"),
+    Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
+    Setting("network", "host", "bridge", "", "bridge that stands for the host's network, by DHCP; without, that is refused"),
+    Setting("root", "carrier", "carrier", "auto", "how root filesystems travel: disk, 9p, ram, or auto, which chooses"),
+    Setting("root", "layer_size", "size", 10240, "of the layer that a container with a root by disk writes to"),
+    Setting("root", "cache_size", "size", 10240, "of all kept images of root filesystems; also the largest one there may be"),
+    Setting("root", "ram_limit", "part", 64, "of the images of a root filesystem that travels in the ramdisk"),
+    Setting(
+        "mounts", "by_value", "rules", BY_VALUE, "bind mounts of small files that are copied into the guest: DESTINATION SOURCE"
+    ),
+    Setting("mounts", "in_memory", "rules", IN_MEMORY, "bind mounts of directories instead of which the guest makes a tmpfs"),
+    Setting("policy", "own_kernels", "flag", True, "containers may bring a kernel in their root filesystem"),
+    Setting("policy", "own_ramdisks", "flag", True, "containers may bring a ramdisk in their root filesystem"),
+    Setting("policy", "annotations", "names", ANNOTATIONS, "annotations by which a container may speak to runx"),
+    Setting("policy", "xlconf_keys", "keys", (), "keys of xl.cfg(5) that containers may set by XLCONF"),
+    Setting("paths", "kernel", "path", "", "the guest's kernel instead of the installed one"),
+    Setting("paths", "initrd", "path", "", "the guest's initial ramdisk instead of the installed one"),
+    Setting("paths", "images", "state", DEFAULT_IMAGES, "where images of root filesystems are kept"),
+    Setting("paths", "state", "state", DEFAULT_STATE_ROOT, "where the state of containers is kept, without --root"),
+)
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+_SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
+
+
+class HostConfig:
+    """The settings in effect. `lines` has the line of each one that the file sets; the others are defaults."""
+
+    def __init__(self, values: dict[str, Any], lines: dict[str, int], file: str) -> None:
+        self._values = values
+        self.lines = lines
+        self.file = file
+
+    def value(self, key: str) -> Any:
+        """The setting `defaults.memory` and the like; sizes in MiB."""
+        return self._values.get(key, _BY_KEY[key].default)
+
+    def where(self, key: str) -> str:
+        """`runx.toml:3`, or `default`."""
+        return f"{self.file}:{self.lines[key]}" if key in self.lines else "default"
+
+    @property
+    def memory_mib(self) -> int:
+        return int(self.value("defaults.memory"))
+
+    @property
+    def vcpus(self) -> int:
+        return int(self.value("defaults.vcpus"))
+
+    def type(self, machine: str) -> Literal["pv", "pvh"]:
+        """Of guests of an architecture. A PV guest needs no hardware support and starts fastest on x86_64. Arm has one kind of
+        guests, which xl calls pvh (xl.cfg(5)). Raises RunxError for another one."""
+        chosen = str(self.value("defaults.type"))
+        if chosen == "auto":
+            return "pvh" if machine in ARM else "pv"
+        if chosen == "pv" and machine in ARM:
+            message = f"{self.where('defaults.type')}: defaults.type: there are no pv guests on Arm"
+            raise RunxError(message, 'write "auto" or "pvh"')
+        return "pv" if chosen == "pv" else "pvh"
+
+    @property
+    def kernel_parameters(self) -> tuple[str, ...]:
+        return tuple(self.value("defaults.kernel_parameters"))
+
+    @property
+    def network_host(self) -> str:
+        """Empty for none."""
+        return str(self.value("network.host"))
+
+    @property
+    def root_carrier(self) -> str:
+        return str(self.value("root.carrier"))
+
+    @property
+    def layer_mib(self) -> int:
+        return int(self.value("root.layer_size"))
+
+    @property
+    def cache_mib(self) -> int:
+        return int(self.value("root.cache_size"))
+
+    @property
+    def ram_limit_mib(self) -> int:
+        return int(self.value("root.ram_limit"))
+
+    @property
+    def by_value(self) -> tuple[str, ...]:
+        return tuple(self.value("mounts.by_value"))
+
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        return tuple(self.value("mounts.in_memory"))
+
+    @property
+    def images(self) -> str:
+        return str(self.value("paths.images"))
+
+    @property
+    def own_kernels(self) -> bool:
+        return bool(self.value("policy.own_kernels"))
+
+    @property
+    def own_ramdisks(self) -> bool:
+        return bool(self.value("policy.own_ramdisks"))
+
+    @property
+    def annotations(self) -> tuple[str, ...]:
+        return tuple(self.value("policy.annotations"))
+
+    @property
+    def xlconf_keys(self) -> tuple[str, ...]:
+        return tuple(self.value("policy.xlconf_keys"))
+
+    @property
+    def kernel(self) -> str:
+        """Empty for the installed one; `initrd` likewise."""
+        return str(self.value("paths.kernel"))
+
+    @property
+    def initrd(self) -> str:
+        return str(self.value("paths.initrd"))
+
+
+def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
+    """The settings of a file, given by its path and its bytes; all defaults for None. Raises CompileError with all its faults."""
+    if file is None:
+        return HostConfig({}, {}, "")
+    name, raw = file
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise CompileError([(None, Diagnostic((), "not UTF-8"))], name) from None
+    document = _parse(text, name)
+    lines = _lines(text)
+    faults: list[tuple[Location | None, Diagnostic]] = []
+    values: dict[str, Any] = {}
+
+    def fault(path: Path, message: str, hint: str = "") -> None:
+        key = ".".join(map(str, path))
+        line = lines.get(key) or lines.get(str(path[0]))
+        faults.append((Location(line, 1) if line else None, Diagnostic(path, message, hint)))
+
+    for section, members in document.items():
+        if section not in _SECTIONS:
+            fault((section,), f"unknown section{did_you_mean(section, _SECTIONS)}", f"there are {', '.join(_SECTIONS)}")
+        elif not isinstance(members, dict):
+            fault((section,), f"must be a section, [{section}]")
+        else:
+            for member, value in members.items():
+                setting = _BY_KEY.get(f"{section}.{member}")
+                if setting is None:
+                    known = [setting.name for setting in SETTINGS if setting.section == section]
+                    fault((section, member), f"unknown setting{did_you_mean(member, known)}", f"there are {', '.join(known)}")
+                    continue
+                try:
+                    values[setting.key] = _READERS[setting.kind](value)
+                except ValueError as error:
+                    fault((section, member), f"must be {error}, not {_shown(value)}")
+    if not faults and values.get("paths.state", "") != written_state_root(text):
+        hint = 'state = "/PATH" on a line of its own, below a line [paths]; all verbs find it there, without a parser of TOML'
+        fault(("paths", "state"), "must be written in the plain way", hint)
+    if faults:
+        raise CompileError(faults, name, text)
+    return HostConfig(values, {key: lines.get(key) or lines.get(key.partition(".")[0], 1) for key in values}, name)
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        message = str(error)[: place.start()] if place else str(error).removesuffix(" (at end of document)")
+        at = Location(int(place[1]), int(place[2])) if place else Location(text.rstrip("\n").count("\n") + 1, 1)
+        raise CompileError([(at, Diagnostic((), f"not TOML: {message[:1].lower()}{message[1:]}"))], name, text) from None
+    except RecursionError:
+        raise CompileError([(None, Diagnostic((), "nested too deeply"))], name) from None
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Section and `section.name`: its line. tomllib keeps no places; settings are written one a line, so this finds them."""
+    found: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        header = re.match(r"\s*\[\s*([\w.\"'-]+)\s*\]", line)
+        setting = re.match(r"\s*([\w.\"' -]+?)\s*=", line)
+        if header:
+            section = _bare(header[1])
+            found.setdefault(section, number)
+        elif setting:
+            name = _bare(setting[1])
+            found.setdefault(f"{section}.{name}" if section else name, number)
+    return found
+
+
+def _bare(key: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in key.split("."))
+
+
+def _mib(value: Any) -> int:
+    """0 for what is no size."""
+    units = {"MiB": 1, "GiB": 1024}
+    written = re.fullmatch(r"([1-9]\d{0,6}) ?(MiB|GiB)", value) if isinstance(value, str) else None
+    return int(written[1]) * units[written[2]] if written else 0
+
+
+def _size(value: Any) -> int:
+    if _mib(value) < MIN_MEMORY_MIB:
+        raise ValueError(f'a size of at least {MIN_MEMORY_MIB} MiB such as "256MiB" or "2GiB"')
+    return _mib(value)
+
+
+def _part(value: Any) -> int:
+    if not 1 <= _mib(value) <= MAX_RAMDISK_MIB:
+        raise ValueError(f'a size from 1 to {MAX_RAMDISK_MIB} MiB such as "32MiB"')
+    return _mib(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_VCPUS:
+        raise ValueError(f"a number from 1 to {MAX_VCPUS}")
+    return value
+
+
+def _type(value: Any) -> str:
+    if value not in ("auto", "pv", "pvh"):
+        raise ValueError("auto, pv or pvh")
+    return str(value)
+
+
+def _carrier(value: Any) -> str:
+    if value not in CARRIERS:
+        raise ValueError(f"{', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}")
+    return str(value)
+
+
+def _rules(value: Any) -> tuple[str, ...]:
+    def is_rule(rule: Any) -> bool:
+        return isinstance(rule, str) and all(pattern[:1] in ("/", "*") for pattern in rule.split(" ", 1)) and " " in rule
+
+    if not isinstance(value, list) or not all(map(is_rule, value)):
+        raise ValueError('a list of pairs of patterns such as "/etc/hosts */userdata/hosts"')
+    return tuple(value)
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    def is_word(word: Any) -> bool:
+        return isinstance(word, str) and bool(re.fullmatch(r"[!#-~]+", word))
+
+    if not isinstance(value, list) or not all(map(is_word, value)):
+        raise ValueError("a list of strings without spaces and double quotes")
+    return tuple(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(name in ANNOTATIONS for name in value):
+        raise ValueError(f"a list of annotations, of which there are {', '.join(ANNOTATIONS)}")
+    return tuple(value)
+
+
+def _keys(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(key, str) and KEY.fullmatch(key) for key in value):
+        raise ValueError("a list of keys of xl.cfg(5)")
+    for key in value:
+        if reserved(key):
+            raise ValueError(f"a list without {quote(key)}, which no container may set ({reserved(key)})")
+    return tuple(value)
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError("an absolute path")
+    return value
+
+
+def _state(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable() or set(value) & set("\"'\\,"):
+        raise ValueError("an absolute path without commas, quotes, backslashes and control characters")
+    return value
+
+
+def _bridge(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{0,15}", value):
+        raise ValueError('the name of a bridge, or "" for none')
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+_READERS = {
+    "size": _size,
+    "part": _part,
+    "count": _count,
+    "type": _type,
+    "carrier": _carrier,
+    "rules": _rules,
+    "words": _words,
+    "names": _names,
+    "keys": _keys,
+    "path": _path,
+    "flag": _flag,
+    "bridge": _bridge,
+    "state": _state,
+}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return quote(value) if isinstance(value, str) else quote(str(value))[1:-1]

@@ -1,0 +1,188 @@
+"""The facts of this machine now: the compiler's only look at the host."""
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from runx import paths
+from runx.compiler.host.facts import SMALL, Kind, SandboxFacts, SmallFile, bridge_directory
+from runx.compiler.host.overlay_layers import RootFacts, look
+from runx.compiler.source import SIZE_LIMIT
+from runx.errors import RunxError
+
+
+class HostFacts:
+    """What is true of this machine now.
+
+    given: the configuration; the bundle's own is not read then. host_config: the runx.toml, which must exist then.
+    """
+
+    def __init__(self, given: bytes | None = None, host_config: str = "", config_name: str = "config.json") -> None:
+        self._given = given
+        self._config_name = config_name
+        self._host_config = host_config
+
+    filter_cache = ""
+    """The directory where filters are kept; none unless one is set."""
+    keeps_filters = False
+    """Put new ones there; False, so that to look changes nothing."""
+
+    def config(self, bundle: str) -> bytes:
+        if self._given is not None:
+            return self._given
+        path = os.path.join(bundle, self._config_name)
+        try:
+            return _read(path)
+        except OSError as error:
+            if not os.path.isdir(bundle):
+                raise RunxError(f"bundle {bundle}: no such directory") from None
+            hint = "a bundle is a directory with a config.json and a root filesystem" if not os.path.exists(path) else ""
+            raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}", hint) from None
+
+    def has_address(self, interface: str, address: str) -> bool:
+        from runx.compiler.host.addresses import addresses  # for few containers
+
+        return address in addresses(interface)
+
+    def netconf(self, path: str, root: str) -> bytes:
+        real = os.path.realpath(path)
+        if os.path.commonpath((real, os.path.realpath(root))) == os.path.realpath(root):
+            raise RunxError(f"{path} is inside the container's root filesystem", "name a file that is the host's own")
+        try:
+            return _read(real)
+        except OSError as error:
+            raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+    def root(self, path: str) -> RootFacts:
+        try:
+            return look(path)
+        except OSError as error:
+            raise RunxError(f"root.path: {path}: {(error.strerror or str(error)).lower()}") from None
+
+    def image_bytes(self, path: str, limit: int) -> int:
+        from runx.compiler.host.erofs_size import image_bytes  # for few containers
+
+        try:
+            return image_bytes(path, limit)
+        except RecursionError:
+            raise RunxError(f"root.path: {path}: its directories lie too deep in one another") from None
+        except OSError as error:
+            raise RunxError(f"root.path: {error.filename or path}: {(error.strerror or str(error)).lower()}") from None
+
+    def identity(self, path: str) -> str:
+        from runx.linux.in_root import directory_identity  # ctypes, for few containers
+
+        try:
+            return directory_identity(path)
+        except OSError:
+            return ""
+
+    def has_program(self, name: str) -> bool:
+        return any(os.access(f"{directory}/{name}", os.X_OK) for directory in paths.PROGRAMS.split(":"))
+
+    def small_file(self, path: str) -> SmallFile | None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                status = os.fstat(descriptor)
+                content = file.read(SMALL + 1) if stat.S_ISREG(status.st_mode) else None
+        except OSError:
+            return None
+        if content is None or len(content) > SMALL:
+            return None
+        return SmallFile(content, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+    def size_kib(self, path: str) -> int:
+        try:
+            status = os.statvfs(path)
+        except OSError:
+            return 0
+        return status.f_blocks * status.f_frsize // 1024
+
+    def sandbox(self, directory: str) -> SandboxFacts | None:
+        try:
+            plan = json.loads(_read(f"{directory}/plan.json"))
+        except (OSError, RunxError, ValueError):
+            return None  # it is another runtime's, or has gone
+        if plan["domain"] is not None:
+            return None
+        guest = plan["guest"]
+        return SandboxFacts(guest["hostname"], guest["domainname"], tuple((name, value) for name, value in guest["sysctl"]))
+
+    def host_config(self) -> tuple[str, bytes] | None:
+        path = self._host_config or paths.HOST_CONFIG
+        try:
+            with open(path, "rb") as file:
+                return path, file.read(SIZE_LIMIT)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self._host_config:
+                return None
+            raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+    def machine(self) -> str:
+        return paths.machine()
+
+    def kind(self, path: str) -> Kind:
+        return _kind(lambda: os.stat(path).st_mode)
+
+    def kind_in_root(self, root: str, path: str) -> Kind:
+        from runx.linux import in_root  # for few containers, and ctypes takes a while to load
+
+        return _kind(lambda: in_root.mode(root, path))
+
+    def filter(self, profile: dict[str, Any]) -> bytes:
+        from runx.compiler.host.seccomp_cache import host_filter
+
+        return host_filter(profile, self.filter_cache, self.keeps_filters)
+
+
+class HostFactsWithBridges(HostFacts):
+    """For `runx plan`, which shows the plan also where its bridges are not: all are taken to exist. `missing` names those,
+    `without_address` those that lack an address, and which."""
+
+    def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
+        super().__init__(given, host_config)
+        self.filter_cache = paths.FILTER_CACHE
+        self.missing: list[str] = []
+        self.without_address: list[tuple[str, str]] = []
+
+    def kind(self, path: str) -> Kind:
+        kind = super().kind(path)
+        name = path.removeprefix("/sys/class/net/").removesuffix("/bridge")
+        if kind == "directory" or path != bridge_directory(name):
+            return kind
+        self.missing.append(name)
+        return "directory"
+
+    def has_address(self, interface: str, address: str) -> bool:
+        if interface not in self.missing and not super().has_address(interface, address):
+            self.without_address.append((interface, address))
+        return True
+
+
+def _read(path: str) -> bytes:
+    """One byte more than SIZE_LIMIT at most. Raises OSError, and RunxError for what is no file."""
+    # Without O_NONBLOCK, a fifo would hang the caller.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise RunxError(f"{path}: not a file")
+        return file.read(SIZE_LIMIT + 1)
+
+
+def _kind(mode_of: Callable[[], int]) -> Kind:
+    try:
+        mode = mode_of()
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except OSError:
+        return "unreadable"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISSOCK(mode):
+        return "socket"
+    return "fifo" if stat.S_ISFIFO(mode) else "device"

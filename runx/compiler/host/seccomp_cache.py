@@ -1,0 +1,129 @@
+"""A container's seccomp filter: its profile as a program for the guest's kernel, kept for the next container with the same one.
+
+Containers of an engine share a profile, and to build a program takes longer than the rest of the compiler. A program that is
+found needs no library to be loaded.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from typing import Any
+
+from runx import __version__, paths
+from runx.compiler.host.facts import NoFilters
+
+KEPT = 64
+"""Programs in the cache; the oldest make room."""
+SIZE_LIMIT = 4096 * 8
+"""Bytes: what the kernel loads."""
+_DIGEST = 32
+_LIBRARY = "libseccomp.so.2"
+
+
+def host_filter(profile: dict[str, Any], cache: str, keep: bool = True) -> bytes:
+    """The program of a profile for guests of this host, by this host's libseccomp.
+
+    cache: the directory of programs made before; "" for none. keep: put the program there, make the directory when missing.
+    Raises NoFilters, or FilterError for a profile that libseccomp refuses.
+    """
+    library = find_library()
+    if not library:
+        raise NoFilters(f"{_LIBRARY} is not installed")
+    key = _key(profile, library)
+    if keep and cache:
+        _make_cache(cache)
+    directory = _open_cache(cache)
+    try:
+        return _find(directory, key) or _made(profile, library, directory if keep else -1, key)
+    finally:
+        if directory >= 0:
+            os.close(directory)
+
+
+def _made(profile: dict[str, Any], library: str, directory: int, key: str) -> bytes:
+    from runx.compiler.host.libseccomp import ARCHITECTURES, build  # loads ctypes, which a hit does not need
+
+    if paths.machine() not in ARCHITECTURES:
+        raise NoFilters(f"{paths.machine()} is not known here")
+    try:
+        program = build(profile, paths.machine(), library)
+    except (OSError, AttributeError) as error:
+        raise NoFilters(f"{library}: {error}") from None
+    if directory >= 0:
+        _keep(directory, key, program)
+    return program
+
+
+def find_library() -> str:
+    """Where the dynamic linker would find it; looked up by hand, as ctypes.util starts a compiler for that."""
+    triplet = getattr(sys.implementation, "_multiarch", "")
+    for directory in (f"/usr/lib/{triplet}", f"/lib/{triplet}", "/usr/lib64", "/usr/lib", "/lib64", "/lib", "/usr/local/lib"):
+        path = os.path.realpath(f"{directory}/{_LIBRARY}")
+        if os.path.exists(path):
+            return path
+    return ""
+
+
+def _key(profile: dict[str, Any], library: str) -> str:
+    """Everything a program depends on. A library is told by its file, which is replaced when its version changes."""
+    status = os.stat(library)
+    facts = [__version__, paths.machine(), library, status.st_size, status.st_mtime_ns, profile]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _make_cache(cache: str) -> None:
+    try:
+        os.makedirs(os.path.dirname(cache), 0o755, exist_ok=True)
+        os.mkdir(cache, 0o700)
+    except OSError:  # it exists, or there will be none
+        pass
+
+
+def _open_cache(cache: str) -> int:
+    """The directory, or -1 when there is none to be trusted: one that is not this user's alone."""
+    if not cache:
+        return -1
+    try:
+        directory = os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    status = os.fstat(directory)
+    if status.st_uid == os.geteuid() and not status.st_mode & 0o077:
+        return directory
+    os.close(directory)
+    return -1
+
+
+def _find(directory: int, key: str) -> bytes:
+    """The program kept under `key`, or nothing: a file that is not whole counts for none."""
+    if directory < 0:
+        return b""
+    try:
+        with open(os.open(key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), "rb") as file:
+            content = file.read(_DIGEST + SIZE_LIMIT + 1)
+    except OSError:
+        return b""
+    digest, program = content[:_DIGEST], content[_DIGEST:]
+    return program if hashlib.sha256(program).digest() == digest else b""
+
+
+def _keep(directory: int, key: str, program: bytes) -> None:
+    """Put it there, whole or not at all. A cache that cannot be written is no reason to fail."""
+    temporary = f".{key}.{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        with open(fd, "wb") as file:
+            file.write(hashlib.sha256(program).digest() + program)
+        os.rename(temporary, key, src_dir_fd=directory, dst_dir_fd=directory)
+        names = os.listdir(directory)
+        if len(names) > KEPT:
+            names.sort(key=lambda name: os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime_ns)
+            for name in names[: len(names) - KEPT]:
+                os.unlink(name, dir_fd=directory)
+    except OSError:
+        # Also when another process was quicker, with the same program or with the oldest file.
+        try:
+            os.unlink(temporary, dir_fd=directory)
+        except OSError:
+            pass

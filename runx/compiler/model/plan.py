@@ -1,0 +1,440 @@
+"""The plan of a virtual machine: what the compiler's frontends fill and its backends read.
+
+A plan is frozen, holds only nouns of the domain, and goes to JSON and back without loss. The executor reads that JSON with
+the standard library and knows nothing of OCI's configuration.
+"""
+
+from typing import Literal, Union
+
+from typing_extensions import TypeAliasType
+
+from runx.compiler import slim_imports
+
+with slim_imports.without(slim_imports.PYDANTIC):
+    from pydantic import BaseModel, ConfigDict
+
+    class _Part(BaseModel):
+        # defer_build: a model is compiled when it is first used, which halves the cost of importing this module.
+        model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+PLAN_VERSION = 1
+
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
+    "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW",
+    "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
+    "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
+    "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+)  # fmt: skip
+"""capabilities(7): every name, at the index that is its number."""
+
+SCHEDULER_POLICIES = {
+    "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5, "SCHED_DEADLINE": 6,
+}  # fmt: skip
+"""sched(7): every name and its number, as are the two below (Linux, include/uapi/linux/sched.h and ioprio.h)."""
+SCHEDULER_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04, "SCHED_FLAG_KEEP_POLICY": 0x08,
+    "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20, "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}  # fmt: skip
+HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+"""The kinds of hooks, in the order in which they run (OCI runtime.md, "Lifecycle")."""
+IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+
+
+class Share(_Part):
+    """A directory of dom0 served to the guest over 9p (xl-9pfs(5), `p9=`)."""
+
+    tag: str
+    """Mount tag in the guest: `root` or `mounts`."""
+    path: str
+    """Absolute path on the host; below the container's state directory, so it needs no quoting in `p9=`."""
+
+
+class Interface(_Part):
+    """A network interface of the guest, attached to a bridge of the host (xl-network-configuration(5), `vif=`)."""
+
+    name: str
+    """Its name in the guest: `eth0`, `eth1`, …"""
+    mac: str
+    """In Xen's range, 00:16:3e:…; the same for the same container."""
+    bridge: str
+    script: str
+    """Absolute path of the hotplug script that puts the backend on the bridge."""
+    mtu: int | None = None
+    """Bytes; None leaves the kernel's default."""
+    network: str
+    """Name of the CNI network."""
+    address: str | None = None
+    """`192.168.0.7/24` or `fd00::7/64`; None: by DHCP."""
+    routes: tuple[tuple[str, str], ...] = ()
+    """Destination (`default` or a network) and gateway."""
+    nameservers: tuple[str, ...] = ()
+    """For resolv.conf(5), as are the two below; with any of them what a DHCP server says of names is not taken."""
+    search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    origin: str
+    """Where it comes from: `process.env[2]`."""
+
+
+class Disk(_Part):
+    """A file of the host as a disk of the guest (xl-disk-configuration(5))."""
+
+    vdev: str
+    """Its name in the guest: `xvda`."""
+    format: Literal["raw", "qcow2", "vhd"]
+    source: str
+    """Absolute path of the file on the host."""
+    path: str
+    """Where xl finds it: below the container's state directory, so that it needs no quoting; bound there as shares are."""
+    read_only: bool
+    holds: Literal["image", "base", "added", "layer"] = "image"
+    """`image`: what the configuration names. Of a root that runx makes disks of: `base`, its unchanging part; `added`, what
+    lies on it; `layer`, ext4, to which the container writes."""
+    script: str = ""
+    """The program by which xl tells dom0's kernel of the disk; "": QEMU serves it, which takes none."""
+    made_of: str = ""
+    """Of `added` alone: the directory that it is made of."""
+
+
+class IoMemory(_Part):
+    """Pages of the host's I/O memory that the guest may use (xl.cfg(5), `iomem=`)."""
+
+    first_mfn: int
+    """Machine frame number of the first page."""
+    pages: int
+    first_gfn: int | None = None
+    """Where the guest sees them; None: at the same number."""
+
+
+XlValue = TypeAliasType("XlValue", Union[str, "tuple[XlValue, ...]"])
+"""A value of xl's language: a string, or a list. Its numbers are strings without quotes."""
+
+
+class XlSetting(_Part):
+    """A setting of xl.cfg(5) that XLCONF asks for and the host's policy allows."""
+
+    name: str
+    value: XlValue
+    """Added to what runx writes under the same name, which is a list then."""
+    origin: str
+    """Where it comes from: `process.env[2]`."""
+
+
+ARM = ("aarch64", "arm")
+"""Of `Domain.machine`, those of Xen on Arm."""
+
+
+class Domain(_Part):
+    """What xl.cfg(5) needs to know."""
+
+    name: str
+    """Domain name, derived from the container's id and the state root; at most 80 characters of `[A-Za-z0-9_+.-]`."""
+    type: Literal["pv", "pvh"]
+    machine: str
+    """The architecture, as `./build` names it."""
+    kernel: str
+    """Absolute path of the guest kernel on the host."""
+    own_kernel: str | None = None
+    """Where the container's own kernel is, inside its root filesystem; `kernel` is the copy of it that create makes."""
+    base_ramdisk: str | None
+    """Absolute path of the base initrd on the host; the overlay is appended to a copy of it. None: the ramdisk is the
+    container's own, and nothing is added."""
+    ramdisk: str
+    """Absolute path of the ramdisk on the host: that copy, or the container's own."""
+    own_ramdisk: str | None = None
+    """Where the container's own ramdisk is, inside its root filesystem; `ramdisk` is the copy of it that create makes."""
+    memory_mib: int
+    vcpus: int
+    cpus: str | None = None
+    """CPUs of the host that the virtual ones are pinned to, `0-3,7`; None: any."""
+    cap_percent: int | None = None
+    """CPU time at most, in percent of one CPU; None: as much as the virtual CPUs can take."""
+    cpu_weight: int | None = None
+    """CPU time in relation to other domains, from 1 to 65535; None: Xen's default, 256."""
+    cmdline: tuple[str, ...]
+    """Kernel parameters, in order."""
+    shares: tuple[Share, ...]
+    disks: tuple[Disk, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    device_tree: str | None = None
+    """Absolute path of a device tree blob on the host, for Arm."""
+    dtdevs: tuple[str, ...] = ()
+    """Nodes of the host's device tree that are passed through, for Arm."""
+    iomems: tuple[IoMemory, ...] = ()
+    irqs: tuple[int, ...] = ()
+    """Physical interrupts that the guest may use."""
+    xl_settings: tuple[XlSetting, ...] = ()
+
+
+class RootImage(_Part):
+    """An EROFS image of a part of the root filesystem."""
+
+    holds: Literal["base", "added"]
+    """As Disk.holds."""
+    source: str
+    """Absolute path of the file on the host."""
+    made_of: str = ""
+    """Of `added` alone: the directory that it is made of."""
+
+
+class Root(_Part):
+    """The container's root filesystem and how it travels."""
+
+    carrier: Literal["9p", "disk", "ram", "none"]
+    """`9p`: the share `root`. `disk`: the guest mounts disks of the domain. `ram`: it mounts images that are in its ramdisk.
+    `none`: there is no guest."""
+    reason: str
+    """Why this carrier."""
+    path: str
+    """Absolute path of the directory on the host; with `vm.image`, only a kernel of the container's own comes from it."""
+    lower: tuple[str, ...] = ()
+    """Layers that `base` is made of, joined by overlayfs, the topmost first; () with `disk` and `ram`: it is made of `path`."""
+    lower_options: tuple[str, ...] = ()
+    """overlayfs' options to read them."""
+    layer_mib: int | None = None
+    """Size of the disk `layer`, when it has to be made; it takes the place of what was written to it alone."""
+    cache_mib: int | None = None
+    """How large all images that are kept may be together."""
+    layer_of: str = ""
+    """Directory with which the layer's life ends."""
+    images: tuple[RootImage, ...] = ()
+    """With `ram`: those in the ramdisk, in the order in which they lie on each other; /runx/root/0 and so on."""
+    images_mib: int = 0
+    """How large they are together at most."""
+    read_only: bool
+    served_read_only: bool = False
+    """Nothing of runx is in the guest that would make it read-only, so the host does."""
+
+
+def copy_of(slot: int) -> str:
+    """Path in the guest of a file that comes by value, for mounts with that slot."""
+    return f"/runx/files/{slot}"
+
+
+class Mount(_Part):
+    """One entry of `mounts` (OCI config.md, "Mounts"), in their order."""
+
+    destination: str
+    """Absolute path inside the container."""
+    carrier: Literal["9p", "value", "guest"]
+    """`9p`: a bind of a host path, through the `mounts` share. `value`: a bind of a copy of a small file, in the ramdisk.
+    `guest`: the guest makes the file system itself."""
+    type: str
+    """File system type for `guest`; `bind` for the others."""
+    source: str
+    """Host path; for `guest` the source argument of mount(2)."""
+    slot: int | None = None
+    """For `9p`: the name of this mount's place in the share, a number from 0. For `value`: that of the copy (`copy_of`)."""
+    is_file: bool = False
+    """For `9p` and `value`: the source is a file, not a directory."""
+    recursive: bool = False
+    """For `9p`: rbind, the mounts below the source come too."""
+    read_only: bool = False
+    """For `9p`: the host enforces it as well as the guest."""
+    flags: tuple[str, ...] = ()
+    """mount(8)'s flag words in effect (`ro`, `nosuid`, …), sorted, one of each family; `tmpcopyup` may be among them."""
+    data: tuple[str, ...] = ()
+    """Options the file system itself reads (`size=64m`), in order."""
+    propagation: tuple[str, ...] = ()
+    """Propagation words in order (`rprivate`)."""
+    origin: str
+    """Where it comes from: `mounts[3]`."""
+
+    @property
+    def comes_to(self) -> str:
+        """Path in the guest, outside the container's root, at which a bind finds what it binds; "" for `guest`."""
+        if self.slot is None:
+            return ""
+        return f"/shares/mounts/{self.slot}" if self.carrier == "9p" else copy_of(self.slot)
+
+
+class Device(_Part):
+    """A device node of the container (OCI config-linux.md, "Devices" and "Default Devices")."""
+
+    path: str
+    type: Literal["c", "b", "p"]
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+    bound: bool = False
+    """The node is made in the ramdisk and bound over `path`, as 9p holds no device nodes; else it is made in a tmpfs."""
+
+
+class Rlimit(_Part):
+    """setrlimit(2). `name` is lower case with no prefix: `nofile`."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+class Capabilities(_Part):
+    """capabilities(7), names as in the configuration (`CAP_CHOWN`), sorted by number."""
+
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+class Seccomp(_Part):
+    """The filter of the process's system calls (OCI config-linux.md, "Seccomp"). The program itself is a file of the overlay."""
+
+    default_action: str
+    """What happens to a call that no rule names: `SCMP_ACT_ERRNO`."""
+    system_calls: int
+    """How many the profile names."""
+    instructions: int
+    """The program's length."""
+    sha256: str
+    """Of the program."""
+    flags: tuple[str, ...] = ()
+    """Of seccomp(2), as the profile writes them."""
+
+
+class Scheduler(_Part):
+    """sched_setattr(2): how the guest's kernel gives CPU time to the process."""
+
+    policy: str
+    """`SCHED_FIFO`; flags likewise as the configuration writes them."""
+    nice: int = 0
+    priority: int = 0
+    flags: tuple[str, ...] = ()
+    runtime_ns: int = 0
+    """For SCHED_DEADLINE, as the two below."""
+    deadline_ns: int = 0
+    period_ns: int = 0
+
+
+class IoPriority(_Part):
+    """ioprio_set(2)."""
+
+    io_class: str
+    """`IOPRIO_CLASS_BE`."""
+    level: int
+    """From 0, which goes first, to 7."""
+
+
+class Process(_Part):
+    """The one process of the container (OCI config.md, "Process")."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    uid: int
+    gid: int
+    additional_gids: tuple[int, ...]
+    umask: int | None = None
+    rlimits: tuple[Rlimit, ...] = ()
+    capabilities: Capabilities | None = None
+    """None: nothing of runx is in the guest to set them. Without a `capabilities` object there are none, as under runc."""
+    no_new_privileges: bool = False
+    seccomp: Seccomp | None = None
+    oom_score_adj: int | None = None
+    scheduler: Scheduler | None = None
+    io_priority: IoPriority | None = None
+    pids_limit: int | None = None
+    """How many tasks the container may have, threads counted (cgroups(7), pids.max); None: as many as the guest can."""
+    terminal: bool = False
+    """Standard input, output and error are one terminal, made in the guest."""
+    rows: int = 0
+    """Its size at the start (process.consoleSize); 0 when the engine will set it."""
+    columns: int = 0
+    pid_namespace: bool = False
+    """The process is PID 1 of its own PID namespace in the guest (linux.namespaces has `pid`)."""
+
+
+class Guest(_Part):
+    """What the setup script arranges around the process."""
+
+    hostname: str | None = None
+    domainname: str | None = None
+    devices: tuple[Device, ...] = ()
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    sysctl: tuple[tuple[str, str], ...] = ()
+    root_propagation: str | None = None
+    """A word of mount(8), `shared`, for the mount that is the container's root; None: private, as all mounts in the guest."""
+
+
+class Hook(_Part):
+    """A program of the engine's that runs at a certain time (OCI config.md, "POSIX-platform Hooks")."""
+
+    kind: Literal["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    path: str
+    """Absolute; on the host, but for startContainer, whose programs are in the container's root."""
+    args: tuple[str, ...]
+    """The argument vector, its name at the front."""
+    env: tuple[str, ...] | None
+    """All of its environment; None, as runc has it: that of `runx`, and for startContainer that of the process."""
+    timeout_s: int | None
+    """Seconds after which it is killed and has failed; None: no limit."""
+    failure: Literal["ends", "warns"]
+    """What a failure does: it ends the container, or is a warning and the next hook runs."""
+    origin: str
+    """Where it comes from: `hooks.prestart[0]`."""
+
+
+class Pod(_Part):
+    """The part that a container has in a pod, several containers that Kubernetes or an engine treats as one."""
+
+    part: Literal["sandbox", "container"]
+    """`sandbox`: it holds the namespaces of the pod and runs no program of its own, so it has no virtual machine.
+    `container`: one of those that share them."""
+    sandbox_id: str
+    """The container's id of the sandbox; "" when it is not told."""
+    origin: str
+    """What says so: `annotations["io.kubernetes.cri.container-type"]`."""
+
+
+class Ignored(_Part):
+    """A setting the plan does not honour, and why (OCI config.md lets a runtime ignore it, or a VM has no such thing)."""
+
+    path: str
+    reason: str
+
+
+class VmPlan(_Part):
+    """Everything that will be done for one container."""
+
+    version: int = PLAN_VERSION
+    id: str
+    bundle: str
+    """Absolute path of the bundle directory."""
+    oci_version: str
+    annotations: tuple[tuple[str, str], ...] = ()
+    pod: Pod | None = None
+    console: Literal["link", "passthrough", "none"] = "link"
+    """How streams, signals and the exit status travel: docs/console-link.md, or hvc0 as it is when the ramdisk is the container's
+    own. Of `process` there is only the terminal then, as with `none`, when there is no guest."""
+    domain: Domain | None
+    """None: the container is the sandbox of a pod, and its supervisor all there is. `guest` has what containers of the pod take
+    from it."""
+    root: Root
+    mounts: tuple[Mount, ...] = ()
+    process: Process
+    guest: Guest
+    hooks: tuple[Hook, ...] = ()
+    """In the order in which they run."""
+    network_namespace: str | None = None
+    """Absolute path of the network namespace on the host that the container joins; None: a new one, which engines may fill."""
+    takes_interfaces: bool = False
+    """The guest gets the interfaces that are in that namespace when it starts; else those of `domain` alone."""
+    cgroups_path: str | None = None
+    """linux.cgroupsPath as given; the supervisor joins it so that engines' statistics find a live cgroup."""
+    ignored: tuple[Ignored, ...] = ()
+
+    @property
+    def machine(self) -> Domain:
+        """The domain of a plan that has one."""
+        assert self.domain is not None
+        return self.domain
+
+
+with slim_imports.without(slim_imports.PYDANTIC):
+    VmPlan.model_rebuild()  # which imports the rest of pydantic

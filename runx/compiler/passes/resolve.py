@@ -1,0 +1,366 @@
+"""From what a container asks for to what its virtual machine is: every default, and how each thing is carried."""
+
+import hashlib
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from runx.compiler.diagnostics import Report, path_text
+from runx.compiler.frontends.oci.linux import DEFAULT_DEVICES
+from runx.compiler.host.config import HostConfig
+from runx.compiler.host.facts import Facts, SandboxFacts
+from runx.compiler.host.overlay_layers import RootFacts
+from runx.compiler.model.plan import (
+    Device,
+    Disk,
+    Domain,
+    Guest,
+    Ignored,
+    Interface,
+    Mount,
+    Root,
+    RootImage,
+    Share,
+    VmPlan,
+    XlSetting,
+)
+from runx.compiler.model.request import BootFile, Container, MountRequest
+from runx.compiler.model.xl_keys import YIELDING
+from runx.compiler.passes.mount_carrier import Unshared
+from runx.compiler.passes.own_ramdisk import terminal_alone
+from runx.compiler.passes.root_carrier import RootChoice
+from runx.compiler.passes.sizing import size_of, sizing_of
+from runx.errors import RunxError
+
+PASSTHROUGH_CMDLINE = ("console=hvc0", "panic=-1")
+"""With a ramdisk of the container's own what hvc0 prints is the container's output, so the kernel is not told to be quiet."""
+
+# console: hvc0 is Xen's console, whose output becomes the container's log. quiet, loglevel: emergencies alone, as each line
+# costs time on that console. panic: restart at once, for which the domain is destroyed, instead of hanging.
+CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
+
+SHARES_CMDLINE = ("init_on_alloc=1",)
+"""Linux does not set the state of a new 9p client on Xen (net/9p/trans_xen.c, p9_xen_create): where that memory held a 1 or
+a 2 before, the mount fails with EIO. Memory that is zeroed when it is allocated is the state "connected"."""
+
+IMAGES_CMDLINE = ("rootfstype=ramfs",)
+"""The kernel unpacks the ramdisk into a ramfs. A tmpfs would take half of the memory at most, and what the ramdisk itself still
+occupies does not count as any (Linux, init/do_mounts.c, mm/shmem.c)."""
+
+
+class Place(NamedTuple):
+    """Who the container is and where runx keeps it."""
+
+    container_id: str
+    bundle: str
+    state_root: str
+    assets: str
+
+    @property
+    def state_dir(self) -> str:
+        return f"{self.state_root}/{self.container_id}"
+
+    @property
+    def block_script(self) -> str:
+        return f"{self.assets}/block"
+
+    @property
+    def vif_script(self) -> str:
+        return f"{self.assets}/vif-bridge"
+
+
+def resolve(
+    container: Container, place: Place, host: HostConfig, facts: Facts, root: RootChoice, unshared: Unshared, report: Report
+) -> VmPlan:
+    """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration, and for a type of virtual
+    machine that this host has not."""
+    mounts = _mounts(container, facts, unshared)
+    domain = None if container.is_sandbox else _domain(container, place, host, facts.machine(), mounts, root, report)
+    return VmPlan(
+        id=place.container_id,
+        bundle=place.bundle,
+        oci_version=container.oci_version,
+        pod=container.pod,
+        console="none" if container.is_sandbox else "passthrough" if container.ramdisk else "link",
+        annotations=tuple(sorted(container.annotations.items())),
+        domain=domain,
+        root=_root(container, place, root, host),
+        mounts=mounts,
+        process=terminal_alone(container.process) if container.ramdisk else container.process,
+        guest=Guest() if container.ramdisk else _guest(container, place, mounts, facts),
+        hooks=container.hooks,
+        network_namespace=container.network_namespace,
+        takes_interfaces=not (container.networks or container.is_sandbox),
+        cgroups_path=container.cgroups_path,
+        ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
+    )
+
+
+def _domain(
+    container: Container,
+    place: Place,
+    host: HostConfig,
+    machine: str,
+    mounts: tuple[Mount, ...],
+    root: RootChoice,
+    report: Report,
+) -> Domain:
+    disks = _disks(container, place, root, host)
+    shares = _shares(place, mounts, with_root=root.carrier == "9p")
+    size = size_of(container.limits, sizing_of(container, len(shares), len(disks), root.images_mib, host), report)
+    yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
+    set_here = dict(zip(YIELDING, yielding, strict=True))
+    cmdline = (
+        *(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE),
+        *(SHARES_CMDLINE if shares else ()),
+        *(IMAGES_CMDLINE if root.carrier == "ram" else ()),
+    )
+    return Domain(
+        name=domain_name(place.container_id, place.state_root),
+        type=host.type(machine),
+        machine=machine,
+        kernel=_boot_file(container.kernel, f"{place.state_dir}/kernel") or host.kernel or f"{place.assets}/kernel",
+        own_kernel=_in_root(container.kernel),
+        base_ramdisk=None if container.ramdisk else host.initrd or f"{place.assets}/initrd",
+        ramdisk=_boot_file(container.ramdisk, f"{place.state_dir}/initrd") or f"{place.state_dir}/initrd",
+        own_ramdisk=_in_root(container.ramdisk),
+        **size._asdict(),
+        cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
+        shares=shares,
+        disks=disks,
+        interfaces=_interfaces(container, place),
+        device_tree=container.hardware.device_tree,
+        dtdevs=container.hardware.dtdevs,
+        iomems=container.hardware.iomems,
+        irqs=container.hardware.irqs,
+        xl_settings=_xl_settings(container, set_here, report),
+    )
+
+
+def _guest(container: Container, place: Place, mounts: tuple[Mount, ...], facts: Facts) -> Guest:
+    pod = _of_the_pod(container, place, facts)
+    return Guest(
+        # runc leaves the host's name; a virtual machine has none until it is given one.
+        hostname=container.hostname or pod.hostname or (None if container.is_sandbox else place.container_id[:64]),
+        domainname=container.domainname or pod.domainname,
+        devices=() if container.is_sandbox else _devices(container, mounts),
+        masked_paths=container.masked_paths,
+        readonly_paths=container.readonly_paths,
+        sysctl=tuple({**dict(pod.sysctl), **container.sysctl}.items()),
+        root_propagation=container.root_propagation,
+    )
+
+
+def _of_the_pod(container: Container, place: Place, facts: Facts) -> SandboxFacts:
+    """What a container would find in the namespaces of its pod: engines configure the sandbox alone."""
+    if not container.pod or container.is_sandbox or not container.pod.sandbox_id:
+        return SandboxFacts()
+    return facts.sandbox(f"{place.state_root}/{container.pod.sandbox_id}") or SandboxFacts()
+
+
+def _xl_settings(container: Container, set_here: Mapping[str, object], report: Report) -> tuple[XlSetting, ...]:
+    """What XLCONF sets, without what the configuration sets itself."""
+    if not container.xlconf:
+        return ()
+    statements, origin = container.xlconf
+    left_out = [statement.key for statement in statements if set_here.get(statement.key) is not None]
+    if left_out:
+        report.ignore(origin, f"the configuration itself sets {', '.join(left_out)}, and goes before XLCONF")
+    return tuple(
+        XlSetting(name=statement.key, value=statement.value, origin=path_text(origin))
+        for statement in statements
+        if statement.key not in left_out
+    )
+
+
+def domain_name(container_id: str, state_root: str) -> str:
+    """The Xen domain's name: readable, and different for the same id under another state root."""
+    digest = hashlib.sha256(f"{state_root}\0{container_id}".encode()).hexdigest()
+    return f"runx-{container_id[:48]}-{digest[:12]}"
+
+
+def _interfaces(container: Container, place: Place) -> tuple[Interface, ...]:
+    return tuple(
+        Interface(
+            name=f"eth{index}",
+            mac=mac_address(place.container_id, place.state_root, index),
+            bridge=request.bridge,
+            script=place.vif_script,
+            mtu=request.mtu,
+            network=request.network,
+            address=request.address,
+            routes=request.routes,
+            nameservers=request.nameservers,
+            search=request.search,
+            dns_options=request.dns_options,
+            origin=path_text(request.path),
+        )
+        for index, request in enumerate(container.networks)
+    )
+
+
+def mac_address(container_id: str, state_root: str, index: int) -> str:
+    """An address of Xen's range (00:16:3e, its OUI) that stays the same for an interface of a container."""
+    digest = hashlib.sha256(f"{state_root}\0{container_id}\0{index}".encode()).digest()
+    return "00:16:3e:" + ":".join(f"{byte:02x}" for byte in digest[:3])
+
+
+def _boot_file(file: BootFile | None, copy: str) -> str | None:
+    # The root filesystem is hostile, and xl opens by name: it gets a copy that the container cannot exchange.
+    return None if file is None else copy if file.in_root else file.path
+
+
+def _in_root(file: BootFile | None) -> str | None:
+    return file.path if file and file.in_root else None
+
+
+def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
+    if "," in place.state_dir or not place.state_dir.isprintable():
+        # xl-9pfs(5) separates by commas and knows no quoting.
+        raise RunxError(f"the state directory {place.state_dir!r} cannot be shared with a domain", "use a --root without commas")
+    tags = [*(["root"] if with_root else []), *(["mounts"] if any(mount.carrier == "9p" for mount in mounts) else [])]
+    return tuple(Share(tag=tag, path=f"{place.state_dir}/shares/{tag}") for tag in tags)
+
+
+def _root(container: Container, place: Place, root: RootChoice, host: HostConfig) -> Root:
+    made = root.facts
+    has_layer = root.carrier == "disk" and made is not None and not container.root_read_only
+    return Root(
+        carrier=root.carrier,
+        reason=root.reason,
+        path=container.root_path,
+        read_only=container.root_read_only,
+        served_read_only=bool(container.ramdisk) and container.root_read_only,
+        lower=made.lower if made else (),
+        lower_options=made.options if made else (),
+        layer_mib=host.layer_mib if has_layer else None,
+        layer_of=(made.upper or made.path) if made and has_layer else "",
+        cache_mib=host.cache_mib if made else None,
+        images=tuple(_root_images(_once(place, host), made, host)) if made and root.carrier == "ram" else (),
+        images_mib=root.images_mib,
+    )
+
+
+def _disks(container: Container, place: Place, root: RootChoice, host: HostConfig) -> tuple[Disk, ...]:
+    if root.facts:
+        return tuple(_root_disks(container, place, root.facts, host)) if root.carrier == "disk" else ()
+    if not container.image:
+        return ()
+    path = f"{place.state_dir}/shares/image"
+    return (
+        Disk(
+            vdev="xvda",
+            format=container.image.format,
+            source=container.image.path,
+            path=path,
+            read_only=container.root_read_only,
+            script=place.block_script if container.image.format == "raw" else "",
+        ),
+    )
+
+
+def _once(place: Place, host: HostConfig) -> str:
+    return f"{host.images}/images/once-{domain_name(place.container_id, place.state_root)}"
+
+
+def _root_images(once: str, made: RootFacts, host: HostConfig) -> Iterator[RootImage]:
+    """Those of a root that is made images, in the order in which they lie on each other.
+
+    once: how the paths begin of those that this container alone has.
+    """
+    # What never changes is made once, and named by what it is made of; a directory may change between two containers.
+    yield RootImage(holds="base", source=f"{host.images}/images/{made.lower_identity}" if made.lower else f"{once}-base")
+    for number, directory in enumerate(reversed(made.added if made.lower else ()), 1):
+        yield RootImage(holds="added", source=f"{once}-added{number}", made_of=directory)
+
+
+def _root_disks(container: Container, place: Place, made: RootFacts, host: HostConfig) -> Iterator[Disk]:
+    """Those of a root that runx makes disks of, in the order in which they lie on each other."""
+
+    def disk(number: int, holds: Literal["base", "added", "layer"], source: str, made_of: str = "") -> Disk:
+        # The path needs no quoting in xl's configuration, wherever the source is.
+        path = f"{place.state_dir}/shares/disk{number}"
+        vdev = f"xvd{'abcdefgh'[number]}"
+        writable = holds == "layer"
+        return Disk(
+            vdev=vdev, format="raw", source=source, path=path, read_only=not writable, holds=holds, made_of=made_of,
+            script=place.block_script,
+        )  # fmt: skip
+
+    images = tuple(_root_images(_once(place, host), made, host))
+    for number, image in enumerate(images):
+        yield disk(number, image.holds, image.source, image.made_of)
+    if not container.root_read_only:
+        beside = f"{posixpath.dirname(made.upper)}/{LAYER_NAME}"
+        elsewhere = f"{host.images}/layers/{made.identity}/{LAYER_NAME}"
+        yield disk(len(images), "layer", beside if made.upper_is_engines else elsewhere)
+
+
+LAYER_NAME = "runx-layer"
+"""Beside a container's upper directory it must not be taken for something of the engine's."""
+
+
+def _mounts(container: Container, facts: Facts, unshared: Unshared) -> tuple[Mount, ...]:
+    mounts: list[Mount] = []
+    slots = {"9p": 0, "value": 0}
+    for index, request in enumerate(container.mounts):
+        if container.ramdisk and request.type != "bind":
+            continue  # nothing of runx is in the guest to make it
+        if index in unshared.memory_kib:
+            mounts.append(_in_memory(request, unshared.memory_kib[index]))
+            continue
+        carrier: Literal["9p", "value", "guest"]
+        carrier = "guest" if request.type != "bind" else "value" if index in unshared.files else "9p"
+        is_file = carrier == "value" or (carrier == "9p" and facts.kind(request.source) == "file")
+        mounts.append(_mount(request, carrier, slots.get(carrier), is_file))
+        if carrier in slots:
+            slots[carrier] += 1
+    return tuple(mounts)
+
+
+def _in_memory(request: MountRequest, size_kib: int) -> Mount:
+    """The guest's own instead of a tmpfs of the host, as large."""
+    options = request.options
+    return Mount(
+        destination=request.destination,
+        carrier="guest",
+        type="tmpfs",
+        source="tmpfs",
+        flags=options.flags,
+        data=("mode=1777", f"size={size_kib}k"),
+        propagation=options.propagation,
+        origin=path_text(request.path),
+    )
+
+
+def _mount(request: MountRequest, carrier: Literal["9p", "value", "guest"], slot: int | None, is_file: bool) -> Mount:
+    options = request.options
+    return Mount(
+        destination=request.destination,
+        carrier=carrier,
+        type=request.type,
+        source=request.source,
+        slot=slot,
+        is_file=is_file,
+        recursive=options.recursive,
+        read_only=slot is not None and "ro" in options.flags,
+        flags=options.flags,
+        data=options.data,
+        propagation=options.propagation,
+        origin=path_text(request.path),
+    )
+
+
+def _devices(container: Container, mounts: tuple[Mount, ...]) -> tuple[Device, ...]:
+    """The default devices, then those of the configuration, which win at the same path. As runc, none when /dev is bound."""
+    if container.has_bound_dev:
+        return ()
+    named = {device.path for device in container.devices}
+    devices = [*(device for device in DEFAULT_DEVICES if device.path not in named), *container.devices]
+    return tuple(device.model_copy(update={"bound": not _in_tmpfs(device.path, mounts)}) for device in devices)
+
+
+def _in_tmpfs(path: str, mounts: tuple[Mount, ...]) -> bool:
+    covering = [mount for mount in mounts if path.startswith(mount.destination + "/")]
+    # Of mounts at equal depth the last one is on top.
+    return bool(covering) and max(reversed(covering), key=lambda mount: len(mount.destination)).type in ("tmpfs", "ramfs")

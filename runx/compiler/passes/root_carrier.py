@@ -1,0 +1,139 @@
+"""How the container's root filesystem travels: who asked for what, and what of it can be."""
+
+from typing import Literal, NamedTuple
+
+from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.frontends.oci.runx_extensions import ROOT_CARRIER_ANNOTATION
+from runx.compiler.host.config import CARRIERS, HostConfig
+from runx.compiler.host.facts import Facts
+from runx.compiler.host.overlay_layers import RootFacts
+from runx.compiler.model.request import Container
+from runx.compiler.passes.memory import start_mib
+from runx.errors import RunxError
+
+PROGRAMS = {"mkfs.erofs": "erofs-utils", "mke2fs": "e2fsprogs"}
+"""What makes the disks of a root, and Debian's packages of it."""
+_OF = {"disk": tuple(PROGRAMS), "ram": ("mkfs.erofs",)}
+"""Which of them a carrier needs."""
+
+
+class RootChoice(NamedTuple):
+    """`facts`: what the disks, or the images in the ramdisk, are made of; None unless runx makes them. `images_mib`: what the
+    images take at most."""
+
+    carrier: Literal["9p", "disk", "ram", "none"]
+    reason: str
+    facts: RootFacts | None = None
+    images_mib: int = 0
+
+
+def choose_root(container: Container, host: HostConfig, option: str, facts: Facts, report: Report) -> RootChoice:
+    """The carrier. Faults go to `report`; the choice is good enough for further checks then.
+
+    option: of the command line; it goes before the annotation, which goes before runx.toml. Raises RunxError for one that is
+    none.
+    """
+    if option and option not in CARRIERS:
+        raise RunxError(f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "say one of them, or leave it out")
+    if container.is_sandbox:
+        return RootChoice("none", "the sandbox of a pod runs no program")
+    asked, by, origin = _asked(container, host, option, report)
+    if container.image is not None and container.ramdisk is None:
+        if asked in ("9p", "ram") and origin:
+            report.error(origin, f"{by} is {asked}, but the root filesystem is vm.image, a disk", "leave one of them out")
+        return RootChoice("disk", "vm.image")
+    if container.ramdisk is not None:
+        if asked in ("disk", "ram") and origin:
+            report.error(origin, f"{by} is {asked}, but the container's own ramdisk would not know of it", "leave it out")
+        return RootChoice("9p", "the container's own ramdisk mounts the share")
+    if asked == "9p" or facts.kind(container.root_path) != "directory":
+        return RootChoice("9p", by)
+    if asked == "auto":
+        return _automatic(container, host, facts)
+    made = facts.root(container.root_path)
+    if asked == "ram":
+        return _in_memory(container, host, facts, made, by, origin or ("root", "path"), report)
+    if not (made.upper_is_engines or container.root_read_only):
+        made = made._replace(identity=facts.identity(made.upper or made.path))
+    obstacle, hint = _obstacle("disk", made, facts)
+    if not obstacle:
+        obstacle, hint = _no_identity(container, made)
+    if obstacle:
+        report.error(origin or ("root", "path"), f"{by} is disk, but {obstacle}", hint)
+        return RootChoice("9p", by)
+    return RootChoice("disk", by, made)
+
+
+def _in_memory(
+    container: Container, host: HostConfig, facts: Facts, made: RootFacts, by: str, origin: Path, report: Report
+) -> RootChoice:
+    """The carrier `ram`."""
+    if made.upper and made.upper in made.added:
+        # What it hides of the layers would take memory; and all of it has to be seen to know how large the images are.
+        made = RootFacts(made.path)
+    obstacle, hint = _obstacle("ram", made, facts)
+    images_mib = 0
+    if not obstacle:
+        limit = host.ram_limit_mib << 20
+        parts = [made.path, *(made.added if made.lower else ())]
+        images_mib = -(-sum(facts.image_bytes(part, limit) for part in parts) // 2**20)
+        if images_mib > host.ram_limit_mib:
+            obstacle = f"an image of the root filesystem may take more than {host.ram_limit_mib} MiB, root.ram_limit"
+            hint = "use the carrier disk, or raise root.ram_limit in /etc/runx/runx.toml"
+    if obstacle:
+        report.error(origin, f"{by} is ram, but {obstacle}", hint)
+        return RootChoice("9p", by)
+    given = container.hardware.memory_bytes
+    if given and given < start_mib(images_mib) << 20:
+        what = f"the root filesystem in memory, {images_mib} MiB, needs {start_mib(images_mib)} MiB to start"
+        report.error(("vm", "hwConfig", "memory"), what, "give it more, or use the carrier disk")
+    return RootChoice("ram", by, made, images_mib)
+
+
+def _asked(container: Container, host: HostConfig, option: str, report: Report) -> tuple[str, str, Path | None]:
+    """The carrier asked for, by what, and where in the configuration that is; None for the host's own word."""
+    if option:
+        return option, "--root-carrier", ("root",)
+    name = ROOT_CARRIER_ANNOTATION
+    if name in container.annotations:
+        value = container.annotations[name]
+        if value in CARRIERS:
+            return value, name, ("annotations", name)
+        report.error(("annotations", name), f"must be {', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}, not {quote(value)}")
+    return host.root_carrier, "root.carrier of runx.toml" if "root.carrier" in host.lines else "auto", None
+
+
+def _automatic(container: Container, host: HostConfig, facts: Facts) -> RootChoice:
+    """A disk behaves as a root filesystem should and needs no QEMU; 9p is for what no disk is made of, or not once for all. Never
+    memory: it would take more of it for each container, and what the container writes would be lost at its end."""
+    if container.kernel is not None or host.kernel:
+        return RootChoice("9p", "auto: another kernel than runx's may lack what a root by disk needs")
+    made = facts.root(container.root_path)
+    if not (made.lower and made.upper_is_engines):
+        return RootChoice("9p", "auto: it is a directory that may change, of which an image would have to be made each time")
+    obstacle, _ = _obstacle("disk", made, facts)
+    if obstacle:
+        return RootChoice("9p", f"auto: {obstacle}")
+    return RootChoice("disk", "auto: it has layers that never change", made)
+
+
+def _obstacle(carrier: str, made: RootFacts, facts: Facts) -> tuple[str, str]:
+    """What keeps images of the root from being made, and what would help. "" for nothing."""
+    lacking = [program for program in _OF[carrier] if not facts.has_program(program)]
+    if lacking:
+        packages = " ".join(PROGRAMS[program] for program in lacking)
+        return f"this host has no {' and no '.join(lacking)}", f"apt-get install {packages}"
+    if made.mounts_below:
+        return (
+            f"{quote(made.mounts_below[0])} is a mount point in the root filesystem",
+            "9p carries what is mounted there, the other carriers do not",
+        )
+    return "", ""
+
+
+def _no_identity(container: Container, made: RootFacts) -> tuple[str, str]:
+    """The same for the layer of its changes."""
+    if not (made.identity or made.upper_is_engines or container.root_read_only):
+        what = "the file system of root.path keeps no time of birth, so that its changes could be taken for another directory's"
+        return what, "use root.readonly, or a root filesystem on ext4, xfs, btrfs or a newer tmpfs"
+    return "", ""

@@ -1,0 +1,32 @@
+"""The container's seccomp filter: what the plan says of it, and the program that the guest loads."""
+
+import hashlib
+
+from runx.compiler.diagnostics import Report
+from runx.compiler.host.facts import Facts, FilterError, NoFilters
+from runx.compiler.model.plan import Seccomp
+from runx.compiler.model.request import Container
+
+
+def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Container, bytes]:
+    """The container with what the plan says of its filter, and the program; that is empty when there is none."""
+    path = ("linux", "seccomp")
+    profile = container.document.get("linux", {}).get("seccomp")
+    if profile is None or container.ramdisk or container.is_sandbox or report.has_errors_below(path):
+        return container, b""
+    try:
+        program = facts.filter(profile)
+    except NoFilters as error:
+        report.ignore(path, f"no filter is loaded: {error}")
+        return container, b""
+    except FilterError as error:
+        report.error(path, f"not a profile the kernel can follow: {error}")
+        return container, b""
+    seccomp = Seccomp(
+        default_action=profile["defaultAction"],
+        system_calls=len({name for rule in profile.get("syscalls", ()) for name in rule["names"]}),
+        instructions=len(program) // 8,
+        sha256=hashlib.sha256(program).hexdigest(),
+        flags=tuple(sorted({"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"} & set(profile.get("flags", ())))),
+    )
+    return container._replace(process=container.process.model_copy(update={"seccomp": seccomp})), program

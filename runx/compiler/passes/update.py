@@ -1,0 +1,159 @@
+"""Limits that change: linux.resources of a container that has been created, merged with what is asked for now.
+
+What is kept of a container is a JSON object: `resources` as its configuration has them, and as they were changed since; `sizing`
+(sizing.py); `created` and `size`, its size then and now; `most`, how large it can become.
+"""
+
+import json
+from typing import Any
+
+from runx.compiler.diagnostics import Path, Report
+from runx.compiler.frontends.json_shape import checked
+from runx.compiler.frontends.oci.linux import read_limits
+from runx.compiler.frontends.oci.schema import RESOURCES
+from runx.compiler.model.plan import Domain
+from runx.compiler.model.request import Limits
+from runx.compiler.model.xl_keys import number
+from runx.compiler.passes.checks import IGNORED
+from runx.compiler.passes.sizing import Size, Sizing, machine_memory_mib, quota_cpus, size_of
+from runx.compiler.source import Source
+
+_RESOURCES = ("linux", "resources")
+_CHANGEABLE = frozenset({("memory", "limit"), *(("cpu", name) for name in ("quota", "period", "shares", "cpus"))})
+_WHY_NOT: dict[Path, str] = {
+    **{path[2:]: reason for path, reason in IGNORED if path[:2] == _RESOURCES},
+    ("pids",): "the number of tasks is limited in the guest, where nothing takes commands",
+}
+
+
+def kept_limits(source: Source, sizing: Sizing, domain: Domain) -> str:
+    """What is kept of a container when it is created, as text."""
+    linux = source.document.get("linux") or {}
+    size = {name: getattr(domain, name) for name in Size._fields}
+    settings = {setting.name: setting.value for setting in domain.xl_settings}
+    kept = {
+        "resources": linux.get("resources") or {},
+        "sizing": sizing._asdict(),
+        "created": size,
+        "size": size,
+        "most": {
+            # Numbers, as the compiler has made sure.
+            "memory_mib": max(domain.memory_mib, number(str(settings.get("maxmem", 0)))),
+            "vcpus": max(domain.vcpus, number(str(settings.get("maxvcpus", 0)))),
+        },
+    }
+    return json.dumps(kept) + "\n"
+
+
+def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[str, Any]:
+    """What is to be kept after an update of `kept` by `asked`, an object of the form of linux.resources.
+
+    As for runc, 0, "", null and what is absent ask for nothing, and negative numbers for no limit, which is as much as the
+    machine can have. What a running machine cannot have is an error, unless the container was created with it. Faults go to
+    `report`, with paths into `asked`; the result means nothing then.
+    """
+    checked(asked, RESOURCES, (), report)
+    report.ignored.clear()  # properties that the specification does not have: refused below
+    if report.errors:
+        return kept
+    resources = {name: dict(value) if isinstance(value, dict) else value for name, value in kept["resources"].items()}
+    changed: set[Path] = set()
+    for path, value in _settings(asked):
+        if not _asks(value) or value == _value(kept["resources"], path):
+            continue
+        if path in _CHANGEABLE:
+            changed.add(path)
+        elif not _says_what_is(path, value, asked, kept["resources"]):
+            reason = next((_WHY_NOT[path[:n]] for n in (2, 1) if path[:n] in _WHY_NOT), "the specification has no such property")
+            report.error(path, f"cannot be changed: {reason}", "leave it out")
+            continue
+        _put(resources, path, value)
+    size = _size(kept, resources, changed, report)
+    return {**kept, "resources": resources, "size": size._asdict()}
+
+
+def _settings(asked: dict[str, Any]) -> list[tuple[Path, Any]]:
+    """Memory and CPU member by member, the others as a whole."""
+    settings: list[tuple[Path, Any]] = []
+    for name, value in asked.items():
+        if name in ("memory", "cpu") and value:
+            settings += [((name, member), one) for member, one in value.items()]
+        else:
+            settings.append(((name,), value))
+    return settings
+
+
+def _asks(value: Any) -> bool:
+    return any(map(_asks, value.values())) if isinstance(value, dict) else bool(value)
+
+
+def _value(resources: dict[str, Any], path: Path) -> Any:
+    value: Any = resources
+    for part in path:
+        value = (value or {}).get(part)
+    return value
+
+
+def _put(resources: dict[str, Any], path: Path, value: Any) -> None:
+    if len(path) == 1:
+        resources[str(path[0])] = value
+    else:
+        section = resources[str(path[0])] = resources.get(str(path[0])) or {}
+        section[path[1]] = value
+
+
+def _says_what_is(path: Path, value: Any, asked: dict[str, Any], resources: dict[str, Any]) -> bool:
+    """Whether a setting that cannot be changed asks for what a machine is like anyway."""
+    if path == ("memory", "swap"):  # of memory and swap together: engines write the limit when there is to be no swap
+        return bool(value == (_value(asked, ("memory", "limit")) or _value(resources, ("memory", "limit"))))
+    if path == ("pids",):
+        return bool(value.get("limit", 0) < 0 and (_value(resources, ("pids", "limit")) or -1) < 0)
+    return False
+
+
+def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], report: Report) -> Size:
+    """The new size: of what is decided by settings that changed, what creating it with them would make of them."""
+    found = Report()
+    limits = read_limits(resources, found)
+    sizing, now, most = Sizing(**kept["sizing"]), Size(**kept["size"]), kept["most"]
+    wanted = size_of(limits, sizing, found)
+    if ("memory", "limit") in changed:
+        now = now._replace(memory_mib=_memory_mib(limits, sizing, kept, report))
+    if ("cpu", "cpus") in changed:
+        now = now._replace(cpus=wanted.cpus)
+    if ("cpu", "shares") in changed:
+        now = now._replace(cpu_weight=wanted.cpu_weight)
+    if changed & {("cpu", "cpus"), ("cpu", "quota"), ("cpu", "period")}:
+        cpus = quota_cpus(limits)
+        if cpus and cpus > most["vcpus"]:
+            message = f"needs {cpus} virtual CPUs; this machine was created with {most['vcpus']} and cannot have more"
+            path: Path = ("cpu", "quota") if ("cpu", "quota") in changed else ("cpu", "period")
+            report.error(path, message, "create the container anew with the larger limit")
+        # A cpuset says where to run, not on how many.
+        vcpus = sizing.hardware_vcpus or min(cpus or len(limits.cpus or ()) or most["vcpus"], most["vcpus"])
+        now = now._replace(vcpus=vcpus, cap_percent=wanted.cap_percent or _held_percent(limits, most["vcpus"]))
+    for fault, diagnostic in found.errors.items():
+        report.error(fault[len(_RESOURCES) :], diagnostic.message, diagnostic.hint)
+    for ignored, reason in found.ignored.items():
+        report.ignore(ignored[len(_RESOURCES) :], reason)
+    return now
+
+
+def _memory_mib(limits: Limits, sizing: Sizing, kept: dict[str, Any], report: Report) -> int:
+    path = ("memory", "limit")
+    if sizing.hardware_memory_bytes:
+        report.error(path, "the size of this machine is that of vm.hwConfig.memory", "leave it out")
+    most: int = kept["most"]["memory_mib"]
+    if limits.memory_bytes is None:
+        return most
+    wanted = machine_memory_mib(limits, sizing, kept["created"]["vcpus"])
+    if wanted > most:
+        message = f"{limits.memory_bytes} bytes need a machine of {wanted} MiB; this one was created with {most} and cannot grow"
+        report.error(path, message, "create the container anew with the larger limit")
+    return wanted
+
+
+def _held_percent(limits: Limits, vcpus: int) -> int | None:
+    """A machine gives up virtual CPUs because it is asked to: the scheduler holds one that does not."""
+    cpus = quota_cpus(limits)
+    return 100 * cpus if cpus and cpus < vcpus else None
