@@ -9,9 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from bundles import Bundle
 from engines import start_containerd
 from runxtools.double.host import Double
+from runxtools.testing.bundles import Bundle
 from spaces import Space
 
 

@@ -6,9 +6,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from containers import IMAGE, RUNX
 from runxtools import ociimage
 from runxtools.double.host import CHECKOUT, Double
+from runxtools.testing.containers import IMAGE, RUNX
 
 BUSYBOX = Path("/bin/busybox")
 DOCKER = ("/usr/bin/docker",)

@@ -2,8 +2,8 @@
 
 import json
 
-from bundles import Bundle
 from runxtools.double.host import Double
+from runxtools.testing.bundles import Bundle
 
 FIRST = (
     "ip link add {0} type bridge; ip addr add 10.9.{1}.1/24 dev {0}; ip addr add fd09:{1}::1/64 dev {0} nodad; ip link set {0} up"

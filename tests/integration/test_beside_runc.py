@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bundles import BUSYBOX, CASES, LIMIT_S, image_root
-from containers import RUNX
 from runxtools import ociimage
 from runxtools.double.host import CHECKOUT, Double
+from runxtools.testing.bundles import BUSYBOX, CASES, LIMIT_S, image_root
+from runxtools.testing.containers import RUNX
 
 TABLE = CHECKOUT / "docs/differences.md"
 CORPUS = CHECKOUT.parent / "shared/corpus"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bundles import LIMIT_S, Bundle
-from containers import RUNX, new_id
 from runxtools.double.host import Double
+from runxtools.testing.bundles import LIMIT_S, Bundle
+from runxtools.testing.containers import RUNX, new_id
 
 KINDS = ("ipc", "uts", "net")
 ANNOTATIONS = {"io.kubernetes.cri-o.ContainerType": "container", "io.kubernetes.cri-o.SandboxID": "f" * 64}

@@ -2,11 +2,11 @@
 
 import pytest
 
-from containers import Host
 from cri import CONTAINER, POD, pairs
 from pod_tests import *  # noqa: F403
 from pod_tests import WAIT
 from pods import Cri, Pod
+from runxtools.testing.containers import Host
 
 
 def test_stop(pod: Pod) -> None:

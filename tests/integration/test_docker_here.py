@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bundles import BUSYBOX
-from containers import LIMIT_S
 from engine_network_tests import *  # noqa: F403
 from engine_tests import *  # noqa: F403
 from engine_tests import IMAGE
 from engines import DOCKER, start_dockerd
 from runxtools import ociimage
 from runxtools.double.host import Double
+from runxtools.testing.bundles import BUSYBOX
+from runxtools.testing.containers import LIMIT_S
 
 NONE = ("--network", "none")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bundles import LIMIT_S, Bundle
-from containers import until
 from runxtools.double.host import CHECKOUT, LOCAL, Double
+from runxtools.testing.bundles import LIMIT_S, Bundle
+from runxtools.testing.containers import until
 
 ASSETS = f"{LOCAL}/share/runx/{os.uname().machine}"
 CONFIG = """\

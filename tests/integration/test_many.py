@@ -6,8 +6,8 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bundles import Bundle
 from runxtools.double.host import Double
+from runxtools.testing.bundles import Bundle
 
 COUNT = 50
 LIMIT_S = 900

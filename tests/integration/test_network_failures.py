@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bundles import LIMIT_S, Bundle
-from containers import REACH
 from runxtools.double.host import Double
+from runxtools.testing.bundles import LIMIT_S, Bundle
+from runxtools.testing.containers import REACH
 from spaces import FIRST, Space, join, links
 
 

@@ -4,10 +4,10 @@ import subprocess
 
 import pytest
 
-from containers import LIMIT_S
 from engine_tests import IMAGE
 from podman_tests import *  # noqa: F403
 from runxtools.double.host import Double
+from runxtools.testing.containers import LIMIT_S
 
 # The group that podman 4.3 makes for a pod with cgroupfs allows no devices: test_a_pod_whose_group_allows_no_devices.
 NO_GROUP = "--share-parent=false"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bundles import Bundle
-from containers import LIMIT_S, new_id, sh, until
 from root_tests import *  # noqa: F403
 from root_tests import DISK, Layers
 from runxtools.double.host import Double
+from runxtools.testing.bundles import Bundle
+from runxtools.testing.containers import LIMIT_S, new_id, sh, until
 
 
 @pytest.fixture

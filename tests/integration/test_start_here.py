@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bundles import LIMIT_S, Bundle
 from runxtools.double.host import Double
+from runxtools.testing.bundles import LIMIT_S, Bundle
 
 SLOW = [{"path": "/bin/sleep", "args": ["sleep", "1"]}]
 

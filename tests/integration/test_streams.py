@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bundles import LIMIT_S, Bundle
 from runxtools.double.host import Double
+from runxtools.testing.bundles import LIMIT_S, Bundle
 
 BLOCK_SIZE = 8 << 20
 BLOCKS = 128

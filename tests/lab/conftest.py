@@ -8,8 +8,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from runxtools.lab import Lab
-from runxtools.leaks import inventory, leaks
+from runxtools.lab.lab import Lab
+from runxtools.lab.leaks import inventory, leaks
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

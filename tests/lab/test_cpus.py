@@ -2,8 +2,8 @@
 
 import json
 
-from containers import LIMIT_S, RUNX, new_id
-from runxtools.lab import Lab
+from runxtools.lab.lab import Lab
+from runxtools.testing.containers import LIMIT_S, RUNX, new_id
 
 
 def test_cpu_limits_reach_the_scheduler(lab: Lab, scratch: str) -> None:

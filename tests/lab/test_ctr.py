@@ -1,8 +1,8 @@
 """containerd's ctr in the lab: all that tests/shared has, and what takes a machine of its own."""
 
-from containers import Running, sh
 from ctr_tests import *  # noqa: F403
-from runxtools.lab import Lab
+from runxtools.lab.lab import Lab
+from runxtools.testing.containers import Running, sh
 
 
 def test_the_container_is_a_domain_of_its_own(lab: Lab) -> None:

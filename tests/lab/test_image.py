@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from containers import IMAGE, LIMIT_S, RUNX, new_id
-from runxtools.lab import Lab
+from runxtools.lab.lab import Lab
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id
 
 ROOT = """\
 set -e

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runxtools.lab import Lab
-from runxtools.leaks import inventory, leaks
+from runxtools.lab.lab import Lab
+from runxtools.lab.leaks import inventory, leaks
 
 PROGRAM = Path(__file__).parents[2] / "tools" / "lab"
 PRINT_ARGUMENTS = "import os, sys; sys.stdout.buffer.write(b'\\0'.join(map(os.fsencode, sys.argv[1:])))"

@@ -2,8 +2,8 @@
 
 import subprocess
 
-from containers import IMAGE, LIMIT_S, RUNX, new_id
-from runxtools.lab import Lab
+from runxtools.lab.lab import Lab
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id
 
 _ROOT = """\
 set -e

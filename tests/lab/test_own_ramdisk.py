@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from containers import IMAGE, LIMIT_S, RUNX, new_id
 from runx.cpio import OverlayFile, archive
-from runxtools.lab import Lab
+from runxtools.lab.lab import Lab
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id
 
 BASE = "/usr/local/share/runx/x86_64/initrd"
 """Its busybox serves here as well; of its /init nothing is left."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from containers import IMAGE, LIMIT_S, RUNX, new_id
-from runxtools.lab import Lab
+from runxtools.lab.lab import Lab
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id
 
 _ROOT = """\
 set -e

@@ -2,10 +2,10 @@
 
 import time
 
-from containers import IMAGE, LIMIT_S, new_id, sh
 from root_tests import *  # noqa: F403
 from root_tests import DISK, killed_and_started
-from runxtools.lab import Lab
+from runxtools.lab.lab import Lab
+from runxtools.testing.containers import IMAGE, LIMIT_S, new_id, sh
 
 
 def test_a_root_by_disk_behaves_as_under_runc(lab: Lab, behave: list[str]) -> None:

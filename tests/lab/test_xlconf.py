@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from containers import LIMIT_S, Running, sh
-from runxtools.lab import Lab
+from runxtools.lab.lab import Lab
+from runxtools.testing.containers import LIMIT_S, Running, sh
 
 CONFIG = "/etc/runx/runx.toml"
 

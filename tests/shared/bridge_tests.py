@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from containers import LIMIT_S, REACH, Host, Running, command, sh, until
+from runxtools.testing.containers import LIMIT_S, REACH, Host, Running, command, sh, until
 
 SUBNET = "10.213.77"
 

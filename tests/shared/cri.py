@@ -12,7 +12,7 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
-from containers import LIMIT_S
+from runxtools.testing.containers import LIMIT_S
 
 _MESSAGES = """
 KeyValue: string key 1, string value 2

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from containers import LIMIT_S, REACH, RUNX, Host, Running, command, new_id, run, sh, until
 from runxtools import ociimage
+from runxtools.testing.containers import LIMIT_S, REACH, RUNX, Host, Running, command, new_id, run, sh, until
 
 AWKWARD = [
     "",

@@ -2,8 +2,8 @@
 
 import subprocess
 
-from containers import LIMIT_S, Host, until
 from engine_tests import IMAGE
+from runxtools.testing.containers import LIMIT_S, Host, until
 
 KEPT = ("cni-podman0", "docker0")
 """Bridges that engines make for their first container and keep."""

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from containers import LIMIT_S, Host
+from runxtools.testing.containers import LIMIT_S, Host
 
 IMAGE = "localhost/runx-test-engine:latest"
 

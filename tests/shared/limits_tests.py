@@ -3,7 +3,7 @@
 import json
 import re
 
-from containers import LIMIT_S, RUNX, Host, Running
+from runxtools.testing.containers import LIMIT_S, RUNX, Host, Running
 
 STATE = "/run/containerd/runc/default"
 """Where containerd has runx keep the containers of its usual namespace."""

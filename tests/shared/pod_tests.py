@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from containers import LIMIT_S, Host
 from cri import EXITED, NOT_READY, READY, RUNNING, CallError
 from pods import ADDRESS, Cri, Pod, started, until
+from runxtools.testing.containers import LIMIT_S, Host
 
 WAIT = "echo ready; while :; do sleep 0.1; done"
 SERVE = f"echo served by $(hostname) > /tmp/page; httpd -p 80 -h /tmp; {WAIT}"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from containers import LIMIT_S, RUNX, Host
 from engine_network_tests import *  # noqa: F403
 from engine_tests import *  # noqa: F403
 from engine_tests import IMAGE
 from runxtools import ociimage
+from runxtools.testing.containers import LIMIT_S, RUNX, Host
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from containers import IMAGE, LIMIT_S, RUNX, Host, until
 from cri import CONTAINER, EXITED, Client
 from runxtools import ociimage
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, Host, until
 
 BRIDGE = "pods0"
 ADDRESS = "10.214.10."

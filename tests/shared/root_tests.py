@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from containers import IMAGE, LIMIT_S, RUNX, Host, new_id, sh, until
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, Host, new_id, sh, until
 
 DISK = ("--annotation", "org.runx.root.carrier=disk")
 RAM = ("--annotation", "org.runx.root.carrier=ram")

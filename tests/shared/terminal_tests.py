@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 
-from containers import LIMIT_S, Host, command
+from runxtools.testing.containers import LIMIT_S, Host, command
 
 
 def test_a_terminal(host: Host) -> None:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import guestbox
 import pytest
+
+import guestbox
 from initbox import PATH, Start
 from netspace import Namespace
+from runxtools.testing.fakexen import FakeXen
 from verbhost import Host
-
-from fakexen import FakeXen
 
 
 @pytest.fixture(scope="session")

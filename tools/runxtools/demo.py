@@ -9,7 +9,7 @@ import uuid
 
 from runxtools import venv
 from runxtools.errors import ToolError
-from runxtools.lab import Lab
+from runxtools.lab.lab import Lab
 
 IMAGE = "localhost/runx-test:latest"
 _LIMIT_S = 300

@@ -1,8 +1,9 @@
 """tools/fuzz: looks for bytes of a guest that the supervisor does not withstand, led by what its code does with them.
 
-atheris (libFuzzer for Python) makes up guests, and `tests/unit/hostile.py` listens to them as the supervisor does. An exception
-that is no broken rule of the link, or a bound that does not hold, ends the search: the bytes are then in the corpus's directory
-as `crash-…`, and `tools/fuzz FILE` says it again. What covers new code is kept in the corpus, from which the next search goes on.
+atheris (libFuzzer for Python) makes up guests, and `tools/runxtools/testing/hostile.py` listens to them as the supervisor does.
+An exception that is no broken rule of the link, or a bound that does not hold, ends the search: the bytes are then in the
+corpus's directory as `crash-…`, and `tools/fuzz FILE` says it again. What covers new code is kept in the corpus, from which the
+next search goes on.
 """
 
 import argparse
@@ -22,8 +23,8 @@ import os, sys, tempfile
 from pathlib import Path
 import atheris
 with atheris.instrument_imports(include=["runx.exec.console", "runx.exec.supervisor"]):
-    import runx.exec.console_link, runx.exec.relay, runx.exec.supervisor
-from hostile import READERS, Conversation
+    import runx.exec.supervisor.linked
+from runxtools.testing.hostile import READERS, Conversation
 place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
 
 def one(data):
@@ -48,7 +49,7 @@ def main() -> int:
     corpus = options.corpus or cache.root() / "fuzz"
     corpus.mkdir(parents=True, exist_ok=True)
     what = [str(options.file.absolute())] if options.file else [f"-max_total_time={options.seconds}", str(corpus.absolute())]
-    paths = [CHECKOUT, CHECKOUT / "tests/unit", _library(python)]
+    paths = [CHECKOUT, CHECKOUT / "tools", _library(python)]
     argv = [str(python), "-c", f"import sys; sys.path[:0] = {list(map(str, paths))!r}{_TARGET}"]
     settings = ["-max_len=16384", f"-artifact_prefix={corpus.absolute()}/", "-print_final_stats=1"]
     return 1 if subprocess.run([*argv, *settings, *what], cwd=CHECKOUT).returncode else 0

@@ -1,4 +1,4 @@
-"""A machine that has Xen's tools and runx, for tests and for people: the same methods as `runxtools.lab.Lab` has for dom0."""
+"""A machine that has Xen's tools and runx, for tests and for people: the same methods as `runxtools.lab.lab.Lab` has for dom0."""
 
 import os
 import shlex

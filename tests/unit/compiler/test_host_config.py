@@ -1,0 +1,247 @@
+"""runx.toml: what it may hold, what is said of what it may not, and `runx config`."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from cli.test_plan import bundle, run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler_cases import CASES, TextFacts
+from runx.compiler.diagnostics import CompileError
+from runx.compiler.host.config import SETTINGS, read_host_config
+from runx.compiler.host.host_facts import HostFacts
+from runx.compiler.model.plan import Domain
+from runx.compiler.passes.memory import memory_mib
+from runx.compiler.pipeline import Inputs, compile
+from runx.errors import RunxError
+from runx.paths import written_state_root
+
+assert bundle  # a fixture
+
+
+def read(text: str) -> object:
+    return read_host_config(("runx.toml", text.encode()))
+
+
+def test_without_a_file_all_are_defaults() -> None:
+    settings = read_host_config(None)
+    assert {settings.value(setting.key) == setting.default for setting in SETTINGS} == {True}
+    assert {settings.where(setting.key) for setting in SETTINGS} == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[defaults]\nmemry = 1\n", 'runx.toml:2:1: defaults.memry: unknown setting (did you mean "memory"?)'),
+        ("\n[defalts]\n", 'runx.toml:2:1: defalts: unknown section (did you mean "defaults"?)'),
+        ("memory = '1GiB'\n", "runx.toml:1:1: memory: unknown section"),
+        ("defaults = 3\n", "runx.toml:1:1: defaults: must be a section, [defaults]"),
+        ("defaults.vcpus = 0\n", "runx.toml:1:1: defaults.vcpus: must be a number from 1 to 64, not 0"),
+        ("defaults = { vcpus = 65 }", "runx.toml:1:1: defaults.vcpus: must be a number from 1 to 64, not 65"),
+        ("[defaults]\nvcpus = true\n", "runx.toml:2:1: defaults.vcpus: must be a number from 1 to 64, not true"),
+        ("[defaults]\nmemory = 256\n", 'must be a size of at least 64 MiB such as "256MiB" or "2GiB", not 256'),
+        ("[defaults]\nmemory = '63MiB'\n", "must be a size of at least 64 MiB"),
+        ("[defaults]\nmemory = '64 MB'\n", "must be a size"),
+        ("[defaults]\ntype = 'hvm'\n", 'must be auto, pv or pvh, not "hvm"'),
+        ("[defaults]\nkernel_parameters = 'x y'\n", "must be a list of strings without spaces"),
+        ("[defaults]\nkernel_parameters = ['x y']\n", "must be a list of strings without spaces"),
+        ("[defaults]\nkernel_parameters = ['é']\n", "must be a list of strings without spaces"),
+        (
+            "[network]\nhost = 'a bridge'\n",
+            'runx.toml:2:1: network.host: must be the name of a bridge, or "" for none, not "a bridge"',
+        ),
+        ("[policy]\nown_kernels = 1\n", "runx.toml:2:1: policy.own_kernels: must be true or false, not 1"),
+        (
+            "[policy]\nannotations = ['org.runx.x']\n",
+            "a list of annotations, of which there are org.runx.kernel, org.runx.ramdisk, org.runx.root.carrier, org.runx.xlconf",
+        ),
+        ("[root]\ncarrier = 'nfs'\n", 'root.carrier: must be auto, disk, 9p or ram, not "nfs"'),
+        ("[root]\nram_limit = '1GiB'\n", 'ram_limit: must be a size from 1 to 512 MiB such as "32MiB", not "1GiB"'),
+        ("[mounts]\nby_value = ['/etc/hosts']\n", "mounts.by_value: must be a list of pairs of patterns"),
+        ("[policy]\nxlconf_keys = ['A']\n", "runx.toml:2:1: policy.xlconf_keys: must be a list of keys of xl.cfg(5), not "),
+        ("[policy]\nxlconf_keys = 'a'\n", "policy.xlconf_keys: must be a list of keys of xl.cfg(5), not "),
+        ("[policy]\nxlconf_keys = ['p9']\n", 'must be a list without "p9", which no container may set (it would share'),
+        ("[paths]\nkernel = 'boot/k'\n", 'runx.toml:2:1: paths.kernel: must be an absolute path, not "boot/k"'),
+        ("a = 1\na = 2\n", "runx.toml:2:6: not TOML: cannot overwrite a value"),
+        ("[a", "runx.toml:1:1: not TOML: "),
+        ("a = '''\n\n", "runx.toml:1:1: not TOML: "),
+    ],
+)
+def test_faults(text: str, message: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        read(text)
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "root"),
+    [
+        ("", ""),
+        ("[paths]\nkernel = '/k'\n", ""),
+        ("[paths]\nstate = '/srv/runx'\n", "/srv/runx"),
+        ('[paths] # where\n\tstate="/é x"#y', "/é x"),
+        ("[defaults]\nvcpus = 2\n[paths]\nkernel = '/k'\nstate = '/s' # state = '/t'\n[policy]\n", "/s"),
+        ("[policy]\n# state = '/s'\n[paths]\n#state = '/t'\n", ""),
+    ],
+)
+def test_the_state_root_is_found_without_a_parser(text: str, root: str) -> None:
+    assert written_state_root(text) == root
+    assert read_host_config(("runx.toml", text.encode())).value("paths.state") == (root or "/run/runx")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "paths.state = '/s'\n",
+        "paths = { state = '/s' }\n",
+        "[ paths ]\nstate = '/s'\n",
+        "['paths']\nstate = '/s'\n",
+        "[paths]\n'state' = '/s'\n",
+        "[paths]\nstate = '''/s'''\n",
+        '[paths]\nstate = "/\\u0073"\n',
+        "[paths]\nstate = \\\n'/s'\n",
+        '[paths]\nkernel = """/k\nstate = \'/s\'\n"""\n',
+        "[defaults]\nkernel_parameters = ['a',\n'''\n[paths]\nstate = '/s'\n''']\n",
+    ],
+)
+def test_a_state_root_that_only_a_parser_would_find_is_refused(text: str) -> None:
+    with pytest.raises(CompileError):
+        read_host_config(("runx.toml", text.encode()))
+
+
+LINES = (
+    *("[paths]", "[ paths ]", "[policy]", "[[paths]]", "state", "=", "'/s'", '"/s"', "'''", '"""', "\n", " ", "#", "."),
+    *("[paths]\n", "state = '/s'\n", "kernel = '/k'\n", "kernel = '''/", 'kernel = """/'),
+)
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=10).map("".join))
+def test_both_ways_to_the_state_root_agree(text: str) -> None:
+    try:
+        settings = read_host_config(("runx.toml", text.encode()))
+    except CompileError:
+        return
+    assert settings.value("paths.state") == (written_state_root(text) or "/run/runx")
+
+
+@pytest.mark.parametrize("value", ["", "srv", "/a,b", '/a"b'])
+def test_state_roots_that_cannot_be(value: str) -> None:
+    with pytest.raises(CompileError, match=r"runx\.toml:2:1: paths\.state: must be an absolute path without commas"):
+        read_host_config(("runx.toml", f"[paths]\nstate = '{value}'\n".encode()))
+
+
+def test_the_plan_has_the_state_root(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "runx.toml"
+    file.write_text("[paths]\nstate = '/srv/state'\n")
+    ramdisk = ("plan", "--format", "json", "--config", file, bundle)
+    assert json.loads(run(*ramdisk).stdout)["domain"]["ramdisk"] == "/srv/state/ID/initrd"
+    assert json.loads(run("--root", "/r", *ramdisk).stdout)["domain"]["ramdisk"] == "/r/ID/initrd"
+
+
+def test_all_faults_at_once() -> None:
+    with pytest.raises(CompileError) as caught:
+        read("[defaults]\nx = 1\nvcpus = 0\n[paths]\ny = 1\n")
+    assert [place.line for place, _ in caught.value.located if place] == [2, 3, 5]
+
+
+def test_not_utf8() -> None:
+    with pytest.raises(CompileError, match="not UTF-8"):
+        read_host_config(("runx.toml", b"\xff"))
+
+
+def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
+    file = tmp_path / "runx.toml"
+    file.write_text("# a comment\n[defaults]\nmemory = '1GiB'\n\nvcpus = 2\n[paths]\nkernel = '/k \"'\n")
+    done = run("config", "--config", file)
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().splitlines()
+    assert [line.partition("#")[2].split(": ")[0].strip() for line in lines if "=" in line] == [
+        f"{file}:3", f"{file}:5", *["default"] * 13, f"{file}:7", *["default"] * 3,
+    ]  # fmt: skip
+    assert tomllib.loads(done.stdout.decode())["paths"]["kernel"] == '/k "'
+    file.write_bytes(done.stdout)
+    again = run("config", "--config", file).stdout.decode()
+    assert tomllib.loads(again) == tomllib.loads(done.stdout.decode())
+    assert "default:" not in again
+
+
+def test_config_says_what_is_wrong(tmp_path: Path) -> None:
+    assert b"no/such: no such file" in run("config", "--config", tmp_path / "no/such").stderr
+    (tmp_path / "f").write_text("[defaults]\n\tvcpus = 0\n")
+    done = run("config", "--config", tmp_path / "f")
+    assert done.returncode == 1
+    assert f"runx: {tmp_path}/f:2:1: defaults.vcpus: must be".encode() in done.stderr
+    assert b"    2 |  vcpus = 0\n" in done.stderr
+
+
+def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(RunxError, match="no such file"):
+        HostFacts(host_config=str(tmp_path / "none")).host_config()
+
+
+def test_the_plan_follows_it(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "runx.toml"
+    file.write_text("[defaults]\nmemory = '1GiB'\n")
+    done = run("plan", "--format", "json", "--config", file, bundle)
+    assert json.loads(done.stdout)["domain"]["memory_mib"] == 1024
+    done = run("plan", "--config", file, "--explain", "domain.memory_mib", bundle)
+    assert f'  {file}:2: defaults.memory = "1GiB"\n      without it: 256\n' in done.stdout.decode()
+
+
+def test_a_limit_of_the_container_wins() -> None:
+    class Facts(TextFacts):
+        def host_config(self) -> tuple[str, bytes]:  # type: ignore[override]
+            return "runx.toml", b"[defaults]\nmemory = '1GiB'\nvcpus = 4\n"
+
+    config = json.loads((CASES / "minimal/config.json").read_text())
+    config["linux"]["resources"] = {"memory": {"limit": 512 << 20}, "cpu": {"quota": 200000, "period": 100000}}
+    plan = compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=Facts(json.dumps(config)))).plan
+    assert (plan.domain.memory_mib, plan.domain.vcpus) == (memory_mib(512 << 20, shares=1, vcpus=2, interfaces=1), 2)
+
+
+def test_the_page_names_every_setting() -> None:
+    page = (Path(__file__).parents[3] / "docs/man/runx.toml.5.md").read_text()
+    for setting in SETTINGS:
+        assert f"[{setting.section}]" in page
+        assert f"**{setting.name}** = " in page
+
+
+@pytest.mark.parametrize(
+    ("machine", "toml", "kind"),
+    [
+        ("x86_64", "", "pv"),
+        ("x86_64", "type = 'pvh'", "pvh"),
+        ("aarch64", "", "pvh"),
+        ("arm", "type = 'auto'", "pvh"),
+        ("arm", "type = 'pvh'", "pvh"),
+        ("riscv64", "", "pv"),
+    ],
+)
+def test_the_type_of_a_guest(machine: str, toml: str, kind: str) -> None:
+    assert on(machine, toml).type == kind
+
+
+def test_arm_has_no_pv_guests() -> None:
+    """xl would make another one of it, with a warning that nobody sees."""
+    with pytest.raises(RunxError, match=r"runx\.toml:2: defaults\.type: there are no pv guests on Arm") as caught:
+        on("aarch64", "type = 'pv'")
+    assert caught.value.hint == 'write "auto" or "pvh"'
+
+
+def on(machine: str, toml: str) -> Domain:
+    """The minimal container's machine on a host of that architecture."""
+
+    class Facts(TextFacts):
+        def machine(self) -> str:
+            return machine
+
+        def host_config(self) -> tuple[str, bytes]:  # type: ignore[override]
+            return "runx.toml", f"[defaults]\n{toml}\n".encode()
+
+    facts = Facts((CASES / "minimal/config.json").read_text())
+    domain = compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=facts)).plan.domain
+    assert domain and domain.machine == machine
+    return domain

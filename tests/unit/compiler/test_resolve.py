@@ -1,0 +1,310 @@
+"""Sizes, names and carriers: what resolve.py decides; and what the checks let through."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler_cases import TextFacts
+from runx.compiler.diagnostics import CompileError
+from runx.compiler.frontends.json_shape import Map
+from runx.compiler.frontends.oci.cpuset import parse_cpuset
+from runx.compiler.frontends.oci.schema import CONFIG
+from runx.compiler.host.config import MIN_MEMORY_MIB
+from runx.compiler.model.plan import Capabilities, VmPlan
+from runx.compiler.passes.cpu_limits import MIN_CAP_PERCENT
+from runx.compiler.passes.memory import SHARE_MIB, memory_mib
+from runx.compiler.passes.resolve import domain_name
+from runx.compiler.pipeline import Inputs, compile
+from runx.errors import RunxError
+
+SPEC = Path(__file__).parents[4] / "shared/spec/schema"
+
+
+def config(**members: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "ociVersion": "1.2.0",
+        "root": {"path": "rootfs"},
+        "process": {"cwd": "/", "args": ["sh"]},
+        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+    }
+    for name, value in members.items():
+        base[name] = {**base[name], **value} if isinstance(base.get(name), dict) else value
+    return base
+
+
+def plan(document: dict[str, Any], *, state_root: str = "/run/runx", **kinds: str) -> VmPlan:
+    facts = TextFacts(json.dumps(document), kinds)
+    return compile(Inputs("/bundle", container_id="c1", state_root=state_root, assets="/assets", facts=facts)).plan
+
+
+def errors(document: dict[str, Any]) -> str:
+    with pytest.raises(CompileError) as caught:
+        plan(document)
+    return caught.value.message
+
+
+BIND = {"destination": "/d", "type": "bind", "source": "/srv", "options": ["bind"]}
+
+
+@pytest.mark.parametrize(
+    ("limit", "mounts", "mib"),
+    [
+        (None, [], 256),
+        (0, [], 256),
+        (-1, [], 256),
+        (0x7FFFFFFFFFFFF000, [], 256),
+        (1, [], MIN_MEMORY_MIB),
+        (128 * 2**20, [], 157),
+        (128 * 2**20 + 1, [], 159),
+        (128 * 2**20, [BIND], 157 + SHARE_MIB),
+        (128 * 2**20, [BIND, BIND, BIND], 157 + SHARE_MIB),
+        (2**30, [], 1081),
+    ],
+)
+def test_memory(limit: int | None, mounts: list[dict[str, Any]], mib: int) -> None:
+    assert plan(config(mounts=mounts, linux={"resources": {"memory": {"limit": limit}}})).domain.memory_mib == mib
+
+
+# Of machines of these sizes in MiB: what a program could touch of it, in MiB, with one share and one virtual CPU.
+MEASURED = {64: 44, 96: 75, 128: 106, 160: 136, 256: 231, 512: 480, 1024: 979}
+
+
+@pytest.mark.parametrize("size", MEASURED)
+def test_a_limit_fits_into_its_machine(size: int) -> None:
+    """A machine of the size that was measured is enough for no larger limit than could be touched, and not far too large."""
+    needed = memory_mib(MEASURED[size] * 2**20, shares=1, vcpus=1, interfaces=0)
+    assert size <= needed <= size + 6 + size // 64
+
+
+@pytest.mark.parametrize(
+    ("cpu", "count"),
+    [
+        ({}, 1),
+        ({"quota": 100000}, 1),
+        ({"quota": 100001}, 2),
+        ({"quota": 150000, "period": 100000}, 2),
+        ({"quota": 30000, "period": 10000}, 3),
+        ({"quota": 1, "period": 100000}, 1),
+        ({"quota": -1, "cpus": "0-2"}, 3),
+        ({"quota": 0, "cpus": "1,1,1"}, 1),
+        ({"quota": 200000, "cpus": "0-7"}, 2),
+        ({"quota": 10**9}, 64),
+        ({"shares": 4096}, 1),
+    ],
+)
+def test_cpus(cpu: dict[str, Any], count: int) -> None:
+    assert plan(config(linux={"resources": {"cpu": cpu}})).domain.vcpus == count
+
+
+@pytest.mark.parametrize(
+    ("cpu", "cap"),
+    [
+        ({}, None),
+        ({"quota": 100000}, None),
+        ({"quota": 400000}, None),
+        ({"quota": 50000}, 50),
+        ({"quota": 150000, "period": 100000}, 150),
+        ({"quota": 100001}, 101),
+        ({"quota": 25000, "period": 10000}, 250),
+        ({"quota": 1}, MIN_CAP_PERCENT),
+        ({"quota": 10**9 + 1}, None),
+    ],
+)
+def test_cap(cpu: dict[str, Any], cap: int | None) -> None:
+    found = plan(config(linux={"resources": {"cpu": cpu}}))
+    assert found.domain.cap_percent == cap
+    assert ("linux.resources.cpu.quota" in [entry.path for entry in found.ignored]) == (cap == MIN_CAP_PERCENT)
+
+
+@pytest.mark.parametrize(
+    ("shares", "weight"), [(None, None), (0, None), (1024, None), (1, 1), (512, 128), (2048, 512), (10**9, 65535)]
+)
+def test_weight(shares: int | None, weight: int | None) -> None:
+    assert plan(config(linux={"resources": {"cpu": {"shares": shares}}})).domain.cpu_weight == weight
+
+
+@given(st.sets(st.integers(0, 60), min_size=1))
+def test_pinning_names_the_same_cpus(cpus: set[int]) -> None:
+    text = ",".join(map(str, cpus))
+    pinned = plan(config(linux={"resources": {"cpu": {"cpus": text}}})).domain.cpus
+    assert pinned is not None
+    assert parse_cpuset(pinned) == cpus
+    assert len(pinned.split(",")) == len({cpu for cpu in cpus if cpu - 1 not in cpus})
+
+
+@pytest.mark.parametrize(
+    ("version", "limit", "most"),
+    [("1.2.0", None, None), ("1.2.0", -1, None), ("1.2.0", 0, None), ("1.0.2-dev", 0, None), ("1.2.0", 7, 7),
+     ("1.3.0", 0, 0), ("1.3.0-rc.1", 0, 0), ("1.3.0", -1, None), ("1.3.0", 2**62, 2**62)],
+)  # fmt: skip
+def test_tasks(version: str, limit: int | None, most: int | None) -> None:
+    """0 came to be a limit with version 1.3; before, it was how engines said that there is none."""
+    assert plan(config(ociVersion=version, linux={"resources": {"pids": {"limit": limit}}})).process.pids_limit == most
+
+
+def test_a_nice_value_that_the_policy_does_not_know_is_told() -> None:
+    scheduler = {"policy": "SCHED_IDLE", "nice": 3, "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_RESET_ON_FORK"]}
+    found = plan(config(process={"scheduler": scheduler}))
+    assert found.process.scheduler is not None
+    assert found.process.scheduler.nice == 0 and found.process.scheduler.flags == ("SCHED_FLAG_RESET_ON_FORK",)
+    assert {entry.path for entry in found.ignored} == {"process.scheduler.nice", "process.scheduler.flags[0]"}
+
+
+def test_cpus_taken_out_again() -> None:
+    assert parse_cpuset("0-3,7,^2") == {0, 1, 3, 7}
+    assert parse_cpuset("0-3,^1-2,2") == {0, 2, 3}
+    for text in ("0,^0", "^1"):
+        with pytest.raises(ValueError, match="leaves no CPU"):
+            parse_cpuset(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0-3", "1,5-6, 7".replace(" ", ""), "0-8191"])
+def test_cpuset(text: str) -> None:
+    expected = {cpu for part in text.split(",") for cpu in range(int(part.split("-")[0]), int(part.split("-")[-1]) + 1)}
+    assert parse_cpuset(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "1-", "3-1", "0,,1", "0-9999999999", "8192", "1-2-3", "²"])
+def test_bad_cpuset(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a list|backwards|no CPU"):
+        parse_cpuset(text)
+
+
+@given(st.from_regex(r"[A-Za-z0-9_+.-]{1,100}", fullmatch=True), st.text(min_size=1))
+def test_domain_names(container_id: str, root: str) -> None:
+    name = domain_name(container_id, root)
+    assert re.fullmatch(r"[A-Za-z0-9_+.-]{1,80}", name)
+    assert name != domain_name(container_id, root + "x")
+    assert name != domain_name(container_id + "x", root)
+    assert name == domain_name(container_id, root)
+
+
+def test_no_share_without_a_mount_that_needs_it() -> None:
+    assert [share.tag for share in plan(config()).domain.shares] == ["root"]
+    assert [share.tag for share in plan(config(mounts=[BIND])).domain.shares] == ["root", "mounts"]
+    assert [share.path for share in plan(config(mounts=[BIND])).domain.shares] == [
+        "/run/runx/c1/shares/root",
+        "/run/runx/c1/shares/mounts",
+    ]
+
+
+@pytest.mark.parametrize("root", ["/run/a,b", "/run/a\nb", "/run/\x1b"])
+def test_a_state_root_that_xl_cannot_take(root: str) -> None:
+    with pytest.raises(RunxError, match="cannot be shared"):
+        plan(config(), state_root=root)
+
+
+def test_slots_are_counted_over_bind_mounts_alone() -> None:
+    tmpfs = {"destination": "/t", "type": "tmpfs"}
+    made = plan(config(mounts=[BIND, tmpfs, {**BIND, "source": "/etc/hosts"}, tmpfs]), **{"/etc/hosts": "file"}).mounts
+    assert [(mount.slot, mount.is_file) for mount in made] == [(0, False), (None, False), (1, True), (None, False)]
+
+
+@pytest.mark.parametrize(
+    ("path", "mounts", "bound"),
+    [
+        ("/dev/x", [], True),
+        ("/dev/x", [("/dev", "tmpfs")], False),
+        ("/dev/x/y", [("/dev", "tmpfs")], False),
+        ("/devices", [("/dev", "tmpfs")], True),
+        ("/dev/x", [("/dev", "tmpfs"), ("/dev/x", "tmpfs")], False),
+        ("/dev/shm/x", [("/dev", "tmpfs"), ("/dev/shm", "bind")], True),
+        ("/dev/shm/x", [("/dev/shm", "bind"), ("/dev/shm", "tmpfs")], False),
+        ("/dev/shm/x", [("/dev/shm", "tmpfs"), ("/dev/shm", "bind")], True),
+    ],
+)
+def test_nodes_are_made_in_place_only_in_a_tmpfs(path: str, mounts: list[tuple[str, str]], bound: bool) -> None:
+    document = config(
+        mounts=[{"destination": place, "type": kind, "source": "/srv"} for place, kind in mounts],
+        linux={"devices": [{"path": path, "type": "c", "major": 1, "minor": 1}]},
+    )
+    assert plan(document).guest.devices[-1].bound is bound
+
+
+def test_a_null_is_as_good_as_nothing() -> None:
+    with_nulls = config(
+        mounts=None, hostname=None, hooks={"prestart": None}, process={"env": None, "capabilities": None}, vm=None
+    )
+    assert plan(with_nulls) == plan(config())
+
+
+def test_there_are_no_capabilities_but_those_given() -> None:
+    assert plan(config()).process.capabilities == Capabilities()
+    assert plan(config(process={"capabilities": {}})).process.capabilities == Capabilities()
+    one = plan(config(process={"capabilities": {"bounding": ["CAP_KILL"]}})).process.capabilities
+    assert one == Capabilities(bounding=("CAP_KILL",))
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.0.2-dev", "1.1.0-rc.1+x", "1.3.0", "1.9.0"])
+def test_versions(version: str) -> None:
+    assert plan(config(ociVersion=version)).oci_version == version
+
+
+@pytest.mark.parametrize("version", ["0.9.0", "2.0.0", "1.0", "1", "", "v1.0.0", "1.0.x"])
+def test_bad_versions(version: str) -> None:
+    assert "ociVersion" in errors(config(ociVersion=version))
+
+
+def test_every_fault_is_told_at_once() -> None:
+    message = errors(config(hostname="h" * 65, process={"args": [], "cwd": "x"}, root={"path": 5}))
+    assert [line.split(": ")[1] for line in message.splitlines()] == ["root.path", "process.cwd", "process.args", "hostname"]
+
+
+@pytest.mark.skipif(not SPEC.is_dir(), reason="the specification's schemas are not here")
+class TestSchema:
+    @pytest.mark.parametrize("path", sorted(SPEC.glob("test/config/bad/*.json")), ids=lambda path: path.stem)
+    def test_bad_examples_are_refused(self, path: Path) -> None:
+        with pytest.raises(CompileError):
+            compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(path.read_bytes())))
+
+    @pytest.mark.parametrize("path", sorted(SPEC.glob("test/config/bad/linux*.json")), ids=lambda path: path.stem)
+    def test_bad_examples_are_refused_for_what_is_bad(self, path: Path) -> None:
+        """With all that they leave out, there is one fault, and it is in the part that the example is named for."""
+        part = path.stem.removeprefix("linux-")
+        fault = rf"config\.json:\S+: linux\.\S*{part}\S*: must be .*"
+        assert re.fullmatch(fault, errors(config(**json.loads(path.read_text()))), re.IGNORECASE)
+
+    @pytest.mark.parametrize("name", ["linux-netdevice", "linux-rdma", "minimal", "minimal-for-start"])
+    def test_good_examples_compile_with_what_they_leave_out(self, name: str) -> None:
+        found = plan(config(**json.loads((SPEC / f"test/config/good/{name}.json").read_text())))
+        assert not [entry for entry in found.ignored if entry.reason.startswith("unknown")]
+
+    @pytest.mark.parametrize("path", sorted(SPEC.glob("test/config/good/*.json")), ids=lambda path: path.stem)
+    def test_good_examples_have_no_fault_of_form(self, path: Path) -> None:
+        try:
+            result = compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(path.read_bytes())))
+        except CompileError as error:
+            assert not re.search("must be (a|true|one)|not JSON|given twice", error.message)
+        else:
+            assert not [entry for entry in result.plan.ignored if entry.reason.startswith("unknown")]
+
+    def test_every_property_of_the_specification_is_known(self) -> None:
+        schema = json.loads((SPEC / "config-schema.json").read_text())
+        self.compare(schema, CONFIG, "config-schema.json", "")
+
+    def compare(self, schema: dict[str, Any], shape: Any, file: str, path: str) -> None:
+        if "$ref" in schema:
+            name, _, pointer = schema["$ref"].partition("#/")
+            file = name or file
+            target: Any = json.loads((SPEC / file).read_text())
+            for part in pointer.split("/"):
+                target = target[part]
+            self.compare(target, shape, file, path)
+            if "properties" not in schema:
+                return
+        for part in (*schema.get("allOf", ()), *schema.get("anyOf", ())):
+            self.compare(part, shape, file, path)
+        if isinstance(shape, dict):
+            known = {name.removesuffix("!"): inner for name, inner in shape.items()}
+            for name, inner in schema.get("properties", {}).items():
+                assert name in known, f"{path}.{name}"
+                self.compare(inner, known[name], file, f"{path}.{name}")
+        elif isinstance(shape, list) and "items" in schema:
+            self.compare(schema["items"], shape[0], file, f"{path}[]")
+        elif isinstance(shape, Map) and "additionalProperties" in schema:
+            self.compare(schema["additionalProperties"], shape.values, file, f"{path}.*")

@@ -1,0 +1,267 @@
+"""linux.cgroupsPath: the supervisor is in that group, and nothing of it stays."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runx.errors import RunxError
+from runx.exec.container import cgroup
+from runx.exec.container.cgroup import Hierarchy, mounted, prepare
+from verbhost import Host
+
+TREES = mounted()
+TOP = f"runx-test-{uuid.uuid4().hex[:8]}"
+needs_trees = pytest.mark.skipif(
+    not TREES or os.geteuid() != 0 or not all(os.access(tree.mount_point, os.W_OK) for tree in TREES),
+    reason="no control groups here, or not ours to make",
+)
+
+
+def set_path(host: Host, path: str) -> None:
+    host.config["linux"] |= {"cgroupsPath": path}  # type: ignore[operator]
+    host.write_config()
+
+
+def groups_of(pid: int) -> dict[str, str]:
+    """By the controllers of the tree."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}
+
+
+def left(name: str) -> list[str]:
+    return [f"{tree.mount_point}/{name}" for tree in TREES if os.path.exists(f"{tree.mount_point}/{name}")]
+
+
+@pytest.fixture
+def top() -> Iterator[str]:
+    """A group at the top of every tree, for groups below it."""
+    yield TOP
+    for tree in TREES:
+        for path, _, _ in os.walk(f"{tree.mount_point}/{TOP}", topdown=False):
+            os.rmdir(path)
+
+
+@needs_trees
+def test_it_is_there_from_create_to_delete(top: str, host: Host) -> None:
+    set_path(host, f"/{top}/ctr/c")
+    pid = host.create()
+    for controllers, path in groups_of(pid).items():
+        assert path.endswith(f"/{top}/ctr/c") or not is_mounted(controllers)
+    assert len(left(f"{top}/ctr/c")) == len(TREES)
+    for verb in (["start", "c"], ["kill", "c", "KILL"]):
+        assert host.runx(*verb).returncode == 0
+    host.await_status("stopped")
+    assert host.runx("delete", "c").returncode == 0
+    assert left(f"{top}/ctr/c") == []
+    host.nothing_left()
+
+
+def is_mounted(controllers: str) -> bool:
+    return frozenset(filter(None, controllers.split(","))) in {tree.controllers for tree in TREES}
+
+
+@needs_trees
+def test_the_domain_stays_where_it_was(top: str, host: Host) -> None:
+    """The fake xl says from which group it was called."""
+    xl = host.xen.directory / "bin" / "xl"
+    said = host.bundle / "groups"
+    xl.write_text(xl.read_text().replace("create)\n", f"create)\n\tcat /proc/self/cgroup > {said}\n", 1))
+    set_path(host, f"/{top}/c")
+    host.create()
+    assert said.read_text() == Path("/proc/self/cgroup").read_text()
+
+
+@needs_trees
+def test_hooks_find_it(top: str, host: Host) -> None:
+    said = host.bundle / "groups"
+    script = f"pid=$(sed 's/.*\"pid\": *//; s/[,}}].*//'); cat /proc/$pid/cgroup > {said}"
+    host.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    set_path(host, f"/{top}/c")
+    host.create()
+    assert said.read_text().count(f"/{top}/c\n") == len(TREES)
+
+
+@needs_trees
+def test_what_a_killed_one_leaves_is_removed(top: str, host: Host) -> None:
+    set_path(host, f"/{top}/c")
+    os.kill(host.create(), 9)
+    host.await_status("stopped")
+    assert host.runx("delete", "c").returncode == 0
+    assert left(f"{top}/c") == []
+    host.nothing_left()
+
+
+@needs_trees
+def test_a_create_that_fails_leaves_no_group(host: Host) -> None:
+    set_path(host, f"/{TOP}/a/c")
+    host.xen.fault("create", "libxl: error: no")
+    assert host.runx("create", "-b", str(host.bundle), "c").returncode == 1
+    assert left(TOP) == []
+    (host.xen.directory / "faults" / "create").unlink()
+    # After the group has been joined:
+    result = host.runx("create", "-b", str(host.bundle), "--pid-file", "/no/such/dir/pid", "c")
+    assert (result.returncode, "cannot write the pid file" in result.stderr) == (1, True)
+    assert left(TOP) == []
+    host.nothing_left()
+
+
+@needs_trees
+def test_a_group_that_has_others_in_it_is_left(top: str, host: Host) -> None:
+    tree = TREES[0]
+    group = Path(tree.mount_point, top)
+    group.mkdir()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
+        if "cpuset" in tree.controllers:
+            pytest.skip("the first tree is that of cpusets")
+        (group / "cgroup.procs").write_text(str(other.pid))
+        set_path(host, f"/{top}")
+        host.create()
+        assert host.runx("delete", "--force", "c").returncode == 0
+        assert (group / "cgroup.procs").read_text() == f"{other.pid}\n"
+        assert left(top) == [str(group)]
+        other.communicate()
+
+
+@needs_trees
+def test_a_path_relative_to_the_callers(top: str, host: Host) -> None:
+    """The caller is in GROUP: with version 1 the container's is below, with version 2 beside it."""
+    script = f"""
+import os, sys
+sys.path[:0] = {sys.path!r}
+from runx.exec.container import cgroup
+cgroup.prepare("/{top}/caller", systemd=False).join(os.getpid())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+    set_path(host, "c")
+    argv = [
+        sys.executable,
+        "-c",
+        script,
+        *host.argv("create", "-b", str(host.bundle), "--pid-file", str(host.bundle / "pid"), "c"),
+    ]
+    with (host.bundle / "out").open("wb") as out:
+        subprocess.run(argv, env=host.xen.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60)
+    assert (host.bundle / "out").read_text() == ""
+    found = groups_of(int((host.bundle / "pid").read_text()))
+    for tree in TREES:
+        path = next(p for controllers, p in found.items() if frozenset(filter(None, controllers.split(","))) == tree.controllers)
+        assert path.endswith(f"/{top}/c" if tree.version == 2 else f"/{top}/caller/c")
+
+
+@pytest.mark.parametrize("path", ["/../up", "a/../../b", "/", ".", "a\u0007b"])
+def test_paths_that_are_refused(host: Host, path: str) -> None:
+    set_path(host, path)
+    result = host.runx("create", "-b", str(host.bundle), "c")
+    assert (result.returncode, "linux.cgroupsPath: " in result.stderr) == (1, True)
+    assert "config.json:" in host.last_error()
+    host.nothing_left()
+
+
+def test_systemds_form(host: Host) -> None:
+    for path, words in (
+        ("/a/b", "not of the form SLICE:PREFIX:NAME"),
+        ("system.slice:runx:", "not of the form"),
+        ("system.slice:runx:x.slice", "names a slice"),
+    ):
+        set_path(host, path)
+        argv = host.argv("create", "-b", str(host.bundle), "c")
+        result = subprocess.run(
+            [*argv[:5], "--systemd-cgroup", *argv[5:]], env=host.xen.environment(), capture_output=True, text=True
+        )
+        assert (result.returncode, words in result.stderr) == (1, True), result.stderr
+        host.nothing_left()
+    if not os.path.isdir("/run/systemd/system"):
+        with pytest.raises(RunxError, match="systemd does not run"):
+            prepare("system.slice:runx:c", systemd=True)
+
+
+def test_what_systemd_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busctl that moves the process, as systemd does."""
+    tree, log = tmp_path / "tree", tmp_path / "log"
+    tree.mkdir()
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    (tmp_path / "busctl").write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
+    (tmp_path / "busctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path) + ":" + os.environ["PATH"])
+    monkeypatch.setattr(os.path, "isdir", lambda path, isdir=os.path.isdir: path == "/run/systemd/system" or isdir(path))
+    monkeypatch.setattr(cgroup, "mounted", lambda: [Hierarchy(str(tree), 2, frozenset(), "/")])
+    placed = "0::/machine.slice/machine-a.slice/libpod-c.scope\n"
+    lines = cgroup._lines
+    monkeypatch.setattr(
+        cgroup, "_lines", lambda path: placed.splitlines() if path == f"/proc/{process.pid}/cgroup" else lines(path)
+    )
+    group = prepare("machine-a.slice:libpod:c", systemd=True)
+    assert group
+    assert (group.scope, group.directories) == ("libpod-c.scope", [f"{tree}/machine.slice/machine-a.slice/libpod-c.scope"])
+    group.join(process.pid)
+    (call,) = log.read_text().splitlines()
+    assert call.startswith(
+        "--system --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager "
+        "StartTransientUnit ssa(sv)a(sa(sv)) libpod-c.scope fail 8 Description s "
+    )
+    assert f"Slice s machine-a.slice PIDs au 1 {process.pid} Delegate b true" in call
+    from runx.exec.container.cgroup_removal import remove
+
+    remove(group.directories, group.scope)
+    assert len(log.read_text().splitlines()) == 1, "it has gone by itself"
+    os.makedirs(group.directories[0])
+    remove(group.directories, group.scope)
+    assert [line.split()[6:] for line in log.read_text().splitlines()[1:]] == [
+        ["StopUnit", "ss", "libpod-c.scope", "replace"],
+        ["ResetFailedUnit", "s", "libpod-c.scope"],
+    ]
+    process.communicate()
+
+
+HYBRID = """\
+20 1 0:18 / /sys/fs/cgroup rw - tmpfs tmpfs rw
+21 20 0:19 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:3 - cgroup cgroup rw,cpu,cpuacct
+22 20 0:20 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+23 20 0:21 / /sys/fs/cgroup/with\\040space rw - cgroup2 cgroup2 rw
+24 20 0:22 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+25 20 0:20 /docker/x /mnt/again rw - cgroup cgroup rw,memory
+26 20 0:23 / /proc rw - proc proc rw
+"""
+
+
+def test_trees_are_found(tmp_path: Path) -> None:
+    (tmp_path / "mountinfo").write_text(HYBRID)
+    (tmp_path / "cgroup").write_text("4:memory:/docker/x/y\n3:cpu,cpuacct:/a\n1:name=systemd:/\n0::/b/c\n2:pids:/unmounted\n")
+    assert mounted(str(tmp_path / "mountinfo"), str(tmp_path / "cgroup")) == [
+        Hierarchy("/sys/fs/cgroup/cpu,cpuacct", 1, frozenset({"cpu", "cpuacct"}), "/a"),
+        Hierarchy("/sys/fs/cgroup/memory", 1, frozenset({"memory"}), "/y"),
+        Hierarchy("/sys/fs/cgroup/with space", 2, frozenset(), "/b/c"),
+        Hierarchy("/sys/fs/cgroup/systemd", 1, frozenset({"name=systemd"}), "/"),
+    ]
+    (tmp_path / "mountinfo").write_text("26 20 0:23 / /proc rw - proc proc rw\n")
+    assert mounted(str(tmp_path / "mountinfo"), str(tmp_path / "cgroup")) == []
+
+
+def test_no_groups_at_all_is_a_warning(host: Host) -> None:
+    """In a mount namespace in which nothing of the kind is mounted."""
+    set_path(host, "/a/b")
+    script = 'umount -R -l /sys/fs/cgroup && exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-c", script, "sh", *host.argv("create", "-b", str(host.bundle), "c")]
+    with (host.bundle / "out").open("wb") as out:
+        done = subprocess.run(argv, env=host.xen.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60)
+    if b"umount:" in (host.bundle / "out").read_bytes() or b"unshare:" in (host.bundle / "out").read_bytes():
+        pytest.skip("no mounts of our own here")
+    assert done.returncode == 0
+    assert '"level":"warning","msg":"linux.cgroupsPath: /a/b: no control groups are mounted on this host"' in host.log.read_text()
+    assert host.state()["status"] == "created"
+
+
+def test_a_fast_delete_stays_light(host: Host) -> None:
+    from exec.test_commands import HEAVY
+
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from runx.exec.container import cgroup_removal; print(*sys.modules)"
+    )
+    argv = [sys.executable, "-I", "-S", "-c", script, str(Path(cgroup.__file__).parents[3])]
+    loaded = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    assert not {*HEAVY, "contextlib", "collections"} & set(loaded)

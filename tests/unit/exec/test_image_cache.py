@@ -1,0 +1,197 @@
+"""The disks of a root: made once, of what is there, and gone when nobody uses them."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runx.compiler.host.overlay_layers import look
+from runx.errors import RunxError
+from runx.exec.storage import image_cache, mkfs
+from runx.linux.in_root import directory_identity
+
+pytestmark = [
+    pytest.mark.skipif(bool(os.geteuid()), reason="file systems of others are read by root"),
+    pytest.mark.skipif(shutil.which("mkfs.erofs") is None, reason="erofs-utils is not installed"),
+]
+
+MIB = 2**20
+
+
+class Home:
+    """A place for images, and one container's plan."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.root = directory / "root"
+        self.root.mkdir()
+        (self.root / "file").write_text("content")
+        self.images = directory / "home/images"
+        self.layers = directory / "home/layers"
+
+    def plan(self, key: str = "key", cache_mib: int = 100) -> dict[str, Any]:
+        identity = directory_identity(str(self.root))
+        base = {"holds": "base", "source": f"{self.images}/{key}", "made_of": ""}
+        layer = {"holds": "layer", "source": f"{self.layers}/{identity}/runx-layer", "made_of": ""}
+        return {
+            "root": {
+                "path": str(self.root), "lower": [], "lower_options": [], "layer_mib": 64, "layer_of": str(self.root),
+                "cache_mib": cache_mib, "images": [], "images_mib": 0,
+            },
+            "domain": {"disks": [base, layer]},
+        }  # fmt: skip
+
+    def make(self, container: str = "c", **plan: Any) -> list[int]:
+        (self.directory / container).mkdir(exist_ok=True)
+        return image_cache.make(str(self.directory / container), self.plan(**plan))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+@contextmanager
+def closing(fds: list[int]) -> Iterator[None]:
+    yield
+    for fd in fds:
+        os.close(fd)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_disks_are_made_whole(home: Home) -> None:
+    with closing(home.make()):
+        assert names(home.images) == ["key"]
+        subprocess.run(["fsck.erofs", home.images / "key"], check=True, capture_output=True)
+        (layer,) = home.layers.glob("*/runx-layer")
+        subprocess.run(["e2fsck", "-fn", layer], check=True, capture_output=True)
+        assert layer.stat().st_size == 64 * MIB
+        assert layer.stat().st_blocks * 512 < 8 * MIB, "sparse"
+        assert names(home.directory / "c") == [], "nothing of the work is left"
+
+
+def test_an_image_is_made_once_and_a_layer_is_kept(home: Home) -> None:
+    with closing(home.make()):
+        (layer,) = home.layers.glob("*/runx-layer")
+        before = (home.images / "key").stat().st_ino, layer.stat().st_ino
+    with closing(home.make("d")):
+        assert ((home.images / "key").stat().st_ino, layer.stat().st_ino) == before
+
+
+def test_many_at_once_make_one(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = mkfs.image
+
+    def image(*arguments: Any, **options: Any) -> None:
+        with (home.directory / "made").open("a") as file:
+            file.write("once\n")
+        original(*arguments, **options)
+
+    monkeypatch.setattr(mkfs, "image", image)
+    children = []
+    for name in "abcdefgh":
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                status = 0 if len(home.make(name)) == 1 else 2
+            finally:
+                os._exit(status)
+        children.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 8
+    assert (home.directory / "made").read_text() == "once\n"
+
+
+def test_what_a_killed_maker_left_is_no_image(home: Home) -> None:
+    home.images.mkdir(parents=True, mode=0o700)
+    (home.images / "key.new").write_bytes(b"half" * 5000)
+    (home.images / "once-gone").write_bytes(b"half")
+    with closing(home.make()):
+        assert names(home.images) == ["key"]
+        subprocess.run(["fsck.erofs", home.images / "key"], check=True, capture_output=True)
+
+
+def test_the_least_recently_used_goes_unless_it_is_used(home: Home) -> None:
+    (home.root / "large").write_bytes(os.urandom(MIB))
+    for age, key in ((3, "in-use"), (2, "old"), (1, "new")):
+        with closing(home.make(key=key)):
+            os.utime(home.images / key, (1000 - age, 1000 - age))
+    used = os.open(home.images / "in-use", os.O_RDONLY)
+    fcntl.flock(used, fcntl.LOCK_SH)
+    with closing(home.make(key="last", cache_mib=3)):
+        assert names(home.images) == ["in-use", "last"]
+    os.close(used)
+
+
+def test_a_layer_goes_with_its_directory(home: Home) -> None:
+    with closing(home.make()):
+        pass
+    shutil.move(home.root, home.directory / "other")
+    home.root = home.directory / "other"
+    with closing(home.make()):
+        (place,) = home.layers.iterdir()
+        assert (place / "directory").read_text() == str(home.root)
+
+
+def test_an_image_larger_than_the_limit(home: Home) -> None:
+    os.truncate(home.root / "file", 4 * MIB)
+    with pytest.raises(RunxError, match=r"larger than 2 MiB, root\.cache_size") as caught:
+        home.make(cache_mib=2)
+    assert "9p" in caught.value.hint
+    assert names(home.images) == []
+
+
+def test_a_directory_of_others_is_not_used(home: Home) -> None:
+    home.images.mkdir(parents=True)
+    home.images.chmod(0o777)
+    with pytest.raises(RunxError, match="can be written to by others"):
+        home.make()
+
+
+def test_links_are_not_followed(home: Home, tmp_path: Path) -> None:
+    """Whatever is exchanged while mkfs.erofs works: it cannot follow a link."""
+    (tmp_path / "secret").write_text("secret")
+    (home.root / "link").symlink_to(tmp_path / "secret")
+    tree = mkfs.Tree(str(tmp_path / "work"), str(home.root))
+    for name in ("root", "empty"):
+        (tmp_path / "work" / name).mkdir(parents=True)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            mkfs._assemble(tree)
+            os.stat(tmp_path / "work/root/link")
+        except OSError as error:
+            status = 40 if error.strerror == os.strerror(40) else 2  # ELOOP
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 40
+
+
+def test_layers_are_told_from_directories(tmp_path: Path) -> None:
+    store = tmp_path / "snapshots"
+    for name in ("1/fs/a", "2/fs", "3/fs", "3/work", "merged"):
+        (store / name).mkdir(parents=True)
+    script = """
+        mount -t overlay -o lowerdir=$1/2/fs:$1/1/fs,upperdir=$1/3/fs,workdir=$1/3/work overlay $1/merged
+        touch $1/merged/b
+        cd "$3" && exec "$2" -c "
+import sys
+from runx.compiler.host.overlay_layers import look
+print(repr(look(sys.argv[1])))" $1/merged
+    """
+    words = ["unshare", "--mount", "sh", "-ec", script, "sh", str(store), sys.executable, str(Path(__file__).parents[3])]
+    result = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert f"lower=('{store}/2/fs', '{store}/1/fs')" in result
+    assert f"added=('{store}/3/fs',)" in result
+    assert "upper_is_engines=True" in result
+    assert look(str(store)).lower == ()

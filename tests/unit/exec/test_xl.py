@@ -1,0 +1,23 @@
+"""What xl says and how it ends, where the two do not agree."""
+
+import pytest
+
+from runx.errors import RunxError
+from runx.exec.xen import xl
+from verbhost import Host
+
+
+def test_a_domain_that_has_gone(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", host.xen.environment()["PATH"])
+    xl.destroy("999")
+    xl.destroy("nobody")
+    assert xl.domid("nobody") is None
+    for verb in (xl.pause, xl.unpause):
+        with pytest.raises(RunxError, match="Non-existant domain"):
+            verb(999)
+
+
+def test_a_host_without_qemu() -> None:
+    """Debian has none for Xen on Arm: what to do is not xl's advice."""
+    said = "libxl: error: libxl_dm.c:2909:libxl__spawn_local_dm: Domain 1:device model /qemu-system-i386 is not executable"
+    assert "root.carrier disk or ram" in xl.failure("xl create", 3, said).hint

@@ -1,0 +1,178 @@
+"""PID 1 of the guest, run here in namespaces (docs/guest.md, docs/console-link.md)."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+import guestbox as gb
+from guestbox import GuestBox, records
+from initbox import Start, probe, shell
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
+
+
+# The conversation as a whole.
+
+
+def test_frames_come_in_order(start: Start) -> None:
+    box = start(*shell("echo out; echo err >&2; exit 7"))
+    assert box.frame() == (gb.HELLO, b"\x01")
+    assert box.exit_status() == 7
+    assert box.streams == {gb.STDOUT: b"out\n", gb.STDERR: b"err\n"}
+    assert box.seen[:2] == [gb.HELLO, gb.STARTED]
+    assert box.seen[-1] == gb.EXIT
+    # Each stream ends with an empty frame.
+    assert box.seen.count(gb.STDOUT) == 2 and box.seen.count(gb.STDERR) == 2
+
+
+@pytest.mark.parametrize("status", [0, 1, 42, 255])
+def test_exit_status(start: Start, status: int) -> None:
+    assert start(*shell(f"exit {status}")).exit_status() == status
+
+
+@pytest.mark.parametrize("pid_namespace", [0, 1])
+def test_status_of_a_process_that_a_signal_ended(start: Start, pid_namespace: int) -> None:
+    box = start(*shell("cat; exit 3"), pid_namespace=pid_namespace)
+    box.until(gb.STARTED)
+    box.send(gb.HOST_SIGNAL, bytes([signal.SIGKILL]))
+    assert box.exit_status() == 128 + signal.SIGKILL
+
+
+def test_a_process_that_kills_itself(start: Start) -> None:
+    assert start(*shell("kill -ABRT $$")).exit_status() == 128 + signal.SIGABRT
+
+
+# Setting up.
+
+
+def test_a_failing_script_is_the_reason(start: Start) -> None:
+    box = start("/bin/true", setup="echo preparing\ninroot bind /nosuch /x -\n")
+    assert box.fatal() == (125, "preparing\ninroot: bind /x: /nosuch: no such file or directory")
+    assert box.log == b"preparing\ninroot: bind /x: /nosuch: no such file or directory\n"
+
+
+def test_only_the_last_lines_of_a_long_log_are_the_reason(start: Start) -> None:
+    box = start("/bin/true", setup="seq 1 40000; echo the reason; exit 1")
+    status, text = box.fatal()
+    assert status == 125
+    assert text.endswith("\n40000\nthe reason") and len(text) <= 1024
+    assert text.splitlines()[0].isdigit() and len(text.splitlines()[0]) == 5, "begins with a whole line"
+    assert len(box.log) == 64 * 1024
+
+
+def test_a_silent_failure(start: Start) -> None:
+    assert start("/bin/true", setup="exit 1").fatal() == (125, "the setup script failed and printed nothing")
+
+
+def test_the_scripts_output_is_no_output_of_the_process(start: Start) -> None:
+    box = start(*shell("echo process"), setup="echo script; echo warning >&2")
+    assert box.exit_status() == 0
+    assert box.log == b"script\nwarning\n"
+    assert box.streams[gb.STDOUT] == b"process\n"
+
+
+@pytest.mark.parametrize(
+    ("process", "reason"),
+    [
+        (b"", "does not end with NUL"),
+        (b"args\x001\x00/bin/true", "does not end with NUL"),
+        (records(args=["x"]), 'no record "cwd"'),
+        (records(cwd="/"), 'no record "args"'),
+        (records(args=[], cwd="/"), "args: empty"),
+        (records(args=["x"], cwd="there"), "cwd: should be one absolute path"),
+        (records(args=["x"], cwd="/", colour="red"), 'unknown record "colour"'),
+        (b"args\x00two\x00a\x00b\x00", 'record "args" has no count'),
+        (b"args\x003\x00a\x00b\x00", 'record "args" has fewer than 3 values'),
+        (b"args\x0099999999999999999999\x00a\x00", 'record "args" has no count'),
+        (records(args=["x"], cwd="/", user=[1]), "user: 1 values instead of 2"),
+        (records(args=["x"], cwd="/", scheduler=[0] * 6), "scheduler: 6 values instead of 7"),
+        (
+            records(args=["x"], cwd="/", scheduler=[0, 0, "--1", 0, 0, 0, 0]),
+            'scheduler: "-1" is no number of at most 18446744073709551615',
+        ),
+        (records(args=["x"], cwd="/", scheduler=[2**32, 0, 0, 0, 0, 0, 0]), "scheduler: a number is too large"),
+        (records(args=["x"], cwd="/", io_priority=[8, 0]), 'io_priority: "8" is no number of at most 7'),
+        (records(args=["x"], cwd="/", pids_limit=-1), 'pids_limit: "-1" is no number of at most 18446744073709551615'),
+        (records(args=["x"], cwd="/", user=[1, 2**32]), 'user: "4294967296" is no number of at most 4294967295'),
+        (records(args=["x"], cwd="/", rlimit=["nofile", 1]), "rlimit: 2 values are no triples"),
+        (records(args=["x"], cwd="/", rlimit=["files", 1, 1]), 'rlimit: unknown resource "files"'),
+        (records(args=["x"], cwd="/", groups=["wheel"]), 'groups: "wheel" is no group id'),
+        (records(args=["x"], cwd="/", hook=["h", "/x", 0, 0, 0]), 'a hook, and no record "hook_state"'),
+        (records(args=["x"], cwd="/", hook_state=["{"]), "hook_state: should be two texts"),
+        (
+            records(args=["x"], cwd="/", hook=["h", "x", 0, 0, 0]),
+            "hook: should begin with its origin, an absolute path and a number of seconds",
+        ),
+        *(
+            (
+                records(args=["x"], cwd="/", hook=["h", "/x", 0, *rest]),
+                "hook: arguments and environment do not end with the record",
+            )
+            for rest in ([], [0], [1, "a"], [2, "a", 0], [0, 1], [0, 0, "a"], ["x", 0])
+        ),
+    ],
+)
+def test_faults_of_the_records(root: Path, process: bytes, reason: str) -> None:
+    with GuestBox(root, process=process) as box:
+        assert box.fatal() == (125, f"/runx/process: {reason}")
+
+
+# The PID namespace, orphans, what is left behind.
+
+
+def test_a_pid_namespace(start: Start) -> None:
+    box = start(*shell("echo $$; ls -d /proc/[0-9]*"), pid_namespace=1)
+    assert box.exit_status() == 0
+    lines = box.streams[gb.STDOUT].split()
+    assert lines[:2] == [b"1", b"/proc/1"]
+    assert len(lines) <= 3, "only the shell and ls are in sight"
+
+
+def test_no_pid_namespace(start: Start) -> None:
+    seen = probe(start)
+    assert seen["pid"] != [b"1"]
+
+
+def test_orphans_are_reaped(start: Start) -> None:
+    # The inner shell's child outlives it and becomes a child of /init, which has to collect it.
+    script = "sh -c 'sleep 0.05 & echo $!' | { read pid; while [ -e /proc/$pid ]; do sleep 0.01; done; echo reaped; }"
+    box = start(*shell(script))
+    assert box.exit_status() == 0
+    assert box.streams[gb.STDOUT] == b"reaped\n"
+
+
+@pytest.mark.parametrize("pid_namespace", [0, 1])
+def test_what_the_process_leaves_running_is_ended(start: Start, pid_namespace: int) -> None:
+    box = start(*shell("sleep 1000 & echo last words; exit 6"), pid_namespace=pid_namespace)
+    assert box.exit_status() == 6
+    assert box.streams[gb.STDOUT] == b"last words\n"
+
+
+# The host goes away.
+
+
+@pytest.mark.parametrize("setup", [gb.DEFAULT_SETUP, "echo slow; sleep 1000"])
+def test_a_console_that_hangs_up_ends_everything(start: Start, setup: str) -> None:
+    box = start("/bin/cat", setup=setup)
+    box.until(gb.LOG if "slow" in setup else gb.STARTED)
+    os.close(box.master)
+    box.master = -1
+    box.proc.wait(gb.DEADLINE_S)
+
+
+def test_bytes_that_are_no_frame_end_everything(start: Start) -> None:
+    box = start("/bin/cat")
+    box.until(gb.STARTED)
+    os.write(box.master, b"\x41\x01\xff\xff")
+    box.gone()
+
+
+def test_an_unknown_frame_is_a_line_in_the_log(start: Start) -> None:
+    box = start("/bin/cat")
+    box.until(gb.STARTED)
+    box.send(0x7F, b"?")
+    assert box.until(gb.LOG) == b"init: unknown frame 0x7f from the host\n"
+    box.send(gb.HOST_STDIN_EOF)
+    assert box.exit_status() == 0

@@ -1,0 +1,109 @@
+"""tools/bench: containers as quick as this machine can have them, on tools/xl-double, whose guests' kernel is ours.
+
+The same programs of tools/bench-assets run here and in the lab.
+"""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runxtools.bench.figures import ASSETS, Figure, lines
+from runxtools.bench.roots import RATE_LIMIT, measure_images
+from runxtools.errors import ToolError
+
+OUTPUT_SIZE = 256 * 1024 * 1024
+"""Bytes; some seconds of a container's standard output."""
+NETWORK_SIZE = {"lab": 128 << 20, "xl-double": 512 << 20}
+"""Bytes: a second or two."""
+RUNX = "/usr/local/bin/runx"
+OTHERS = ("runc", "crun")
+"""Runtimes that runx is shown beside, those of them that are installed."""
+VERBS = ("create", "start", "state", "kill", "delete", "all")
+COUNTS = (1, 10, 50)
+IMAGE_SIZES = (10, 100, 1000)
+"""MiB."""
+MANY_ROUNDS = 3
+
+
+def measure_double(rounds: int) -> list[Figure]:
+    """All that is measured there."""
+    from runxtools.double.host import Double
+
+    with Double() as double:
+        return [
+            measure_output(double, rounds),
+            *measure_network(double, "xl-double", str(ASSETS / "network.py"), rounds),
+            *many_figures(lines(double, str(ASSETS / "lives.py"), "many", MANY_ROUNDS, *COUNTS)),
+            *verb_figures(lines(double, str(ASSETS / "lives.py"), "verbs", rounds, RUNX, *filter(shutil.which, OTHERS))),
+            *measure_images(double, "xl-double", str(ASSETS / "roots.py"), IMAGE_SIZES, RATE_LIMIT),
+        ]
+
+
+def measure_output(double: Any, rounds: int) -> Figure:
+    """The rate of a container's standard output."""
+    from runxtools.testing.bundles import Bundle
+
+    rates: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="runx-bench-") as name:
+        bundle = Bundle(double, Path(name))
+        bundle.write("/bin/dd", "if=/dev/zero", "bs=64k", f"count={OUTPUT_SIZE // 65536}")
+        for _ in range(rounds):
+            null = subprocess.DEVNULL
+            with double.popen(bundle.argv("run", "c"), stdin=null, stdout=subprocess.PIPE, stderr=null) as process:
+                first = len(process.stdout.read(65536))
+                begin = time.perf_counter()
+                rest = 0
+                while data := process.stdout.read(65536):
+                    rest += len(data)
+                seconds = time.perf_counter() - begin
+            if process.returncode or first + rest != OUTPUT_SIZE:
+                raise ToolError("a container on xl-double failed: tools/xl-double runx run ...")
+            rates.append(rest / seconds / 1e6)
+    return Figure("xl-double: a container's stdout", "MB/s", rates, limit=30, at_least=True)
+
+
+def measure_network(host: Any, name: str, program: str, rounds: int) -> list[Figure]:
+    """Rates over an engine's network, against those without runx's forwarding (`bench-assets/network.py`)."""
+    return network_figures(name, lines(host, program, rounds, NETWORK_SIZE[name]))
+
+
+def network_figures(name: str, rounds: Sequence[dict[str, float]]) -> list[Figure]:
+    """The lines of the table for what network.py printed."""
+    figures = []
+    for key, what in (("to", "host to container"), ("between", "container to container")):
+        vif, bridged, engine = ([round_[f"{way}_{key}"] / 1e6 for round_ in rounds] for way in ("vif", "bridged", "engine"))
+        what = f"{name}: {what}, engine's network"
+        figures += [
+            Figure(f"{what}, against a bridge in place of runx's forwarding", "MB/s", engine, bridged, 0.9, at_least=True),
+            Figure(f"{what}, against a vif on the host's bridge", "MB/s", engine, vif),
+        ]
+    return figures
+
+
+def verb_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
+    """The lines of the table for what `lives.py verbs` printed: runx's xl is the double's, which costs more than most of runx."""
+    floor = [round_["floor"] for round_ in rounds]
+    runtimes = dict.fromkeys(name.partition(" ")[0] for name in rounds[0] if name != "floor")
+    return [
+        Figure(
+            f"{runtime}: {verb}" if verb != "all" else f"{runtime}: a life", "ms", [r[f"{runtime} {verb}"] for r in rounds], floor
+        )
+        for verb in VERBS
+        for runtime in runtimes
+    ]
+
+
+def many_figures(rounds: Sequence[dict[str, dict[str, float]]]) -> list[Figure]:
+    """The lines of the table for what `lives.py many` printed: the cost of one container stays what it is among few."""
+    figures = []
+    for what, unit, key in (("time for one", "s", "seconds"), ("memory of a supervisor (Pss)", "MiB", "mib")):
+        columns = {count: [round_[count][key] for round_ in rounds] for count in rounds[0]}
+        few = next((count for count in columns if int(count) > 1), None)
+        for count, samples in columns.items():
+            against = columns[few] if few and int(count) > int(few) else ()
+            figures.append(Figure(f"xl-double: {count} at once, {what}", unit, samples, against, 1.3 if against else None))
+    return figures

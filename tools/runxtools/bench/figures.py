@@ -1,0 +1,104 @@
+"""tools/bench: figures against their floors and limits, and the table of them."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+ASSETS = CHECKOUT / "tools" / "bench-assets"
+"""Programs that measure on a host: in dom0 of the lab, or on the double."""
+LIMIT_S = 1800
+"""For one of them."""
+
+
+class Figure(NamedTuple):
+    """One line of the table: what was measured, against what, and how far it may go."""
+
+    what: str
+    unit: str
+    samples: Sequence[float]
+    floor: Sequence[float] = ()
+    """Measured in the same run and unit; the limit is then a multiple of its median."""
+    limit: float | None = None
+    """None: reported only. With a floor a multiple of it, else in `unit`."""
+    at_least: bool = False
+    """The limit is what must be reached, not what must not be exceeded."""
+
+    @property
+    def value(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times the floor; None without a floor."""
+        return self.value / statistics.median(self.floor) if self.floor else None
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the limit is kept; None when there is none."""
+        if self.limit is None:
+            return None
+        judged = self.value if self.ratio is None else self.ratio
+        return judged >= self.limit if self.at_least else judged <= self.limit
+
+    def cells(self) -> tuple[str, ...]:
+        """The columns of the table; `columns` names them."""
+        limit = ""
+        if self.limit is not None:
+            limit = f"{'>=' if self.at_least else '<='} {self.limit:g} {'x' if self.floor else self.unit}"
+        return (
+            self.what,
+            f"{self.value:.1f} {self.unit}",
+            f"{statistics.median(self.floor):.1f} {self.unit}" if self.floor else "",
+            f"{self.ratio:.2f} x" if self.ratio is not None else "",
+            limit,
+            {None: "", True: "ok", False: "OVER"}[self.kept],
+        )
+
+    def record(self) -> dict[str, Any]:
+        """The same for --json."""
+        return {
+            "what": self.what,
+            "unit": self.unit,
+            "median": self.value,
+            "rounds": len(self.samples),
+            "least": min(self.samples),
+            "most": max(self.samples),
+            "floor": statistics.median(self.floor) if self.floor else None,
+            "ratio": self.ratio,
+            "limit": self.limit,
+            "limit_is": "at least" if self.at_least else "at most",
+            "kept": self.kept,
+        }
+
+
+COLUMNS = ("what", "measured", "floor", "ratio", "limit", "")
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """The figures in columns: words to the left, numbers to the right."""
+    rows = [COLUMNS, *(figure.cells() for figure in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    lines = []
+    for row in rows:
+        numbers = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *numbers, row[-1]]).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def circumstances() -> str:
+    """What a reader has to know of the machine to judge the figures."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    processor = models[0] if models else os.uname().machine
+    return f"{os.cpu_count()} x {processor}, Linux {os.uname().release}, Python {platform.python_version()}"
+
+
+def lines(host: Any, program: str, *words: object) -> list[dict[str, Any]]:
+    """What a program of bench-assets printed, run on a host (Double, Lab): a dict a round."""
+    argv = ["python3", program, *map(str, words)]
+    return [json.loads(line) for line in host.run(argv, timeout=LIMIT_S, check=True).stdout.splitlines()]

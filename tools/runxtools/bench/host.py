@@ -1,0 +1,169 @@
+"""tools/bench: runx's own work, with an xl that costs nothing."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from runxtools import cache
+from runxtools.bench import compiler
+from runxtools.bench.figures import CHECKOUT, Figure
+from runxtools.errors import ToolError
+
+FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")
+"""The least that anything written in Python costs."""
+
+
+class Host:
+    """runx as installed, on a Xen of bookkeeping, with one bundle and one container."""
+
+    def __init__(self, prefix: Path, directory: Path, environment: dict[str, str]) -> None:
+        self.runx = f"{prefix}/bin/runx"
+        self.root = directory / "state"
+        self.bundle = directory / "bundle"
+        self._environment = environment
+        (self.bundle / "rootfs").mkdir(parents=True)
+        # What containerd's ctr makes of an image: seven mounts, capabilities, limits, masked paths.
+        shutil.copy(CHECKOUT / "tests/cases/ctr-plain/config.json", self.bundle)
+        self._output = os.open(directory / "output", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def verb_argv(self, *words: str) -> list[str]:
+        return [self.runx, "--root", str(self.root), *words]
+
+    def verb(self, *words: str) -> float:
+        """Run a verb; milliseconds from its start to its end."""
+        return self.program(self.verb_argv(*words))
+
+    def program(self, argv: Sequence[str]) -> float:
+        """Run a program; milliseconds from its start to its end. Raises ToolError when it fails."""
+        actions = [(os.POSIX_SPAWN_DUP2, self._null, 0), *((os.POSIX_SPAWN_DUP2, self._output, fd) for fd in (1, 2))]
+        begin = time.perf_counter()
+        pid = os.posix_spawn(argv[0], list(argv), self._environment, file_actions=actions)
+        _, status = os.waitpid(pid, 0)
+        end = time.perf_counter()
+        if status:
+            said = os.pread(self._output, 65536, max(0, os.fstat(self._output).st_size - 2000)).decode(errors="replace")
+            raise ToolError(f"{' '.join(argv)} failed: {said}")
+        return (end - begin) * 1000
+
+    def pid(self) -> int:
+        return int((self.bundle / "pid").read_text())
+
+    def create(self) -> float:
+        return self.verb("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), "c")
+
+
+def measure_verbs(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
+    """A container's life, `rounds` times over, each verb beside a run of the floor."""
+    times: dict[str, list[float]] = {name: [] for name in ("floor", "xl", "create", "state", "start", "kill", "delete")}
+    rss: list[float] = []
+    pss: list[float] = []
+
+    def beside_floor(name: str, measure: Callable[[], float]) -> None:
+        times["floor"].append(host.program(FLOOR))
+        times[name].append(measure())
+
+    for number in range(-1, rounds):
+        if number == 0:  # the first round warmed the page cache
+            for samples in (*times.values(), rss, pss):
+                samples.clear()
+        beside_floor("create", host.create)
+        pid = host.pid()
+        rss_kib, pss_kib = memory_kib(pid)
+        rss.append(rss_kib / 1024)
+        pss.append(pss_kib / 1024)
+        beside_floor("state", lambda: host.verb("state", "c"))
+        beside_floor("start", lambda: host.verb("start", "c"))
+        beside_floor("xl", lambda: host.program([fake_xl, "unpause", "1"]))
+        beside_floor("kill", lambda: host.verb("kill", "c", "TERM"))
+        host.verb("kill", "c", "KILL")
+        os.waitpid(pid, 0)
+        beside_floor("delete", lambda: host.verb("delete", "c"))
+
+    floor = times["floor"]
+    return [
+        Figure("state", "ms", times["state"], floor, 1.8),
+        Figure("start", "ms", times["start"], floor, 1.8),
+        Figure("kill TERM, running", "ms", times["kill"], floor, 1.8),
+        Figure("create", "ms", times["create"], floor, 20),
+        Figure("delete, stopped", "ms", times["delete"], floor, 1.8),
+        Figure("the no-cost xl itself", "ms", times["xl"], floor),
+        Figure("supervisor, VmRSS", "MiB", rss, limit=13),
+        Figure("supervisor, Pss", "MiB", pss),
+    ]
+
+
+def measure_compiler(host: Host, prefix: Path, directory: Path, rounds: int) -> list[Figure]:
+    """`runx plan`, the process around it included, and the compiler's part of it."""
+    compiler.make_bundle(directory, CHECKOUT / "tests/cases/podman-full/config.json")
+    # As on any host that has run such a container: its seccomp filter is in the cache.
+    host.verb("create", "--bundle", str(directory), "p")
+    host.verb("delete", "--force", "p")
+    floor, plan, own = compiler.sample(
+        lambda: host.program(FLOOR),
+        lambda: host.verb("plan", "--format", "json", str(directory)),
+        lambda: compiler.own_work(FLOOR[0], prefix, directory),
+        rounds,
+    )
+    return [
+        Figure("plan of podman's 24 KiB", "ms", plan, floor, 22),
+        Figure("the compiler in it, without imports", "ms", own, limit=15),
+    ]
+
+
+def memory_kib(pid: int) -> tuple[int, int]:
+    """VmRSS (proc(5), status) and Pss (smaps_rollup) of a process, in KiB."""
+    return _kib(f"/proc/{pid}/status", "VmRSS"), _kib(f"/proc/{pid}/smaps_rollup", "Pss")
+
+
+def _kib(path: str, name: str) -> int:
+    with open(path, encoding="utf-8") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:"))
+
+
+def measure_sizes(prefix: Path) -> list[Figure]:
+    """What every guest boots, as installed."""
+    directory = prefix / "share" / "runx" / os.uname().machine
+    kernel, initrd = ((directory / name).stat().st_size for name in ("kernel", "initrd"))
+    return [
+        Figure("kernel", "MiB", [kernel / 1024**2], limit=3),
+        Figure("base initrd", "KiB", [initrd / 1024], limit=400),
+    ]
+
+
+def install() -> Path:
+    """The checkout, installed as `./build install` does; the prefix."""
+    home = cache.root() / "bench"
+    prefix = home / "installed"
+    # A cache of its own: libraries are compiled for one prefix, and there is room for one in a cache.
+    environment = os.environ | {"RUNX_CACHE": str(home), "PYTHON": FLOOR[0]}
+    result = subprocess.run(
+        [sys.executable, "./build", "install", "--prefix", prefix], cwd=CHECKOUT, env=environment, capture_output=True, text=True
+    )
+    if result.returncode:
+        raise ToolError(f"./build install failed: {result.stderr.strip()}")
+    return prefix
+
+
+def measure_host(rounds: int) -> list[Figure]:
+    """Everything that needs no Xen."""
+    from runxtools.testing.fakexen import FakeXen
+
+    # As an engine: the supervisor becomes our child when `create` has ended (prctl(2), PR_SET_CHILD_SUBREAPER).
+    if ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0):
+        raise ToolError(f"prctl: {os.strerror(ctypes.get_errno())}")
+    prefix = install()
+    with tempfile.TemporaryDirectory(prefix="runx-bench-") as name, FakeXen(Path(name) / "xen") as xen:
+        host = Host(prefix, Path(name), xen.environment())
+        try:
+            figures = measure_verbs(host, f"{xen.directory}/bin/xl", rounds)
+            figures += measure_compiler(host, prefix, Path(name) / "podman", rounds)
+        finally:
+            subprocess.run(host.verb_argv("delete", "--force", "c"), env=xen.environment())
+        return figures + measure_sizes(prefix)

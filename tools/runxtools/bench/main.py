@@ -1,0 +1,60 @@
+"""tools/bench: what runx costs, in time and memory, against its limits (docs/benchmarks.md).
+
+Times are shown as multiples of a floor measured in the same run, round by round, so that they mean the same on every machine.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from runxtools.bench.double import measure_double
+from runxtools.bench.figures import circumstances, table
+from runxtools.bench.host import measure_host
+from runxtools.bench.lab import measure_lab
+from runxtools.errors import ToolError
+from runxtools.lab.lab import Lab
+from runxtools.progress import Progress
+
+ROUNDS = 31
+LAB_ROUNDS = 5
+DOUBLE_ROUNDS = 7
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
+    parser.add_argument("--no-lab", action="store_true", help="leave out what needs the Xen lab")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE as well")
+    options = parser.parse_args()
+    loads = [os.getloadavg()[0]]
+    progress = Progress(2 if options.no_lab else 3)
+    with progress.step(f"verbs, {ROUNDS} rounds", about_s=30):
+        figures = measure_host(ROUNDS)
+    with progress.step(f"on xl-double, {DOUBLE_ROUNDS} rounds", about_s=20):
+        figures += measure_double(DOUBLE_ROUNDS)
+    if not options.no_lab:
+        lab = Lab()
+        lab.up()
+        with progress.step(f"in the lab, {LAB_ROUNDS} rounds", about_s=240):
+            figures += measure_lab(lab, LAB_ROUNDS)
+    loads.append(os.getloadavg()[0])
+    where = f"{circumstances()}; load {loads[0]:.1f} before, {loads[-1]:.1f} after"
+    if options.json:
+        record = {"circumstances": where, "figures": [figure.record() for figure in figures]}
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    print(f"{table(figures)}\nMedians. {where}")
+    over = [figure.what for figure in figures if figure.kept is False]
+    if over:
+        print(f"bench: over the limit: {', '.join(over)}", file=sys.stderr)
+    return 1 if over else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ToolError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

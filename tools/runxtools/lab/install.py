@@ -1,0 +1,109 @@
+"""Installs this checkout in the lab: the tree that `./build install` makes, copied to / of dom0.
+
+dom0 keeps two files of it in /var/lib/runx-lab: `stamp`, what the tree was made from, and `manifest`, a line for each of its
+files. So an unchanged checkout costs one look, only files that differ are copied, and one that is no longer installed goes.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runxtools import command
+from runxtools.packages import Package
+
+if TYPE_CHECKING:
+    from runxtools.lab.lab import Lab
+
+HOST_PACKAGES = (Package("python3-pip", "/usr/lib/python3/dist-packages/pip", "fetches the libraries that runx uses"),)
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+_SOURCES = ("build", "pyproject.toml", "requirements-dev.txt", "runx", "grammars", "guest-assets", "host-assets", "docs")
+_ASSETS = "out/x86_64"
+_STATE = "var/lib/runx-lab"
+# Both go first: after an interrupted copy nobody can know what dom0 has. The archive ends with them.
+_RECEIVE = f"""
+set -e
+cd /{_STATE}
+rm -f stamp manifest
+if [ -s gone ]; then (cd / && xargs -0 rm -f -- <"/{_STATE}/gone"); fi
+exec tar -x -p --no-same-owner --keep-directory-symlink --no-overwrite-dir -C /
+"""
+
+
+def install(lab: "Lab") -> bool:
+    """Brings dom0 up to the checkout. False when it already was. Raises ToolError when `./build install` fails."""
+    stamp = _stamp()
+    if lab.run(["cat", "/var/lib/runx-lab/stamp"]).stdout.decode(errors="replace") == stamp:
+        return False
+    tree = lab.directory / "install.tmp"
+    shutil.rmtree(tree, ignore_errors=True)
+    try:
+        # The Python of Debian 12 is dom0's: what the tree says of its interpreter holds there too.
+        command.run(
+            [
+                "env", "-C", CHECKOUT, "PYTHON=/usr/bin/python3",
+                "./build", "install", "--prefix", "/usr/local", "--destdir", tree,
+            ],
+            "./build install",
+        )  # fmt: skip
+        _copy(lab, tree, stamp)
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+    return True
+
+
+def _copy(lab: "Lab", tree: Path, stamp: str) -> None:
+    there = lab.run(["cat", f"/{_STATE}/manifest"]).stdout.decode(errors="surrogateescape").splitlines()
+    before = {path: kind for kind, _, path in (line.partition(" ") for line in there)}
+    now = dict(_manifest(tree))
+    changed = [path for path, kind in now.items() if before.get(path) != kind]
+    gone = [path for path in before if path not in now]
+    state = tree / _STATE
+    state.mkdir(parents=True)
+    lab.run(["sh", "-c", f"cat >/{_STATE}/gone"], "\0".join(gone).encode(errors="surrogateescape"), check=True)
+    manifest = "".join(f"{kind} {path}\n" for path, kind in now.items())
+    (state / "manifest").write_bytes(manifest.encode(errors="surrogateescape"))
+    (state / "stamp").write_text(stamp)
+    names = tree / "names"
+    listed = [*changed, f"{_STATE}/manifest", f"{_STATE}/stamp"]
+    names.write_bytes("\0".join(listed).encode(errors="surrogateescape"))
+    command.pipe(
+        ["tar", "-c", "-C", tree, "--owner=0", "--group=0", "--null", "--verbatim-files-from", "-T", names],
+        lab.command(["sh", "-c", _RECEIVE]),
+        "the copy of what is installed to dom0",
+    )
+
+
+def _manifest(tree: Path) -> Iterator[tuple[str, str]]:
+    """Path and a word that changes with content or mode, for each file of the tree."""
+    for directory, below, names in os.walk(tree):
+        for name in names + [name for name in below if os.path.islink(os.path.join(directory, name))]:
+            path = Path(directory, name)
+            content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+            yield str(path.relative_to(tree)), f"{path.lstat().st_mode:o}-{hashlib.sha256(content).hexdigest()}"
+
+
+def _stamp() -> str:
+    """Changes when a file that is installed, or that makes one, does."""
+    digest = hashlib.sha256()
+    for path in _files():
+        status = path.stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_mode}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _files() -> Iterator[Path]:
+    for name in _SOURCES:
+        top = CHECKOUT / name
+        if top.is_file():
+            yield top
+        for directory, below, names in os.walk(top):
+            below[:] = sorted(set(below) - {"__pycache__"})
+            yield from (Path(directory, name) for name in sorted(names))
+    assets = CHECKOUT / _ASSETS
+    if assets.is_dir():
+        # Only what is directly there is installed; below it are the trees it is built in.
+        yield from sorted(path for path in assets.iterdir() if path.is_file())

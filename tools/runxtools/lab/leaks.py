@@ -1,0 +1,22 @@
+"""What containers leave behind in dom0."""
+
+import time
+
+from runxtools.lab.dom0 import ASSETS
+from runxtools.lab.lab import Lab
+
+
+def inventory(lab: Lab) -> set[str]:
+    """A line for each domain, mount, runx process, state directory, backend, network link, loop device, container."""
+    script = (ASSETS / "inventory.py").read_bytes()
+    result = lab.run(["python3", "-"], stdin=script, check=True)
+    return set(result.stdout.decode(errors="replace").splitlines())
+
+
+def leaks(lab: Lab, before: set[str], limit_s: float = 30) -> list[str]:
+    """What is there now and was not before. Waits for what is about to go, so long as the limit (seconds) lets it."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        left = sorted(inventory(lab) - before)
+        if not left or time.monotonic() > deadline:
+            return left

@@ -1,0 +1,96 @@
+"""Containers through containerd's ctr, on a machine with Xen's tools: dom0 of the lab, or the double."""
+
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Host(Protocol):
+    """What `runxtools.lab.lab.Lab` and `runxtools.double.host.Double` have both."""
+
+    def run(
+        self, argv: Sequence[str | bytes], stdin: bytes = b"", timeout: float = 120, check: bool = False
+    ) -> "subprocess.CompletedProcess[bytes]": ...
+
+    def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]": ...
+
+    def put(self, local: Any, remote: str) -> None: ...
+
+    def get(self, remote: str, local: Any) -> None: ...
+
+    def socket(self, path: str) -> AbstractContextManager[Path]: ...
+
+
+IMAGE = "localhost/runx-test:latest"
+RUNX = "/usr/local/bin/runx"
+LIMIT_S = 300
+"""A container takes seconds in a quiet lab and many times that beside other load."""
+REACH = 'reach() { for try in $(seq 12); do ! busybox ping -c 1 -W 5 "$1" > /dev/null || return 0; done; return 1; }; '
+"""A function for shell scripts: whether an address answers. On a loaded machine a new interface loses frames at first, and
+busybox sends no second one by itself."""
+
+
+def new_id() -> str:
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+def until(condition: Callable[[], Any], explain: Callable[[], object] = lambda: "") -> Any:
+    """The value of a condition when it is true. Raises AssertionError with an explanation when it does not come to that."""
+    begin = asked = time.monotonic()
+    while not (value := condition()):
+        answered = time.monotonic()
+        assert answered < begin + LIMIT_S, explain()
+        time.sleep(min(0.05 + 4 * (answered - asked), 1))  # or an emulated machine does little else than answer
+        asked = time.monotonic()
+    return value
+
+
+def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "", image: str = IMAGE) -> list[str]:
+    """A `ctr run` of argv with runx; it prints what the container prints and ends with its exit status."""
+    return ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, image, container or new_id(), *argv]
+
+
+def run(
+    host: Host, argv: Sequence[str], options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
+) -> "subprocess.CompletedProcess[bytes]":
+    return host.run(command(argv, options, image=image), stdin=stdin, timeout=LIMIT_S)
+
+
+def sh(
+    host: Host, script: str, *arguments: str, options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run a shell script as the container's process."""
+    return run(host, ["/bin/sh", "-c", script, "sh", *arguments], options, stdin, image)
+
+
+class Running:
+    """A container started with `ctr run` that has printed `ready`."""
+
+    def __init__(self, host: Host, script: str, options: Sequence[str] = ()) -> None:
+        self.host = host
+        self.id = new_id()
+        argv = command(["/bin/sh", "-c", script], options, self.id)
+        self.process = host.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if line != b"ready\n":
+            _, errors = self.process.communicate()
+            raise AssertionError(f"the container printed {line!r}, and on standard error {errors.decode(errors='replace')}")
+
+    def kill(self, signal: str) -> None:
+        self.host.run(["ctr", "task", "kill", "-s", signal, self.id], check=True, timeout=LIMIT_S)
+
+    def stop(self) -> None:
+        """Kill it if it still runs: nothing of a test that failed is left for the next one."""
+        if self.process.poll() is None:
+            self.kill("KILL")
+            self.process.communicate(timeout=LIMIT_S)
+
+    def end(self, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        """Give it the rest of its input and wait for its end: exit status, the rest of its output, its errors."""
+        output, errors = self.process.communicate(stdin, timeout=LIMIT_S)
+        return self.process.returncode, output, errors
