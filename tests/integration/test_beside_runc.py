@@ -16,17 +16,12 @@ from runxtools.testing.bundles import BUSYBOX, CASES, LIMIT_S, image_root
 from runxtools.testing.containers import RUNX
 
 TABLE = CHECKOUT / "docs/differences.md"
-CORPUS = CHECKOUT.parent / "shared/corpus"
-RUNC_CANNOT = ("ctr/mount-ro-noexec.json", "podman/full.json")
+RUNC_CANNOT = ("ctr-mount-ro-noexec", "podman-full")
 """A bind mount by type alone, without the option, which runc 1.1 takes for a file system of that type; and so few open files
 allowed that runc itself runs out of them."""
-OURS = ("ctr-plain", "docker-full", "minimal", "read-only", "schedule")
-CONFIGS = {
-    **{name: CASES / name / "config.json" for name in OURS},
-    **{name: CORPUS / name for name in sorted(f"{path.parent.name}/{path.name}" for path in CORPUS.glob("*/*.json"))},
-}
-for name in RUNC_CANNOT:
-    CONFIGS.pop(name, None)
+OURS = ("minimal", "read-only", "schedule")
+OF_ENGINES = sorted(path.name for engine in ("ctr", "docker", "podman") for path in CASES.glob(f"{engine}-*"))
+CONFIGS = {name: CASES / name / "config.json" for name in (*OURS, *OF_ENGINES) if name not in RUNC_CANNOT}
 SYSCTLS = (
     "kernel/hostname", "kernel/domainname", "kernel/shmmax", "kernel/msgmax", "kernel/sem", "kernel/pid_max",
     "kernel/core_pattern", "fs/file-max", "fs/nr_open", "fs/mqueue/msg_max", "vm/overcommit_memory", "vm/max_map_count",
