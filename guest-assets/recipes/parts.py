@@ -23,6 +23,8 @@ _KBUILD = {
     "KBUILD_BUILD_VERSION": "1",
     "KBUILD_BUILD_TIMESTAMP": "@1704067200",
 }
+INIT = ASSETS / "init"
+"""The sources of /init; each includes headers by their names below this directory."""
 INIT_FLAGS = [
     "-static", "-Os", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror",
     # Sections that nobody calls, and tables for exceptions that C has not, stay out.
@@ -158,18 +160,24 @@ def _configure_busybox(tree: Path, wanted: dict[str, str], log: Log) -> None:
     kconfig.check(wanted, config, "busybox")
 
 
+def init_files() -> dict[str, Path]:
+    """The sources and headers of /init, by their names below its directory. Two folders may each have a file of one name."""
+    return {str(path.relative_to(INIT)): path for path in sorted(INIT.rglob("*.[ch]"))}
+
+
 def init(settings: Settings) -> Path:
     """The compiled /init."""
     needs.ensure(settings, needs.for_init(settings))
     compiler = toolchain.musl_compiler(settings)
-    files = sorted((ASSETS / "init").glob("*.[ch]"))
+    files = init_files()
 
     def fill(directory: Path) -> None:
         say("init: compiling")
-        code = [path for path in files if path.suffix == ".c"]
-        Log(f"init-{settings.arch.name}").run([*compiler, *INIT_FLAGS, "-o", directory / "init", *code], "init: compiling")
+        code = [path for path in files.values() if path.suffix == ".c"]
+        argv = [*compiler, *INIT_FLAGS, "-I", INIT, "-o", directory / "init", *code]
+        Log(f"init-{settings.arch.name}").run(argv, "init: compiling")
 
-    ingredients: dict[str, str | bytes] = {f"file {path.name}": path.read_bytes() for path in files}
+    ingredients: dict[str, str | bytes] = {f"file {name}": path.read_bytes() for name, path in files.items()}
     ingredients |= {"flags": " ".join(INIT_FLAGS), "compiler": toolchain.musl_version(settings)}
     return _make(settings, "init", ingredients, fill) / "init"
 

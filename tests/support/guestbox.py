@@ -33,7 +33,8 @@ def compile_guest(folder: Path) -> tuple[Path, Path]:
     """Compiles /init and the probe; returns their paths."""
     init, probe = folder / "init", folder / "probe"
     flags = ["-static", "-Os", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["musl-gcc", *flags, "-o", init, *sorted(INIT_SOURCES.glob("*.c"))], check=True)
+    code = sorted(INIT_SOURCES.rglob("*.c"))
+    subprocess.run(["musl-gcc", *flags, "-I", INIT_SOURCES, "-o", init, *code], check=True)
     subprocess.run(["musl-gcc", *flags, "-o", probe, Path(__file__).with_name("probe.c")], check=True)
     return init, probe
 

@@ -182,6 +182,28 @@ def test_commands_see_nothing_of_the_callers_settings(monkeypatch: pytest.Monkey
     assert "LC_ALL=C" in text and "CFLAGS" not in text and "MAKEFLAGS" not in text
 
 
+# /init.
+
+
+@pytest.mark.parametrize("changed", ["main.c", "folder/main.c", "folder/header.h"])
+def test_init_is_compiled_again_when_any_of_its_files_changes(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folders may each have a file of one name."""
+    sources_of_init = tmp_path / "init"
+    (sources_of_init / "folder").mkdir(parents=True)
+    (sources_of_init / "folder/header.h").write_text("int answer(void);\n")
+    (sources_of_init / "folder/main.c").write_text('#include "folder/header.h"\nint answer(void) { return 42; }\n')
+    (sources_of_init / "main.c").write_text('#include "folder/header.h"\nint main(void) { return answer(); }\n')
+    monkeypatch.setattr(parts, "INIT", sources_of_init)
+    before = parts.init(settings())
+    assert subprocess.run([before], check=False).returncode == 42
+    assert parts.init(settings()) == before
+    with (sources_of_init / changed).open("a") as file:
+        file.write("/* more */\n")
+    assert parts.init(settings()) != before
+
+
 # The archive.
 
 
