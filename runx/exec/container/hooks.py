@@ -1,5 +1,5 @@
 """Hooks: programs of the engine's that run when a container is created, started and deleted (OCI config.md, "POSIX-platform
-Hooks"). Those of startContainer run in the guest (guest-assets/init/hooks.c), all others on the host.
+Hooks"). Those of startContainer run in the guest (guest-assets/init/child/hooks.c), all others on the host.
 
 `create` keeps a container's hooks in the file `hooks` of its directory, for the verbs that follow. Its fields end with NUL,
 which no hook has: this file is loaded by fast verbs, for which JSON would be too slow.
