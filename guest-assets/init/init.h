@@ -10,16 +10,11 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define NEWROOT "/newroot"
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-
-/* The status a container ends with when its process never ran (docs/console-link.md, FATAL). */
-enum { STATUS_SETUP_FAILED = 125, STATUS_NOT_EXECUTABLE = 126, STATUS_NOT_FOUND = 127 };
-
-/* text.c */
-
-/* strerror() with a small first letter: callers of OCI runtimes look for "no such file or directory". */
-const char *reason(int error);
+#include "common/common.h"
+#include "common/error_text.h"
+#include "common/file.h"
+#include "common/report.h"
+#include "common/spawn.h"
 
 /* link.c: frames over the console, no knowledge of what they mean. */
 
@@ -136,20 +131,13 @@ const char *process_read(const char *path, struct process *p);
 struct child_pipes {
     int in, out, err; /* the process's standard streams */
     int log;          /* what the setup script prints */
-    int report;       /* close-on-exec: REPORT_* messages */
+    int report;       /* for common/report.h */
     int terminal;     /* a socket for the terminal's master, -1 without one; in, out and err are not used then */
+    int network;      /* gives a line when the network is up; -1 without a network */
 };
-
-/* A report is 'F', status, text when something failed (no text: the script's output says it), 'E' just before execve. */
-enum { REPORT_FAILED = 'F', REPORT_EXECUTING = 'E', REPORT_MAX = 2048 };
 
 /* In the child: assembles the root with the setup script, enters it and executes the process. Never returns. */
 _Noreturn void process_become(struct process *p, const struct child_pipes *pipes);
-
-/* PID 1 blocks and ignores signals for its own purposes; what it starts must not inherit that. */
-void restore_signals(void);
-/* The environment of its scripts. */
-extern char *const SCRIPT_ENVIRONMENT[];
 
 /* network.c */
 
@@ -157,10 +145,10 @@ extern char *const SCRIPT_ENVIRONMENT[];
 void network_start(int log, bool follows);
 /* Part of a script that the host sends; no LENGTH: it is whole. */
 void network_receive(const unsigned char *part, size_t length);
-/* In a child: lets go of what would keep the end of such a script from being seen. */
+/* Closes this process's end of the pipe for such a script; its reader sees the end when no process has one. */
 void network_forget(void);
-/* In what becomes the setup script: hands it the descriptor that tells when the network is up. */
-bool network_pass(void);
+/* Gives a line when the network is up; -1 without a network. */
+int network_line(void);
 
 /* names.c */
 
@@ -172,9 +160,6 @@ int names_fd(void);
 void names_relay(void);
 /* An answer from the host; changes it. */
 void names_answer(unsigned char *message, size_t length);
-
-/* Writes the whole of TEXT to the file at PATH, at once. */
-bool write_file(const char *path, const char *text);
 
 /* cgroup.c */
 
@@ -196,7 +181,6 @@ void hooks_run(const struct process *p, int report);
 
 /* execute.c: the last steps, inside the root. */
 _Noreturn void process_execute(struct process *p, int report);
-_Noreturn void report_failure(int report, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* terminal.c */
 

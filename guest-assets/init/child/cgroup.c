@@ -20,14 +20,9 @@
 /* All of them: what runs containers inside this one wants the others too. Only the one for tasks must be there. */
 static bool enable_controllers(void)
 {
-    char names[256] = "", one[256];
-    int fd = open(HIERARCHY "/cgroup.controllers", O_RDONLY | O_CLOEXEC);
+    char names[256], one[256];
     bool have_pids = false;
-    if (fd < 0)
-        return false;
-    ssize_t length = read(fd, names, sizeof names - 1);
-    close(fd);
-    if (length < 0)
+    if (!read_file(HIERARCHY "/cgroup.controllers", names, sizeof names))
         return false;
     for (char *rest = names, *name; (name = strtok_r(rest, " \n", &rest));) {
         snprintf(one, sizeof one, "+%s", name);

@@ -2,56 +2,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "init.h"
 
-void report_failure(int report, int status, const char *format, ...)
-{
-    char text[REPORT_MAX] = {REPORT_FAILED, (char)status};
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vsnprintf(text + 2, sizeof text - 2, format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        length = 0;
-    if ((size_t)length > sizeof text - 3)
-        length = (int)sizeof text - 3;
-    /* Shorter than PIPE_BUF: written whole or not at all, and there is nobody else to tell. */
-    _exit(write(report, text, (size_t)length + 2) < 0 ? STATUS_SETUP_FAILED : status);
-}
-
-char *const SCRIPT_ENVIRONMENT[] = {"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", NULL};
-
-void restore_signals(void)
-{
-    /* Not the C library's: it keeps some numbers for itself, which whoever started a test may have left ignored. */
-    static const unsigned long by_default[8]; /* the kernel's struct sigaction, whatever its size */
-    sigset_t none;
-    for (int number = 1; number < _NSIG; number++)
-        syscall(SYS_rt_sigaction, number, by_default, NULL, _NSIG / 8);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static void run_setup(const struct child_pipes *pipes)
 {
     static char *const ARGUMENTS[] = {"sh", "/runx/setup", NULL};
-    network_forget();
     pid_t shell = fork();
     if (shell < 0)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "starting the setup script: %s", reason(errno));
     if (!shell) {
         int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        if (null < 0 || dup2(null, 0) < 0 || dup2(pipes->log, 1) < 0 || dup2(pipes->log, 2) < 0 || !network_pass())
+        if (null < 0 || dup2(null, 0) < 0 || dup2(pipes->log, 1) < 0 || dup2(pipes->log, 2) < 0 ||
+            (pipes->network >= 0 && !pass_descriptor(pipes->network, NETWORK_DESCRIPTOR)))
             report_failure(pipes->report, STATUS_SETUP_FAILED, "the setup script's streams: %s", reason(errno));
         execve("/bin/sh", ARGUMENTS, SCRIPT_ENVIRONMENT);
         report_failure(pipes->report, STATUS_SETUP_FAILED, "/bin/sh: %s", reason(errno));
@@ -81,29 +49,11 @@ static void enter_root(int report)
         report_failure(report, STATUS_SETUP_FAILED, "chroot to %s: %s", NEWROOT, reason(errno));
 }
 
-bool write_file(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    size_t length = strlen(text);
-    bool written = write(fd, text, length) == (ssize_t)length;
-    int error = errno;
-    close(fd);
-    errno = error;
-    return written;
-}
-
 /* A container's host may allow more open files than this kernel's default ceiling. */
 static void raise_file_ceiling(rlim_t wanted)
 {
-    char text[32] = "";
-    int fd = open("/proc/sys/fs/nr_open", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    ssize_t length = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (length <= 0 || strtoull(text, NULL, 10) >= wanted)
+    char text[32];
+    if (!read_file("/proc/sys/fs/nr_open", text, sizeof text) || strtoull(text, NULL, 10) >= wanted)
         return;
     snprintf(text, sizeof text, "%llu", (unsigned long long)wanted);
     write_file("/proc/sys/fs/nr_open", text); /* setrlimit reports it when this was too much */

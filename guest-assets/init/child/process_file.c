@@ -28,7 +28,7 @@ struct record {
     size_t count;
 };
 
-static bool number(const char *text, uint64_t limit, uint64_t *value)
+static bool parse_decimal(const char *text, uint64_t limit, uint64_t *value)
 {
     uint64_t result = 0;
     if (!*text)
@@ -81,7 +81,7 @@ static const char *read_limits(const struct record *record, struct process *p)
             r++;
         if (r == ARRAY_SIZE(RESOURCES))
             return fault("rlimit: unknown resource \"%s\"", triple[0]);
-        if (!number(triple[1], UINT64_MAX, &soft) || !number(triple[2], UINT64_MAX, &hard))
+        if (!parse_decimal(triple[1], UINT64_MAX, &soft) || !parse_decimal(triple[2], UINT64_MAX, &hard))
             return fault("rlimit %s: \"%s\" and \"%s\" should be numbers", triple[0], triple[1], triple[2]);
         p->limits[i].resource = RESOURCES[r].resource;
         p->limits[i].value = (struct rlimit){.rlim_cur = soft, .rlim_max = hard};
@@ -97,7 +97,7 @@ static const char *read_groups(const struct record *record, struct process *p)
         return "out of memory";
     for (size_t i = 0; i < record->count; i++) {
         uint64_t gid;
-        if (!number(record->values[i], UINT32_MAX, &gid))
+        if (!parse_decimal(record->values[i], UINT32_MAX, &gid))
             return fault("groups: \"%s\" is no group id", record->values[i]);
         p->groups[i] = (gid_t)gid;
     }
@@ -110,7 +110,7 @@ static const char *read_numbers(const struct record *record, size_t count, uint6
     if (record->count != count)
         return fault("%s: %zu values instead of %zu", record->name, record->count, count);
     for (size_t i = 0; i < count; i++)
-        if (!number(record->values[i], limit, &numbers[i]))
+        if (!parse_decimal(record->values[i], limit, &numbers[i]))
             return fault("%s: \"%s\" is no number of at most %llu", record->name, record->values[i],
                          (unsigned long long)limit);
     return NULL;
@@ -146,7 +146,7 @@ static const char *read_schedule(const struct record *record, struct process *p)
 static char **read_vector(const struct record *record, size_t *at)
 {
     uint64_t count;
-    if (*at >= record->count || !number(record->values[*at], record->count - *at - 1, &count))
+    if (*at >= record->count || !parse_decimal(record->values[*at], record->count - *at - 1, &count))
         return NULL;
     char **vector = calloc((size_t)count + 1, sizeof *vector);
     if (vector)
@@ -165,7 +165,7 @@ static const char *read_hook(const struct record *record, struct process *p)
         return "out of memory";
     p->hooks = hooks;
     hook = hooks + p->hook_count;
-    if (record->count < at || record->values[1][0] != '/' || !number(record->values[2], UINT64_MAX, &timeout_s))
+    if (record->count < at || record->values[1][0] != '/' || !parse_decimal(record->values[2], UINT64_MAX, &timeout_s))
         return "hook: should begin with its origin, an absolute path and a number of seconds";
     *hook = (struct hook){
         .origin = record->values[0],
@@ -286,7 +286,7 @@ static const char *apply_record(const struct record *record, struct process *p)
 }
 
 /* The whole file with a NUL after it; kept for good, since the records point into it. */
-static char *read_file(const char *path, size_t *size)
+static char *read_whole(const char *path, size_t *size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat status;
@@ -314,7 +314,7 @@ const char *process_read(const char *path, struct process *p)
 {
     static char *no_env[2];
     size_t size;
-    char *text = read_file(path, &size);
+    char *text = read_whole(path, &size);
     if (!text)
         return reason(errno);
     if (!size || text[size - 1])
@@ -328,7 +328,7 @@ const char *process_read(const char *path, struct process *p)
         uint64_t count;
         at += strlen(at) + 1;
         /* Every value takes a byte at least, which bounds what a wrong count can ask for. */
-        if (at >= end || !number(at, (uint64_t)size, &count))
+        if (at >= end || !parse_decimal(at, (uint64_t)size, &count))
             return fault("record \"%s\" has no count", record.name);
         at += strlen(at) + 1;
         record.count = (size_t)count;
@@ -351,7 +351,7 @@ const char *process_read(const char *path, struct process *p)
         return "no record \"cwd\"";
     if (p->hook_count && !p->hook_state[0])
         return "a hook, and no record \"hook_state\"";
-    if (p->has_filter && !(p->filter = read_file("/runx/seccomp", &p->filter_size)))
+    if (p->has_filter && !(p->filter = read_whole("/runx/seccomp", &p->filter_size)))
         return fault("seccomp: /runx/seccomp: %s", reason(errno));
     return NULL;
 }

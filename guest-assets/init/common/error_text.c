@@ -1,8 +1,8 @@
+#include "common/error_text.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "init.h"
 
 const char *reason(int error)
 {

@@ -207,7 +207,7 @@ static void do_propagation(char **a)
         fail("%s: %s", a[1], reason(errno));
 }
 
-static unsigned long number(const char *text, int base)
+static unsigned long parse_number(const char *text, int base)
 {
     char *end;
     errno = 0;
@@ -225,10 +225,10 @@ static void do_node(char **a)
     mode_t type = !strcmp(a[0], "c") ? S_IFCHR : !strcmp(a[0], "b") ? S_IFBLK : !strcmp(a[0], "p") ? S_IFIFO : 0;
     if (!type)
         fail("\"%s\" is no type of node", a[0]);
-    dev_t device = makedev((unsigned)number(a[1], 10), (unsigned)number(a[2], 10));
-    mode_t mode = (mode_t)number(a[3], 8) & 07777;
-    uid_t uid = (uid_t)number(a[4], 10);
-    gid_t gid = (gid_t)number(a[5], 10);
+    dev_t device = makedev((unsigned)parse_number(a[1], 10), (unsigned)parse_number(a[2], 10));
+    mode_t mode = (mode_t)parse_number(a[3], 8) & 07777;
+    uid_t uid = (uid_t)parse_number(a[4], 10);
+    gid_t gid = (gid_t)parse_number(a[5], 10);
     int parent = resolve(a[6], MISSING_IS_DIRECTORY, name);
 
     /* Another machine with the same root may do this at the same time: what it made is looked at again. */

@@ -75,7 +75,8 @@ static void start(void)
     if (child.pid < 0)
         fatal(STATUS_SETUP_FAILED, "fork: %s", reason(errno));
     if (!child.pid) {
-        struct child_pipes pipes = {in[0], out[1], err[1], log[1], report[1], terminal[1]};
+        struct child_pipes pipes = {in[0], out[1], err[1], log[1], report[1], terminal[1], network_line()};
+        network_forget();
         process_become(&process, &pipes);
     }
     close(in[0]);

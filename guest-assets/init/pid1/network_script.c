@@ -8,17 +8,8 @@
 
 #define SCRIPT "/runx/network"
 
-/* The setup script waits for a line on it (docs/guest.md). */
-enum { DESCRIPTOR = 3 };
-
 static int line = -1;
 static int script = -1; /* takes what the host sends */
-
-/* Onto the number that a script expects, without close-on-exec. */
-static bool keep(int fd)
-{
-    return fd == DESCRIPTOR ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, DESCRIPTOR) == DESCRIPTOR;
-}
 
 void network_start(int log, bool follows)
 {
@@ -38,7 +29,7 @@ void network_start(int log, bool follows)
     if (!shell) {
         int in = follows ? input[0] : open("/dev/null", O_RDONLY | O_CLOEXEC);
         restore_signals();
-        if (in >= 0 && dup2(in, 0) == 0 && dup2(log, 1) == 1 && dup2(log, 2) == 2 && keep(ends[1]))
+        if (in >= 0 && dup2(in, 0) == 0 && dup2(log, 1) == 1 && dup2(log, 2) == 2 && pass_descriptor(ends[1], NETWORK_DESCRIPTOR))
             execve("/bin/sh", follows ? FOLLOWS : THERE, SCRIPT_ENVIRONMENT);
         _exit(STATUS_SETUP_FAILED); /* and the setup script gets no line */
     }
@@ -69,7 +60,7 @@ void network_receive(const unsigned char *part, size_t length)
         network_forget();
 }
 
-bool network_pass(void)
+int network_line(void)
 {
-    return line < 0 || keep(line);
+    return line;
 }
