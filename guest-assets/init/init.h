@@ -269,8 +269,7 @@ _Noreturn void fatal(int status, const char *format, ...) __attribute__((format(
 /* SIGKILL for every process but this one. */
 void kill_everything(void);
 
-/* inroot.c */
-int inroot_main(int argc, char **argv);
+#include "inroot/main.h"
 
 /* neighbour.c: add-neighbour, likewise. */
 int neighbour_main(int argc, char **argv);

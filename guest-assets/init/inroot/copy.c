@@ -1,4 +1,5 @@
-/* Copying a directory's content, for the mount option tmpcopyup. */
+#include "inroot/copy.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -7,7 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "inroot.h"
+#include "common/error_text.h"
+#include "inroot/fail.h"
+
+enum { DEPTH_MAX = 256 };
 
 static void copy_bytes(int from, int to, const char *name)
 {
@@ -63,15 +67,15 @@ static void copy_entry(int from, int to, const char *name, int depth)
         fail("copying %s: %s", name, reason(errno));
 }
 
-/* Takes FROM over. */
+/* Closes FROM. */
 static void copy_directory(int from, int to, int depth)
 {
     DIR *directory = fdopendir(from);
     struct dirent *entry;
     if (!directory)
         fail("copying: %s", reason(errno));
-    if (depth > 256)
-        fail("copying: more than 256 directories deep");
+    if (depth > DEPTH_MAX)
+        fail("copying: more than %d levels of directories", DEPTH_MAX);
     while ((entry = readdir(directory)))
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
             copy_entry(dirfd(directory), to, entry->d_name, depth);

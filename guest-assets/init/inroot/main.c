@@ -1,12 +1,15 @@
-/* inroot: acts inside the container's root at /newroot, before anything of the container runs (docs/guest.md).
+/* The commands of inroot run before any program of the container.
  *
- * The image decides what lies in that root: path.c finds places in it, and mounts go to /proc/self/fd/N of what it
- * found, so that no symbolic link of the image leads outside.
+ * The image decides what the root holds, and its symbolic links must not lead a mount out of the root. So resolve() opens
+ * DEST, and mount(2) gets the name /proc/self/fd/N of that descriptor.
  */
+#include "inroot/main.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,22 +20,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "inroot.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "inroot/copy.h"
+#include "inroot/fail.h"
+#include "inroot/options.h"
+#include "inroot/path.h"
 
-static const char *verb, *subject;
-
-void fail(const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "inroot: %s %s: %s\n", verb, subject, text);
-    exit(1);
-}
-
-/* The name under which mount(2) finds a descriptor's file. */
+/* The path by which mount(2) finds the file of FD. The next call but one overwrites it. */
 static const char *name_of(int fd)
 {
     static char name[2][32];
@@ -50,79 +45,9 @@ static mode_t mode_of(int fd)
     return status.st_mode;
 }
 
-/* ---- options ---- */
-
-static const struct {
-    const char *word;
-    unsigned long set, clear;
-} FLAGS[] = {
-    {"async", 0, MS_SYNCHRONOUS},
-    {"atime", 0, MS_NOATIME},
-    {"dev", 0, MS_NODEV},
-    {"diratime", 0, MS_NODIRATIME},
-    {"dirsync", MS_DIRSYNC, 0},
-    {"exec", 0, MS_NOEXEC},
-    {"lazytime", MS_LAZYTIME, 0},
-    {"mand", MS_MANDLOCK, 0},
-    {"noatime", MS_NOATIME, 0},
-    {"nodev", MS_NODEV, 0},
-    {"nodiratime", MS_NODIRATIME, 0},
-    {"noexec", MS_NOEXEC, 0},
-    {"nolazytime", 0, MS_LAZYTIME},
-    {"nomand", 0, MS_MANDLOCK},
-    {"norelatime", 0, MS_RELATIME},
-    {"nostrictatime", 0, MS_STRICTATIME},
-    {"nosuid", MS_NOSUID, 0},
-    {"nosymfollow", MS_NOSYMFOLLOW, 0},
-    {"relatime", MS_RELATIME, 0},
-    {"ro", MS_RDONLY, 0},
-    {"rw", 0, MS_RDONLY},
-    {"strictatime", MS_STRICTATIME, 0},
-    {"suid", 0, MS_NOSUID},
-    {"symfollow", 0, MS_NOSYMFOLLOW},
-    {"sync", MS_SYNCHRONOUS, 0},
-};
-
-struct options {
-    unsigned long flags;
-    bool has_flags; /* a flag word was given, even one that clears */
-    bool copy_up;
-    char data[4096]; /* a page, which is mount(2)'s limit */
-};
-
-static void add_data(struct options *options, const char *word)
-{
-    size_t length = strlen(options->data);
-    if (length + strlen(word) + 2 > sizeof options->data)
-        fail("options are longer than a page");
-    snprintf(options->data + length, sizeof options->data - length, "%s%s", length ? "," : "", word);
-}
-
-static void read_options(char *text, struct options *options)
-{
-    memset(options, 0, sizeof *options);
-    if (!strcmp(text, "-"))
-        return;
-    for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
-        size_t i = 0;
-        while (i < ARRAY_SIZE(FLAGS) && strcmp(FLAGS[i].word, word))
-            i++;
-        if (i < ARRAY_SIZE(FLAGS)) {
-            options->flags = (options->flags & ~FLAGS[i].clear) | FLAGS[i].set;
-            options->has_flags = true;
-        } else if (!strcmp(word, "tmpcopyup")) {
-            options->copy_up = true;
-        } else {
-            add_data(options, word);
-        }
-    }
-}
-
-/* ---- verbs ---- */
-
 static void remount(const char *dest, unsigned long flags)
 {
-    /* The descriptor of before the mount is of what lies under it: look again. */
+    /* A descriptor from before the mount is of the file below the mount: resolve DEST again. */
     int fd = resolve(dest, MISSING_FAILS, NULL);
     if (fd < 0 || mount(NULL, name_of(fd), NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0)
         fail("remounting: %s", reason(errno));
@@ -142,7 +67,7 @@ static void do_mount(char **a)
     if (fstat(fd, &below) < 0)
         fail("%s", reason(errno));
     bool copy = options.copy_up && S_ISDIR(below.st_mode);
-    /* What is copied up has to be written first. */
+    /* copy_up() writes into the new file system, so that becomes read-only afterwards. */
     if (mount(a[1], name_of(fd), type, copy ? options.flags & ~(unsigned long)MS_RDONLY : options.flags,
               options.data[0] ? options.data : NULL) < 0)
         fail("%s", reason(errno));
@@ -151,7 +76,7 @@ static void do_mount(char **a)
     int mounted = resolve(dest, MISSING_FAILS, NULL);
     if (mounted < 0)
         fail("%s", reason(errno));
-    /* As runc: a tmpfs takes the mode of the directory it covers, unless it was told one. */
+    /* As runc does: a tmpfs takes the mode of the directory that it covers, unless its options have a mode. */
     if (!strcmp(type, "tmpfs") && existed && !strstr(options.data, "mode=") && !(options.flags & MS_RDONLY && !copy) &&
         chmod(name_of(mounted), below.st_mode & 07777) < 0)
         fail("chmod: %s", reason(errno));
@@ -185,25 +110,15 @@ static bool is_root(const char *dest)
 
 static void do_propagation(char **a)
 {
-    static const struct {
-        const char *word;
-        unsigned long flags;
-    } KINDS[] = {
-        {"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC},       {"slave", MS_SLAVE},
-        {"rslave", MS_SLAVE | MS_REC}, {"shared", MS_SHARED},                   {"rshared", MS_SHARED | MS_REC},
-        {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC},
-    };
-    size_t i = 0;
-    while (i < ARRAY_SIZE(KINDS) && strcmp(KINDS[i].word, a[1]))
-        i++;
-    if (i == ARRAY_SIZE(KINDS))
+    unsigned long flags = propagation_flags(a[1]);
+    if (!flags)
         fail("unknown propagation \"%s\"", a[1]);
     int fd = resolve(a[0], MISSING_FAILS, NULL);
-    if (fd >= 0 && mount(NULL, name_of(fd), NULL, KINDS[i].flags, NULL) == 0)
+    if (fd >= 0 && mount(NULL, name_of(fd), NULL, flags, NULL) == 0)
         return;
-    /* A root that lies in the ramdisk itself is no mount yet. */
+    /* EINVAL: the root is a directory of the ramdisk. Make it a mount. */
     if (fd < 0 || errno != EINVAL || !is_root(a[0]) || mount(name_of(fd), name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0 ||
-        (fd = resolve(a[0], MISSING_FAILS, NULL)) < 0 || mount(NULL, name_of(fd), NULL, KINDS[i].flags, NULL) < 0)
+        (fd = resolve(a[0], MISSING_FAILS, NULL)) < 0 || mount(NULL, name_of(fd), NULL, flags, NULL) < 0)
         fail("%s: %s", a[1], reason(errno));
 }
 
@@ -231,7 +146,7 @@ static void do_node(char **a)
     gid_t gid = (gid_t)parse_number(a[5], 10);
     int parent = resolve(a[6], MISSING_IS_DIRECTORY, name);
 
-    /* Another machine with the same root may do this at the same time: what it made is looked at again. */
+    /* Another virtual machine that shares the root may make the node at the same time: look at the node again. */
     while (mknodat(parent, name, type | mode, type == S_IFIFO ? 0 : device) < 0) {
         if (errno != EEXIST)
             fail("%s", reason(errno));
@@ -240,7 +155,7 @@ static void do_node(char **a)
         if ((status.st_mode & S_IFMT) == type && (type == S_IFIFO || status.st_rdev == device))
             break;
         if (unlinkat(parent, name, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) < 0 && errno != ENOENT)
-            fail("replacing what is there: %s", reason(errno));
+            fail("replacing the existing file: %s", reason(errno));
     }
     if (fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(parent, name, mode, 0) < 0)
         fail("owner and mode: %s", reason(errno));
@@ -265,7 +180,7 @@ static void do_mask(char **a)
         fail("%s", reason(errno));
 }
 
-/* The mount(2) flags of the mount FD lies on. */
+/* The flags for mount(2) that keep those of FD's mount. */
 static unsigned long flags_of(int fd)
 {
     static const struct {
@@ -292,7 +207,7 @@ static void do_readonly(char **a)
     if (fd < 0)
         return;
     unsigned long flags = MS_RDONLY | flags_of(fd);
-    /* The root is a mount already, and what is mounted below it must stay in sight. */
+    /* The root is a mount already. A bind over it would hide the mounts below it. */
     if (is_root(a[0]) && mount(NULL, name_of(fd), NULL, MS_REMOUNT | MS_BIND | flags, NULL) == 0)
         return;
     if (mount(name_of(fd), name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0)
@@ -306,11 +221,11 @@ static void do_mkdir(char **a)
         fail("%s", reason(ENOTDIR));
 }
 
-/* Owner, mode, extended attributes and times of a directory of the ramdisk's root. */
+/* Copies owner, mode, extended attributes and times. */
 static void do_like(char **a)
 {
-    enum { MOST = 65536 }; /* xattr(7) */
-    static char names[MOST], value[MOST];
+    enum { XATTR_MAX = 65536 }; /* xattr(7) */
+    static char names[XATTR_MAX], value[XATTR_MAX];
     struct stat status;
     int to = resolve(a[1], MISSING_FAILS, NULL);
     if (to < 0 || stat(a[0], &status) < 0)
@@ -319,10 +234,10 @@ static void do_like(char **a)
         fail("owner and mode: %s", reason(errno));
     ssize_t length = listxattr(a[0], names, sizeof names);
     for (const char *name = names; name < names + length; name += strlen(name) + 1) {
-        if (!strncmp(name, "trusted.overlay.", 16)) /* about a layer, not about what it shows */
+        if (!strncmp(name, "trusted.overlay.", 16)) /* of overlayfs, about the layer that SOURCE is */
             continue;
         ssize_t size = getxattr(a[0], name, value, sizeof value);
-        /* A tmpfs holds no user attributes before Linux 6.6. */
+        /* EOPNOTSUPP: a tmpfs holds no user attributes before Linux 6.6. */
         if (size < 0 || (setxattr(name_of(to), name, value, (size_t)size, 0) < 0 && errno != EOPNOTSUPP))
             fail("%s: %s", name, reason(errno));
     }
@@ -333,11 +248,11 @@ static void do_like(char **a)
 
 static const struct {
     const char *name;
-    int count; /* of arguments */
-    int dest;  /* which of them errors name */
+    int count; /* of its arguments */
+    int dest;  /* the index of DEST among them */
     void (*run)(char **arguments);
     const char *usage;
-} VERBS[] = {
+} COMMANDS[] = {
     {"mount", 4, 2, do_mount, "FSTYPE SOURCE DEST OPTIONS"},
     {"bind", 3, 1, do_bind, "SOURCE DEST OPTIONS"},
     {"propagation", 2, 0, do_propagation, "DEST WORD"},
@@ -352,20 +267,19 @@ static const struct {
 int inroot_main(int argc, char **argv)
 {
     umask(0);
-    for (size_t i = 0; i < ARRAY_SIZE(VERBS); i++)
-        if (argc > 1 && !strcmp(argv[1], VERBS[i].name)) {
-            if (argc - 2 != VERBS[i].count) {
-                fprintf(stderr, "inroot: usage: inroot %s %s\n", VERBS[i].name, VERBS[i].usage);
+    for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++)
+        if (argc > 1 && !strcmp(argv[1], COMMANDS[i].name)) {
+            if (argc - 2 != COMMANDS[i].count) {
+                fprintf(stderr, "inroot: usage: inroot %s %s\n", COMMANDS[i].name, COMMANDS[i].usage);
                 return 1;
             }
-            verb = VERBS[i].name;
-            subject = argv[2 + VERBS[i].dest];
-            VERBS[i].run(argv + 2);
+            fail_in(COMMANDS[i].name, argv[2 + COMMANDS[i].dest]);
+            COMMANDS[i].run(argv + 2);
             return 0;
         }
     fprintf(stderr, "inroot: unknown command; it takes one of");
-    for (size_t i = 0; i < ARRAY_SIZE(VERBS); i++)
-        fprintf(stderr, " %s", VERBS[i].name);
+    for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++)
+        fprintf(stderr, " %s", COMMANDS[i].name);
     fprintf(stderr, "\n");
     return 1;
 }

@@ -1,31 +1,35 @@
-/* Paths inside the container's root.
- *
- * The image decides what lies there, so every path is walked component by component, each one opened relative to the
- * root with RESOLVE_IN_ROOT and RESOLVE_NO_SYMLINKS. Symbolic links are followed here, so that what they name can be
- * made when it is missing.
+/* The image decides what the root holds, so no path of it is given to the kernel as a whole. resolve() takes one part at a
+ * time: openat2(2) opens it relative to the root, with RESOLVE_IN_ROOT and RESOLVE_NO_SYMLINKS. Symbolic links are read
+ * and followed here, so that a link to a file that does not exist can have it made.
  */
+#include "inroot/path.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "inroot.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "inroot/fail.h"
 
-/* openat2(2), which this C library does not wrap. */
+/* Of openat2(2), which musl does not have. */
 struct how {
     uint64_t flags, mode, resolve;
 };
 enum { NO_SYMLINKS = 0x04, IN_ROOT = 0x10 };
 
-enum { LINKS_MAX = 40 }; /* as the kernel's own limit */
+enum { LINKS_MAX = 40 }; /* the kernel's own limit, path_resolution(7) */
 
 static int root = -1;
 
-/* Anew for every walk: the command itself may have mounted something over the root since. */
+/* Opens the root for one walk: the command may have mounted over it since the last one. */
 static void open_root(void)
 {
     if (root >= 0)
@@ -35,7 +39,7 @@ static void open_root(void)
         fail("%s: %s", NEWROOT, reason(errno));
 }
 
-/* Opens PATH (relative to the root, no symlinks in it) itself. */
+/* Opens PATH, which is relative to the root and has no symbolic link but perhaps at its end; a link itself is opened. */
 static int open_plain(const char *path)
 {
     struct how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = IN_ROOT | NO_SYMLINKS};
@@ -52,11 +56,10 @@ static int make_missing(int parent, const char *name, enum missing kind)
     return close(fd);
 }
 
-/* The walk: RESOLVED is where it stands, free of symlinks, without a leading slash. */
 struct walk {
-    char resolved[PATH_MAX];
-    char rest[PATH_MAX];
-    int links;
+    char resolved[PATH_MAX]; /* the part that is done: no symbolic links, no slash in front */
+    char rest[PATH_MAX];     /* the part that is left */
+    int links;               /* symbolic links followed so far */
 };
 
 static void go_up(struct walk *walk)
@@ -65,7 +68,7 @@ static void go_up(struct walk *walk)
     *(slash ? slash : walk->resolved) = 0;
 }
 
-/* Puts a symlink's target before what is left to walk. */
+/* Puts the target of a symbolic link before the part that is left. Returns 0 or an errno. */
 static int follow(struct walk *walk, int link)
 {
     char target[PATH_MAX], rest[PATH_MAX];
@@ -100,7 +103,7 @@ int resolve(const char *dest, enum missing kind, char *keep_last)
         size_t length = strcspn(at, "/");
         if (!length) {
             if (keep_last)
-                fail("names no entry of a directory");
+                fail("does not name an entry of a directory");
             return here;
         }
         if (length > NAME_MAX)
@@ -114,7 +117,7 @@ int resolve(const char *dest, enum missing kind, char *keep_last)
 
         if (!strcmp(name, ".") || !strcmp(name, "..")) {
             if (last && keep_last)
-                fail("names no entry of a directory");
+                fail("does not name an entry of a directory");
             if (name[1])
                 go_up(&walk);
         } else {
@@ -128,7 +131,7 @@ int resolve(const char *dest, enum missing kind, char *keep_last)
             snprintf(walk.resolved + before, sizeof walk.resolved - before, "%s%s", before ? "/" : "", name);
             int next = open_plain(walk.resolved);
             if (next < 0 && errno == ENOENT && kind != MISSING_FAILS) {
-                /* Another machine with the same root may be quicker. */
+                /* EEXIST: another virtual machine that shares the root was quicker. */
                 if (make_missing(here, name, last ? kind : MISSING_IS_DIRECTORY) < 0 && errno != EEXIST)
                     fail("making /%s: %s", walk.resolved, reason(errno));
                 next = open_plain(walk.resolved);
@@ -152,7 +155,7 @@ int resolve(const char *dest, enum missing kind, char *keep_last)
             if (error)
                 fail("%s: %s", name, reason(error));
         }
-        /* Only a symlink or ".." leads anywhere but down. */
+        /* After a symbolic link or "..", HERE is no parent of what comes next. */
         close(here);
         here = open_plain(walk.resolved);
         if (here < 0)

@@ -327,13 +327,13 @@ def test_a_node_replaces_what_differs(run: Run, newroot: Path) -> None:
 def test_a_node_does_not_replace_a_full_directory(run: Run, newroot: Path) -> None:
     (newroot / "etc/file").write_text("")
     error = run("inroot node c 1 3 666 0 0 /etc", fails=True)
-    assert error == "inroot: node /etc: replacing what is there: directory not empty\n"
+    assert error == "inroot: node /etc: replacing the existing file: directory not empty\n"
 
 
 @pytest.mark.parametrize("dest", ["/", "/x/..", "/."])
 def test_a_node_needs_a_name(run: Run, dest: str) -> None:
     error = run(f"inroot node c 1 3 666 0 0 {dest}", fails=True)
-    assert error == f"inroot: node {dest}: names no entry of a directory\n"
+    assert error == f"inroot: node {dest}: does not name an entry of a directory\n"
 
 
 @pytest.mark.parametrize(
