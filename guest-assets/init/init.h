@@ -60,84 +60,10 @@ bool link_flush(void);
 bool link_receive(void (*handle)(unsigned type, unsigned char *payload, size_t length));
 bool link_is_empty(void);
 
-/* record.c: /runx/process. */
-
-struct limit {
-    int resource;
-    struct rlimit value;
-};
-
-enum capability_set { CAP_BOUNDING, CAP_EFFECTIVE, CAP_INHERITABLE, CAP_PERMITTED, CAP_AMBIENT, CAP_SETS };
-
-/* struct sched_attr of sched_setattr(2), as it was first; C libraries do not have it. */
-struct schedule {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime_ns, deadline_ns, period_ns;
-};
-
-/* A startContainer hook. */
-struct hook {
-    const char *origin; /* its place in the configuration */
-    const char *path;
-    unsigned timeout_s; /* 0 for none */
-    char **args;        /* NULL terminated, as is the next */
-    char **env;
-    int state, output; /* files in memory: its standard input, and what it prints */
-};
-
-struct process {
-    char **args; /* NULL terminated */
-    char **env;  /* NULL terminated, with room for one entry more */
-    const char *cwd;
-    uid_t uid;
-    gid_t gid;
-    gid_t *groups;
-    size_t group_count;
-    mode_t umask;
-    struct limit *limits;
-    size_t limit_count;
-    bool has_capabilities;
-    uint64_t capabilities[CAP_SETS];
-    bool no_new_privs;
-    bool has_filter;
-    unsigned filter_flags; /* of seccomp(2) */
-    char *filter;          /* an array of struct sock_filter */
-    size_t filter_size;    /* in bytes */
-    bool has_oom_score_adj;
-    const char *oom_score_adj;
-    const char *pids_limit; /* NULL without one */
-    bool has_schedule;
-    struct schedule schedule;
-    bool has_io_priority;
-    unsigned io_class, io_level; /* of ioprio_set(2) */
-    bool pid_namespace;
-    bool network_follows; /* /runx/network comes over the link */
-    const char *hook_state[2]; /* what a hook is told, before and after the process's pid */
-    struct hook *hooks;
-    size_t hook_count;
-    bool terminal;
-    unsigned short rows, columns;
-};
-
-/* Reads PATH into P. Returns NULL, or a message about the first fault. */
-const char *process_read(const char *path, struct process *p);
-
-/* process.c: the child that becomes the process. */
-
-/* The ends of the pipes that the child keeps. */
-struct child_pipes {
-    int in, out, err; /* the process's standard streams */
-    int log;          /* what the setup script prints */
-    int report;       /* for common/report.h */
-    int terminal;     /* a socket for the terminal's master, -1 without one; in, out and err are not used then */
-    int network;      /* gives a line when the network is up; -1 without a network */
-};
-
-/* In the child: assembles the root with the setup script, enters it and executes the process. Never returns. */
-_Noreturn void process_become(struct process *p, const struct child_pipes *pipes);
+#include "child/main.h"
+#include "child/process.h"
+#include "child/process_file.h"
+#include "child/terminal.h"
 
 /* network.c */
 
@@ -160,40 +86,6 @@ int names_fd(void);
 void names_relay(void);
 /* An answer from the host; changes it. */
 void names_answer(unsigned char *message, size_t length);
-
-/* cgroup.c */
-
-/* In the child: moves it into a cgroup that is the root of its new cgroup namespace, without limits yet, so that they do not
- * hold up the setup script. Returns a descriptor for cgroup_limit(). */
-int cgroup_enter(int report);
-/* Sets how many tasks there may be, a decimal number, and closes the descriptor. */
-void cgroup_limit(int limit, const char *value, int report);
-
-/* schedule.c */
-void schedule_apply(const struct process *p, int report);
-
-/* hooks.c */
-
-/* Makes the hooks' files, while nothing is forbidden yet. */
-void hooks_prepare(struct process *p, int report);
-/* Runs the hooks, one after the other. The first failure is the end. */
-void hooks_run(const struct process *p, int report);
-
-/* execute.c: the last steps, inside the root. */
-_Noreturn void process_execute(struct process *p, int report);
-
-/* terminal.c */
-
-/* Since Linux 4.13; opens the other end without a path that the image could have put something else at. */
-#ifndef TIOCGPTPEER
-#define TIOCGPTPEER _IO('T', 0x41)
-#endif
-
-/* In the child, inside the root: makes the terminal, its standard streams and a session of it; sends the master to PID 1. */
-void terminal_open(const struct process *p, int socket, int report);
-/* The master that the child has sent, -1 when there is none. Closes the socket. */
-int terminal_receive(int socket);
-void terminal_resize(int master, unsigned short rows, unsigned short columns);
 
 /* log.c: what the setup script prints, and warnings of our own. */
 void log_open(int script);

@@ -1,23 +1,27 @@
-/* linux.resources.pids.limit: the container's tasks in a cgroup of their own.
- *
- * The cgroup2 file system is mounted here for a moment only. The cgroup outlives that; what the container mounts itself shows
- * its own cgroup as the root, since it has a cgroup namespace too, and there its limit cannot be raised (nsdelegate).
+/* The cgroup2 file system is mounted for a moment only; the cgroup stays. A container that mounts cgroup2 sees its cgroup as
+ * the root, because of the cgroup namespace, and cannot raise the limit there (nsdelegate, cgroups(7)).
  */
+#include "child/cgroup.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "common/file.h"
+#include "common/report.h"
 
 #define HIERARCHY "/run/cgroup"
 #define CONTAINER HIERARCHY "/container"
 
-/* All of them: what runs containers inside this one wants the others too. Only the one for tasks must be there. */
+/* Enables all controllers, for programs that run containers inside this one. Only "pids" must be there. */
 static bool enable_controllers(void)
 {
     char names[256], one[256];
@@ -43,28 +47,28 @@ int cgroup_enter(int report)
     if (mount("cgroup2", HIERARCHY, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, "nsdelegate") < 0)
         failed = "mounting cgroup2";
     else if (!enable_controllers())
-        failed = "the controller \"pids\"";
+        failed = "enabling the controller \"pids\"";
     else if (mkdir(CONTAINER, 0755) < 0)
         failed = "making a cgroup";
     else if (!write_file(CONTAINER "/cgroup.procs", "0"))
         failed = "joining the cgroup";
     else if ((limit = open(CONTAINER "/pids.max", O_WRONLY | O_CLOEXEC)) < 0)
-        failed = "pids.max";
+        failed = "opening pids.max";
     else if (unshare(CLONE_NEWCGROUP) < 0)
-        failed = "new cgroup namespace";
+        failed = "making a cgroup namespace";
     if (failed)
         report_failure(report, STATUS_SETUP_FAILED, "pids limit: %s: %s", failed, reason(errno));
-    umount2(HIERARCHY, MNT_DETACH); /* LIMIT is still open */
+    umount2(HIERARCHY, MNT_DETACH); /* detached, because LIMIT is open */
     return limit;
 }
 
-void cgroup_limit(int limit, const char *value, int report)
+void cgroup_limit(int limit, const char *most, int report)
 {
-    bool written = write(limit, value, strlen(value)) >= 0;
-    /* The kernel refuses a number of tasks that it can never have, which is as good as no limit. */
+    bool written = write(limit, most, strlen(most)) >= 0;
+    /* EINVAL: the kernel can never have so many tasks. That is the same as no limit. */
     if (!written && errno == EINVAL)
         written = write(limit, "max", 3) >= 0;
     if (!written)
-        report_failure(report, STATUS_SETUP_FAILED, "pids limit: %s: %s", value, reason(errno));
+        report_failure(report, STATUS_SETUP_FAILED, "pids limit: %s: %s", most, reason(errno));
     close(limit);
 }

@@ -1,8 +1,11 @@
-/* The last steps before the container's process: who it is, what it may do, where it stands, which file it is. */
+#include "child/exec.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +14,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "child/hooks.h"
+#include "child/schedule.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "common/report.h"
 
-/* capget(2)'s version 3 interface, which the C library does not wrap. */
+/* Of capset(2), version 3, which C libraries do not have. */
 enum { CAPABILITY_VERSION_3 = 0x20080522 };
 struct capability_header {
     uint32_t version;
@@ -23,7 +30,7 @@ struct capability_data {
     uint32_t effective, permitted, inheritable;
 };
 
-/* seccomp(2), likewise. */
+/* Of seccomp(2), which C libraries do not have. */
 enum { FILTER_INSTRUCTION_SIZE = 8, SECCOMP_SET_MODE_FILTER_OPERATION = 1 };
 struct filter_program {
     unsigned short length; /* in instructions */
@@ -45,15 +52,15 @@ static void apply_limits(const struct process *p, int report)
                            (unsigned long long)p->limits[i].value.rlim_max, reason(errno));
 }
 
-/* Capabilities this kernel does not know are left out everywhere: there is nothing to give or to take. */
-static bool known(int capability)
+/* Whether the kernel knows the capability. Others are left out of all sets. */
+static bool is_known(int capability)
 {
     return prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0;
 }
 
 static void drop_bounding(const struct process *p, int report)
 {
-    for (int c = 0; c < 64 && known(c); c++)
+    for (int c = 0; c < 64 && is_known(c); c++)
         if (!(p->capabilities[CAP_BOUNDING] >> c & 1))
             SETUP_STEP(prctl(PR_CAPBSET_DROP, c, 0, 0, 0), "capabilities, bounding set");
 }
@@ -69,7 +76,7 @@ static void apply_capabilities(const struct process *p, int report)
     }
     SETUP_STEP(syscall(SYS_capset, &header, data), "capabilities");
     SETUP_STEP(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "capabilities, ambient set");
-    for (int c = 0; c < 64 && known(c); c++)
+    for (int c = 0; c < 64 && is_known(c); c++)
         if (p->capabilities[CAP_AMBIENT] >> c & 1)
             SETUP_STEP(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0), "capabilities, ambient set");
 }
@@ -78,15 +85,15 @@ static void load_filter(const struct process *p, int report)
 {
     struct filter_program program = {(unsigned short)(p->filter_size / FILTER_INSTRUCTION_SIZE), p->filter};
     if (p->filter_size % FILTER_INSTRUCTION_SIZE || p->filter_size / FILTER_INSTRUCTION_SIZE > USHRT_MAX)
-        report_failure(report, STATUS_SETUP_FAILED, "seccomp: %zu bytes are no filter", p->filter_size);
+        report_failure(report, STATUS_SETUP_FAILED, "seccomp: %zu bytes are not a filter", p->filter_size);
     SETUP_STEP(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER_OPERATION, p->filter_flags, &program), "seccomp");
 }
 
-/* The home directory of UID in the root's /etc/passwd, else "/". */
+/* The home directory of UID in the container's /etc/passwd, else "/". */
 static const char *home_of(uid_t uid)
 {
     static char line[1024];
-    /* Neither a FIFO nor a device of the image may hold this up. */
+    /* The image may have a FIFO or a device here: do not wait for one. */
     int fd = open("/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     struct stat status;
     FILE *file;
@@ -119,7 +126,8 @@ static const char *home_of(uid_t uid)
     return home;
 }
 
-static void fill_in_home(struct process *p)
+/* Adds HOME to the environment when it has none. */
+static void add_home(struct process *p)
 {
     static char entry[1024 + 5];
     size_t count = 0;
@@ -148,15 +156,15 @@ static bool in_group(gid_t gid)
     return gid == getegid();
 }
 
-/* 0, or why FILE cannot be executed by this user. */
-static int executable(const char *file)
+/* Returns 0 when this user may execute FILE, else an errno. */
+static int check_executable(const char *file)
 {
     struct stat status;
     if (stat(file, &status) < 0)
         return errno;
     if (S_ISDIR(status.st_mode))
         return EISDIR;
-    /* Not the C library's: where the call is unknown it forks, and a filter may answer EPERM for unknown calls. */
+    /* Not faccessat(3): musl forks when the kernel does not know the call, and takes EPERM from a seccomp filter for an answer. */
     if (syscall(SYS_faccessat2, AT_FDCWD, file, X_OK, AT_EACCESS) == 0)
         return 0;
     if (errno != ENOSYS && errno != EPERM)
@@ -166,14 +174,14 @@ static int executable(const char *file)
     return status.st_mode & (geteuid() ? bit : S_IXUSR | S_IXGRP | S_IXOTH) ? 0 : EACCES;
 }
 
-/* As runc's (Go's exec.LookPath): with a slash the name itself, else the first executable file of PATH. The messages
- * are runc's own, since engines look for their words. */
+/* Finds the file of args[0] as runc does (Go's exec.LookPath): a name with a slash is a path; for other names, the first
+ * executable file of PATH. The messages are runc's, because engines look for their words. */
 static const char *find_program(const struct process *p, int report)
 {
     static char candidate[PATH_MAX];
     const char *name = p->args[0];
     if (strchr(name, '/')) {
-        int error = executable(name);
+        int error = check_executable(name);
         if (error == ENOENT || error == ENOTDIR)
             report_failure(report, STATUS_NOT_FOUND, "exec: \"%s\": stat %s: %s", name, name, reason(error));
         if (error)
@@ -182,26 +190,27 @@ static const char *find_program(const struct process *p, int report)
     }
     for (const char *at = search_path(p->env), *end; *name && at; at = *end ? end + 1 : NULL) {
         end = strchrnul(at, ':');
-        int directory = (int)(end - at); /* an empty entry means the working directory */
+        int directory = (int)(end - at); /* an empty entry is the working directory */
         int length = snprintf(candidate, sizeof candidate, "%.*s/%s", directory ? directory : 1, directory ? at : ".", name);
-        if (length < (int)sizeof candidate && !executable(candidate))
+        if (length < (int)sizeof candidate && !check_executable(candidate))
             return candidate;
     }
     report_failure(report, STATUS_NOT_FOUND, "exec: \"%s\": executable file not found in $PATH", name);
 }
 
-void process_execute(struct process *p, int report)
+/* The order of the steps is runc's. */
+void exec_process(struct process *p, int report)
 {
     umask(p->umask);
     apply_limits(p, report);
-    schedule_apply(p, report); /* as runc, while everything is still allowed */
-    fill_in_home(p);
+    schedule_apply(p, report); /* needs rights that the process may not keep */
+    add_home(p);
 
-    /* As runc: a working directory that only root can enter is fine; one that root cannot is tried as the user. */
+    /* Enter the working directory as root. If root may not, try as the user below. */
     int chdir_error = chdir(p->cwd) < 0 ? errno : 0;
 
-    /* As runc: without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before capabilities are dropped and must allow
-     * what follows; with it, it comes last. */
+    /* Without no_new_privs, loading a filter needs CAP_SYS_ADMIN: load it before capabilities are dropped. It must allow the
+     * steps that follow. With no_new_privs, load it as the last step. */
     if (p->has_filter && !p->no_new_privs)
         load_filter(p, report);
     if (p->has_capabilities) {
@@ -225,7 +234,7 @@ void process_execute(struct process *p, int report)
         SETUP_STEP(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
     if (p->has_filter && p->no_new_privs)
         load_filter(p, report);
-    hooks_run(p, report); /* as runc: as who the process will be, with what it may do */
+    hooks_run(p, report); /* with the user and the rights of the process */
 
     SETUP_STEP(write(report, (char[]){REPORT_EXECUTING}, 1), "report");
     execve(program, p->args, p->env);

@@ -1,6 +1,5 @@
-/* startContainer hooks: programs of the container's root that run just before its process, with all that it will have but
- * their own environment and streams (docs/guest.md, "/runx/process").
- */
+#include "child/hooks.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -11,9 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "common/report.h"
+#include "common/spawn.h"
 
-enum { SAID_MAX = 1000 };
+enum { OUTPUT_MAX = 1000 /* bytes of a hook's output in a message */ };
 
 static int memory_file(int report)
 {
@@ -34,17 +36,17 @@ void hooks_prepare(struct process *p, int report)
         const char *const parts[] = {p->hook_state[0], pid, p->hook_state[1]};
         for (size_t part = 0; part < ARRAY_SIZE(parts); part++)
             if (write(hook->state, parts[part], strlen(parts[part])) != (ssize_t)strlen(parts[part]))
-                report_failure(report, STATUS_SETUP_FAILED, "hooks: the state: %s", reason(errno));
+                report_failure(report, STATUS_SETUP_FAILED, "hooks: writing the state: %s", reason(errno));
         lseek(hook->state, 0, SEEK_SET);
     }
 }
 
-/* The end of what a hook said, on one line, after ": "; empty when it said nothing. */
-static const char *said(int output)
+/* ": " and the end of a hook's output on one line; empty when there is none. */
+static const char *end_of(int output)
 {
-    static char text[SAID_MAX + 3] = ": ";
+    static char text[OUTPUT_MAX + 3] = ": ";
     off_t size = lseek(output, 0, SEEK_END);
-    ssize_t length = pread(output, text + 2, SAID_MAX, size > SAID_MAX ? size - SAID_MAX : 0);
+    ssize_t length = pread(output, text + 2, OUTPUT_MAX, size > OUTPUT_MAX ? size - OUTPUT_MAX : 0);
     while (length > 0 && strchr(" \n\r\t", text[1 + length]))
         length--;
     for (ssize_t i = 0; i < length; i++)
@@ -54,6 +56,7 @@ static const char *said(int output)
     return length > 0 ? text : "";
 }
 
+/* In the hook's process: executes the hook, or writes an errno to FAILURE. */
 static _Noreturn void become(const struct hook *hook, int failure)
 {
     setsid();
@@ -65,7 +68,7 @@ static _Noreturn void become(const struct hook *hook, int failure)
     _exit(write(failure, &error, sizeof error) < 0 ? 1 : STATUS_NOT_FOUND);
 }
 
-/* Waits for PID; false when its time is over. As PID 1 this may see orphans of the hook end, too. */
+/* Waits for PID with SIGCHLD blocked. Returns false when the time is over. SIGCHLD may also come of an orphan of the hook. */
 static bool wait_for(pid_t pid, unsigned timeout_s, int *status)
 {
     struct timespec now, end;
@@ -99,24 +102,24 @@ static void run(const struct hook *hook, int report)
     if (!pid)
         become(hook, failure[1]);
     close(failure[1]);
-    /* The end of the pipe is a successful execve. */
+    /* The pipe ends without an errno when execve(2) succeeds. */
     ssize_t length = read(failure[0], &error, sizeof error);
     close(failure[0]);
     if (length == sizeof error)
         report_failure(report, STATUS_SETUP_FAILED, "%s (%s): cannot be executed: %s", hook->origin, hook->path,
                        reason(error));
     if (!wait_for(pid, hook->timeout_s, &status)) {
-        kill(-pid, SIGKILL); /* with all that it started in its session */
+        kill(-pid, SIGKILL); /* the hook and its process group */
         waitpid(pid, &status, 0);
         report_failure(report, STATUS_SETUP_FAILED, "%s (%s) did not end within %u s%s", hook->origin, hook->path,
-                       hook->timeout_s, said(hook->output));
+                       hook->timeout_s, end_of(hook->output));
     }
     if (WIFSIGNALED(status))
         report_failure(report, STATUS_SETUP_FAILED, "%s (%s) was ended by signal %d%s", hook->origin, hook->path,
-                       WTERMSIG(status), said(hook->output));
+                       WTERMSIG(status), end_of(hook->output));
     if (WEXITSTATUS(status))
         report_failure(report, STATUS_SETUP_FAILED, "%s (%s) failed with exit status %d%s", hook->origin, hook->path,
-                       WEXITSTATUS(status), said(hook->output));
+                       WEXITSTATUS(status), end_of(hook->output));
 }
 
 void hooks_run(const struct process *p, int report)

@@ -1,4 +1,5 @@
-/* The child's way from /init to the container's root. */
+#include "child/main.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -8,7 +9,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "child/cgroup.h"
+#include "child/exec.h"
+#include "child/hooks.h"
+#include "child/terminal.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "common/file.h"
+#include "common/report.h"
+#include "common/spawn.h"
 
 static void run_setup(const struct child_pipes *pipes)
 {
@@ -20,13 +29,13 @@ static void run_setup(const struct child_pipes *pipes)
         int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (null < 0 || dup2(null, 0) < 0 || dup2(pipes->log, 1) < 0 || dup2(pipes->log, 2) < 0 ||
             (pipes->network >= 0 && !pass_descriptor(pipes->network, NETWORK_DESCRIPTOR)))
-            report_failure(pipes->report, STATUS_SETUP_FAILED, "the setup script's streams: %s", reason(errno));
+            report_failure(pipes->report, STATUS_SETUP_FAILED, "streams of the setup script: %s", reason(errno));
         execve("/bin/sh", ARGUMENTS, SCRIPT_ENVIRONMENT);
         report_failure(pipes->report, STATUS_SETUP_FAILED, "/bin/sh: %s", reason(errno));
     }
     int status = 0;
     pid_t ended;
-    /* In a PID namespace of its own this is PID 1, which gets the script's orphans too. */
+    /* In a PID namespace the child is PID 1, which gets the orphans of the script too. */
     while ((ended = waitpid(-1, &status, 0)) != shell)
         if (ended < 0 && errno != EINTR)
             report_failure(pipes->report, STATUS_SETUP_FAILED, "waiting for the setup script: %s", reason(errno));
@@ -34,13 +43,13 @@ static void run_setup(const struct child_pipes *pipes)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "%s", "");
 }
 
-/* A ramdisk's root can be neither pivoted nor unmounted; moving the new root over it is what switch_root(8) does. */
+/* Moves the new root over the old one, as switch_root(8) does: the root of a ramdisk cannot be pivoted or unmounted. */
 static void enter_root(int report)
 {
     if (chdir(NEWROOT) < 0)
         report_failure(report, STATUS_SETUP_FAILED, "%s: %s", NEWROOT, reason(errno));
     if (mount(".", "/", NULL, MS_MOVE, NULL) < 0) {
-        /* No mount point: the root lies in the ramdisk itself. */
+        /* EINVAL: the root is a directory of the ramdisk. Make it a mount. */
         if (errno != EINVAL || mount(NEWROOT, NEWROOT, NULL, MS_BIND | MS_REC, NULL) < 0 || chdir(NEWROOT) < 0 ||
             mount(".", "/", NULL, MS_MOVE, NULL) < 0)
             report_failure(report, STATUS_SETUP_FAILED, "making %s the root: %s", NEWROOT, reason(errno));
@@ -49,17 +58,17 @@ static void enter_root(int report)
         report_failure(report, STATUS_SETUP_FAILED, "chroot to %s: %s", NEWROOT, reason(errno));
 }
 
-/* A container's host may allow more open files than this kernel's default ceiling. */
+/* Raises the ceiling of RLIMIT_NOFILE: a limit that is possible on the host may be above this kernel's default. */
 static void raise_file_ceiling(rlim_t wanted)
 {
     char text[32];
     if (!read_file("/proc/sys/fs/nr_open", text, sizeof text) || strtoull(text, NULL, 10) >= wanted)
         return;
     snprintf(text, sizeof text, "%llu", (unsigned long long)wanted);
-    write_file("/proc/sys/fs/nr_open", text); /* setrlimit reports it when this was too much */
+    write_file("/proc/sys/fs/nr_open", text); /* setrlimit(2) reports a limit that is still too high */
 }
 
-/* What needs /proc of the ramdisk, since the container may have none. */
+/* Sets what needs the ramdisk's /proc: the container may have none. */
 static void prepare(const struct process *p, int report)
 {
     for (size_t i = 0; i < p->limit_count; i++)
@@ -69,11 +78,11 @@ static void prepare(const struct process *p, int report)
         report_failure(report, STATUS_SETUP_FAILED, "oom_score_adj %s: %s", p->oom_score_adj, reason(errno));
 }
 
-void process_become(struct process *p, const struct child_pipes *pipes)
+void child_main(struct process *p, const struct child_pipes *pipes)
 {
     restore_signals();
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        report_failure(pipes->report, STATUS_SETUP_FAILED, "new mount namespace: %s", reason(errno));
+        report_failure(pipes->report, STATUS_SETUP_FAILED, "making a mount namespace: %s", reason(errno));
     int limit = p->pids_limit ? cgroup_enter(pipes->report) : -1;
     run_setup(pipes);
     if (limit >= 0)
@@ -87,5 +96,5 @@ void process_become(struct process *p, const struct child_pipes *pipes)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "setsid: %s", reason(errno));
     else if (dup2(pipes->in, 0) < 0 || dup2(pipes->out, 1) < 0 || dup2(pipes->err, 2) < 0)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "standard streams: %s", reason(errno));
-    process_execute(p, pipes->report);
+    exec_process(p, pipes->report);
 }

@@ -1,4 +1,5 @@
-/* /runx/process (docs/guest.md): its records, read and checked. */
+#include "child/process_file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -8,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "common/common.h"
+#include "common/error_text.h"
 
 static char message[512];
 
@@ -24,10 +26,11 @@ static const char *fault(const char *format, ...)
 
 struct record {
     const char *name;
-    char **values; /* NULL terminated, room for one more */
+    char **values; /* NULL terminated, with room for one more */
     size_t count;
 };
 
+/* Parses a decimal number of at most LIMIT. Returns false for any other text. */
 static bool parse_decimal(const char *text, uint64_t limit, uint64_t *value)
 {
     uint64_t result = 0;
@@ -68,7 +71,7 @@ static const struct {
 static const char *read_limits(const struct record *record, struct process *p)
 {
     if (record->count % 3)
-        return fault("rlimit: %zu values are no triples", record->count);
+        return fault("rlimit: %zu values do not make triples", record->count);
     p->limit_count = record->count / 3;
     p->limits = calloc(p->limit_count + 1, sizeof *p->limits);
     if (!p->limits)
@@ -82,7 +85,7 @@ static const char *read_limits(const struct record *record, struct process *p)
         if (r == ARRAY_SIZE(RESOURCES))
             return fault("rlimit: unknown resource \"%s\"", triple[0]);
         if (!parse_decimal(triple[1], UINT64_MAX, &soft) || !parse_decimal(triple[2], UINT64_MAX, &hard))
-            return fault("rlimit %s: \"%s\" and \"%s\" should be numbers", triple[0], triple[1], triple[2]);
+            return fault("rlimit %s: \"%s\" and \"%s\" must be numbers", triple[0], triple[1], triple[2]);
         p->limits[i].resource = RESOURCES[r].resource;
         p->limits[i].value = (struct rlimit){.rlim_cur = soft, .rlim_max = hard};
     }
@@ -98,27 +101,27 @@ static const char *read_groups(const struct record *record, struct process *p)
     for (size_t i = 0; i < record->count; i++) {
         uint64_t gid;
         if (!parse_decimal(record->values[i], UINT32_MAX, &gid))
-            return fault("groups: \"%s\" is no group id", record->values[i]);
+            return fault("groups: \"%s\" is not a group id", record->values[i]);
         p->groups[i] = (gid_t)gid;
     }
     return NULL;
 }
 
-/* Reads COUNT numbers of at most LIMIT, the only shape most records have. */
+/* Reads a record of exactly COUNT numbers, each of at most LIMIT. */
 static const char *read_numbers(const struct record *record, size_t count, uint64_t limit, uint64_t *numbers)
 {
     if (record->count != count)
         return fault("%s: %zu values instead of %zu", record->name, record->count, count);
     for (size_t i = 0; i < count; i++)
         if (!parse_decimal(record->values[i], limit, &numbers[i]))
-            return fault("%s: \"%s\" is no number of at most %llu", record->name, record->values[i],
+            return fault("%s: \"%s\" is not a number of at most %llu", record->name, record->values[i],
                          (unsigned long long)limit);
     return NULL;
 }
 
 static const char *read_schedule(const struct record *record, struct process *p)
 {
-    /* Policy, flags, nice, priority, runtime, deadline, period. Only the nice value may be negative. */
+    /* Policy, flags, nice value, priority, runtime, deadline, period. Only the nice value may be negative. */
     uint64_t n[7];
     bool negative = record->count == ARRAY_SIZE(n) && record->values[2][0] == '-';
     if (negative)
@@ -142,7 +145,7 @@ static const char *read_schedule(const struct record *record, struct process *p)
     return NULL;
 }
 
-/* A vector of words at *AT of a record, its length first; NULL when the record ends too early. */
+/* Reads a length at *AT and a vector of that length, and moves *AT behind it. Returns NULL when the record is too short. */
 static char **read_vector(const struct record *record, size_t *at)
 {
     uint64_t count;
@@ -155,7 +158,7 @@ static char **read_vector(const struct record *record, size_t *at)
     return vector;
 }
 
-/* Origin, path, seconds; arguments and environment, each after its length. */
+/* Origin, path, seconds; then arguments and environment, each with its length in front. */
 static const char *read_hook(const struct record *record, struct process *p)
 {
     struct hook *hooks = realloc(p->hooks, (p->hook_count + 1) * sizeof *hooks), *hook;
@@ -166,7 +169,7 @@ static const char *read_hook(const struct record *record, struct process *p)
     p->hooks = hooks;
     hook = hooks + p->hook_count;
     if (record->count < at || record->values[1][0] != '/' || !parse_decimal(record->values[2], UINT64_MAX, &timeout_s))
-        return "hook: should begin with its origin, an absolute path and a number of seconds";
+        return "hook: must begin with an origin, an absolute path and a number of seconds";
     *hook = (struct hook){
         .origin = record->values[0],
         .path = record->values[1],
@@ -175,117 +178,169 @@ static const char *read_hook(const struct record *record, struct process *p)
     hook->args = read_vector(record, &at);
     hook->env = read_vector(record, &at);
     if (!hook->args || !hook->env || at != record->count)
-        return "hook: arguments and environment do not end with the record";
+        return "hook: arguments and environment must fill the record";
     p->hook_count++;
     return NULL;
 }
 
-static const char *apply_record(const struct record *record, struct process *p)
+static const char *read_args(const struct record *record, struct process *p)
 {
-    const char *name = record->name, *wrong;
-    uint64_t n[CAP_SETS];
-
-    if (!strcmp(name, "args")) {
-        if (!record->count)
-            return "args: empty";
-        p->args = record->values;
-        return NULL;
-    }
-    if (!strcmp(name, "env")) {
-        p->env = record->values;
-        return NULL;
-    }
-    if (!strcmp(name, "cwd")) {
-        if (record->count != 1 || record->values[0][0] != '/')
-            return "cwd: should be one absolute path";
-        p->cwd = record->values[0];
-        return NULL;
-    }
-    if (!strcmp(name, "groups"))
-        return read_groups(record, p);
-    if (!strcmp(name, "rlimit"))
-        return read_limits(record, p);
-    if (!strcmp(name, "user")) {
-        if ((wrong = read_numbers(record, 2, UINT32_MAX, n)))
-            return wrong;
-        p->uid = (uid_t)n[0];
-        p->gid = (gid_t)n[1];
-        return NULL;
-    }
-    if (!strcmp(name, "umask")) {
-        if ((wrong = read_numbers(record, 1, 07777, n)))
-            return wrong;
-        p->umask = (mode_t)n[0];
-        return NULL;
-    }
-    if (!strcmp(name, "capabilities")) {
-        if ((wrong = read_numbers(record, CAP_SETS, UINT64_MAX, p->capabilities)))
-            return wrong;
-        p->has_capabilities = true;
-        return NULL;
-    }
-    bool *flag = !strcmp(name, "no_new_privs")      ? &p->no_new_privs
-                 : !strcmp(name, "pid_namespace")   ? &p->pid_namespace
-                 : !strcmp(name, "network_follows") ? &p->network_follows
-                                                    : NULL;
-    if (flag) {
-        if ((wrong = read_numbers(record, 1, 1, n)))
-            return wrong;
-        *flag = n[0];
-        return NULL;
-    }
-    if (!strcmp(name, "seccomp")) {
-        if ((wrong = read_numbers(record, 1, UINT32_MAX, n)))
-            return wrong;
-        p->has_filter = true;
-        p->filter_flags = (unsigned)n[0];
-        return NULL;
-    }
-    if (!strcmp(name, "scheduler"))
-        return read_schedule(record, p);
-    if (!strcmp(name, "io_priority")) {
-        if ((wrong = read_numbers(record, 2, 7, n)))
-            return wrong;
-        p->has_io_priority = true;
-        p->io_class = (unsigned)n[0];
-        p->io_level = (unsigned)n[1];
-        return NULL;
-    }
-    if (!strcmp(name, "pids_limit")) {
-        if ((wrong = read_numbers(record, 1, UINT64_MAX, n)))
-            return wrong;
-        p->pids_limit = record->values[0];
-        return NULL;
-    }
-    if (!strcmp(name, "oom_score_adj")) {
-        /* May be negative; the kernel judges it when it is written. */
-        if (record->count != 1)
-            return "oom_score_adj: should be one number";
-        p->has_oom_score_adj = true;
-        p->oom_score_adj = record->values[0];
-        return NULL;
-    }
-    if (!strcmp(name, "terminal")) {
-        if ((wrong = read_numbers(record, 2, UINT16_MAX, n)))
-            return wrong;
-        p->terminal = true;
-        p->rows = (unsigned short)n[0];
-        p->columns = (unsigned short)n[1];
-        return NULL;
-    }
-    if (!strcmp(name, "hook_state")) {
-        if (record->count != ARRAY_SIZE(p->hook_state))
-            return "hook_state: should be two texts";
-        p->hook_state[0] = record->values[0];
-        p->hook_state[1] = record->values[1];
-        return NULL;
-    }
-    if (!strcmp(name, "hook"))
-        return read_hook(record, p);
-    return fault("unknown record \"%s\"", name);
+    if (!record->count)
+        return "args: empty";
+    p->args = record->values;
+    return NULL;
 }
 
-/* The whole file with a NUL after it; kept for good, since the records point into it. */
+static const char *read_env(const struct record *record, struct process *p)
+{
+    p->env = record->values;
+    return NULL;
+}
+
+static const char *read_cwd(const struct record *record, struct process *p)
+{
+    if (record->count != 1 || record->values[0][0] != '/')
+        return "cwd: must be one absolute path";
+    p->cwd = record->values[0];
+    return NULL;
+}
+
+static const char *read_user(const struct record *record, struct process *p)
+{
+    uint64_t n[2] = {0};
+    const char *wrong = read_numbers(record, ARRAY_SIZE(n), UINT32_MAX, n);
+    p->uid = (uid_t)n[0];
+    p->gid = (gid_t)n[1];
+    return wrong;
+}
+
+static const char *read_umask(const struct record *record, struct process *p)
+{
+    uint64_t n = 0;
+    const char *wrong = read_numbers(record, 1, 07777, &n);
+    p->umask = (mode_t)n;
+    return wrong;
+}
+
+static const char *read_capabilities(const struct record *record, struct process *p)
+{
+    p->has_capabilities = true;
+    return read_numbers(record, CAP_SETS, UINT64_MAX, p->capabilities);
+}
+
+static const char *read_flag(const struct record *record, bool *flag)
+{
+    uint64_t n = 0;
+    const char *wrong = read_numbers(record, 1, 1, &n);
+    *flag = n;
+    return wrong;
+}
+
+static const char *read_no_new_privs(const struct record *record, struct process *p)
+{
+    return read_flag(record, &p->no_new_privs);
+}
+
+static const char *read_pid_namespace(const struct record *record, struct process *p)
+{
+    return read_flag(record, &p->pid_namespace);
+}
+
+static const char *read_network_follows(const struct record *record, struct process *p)
+{
+    return read_flag(record, &p->network_follows);
+}
+
+static const char *read_seccomp(const struct record *record, struct process *p)
+{
+    uint64_t n = 0;
+    const char *wrong = read_numbers(record, 1, UINT32_MAX, &n);
+    p->has_filter = true;
+    p->filter_flags = (unsigned)n;
+    return wrong;
+}
+
+static const char *read_io_priority(const struct record *record, struct process *p)
+{
+    uint64_t n[2] = {0};
+    const char *wrong = read_numbers(record, ARRAY_SIZE(n), 7, n);
+    p->has_io_priority = true;
+    p->io_class = (unsigned)n[0];
+    p->io_level = (unsigned)n[1];
+    return wrong;
+}
+
+static const char *read_pids_limit(const struct record *record, struct process *p)
+{
+    uint64_t n;
+    p->pids_limit = record->values[0];
+    return read_numbers(record, 1, UINT64_MAX, &n);
+}
+
+static const char *read_oom_score_adj(const struct record *record, struct process *p)
+{
+    /* The number may be negative; the kernel checks it when it is written. */
+    if (record->count != 1)
+        return "oom_score_adj: must be one number";
+    p->has_oom_score_adj = true;
+    p->oom_score_adj = record->values[0];
+    return NULL;
+}
+
+static const char *read_terminal(const struct record *record, struct process *p)
+{
+    uint64_t n[2] = {0};
+    const char *wrong = read_numbers(record, ARRAY_SIZE(n), UINT16_MAX, n);
+    p->terminal = true;
+    p->rows = (unsigned short)n[0];
+    p->columns = (unsigned short)n[1];
+    return wrong;
+}
+
+static const char *read_hook_state(const struct record *record, struct process *p)
+{
+    if (record->count != ARRAY_SIZE(p->hook_state))
+        return "hook_state: must be two texts";
+    p->hook_state[0] = record->values[0];
+    p->hook_state[1] = record->values[1];
+    return NULL;
+}
+
+/* In the order of docs/guest.md. */
+static const struct {
+    const char *name;
+    const char *(*read)(const struct record *record, struct process *p);
+} RECORDS[] = {
+    {"args", read_args},
+    {"env", read_env},
+    {"cwd", read_cwd},
+    {"user", read_user},
+    {"groups", read_groups},
+    {"umask", read_umask},
+    {"rlimit", read_limits},
+    {"capabilities", read_capabilities},
+    {"no_new_privs", read_no_new_privs},
+    {"seccomp", read_seccomp},
+    {"oom_score_adj", read_oom_score_adj},
+    {"scheduler", read_schedule},
+    {"io_priority", read_io_priority},
+    {"pids_limit", read_pids_limit},
+    {"pid_namespace", read_pid_namespace},
+    {"network_follows", read_network_follows},
+    {"hook_state", read_hook_state},
+    {"hook", read_hook},
+    {"terminal", read_terminal},
+};
+
+static const char *apply_record(const struct record *record, struct process *p)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(RECORDS); i++)
+        if (!strcmp(RECORDS[i].name, record->name))
+            return RECORDS[i].read(record, p);
+    return fault("unknown record \"%s\"", record->name);
+}
+
+/* Returns the whole file with a NUL after it, or NULL with errno. Nobody frees it, because the records point into it. */
 static char *read_whole(const char *path, size_t *size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -310,7 +365,7 @@ static char *read_whole(const char *path, size_t *size)
     return text;
 }
 
-const char *process_read(const char *path, struct process *p)
+const char *process_file_read(const char *path, struct process *p)
 {
     static char *no_env[2];
     size_t size;
@@ -327,7 +382,7 @@ const char *process_read(const char *path, struct process *p)
         struct record record = {.name = at};
         uint64_t count;
         at += strlen(at) + 1;
-        /* Every value takes a byte at least, which bounds what a wrong count can ask for. */
+        /* Every value takes a byte at least, so no count is larger than the file. */
         if (at >= end || !parse_decimal(at, (uint64_t)size, &count))
             return fault("record \"%s\" has no count", record.name);
         at += strlen(at) + 1;
@@ -350,7 +405,7 @@ const char *process_read(const char *path, struct process *p)
     if (!p->cwd)
         return "no record \"cwd\"";
     if (p->hook_count && !p->hook_state[0])
-        return "a hook, and no record \"hook_state\"";
+        return "a record \"hook\" needs a record \"hook_state\"";
     if (p->has_filter && !(p->filter = read_whole("/runx/seccomp", &p->filter_size)))
         return fault("seccomp: /runx/seccomp: %s", reason(errno));
     return NULL;

@@ -1,12 +1,14 @@
-/* process.scheduler and process.ioPriority (OCI config.md, "Linux Process"). */
+#include "child/schedule.h"
+
 #include <errno.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "common/report.h"
 
-/* ioprio_set(2), which the C library does not wrap. */
+/* Of ioprio_set(2), which C libraries do not have. */
 enum { IOPRIO_WHO_THIS_PROCESS = 1, IOPRIO_CLASS_AT_BIT = 13 };
 
 void schedule_apply(const struct process *p, int report)

@@ -1,16 +1,20 @@
-/* The terminal of the process: a pseudoterminal of the container's own devpts, its master with PID 1. */
+#include "child/terminal.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "common/report.h"
 
+/* Room for one descriptor, aligned (cmsg(3)). */
 union control {
     struct cmsghdr header;
     char space[CMSG_SPACE(sizeof(int))];
@@ -52,7 +56,7 @@ void terminal_resize(int fd, unsigned short rows, unsigned short columns)
         ioctl(fd, TIOCSWINSZ, &size);
 }
 
-/* /dev/console is this terminal too, as under runc. A /dev that cannot hold it goes without. */
+/* Makes /dev/console the terminal too, as runc does. Does nothing when /dev cannot have it. */
 static void bind_console(int master)
 {
     unsigned number;
@@ -79,9 +83,8 @@ void terminal_open(const struct process *p, int socket, int report)
     if (p->rows || p->columns)
         terminal_resize(master, p->rows, p->columns);
     if (fchown(slave, p->uid, (gid_t)-1) < 0)
-        report_failure(report, STATUS_SETUP_FAILED, "terminal: its owner: %s", reason(errno));
+        report_failure(report, STATUS_SETUP_FAILED, "owner of the terminal: %s", reason(errno));
     bind_console(master);
-    /* Of a session of its own, whose controlling terminal this becomes. */
     if (setsid() < 0 || ioctl(slave, TIOCSCTTY, 0) < 0)
         report_failure(report, STATUS_SETUP_FAILED, "controlling terminal: %s", reason(errno));
     if (dup2(slave, 0) < 0 || dup2(slave, 1) < 0 || dup2(slave, 2) < 0)
@@ -89,6 +92,6 @@ void terminal_open(const struct process *p, int socket, int report)
     if (slave > 2)
         close(slave);
     if (!send_descriptor(socket, master))
-        report_failure(report, STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
+        report_failure(report, STATUS_SETUP_FAILED, "sending the terminal: %s", reason(errno));
     close(master);
 }

@@ -128,7 +128,7 @@ static unsigned long parse_number(const char *text, int base)
     errno = 0;
     unsigned long value = strtoul(text, &end, base);
     if (*end || end == text || errno || value > UINT32_MAX)
-        fail("\"%s\" is no number", text);
+        fail("\"%s\" is not a number", text);
     return value;
 }
 
@@ -139,7 +139,7 @@ static void do_node(char **a)
     struct stat status;
     mode_t type = !strcmp(a[0], "c") ? S_IFCHR : !strcmp(a[0], "b") ? S_IFBLK : !strcmp(a[0], "p") ? S_IFIFO : 0;
     if (!type)
-        fail("\"%s\" is no type of node", a[0]);
+        fail("\"%s\" is not a type of node", a[0]);
     dev_t device = makedev((unsigned)parse_number(a[1], 10), (unsigned)parse_number(a[2], 10));
     mode_t mode = (mode_t)parse_number(a[3], 8) & 07777;
     uid_t uid = (uid_t)parse_number(a[4], 10);

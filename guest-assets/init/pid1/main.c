@@ -77,7 +77,7 @@ static void start(void)
     if (!child.pid) {
         struct child_pipes pipes = {in[0], out[1], err[1], log[1], report[1], terminal[1], network_line()};
         network_forget();
-        process_become(&process, &pipes);
+        child_main(&process, &pipes);
     }
     close(in[0]);
     close(out[1]);
@@ -225,7 +225,7 @@ static int init_main(const char *device)
     memory_watch();
     signals_watch();
     reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del and its kin become SIGINT; refused in a namespace, which has none */
-    const char *wrong = process_read("/runx/process", &process);
+    const char *wrong = process_file_read("/runx/process", &process);
     if (wrong)
         fatal(STATUS_SETUP_FAILED, "/runx/process: %s", wrong);
     start();

@@ -339,9 +339,9 @@ def test_a_node_needs_a_name(run: Run, dest: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("x 1 3 666", '"x" is no type of node'),
-        ("c one 3 666", '"one" is no number'),
-        ("c 1 3 689", '"689" is no number'),
+        ("x 1 3 666", '"x" is not a type of node'),
+        ("c one 3 666", '"one" is not a number'),
+        ("c 1 3 689", '"689" is not a number'),
     ],
 )
 def test_faults_of_nodes(run: Run, arguments: str, reason: str) -> None:

@@ -133,7 +133,7 @@ def test_flags_reach_the_kernel(start: Start) -> None:
     ("program", "values", "reason"),
     [
         (None, {}, "/runx/process: seccomp: /runx/seccomp: no such file or directory"),
-        (b"12345", {}, "seccomp: 5 bytes are no filter"),
+        (b"12345", {}, "seccomp: 5 bytes are not a filter"),
         (b"", {}, "seccomp: invalid argument"),
         (bytes(8), {}, "seccomp: invalid argument"),
         (bytes.fromhex("060000000000ff7f"), {"seccomp": 1 << 20}, "seccomp: invalid argument"),
