@@ -1,8 +1,9 @@
-/* add-neighbour ADDRESS MAC INTERFACE: a permanent entry of the neighbour table (docs/guest.md), which busybox's ip can show
- * but not make. */
+#include "applets/add_neighbour.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,11 +12,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "common/error_text.h"
 
 enum { MAC_SIZE = 6 };
 
-/* netlink(7) and rtnetlink(7), whose headers are the kernel's and not the C library's. */
+/* Of netlink(7) and rtnetlink(7): the kernel's headers have these, musl does not. */
 enum { NLMSG_ERROR = 2, NLM_F_REQUEST = 1, NLM_F_ACK = 4, NLM_F_REPLACE = 0x100, NLM_F_CREATE = 0x400 };
 enum { NETLINK_ROUTE = 0, RTM_NEWNEIGH = 28, NUD_PERMANENT = 0x80, NDA_DST = 1, NDA_LLADDR = 2, ALIGNED_TO = 4 };
 
@@ -60,7 +61,7 @@ static bool parse_mac(const char *text, uint8_t *mac)
     return true;
 }
 
-/* Returns 0 or an errno. */
+/* Sends the request to the kernel. Returns 0 or an errno. */
 static int ask(const struct request *request)
 {
     struct {
@@ -77,10 +78,11 @@ static int ask(const struct request *request)
         close(fd);
     if (error)
         return error;
-    return size >= (ssize_t)(sizeof answer.head + sizeof answer.error) && answer.head.type == NLMSG_ERROR ? -answer.error : EPROTO;
+    bool whole = size >= (ssize_t)(sizeof answer.head + sizeof answer.error);
+    return whole && answer.head.type == NLMSG_ERROR ? -answer.error : EPROTO;
 }
 
-int neighbour_main(int argc, char **argv)
+int add_neighbour_main(int argc, char **argv)
 {
     uint8_t address[sizeof(struct in6_addr)], mac[MAC_SIZE];
     struct request request = {

@@ -164,7 +164,7 @@ static int check_executable(const char *file)
         return errno;
     if (S_ISDIR(status.st_mode))
         return EISDIR;
-    /* Not faccessat(3): musl forks when the kernel does not know the call, and takes EPERM from a seccomp filter for an answer. */
+    /* Not faccessat(3): musl forks when the kernel does not know the call, and believes EPERM of a seccomp filter. */
     if (syscall(SYS_faccessat2, AT_FDCWD, file, X_OK, AT_EACCESS) == 0)
         return 0;
     if (errno != ENOSYS && errno != EPERM)

@@ -1,7 +1,9 @@
-/* The ways a guest ends, all of them with a power off. */
-#include <errno.h>
+#include "pid1/end.h"
+
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/reboot.h>
 #include <sys/wait.h>
@@ -9,13 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "pid1/kernel_log.h"
+#include "pid1/link.h"
 
 void power_off(void)
 {
     sync();
     reboot(RB_POWER_OFF);
-    /* A power off that returns would be a panic once PID 1 ends; the host sees a dead domain either way. */
+    /* The power off has failed. The kernel panics when PID 1 ends, and the host sees a dead domain as well. */
     _exit(1);
 }
 
@@ -41,7 +44,7 @@ void finish(enum frame_type type, const void *payload, size_t length)
 
 void kill_everything(void)
 {
-    kill(-1, SIGKILL); /* PID namespaces below are among it */
+    kill(-1, SIGKILL); /* also the processes in PID namespaces below this one */
 }
 
 void hang_up(void)

@@ -1,4 +1,5 @@
-/* The guest's end of the console link: framing and queues (docs/console-link.md). */
+#include "pid1/link.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -7,14 +8,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "init.h"
-
 enum {
     FULL_FRAME = FRAME_HEADER + FRAME_PAYLOAD_MAX,
-    /* Control frames are small and few between two flushes (credits are summed up), FATAL is the largest. */
+    /* Room that data leaves for control frames. Few come between two flushes, because credits are summed up; the largest is
+     * FATAL. */
     CONTROL_RESERVE = 2 * FULL_FRAME,
     OUTPUT_SIZE = 64 * 1024,
-    /* With less than this waiting, more is read: twice what the console's ring holds, so that it is never found empty. */
+    /* A queue of this length is short. It is twice the console's ring, so that the ring is never empty. */
     OUTPUT_LOW = 4 * 1024,
     INPUT_SIZE = 2 * FULL_FRAME,
     OPEN_TIMEOUT_S = 60,
@@ -31,7 +31,7 @@ int link_open(const char *device)
 {
     struct timespec start, now;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    /* hvc's open gives ENODEV until the backend has connected, which may be after this program has started. */
+    /* hvc gives ENODEV until the backend has connected, and that may be after PID 1 has started. */
     while ((console = open(device, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)) < 0) {
         if (errno != ENODEV && errno != ENOENT && errno != ENXIO && errno != EAGAIN && errno != EINTR)
             return -1;
@@ -133,7 +133,7 @@ bool link_flush(void)
             return errno == EAGAIN || errno == EINTR;
         output_start += (size_t)count;
         if (!link_is_empty())
-            return true; /* the driver took what it has room for; poll(2) tells when to go on */
+            return true; /* the driver has no room; poll(2) tells when it has */
     }
     output_start = output_end = 0;
     return true;
@@ -152,7 +152,7 @@ bool link_receive(void (*handle)(unsigned type, unsigned char *payload, size_t l
         unsigned char *frame = input + start;
         size_t length = frame[2] | (size_t)frame[3] << 8;
         if (frame[1] != 0 || length > FRAME_PAYLOAD_MAX)
-            return false; /* there is no finding the next frame after this */
+            return false; /* where the next frame begins is unknown */
         if (input_length - start < FRAME_HEADER + length)
             break;
         handle(frame[0], frame + FRAME_HEADER, length);

@@ -1,26 +1,25 @@
-/* What the setup script prints: LOG frames, and the reason when it fails. */
+#include "pid1/log.h"
+
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "pid1/link.h"
 
-enum {
-    LOG_LIMIT = 64 * 1024, /* of all LOG frames together */
-    TAIL_SIZE = 1024,
-};
+enum { TAIL_SIZE = 1024 };
 
 static int fd = -1;
-static size_t logged;
+static size_t logged; /* bytes in LOG frames so far */
 static char tail[TAIL_SIZE];
 static size_t tail_length;
-static bool tail_cut;
+static bool tail_cut; /* the tail may begin within a line */
 
-void log_open(int script)
+void log_open(int scripts)
 {
-    fd = script;
+    fd = scripts;
 }
 
 int log_fd(void)
@@ -28,6 +27,7 @@ int log_fd(void)
     return fd;
 }
 
+/* Adds TEXT to the tail. */
 static void remember(const char *text, size_t length)
 {
     if (length > TAIL_SIZE) {
@@ -85,20 +85,16 @@ void log_relay(void)
     }
 }
 
-void log_fail(void)
+const char *log_tail(size_t *length)
 {
-    char *text = tail;
-    size_t length = tail_length;
-    while (length && text[length - 1] == '\n')
-        length--;
-    if (tail_cut) {
-        char *line = memchr(text, '\n', length);
-        if (line) {
-            length -= (size_t)(line + 1 - text);
-            text = line + 1;
-        }
+    const char *text = tail;
+    *length = tail_length;
+    while (*length && text[*length - 1] == '\n')
+        --*length;
+    const char *newline = tail_cut ? memchr(text, '\n', *length) : NULL;
+    if (newline) {
+        *length -= (size_t)(newline + 1 - text);
+        text = newline + 1;
     }
-    if (!length)
-        fatal(STATUS_SETUP_FAILED, "the setup script failed and printed nothing");
-    fatal(STATUS_SETUP_FAILED, "%.*s", (int)length, text);
+    return text;
 }

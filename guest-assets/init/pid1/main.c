@@ -1,36 +1,39 @@
-/* PID 1 of a runx guest: sets the container up, runs its one process, and speaks for it over a console of the domain.
- *
- * docs/guest.md has the order of events, docs/console-link.md the frames. Everything happens in one poll loop; what can
- * block (the setup script, the steps before execve) happens in a child.
+/* PID 1 starts the container's process and carries its streams, signals and exit status over a console of the domain. It is
+ * one poll loop. Steps that may block, such as the setup script, are done in the child.
  */
+#include "pid1/main.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "child/process_file.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "pid1/dns_relay.h"
+#include "pid1/end.h"
+#include "pid1/kernel_log.h"
+#include "pid1/link.h"
+#include "pid1/log.h"
+#include "pid1/memory_pressure.h"
+#include "pid1/network_script.h"
+#include "pid1/signals.h"
+#include "pid1/start.h"
+#include "pid1/streams.h"
 
-static struct process process;
-
-/* What the child says on its way to the process. */
-static int reports = -1;
-static int terminal_socket = -1; /* on which it sends the master of the process's terminal */
-static unsigned char reported[REPORT_MAX];
-static size_t reported_length;
-
-static bool give_up; /* has waited STUCK_MS for what the process left behind */
+static bool give_up; /* STUCK_MS are over, and a process that was killed is still there */
 
 static void mount_or_warn(const char *type, const char *target, unsigned long flags, const char *data)
 {
     mkdir(target, 0755);
-    /* EBUSY: mounted already, by the kernel or by who tests this. */
+    /* EBUSY: it is mounted already, by the kernel or by a test. */
     if (mount(type, target, type, flags, data) < 0 && errno != EBUSY)
         fprintf(stderr, "init: mounting %s: %s\n", target, reason(errno));
 }
@@ -46,103 +49,10 @@ static void mount_own(void)
     umask(022);
 }
 
-static void set_nonblocking(int fd)
-{
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-}
-
-static void make_pipe(int ends[2])
-{
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        fatal(STATUS_SETUP_FAILED, "pipe: %s", reason(errno));
-}
-
-static void start(void)
-{
-    int in[2], out[2], err[2], log[2], report[2], terminal[2] = {-1, -1};
-    make_pipe(in);
-    make_pipe(out);
-    make_pipe(err);
-    make_pipe(log);
-    make_pipe(report);
-    if (process.terminal && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, terminal) < 0)
-        fatal(STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
-    network_start(log[1], process.network_follows); /* before there is a PID namespace to be in */
-    if (process.pid_namespace && unshare(CLONE_NEWPID) < 0)
-        fatal(STATUS_SETUP_FAILED, "new PID namespace: %s", reason(errno));
-    child.in_pid_namespace = process.pid_namespace;
-    child.pid = fork();
-    if (child.pid < 0)
-        fatal(STATUS_SETUP_FAILED, "fork: %s", reason(errno));
-    if (!child.pid) {
-        struct child_pipes pipes = {in[0], out[1], err[1], log[1], report[1], terminal[1], network_line()};
-        network_forget();
-        child_main(&process, &pipes);
-    }
-    close(in[0]);
-    close(out[1]);
-    close(err[1]);
-    close(log[1]);
-    close(report[1]);
-    set_nonblocking(in[1]);
-    set_nonblocking(out[0]);
-    set_nonblocking(err[0]);
-    set_nonblocking(log[0]);
-    set_nonblocking(report[0]);
-    if (process.terminal) {
-        close(terminal[1]);
-        close(in[1]);
-        close(out[0]);
-        close(err[0]);
-        terminal_socket = terminal[0];
-        streams_await_terminal();
-    } else {
-        streams_open(in[1], out[0], err[0]);
-    }
-    log_open(log[0]);
-    reports = report[0];
-}
-
-/* The report pipe has ended: the child has executed the process, or has failed, or is dead. */
-static void judge_report(void)
-{
-    const unsigned char *text = reported;
-    size_t length = reported_length;
-    close(reports);
-    reports = -1;
-    log_relay();
-    for (size_t i = 0; i + 1 < length; i++)
-        if (text[i] == REPORT_FAILED) { /* after REPORT_EXECUTING at most */
-            if (length - i == 2)
-                log_fail();
-            fatal(text[i + 1], "%.*s", (int)(length - i - 2), text + i + 2);
-        }
-    if (!length || text[length - 1] != REPORT_EXECUTING)
-        fatal(STATUS_SETUP_FAILED, "the set-up was killed");
-    if (process.terminal) {
-        int master = terminal_receive(terminal_socket);
-        if (master < 0)
-            fatal(STATUS_SETUP_FAILED, "the terminal did not arrive");
-        set_nonblocking(master);
-        streams_open_terminal(master);
-    }
-    link_send(FRAME_STARTED, NULL, 0);
-    child_started();
-}
-
-static void take_report(void)
-{
-    ssize_t count = read(reports, reported + reported_length, sizeof reported - reported_length);
-    if (count > 0)
-        reported_length += (size_t)count;
-    else if (count == 0 || (errno != EAGAIN && errno != EINTR))
-        judge_report();
-}
-
-/* Whether everything the process left behind has been seen to. Also decides when to stop waiting for it. */
+/* Whether the process and all that it started have ended and their output is read. Sets give_up when that takes too long. */
 static bool all_done(void)
 {
-    static bool swept;
+    static bool swept; /* what the process left running was killed */
     struct timespec now;
     if (!child.ended || !child.started)
         return false;
@@ -168,13 +78,13 @@ static void handle_frame(unsigned type, unsigned char *payload, size_t length)
             deliver(payload[0]);
         return;
     case FRAME_HOST_NETWORK:
-        network_receive(payload, length);
+        network_script_receive(payload, length);
         return;
     case FRAME_HOST_NAMES:
-        names_serve(payload, length);
+        dns_serve(payload, length);
         return;
     case FRAME_HOST_ANSWER:
-        names_answer(payload, length);
+        dns_answer(payload, length);
         return;
     default:
         log_warn("init: unknown frame 0x%02x from the host\n", type);
@@ -183,36 +93,37 @@ static void handle_frame(unsigned type, unsigned char *payload, size_t length)
 
 static void wait_for_events(void)
 {
-    enum { LINK, SIGNALS, REPORT, LOG, NAMES, MEMORY, STREAMS, COUNT = STREAMS + 3 };
+    enum { LINK, SIGNALS, REPORT, LOG, DNS, MEMORY, STREAMS, COUNT = STREAMS + 3 };
     struct pollfd fds[COUNT] = {
         [LINK] = {.fd = link_fd(), .events = link_events()},
         [SIGNALS] = {.fd = signals_fd(), .events = POLLIN},
-        [REPORT] = {.fd = reports, .events = POLLIN},
+        [REPORT] = {.fd = start_fd(), .events = POLLIN},
         [LOG] = {.fd = link_has_room() ? log_fd() : -1, .events = POLLIN},
-        [NAMES] = {.fd = link_has_room() ? names_fd() : -1, .events = POLLIN},
-        [MEMORY] = {.fd = memory_fd(), .events = POLLPRI},
+        [DNS] = {.fd = link_has_room() ? dns_fd() : -1, .events = POLLIN},
+        [MEMORY] = {.fd = memory_pressure_fd(), .events = POLLPRI},
     };
     streams_poll(fds + STREAMS);
-    /* Timeouts only where no event may come: a console's room, a process stuck in the kernel. */
+    /* A timeout, where no event may come: for room in the console, and for a process that is stuck in the kernel. */
     int timeout = !link_is_empty() ? RETRY_MS : child.ended && child.any_left ? STUCK_MS / 10 : -1;
     if (poll(fds, COUNT, timeout) < 0)
-        return; /* EINTR cannot be: signals are blocked */
+        return;
     if ((fds[LINK].revents & ~POLLOUT) && !link_receive(handle_frame))
         hang_up();
     if (fds[SIGNALS].revents)
         signals_take();
     if (fds[MEMORY].revents)
-        memory_want();
+        memory_pressure_relieve();
     if (fds[REPORT].revents)
-        take_report();
+        start_take_report();
     if (fds[STREAMS].revents & POLLERR)
         streams_lose_input();
 }
 
-static int init_main(const char *device)
+int pid1_main(const char *device)
 {
+    static struct process process;
     if (getpid() != 1) {
-        fprintf(stderr, "init: is PID 1 of a guest, see docs/guest.md\n");
+        fprintf(stderr, "init: this program runs as PID 1 of a guest, see docs/guest.md\n");
         return 1;
     }
     mount_own();
@@ -222,17 +133,17 @@ static int init_main(const char *device)
     }
     link_send(FRAME_HELLO, (unsigned char[]){LINK_VERSION}, 1);
     kernel_log_open();
-    memory_watch();
+    memory_pressure_watch();
     signals_watch();
-    reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del and its kin become SIGINT; refused in a namespace, which has none */
+    reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del becomes SIGINT; fails in a PID namespace, which has none */
     const char *wrong = process_file_read("/runx/process", &process);
     if (wrong)
         fatal(STATUS_SETUP_FAILED, "/runx/process: %s", wrong);
-    start();
+    start_child(&process);
 
     for (;;) {
         log_relay();
-        names_relay();
+        dns_relay();
         streams_relay(give_up);
         if (!link_flush())
             hang_up();
@@ -240,18 +151,7 @@ static int init_main(const char *device)
             break;
         wait_for_events();
     }
-    /* The process's mount namespace died with its last process, so its file systems are unmounted by now. */
+    /* The mount namespace ended with its last process, so the container's file systems are unmounted now. */
     sync();
     finish(FRAME_EXIT, (uint8_t[]){exit_status()}, 1);
-}
-
-int main(int argc, char **argv)
-{
-    const char *slash = strrchr(argv[0], '/');
-    const char *name = slash ? slash + 1 : argv[0];
-    if (!strcmp(name, "inroot"))
-        return inroot_main(argc, argv);
-    if (!strcmp(name, "add-neighbour"))
-        return neighbour_main(argc, argv);
-    return init_main(argc > 1 && argv[1][0] == '/' ? argv[1] : "/dev/hvc1");
 }

@@ -1,24 +1,24 @@
-/* A guest whose memory has run out, and whose kernel does not notice.
+/* The kernel ends a process when it finds no memory, but not when the memory is for a file system (GFP_NOFS): then it looks
+ * again, for ever (__alloc_pages_may_oom, mm/page_alloc.c). 9p allocates its messages that way. So a process that fills the
+ * memory, and must read a page of its program over 9p meanwhile, keeps a processor busy and never ends.
  *
- * The kernel ends a process when it finds no memory, unless it wants the memory for a file system (GFP_NOFS): then it looks
- * again, for ever (__alloc_pages_may_oom, mm/page_alloc.c). 9p takes the memory for its messages so. A process that reads a
- * page of its program while it fills the memory would keep its processor busy and never end. So whenever processes do little
- * else than wait for memory (Documentation/accounting/psi.rst), /init wants some that is for no file system, and lets go of it:
- * the kernel then finds some, or ends the process that has most. */
+ * PID 1 therefore watches how long processes wait for memory (Documentation/accounting/psi.rst). When they wait too long, it
+ * allocates memory that is not for a file system, and frees it: the kernel then finds memory, or ends the largest process. */
+#include "pid1/memory_pressure.h"
+
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "pid1/log.h"
 
-/* Microseconds of waiting in a window, both in microseconds, that are worth a look. */
+/* "Wake me when some process waited so many microseconds within a window of so many microseconds." */
 #define TRIGGER "some 1800000 2000000"
 
 static int pressure = -1;
 
-void memory_watch(void)
+void memory_pressure_watch(void)
 {
-    /* A kernel of the container's own may be without. */
+    /* A kernel without CONFIG_PSI has no such file. */
     pressure = open("/proc/pressure/memory", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (pressure < 0)
         return;
@@ -29,15 +29,15 @@ void memory_watch(void)
     }
 }
 
-int memory_fd(void)
+int memory_pressure_fd(void)
 {
     return pressure;
 }
 
-void memory_want(void)
+void memory_pressure_relieve(void)
 {
-    /* What is asked for 9p's messages again and again is up to eight pages in a row (PAGE_ALLOC_COSTLY_ORDER), so this has to be
-     * as much: a pipe's table has 40 bytes for every page, on 32-bit machines 24. */
+    /* Allocate as much as 9p does: up to eight pages in a row (PAGE_ALLOC_COSTLY_ORDER). That is the size of the table of a
+     * pipe with so many pages: it has 40 bytes a page, 24 on 32-bit machines. */
     int pages = sizeof(void *) == 8 ? 512 : 1024;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)

@@ -1,19 +1,25 @@
-/* The network script, /runx/network: beside the setup script and in /init's own namespaces, where a DHCP client it leaves
- * in the background is out of the process's sight and reach. */
+/* The script runs in the namespaces of PID 1. So the container's process cannot see or reach a DHCP client that the script
+ * leaves in the background. */
+#include "pid1/network_script.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "common/spawn.h"
+#include "pid1/end.h"
 
 #define SCRIPT "/runx/network"
 
 static int line = -1;
-static int script = -1; /* takes what the host sends */
+static int script = -1; /* takes the script that the host sends */
 
-void network_start(int log, bool follows)
+void network_script_start(int log, bool follows)
 {
-    /* Only the outer shell holds the pipe: a client in the background would keep the end of a failed script from being seen. */
+    /* Only the outer shell has the pipe. If a client in the background had it, the setup script would not see it end when
+     * the network script fails. */
     static char *const THERE[] = {"sh", "-c", "sh " SCRIPT " 3>&- && echo up >&3", NULL};
     static char *const FOLLOWS[] = {
         "sh", "-c",
@@ -31,7 +37,7 @@ void network_start(int log, bool follows)
         restore_signals();
         if (in >= 0 && dup2(in, 0) == 0 && dup2(log, 1) == 1 && dup2(log, 2) == 2 && pass_descriptor(ends[1], NETWORK_DESCRIPTOR))
             execve("/bin/sh", follows ? FOLLOWS : THERE, SCRIPT_ENVIRONMENT);
-        _exit(STATUS_SETUP_FAILED); /* and the setup script gets no line */
+        _exit(STATUS_SETUP_FAILED); /* the setup script sees that it gets no line */
     }
     close(ends[1]);
     line = ends[0];
@@ -40,27 +46,27 @@ void network_start(int log, bool follows)
     script = input[1];
 }
 
-void network_forget(void)
+void network_script_close(void)
 {
     if (script >= 0)
         close(script);
     script = -1;
 }
 
-void network_receive(const unsigned char *part, size_t length)
+void network_script_receive(const unsigned char *part, size_t length)
 {
     size_t done = 0;
-    while (script >= 0 && done < length) { /* cat reads it at once; a shell that has died is seen by who waits for its line */
+    while (script >= 0 && done < length) { /* cat reads at once; if the shell has died, the setup script gets no line */
         ssize_t count = write(script, part + done, length - done);
         if (count < 0 && errno != EINTR)
             break;
         done += count > 0 ? (size_t)count : 0;
     }
     if (!length || done < length)
-        network_forget();
+        network_script_close();
 }
 
-int network_line(void)
+int network_script_line(void)
 {
     return line;
 }

@@ -1,4 +1,5 @@
-/* The process as /init sees it from outside: signals to it, and its end. */
+#include "pid1/signals.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -6,17 +7,18 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "pid1/end.h"
 
 struct child child;
 
 static int signals = -1;
-static int wait_status;  /* waitpid(2)'s, once the child has ended */
-static int killed_for;   /* the signal whose default action SIGKILL stood in for */
-static uint64_t pending; /* signals that came before the start, bit n - 1 */
+static int wait_status;  /* of waitpid(2), when the child has ended */
+static int killed_for;   /* the signal for which deliver() sent SIGKILL; 0: none */
+static uint64_t pending; /* signals that came before the start; bit n - 1 for signal n */
 
 void signals_watch(void)
 {
@@ -54,7 +56,7 @@ static bool terminates_by_default(int number)
     }
 }
 
-/* Whether the process handles, ignores or blocks the signal (proc(5), SigCgt, SigIgn, SigBlk). */
+/* Whether the process handles, ignores or blocks the signal (SigCgt, SigIgn, SigBlk of proc(5)). */
 static bool takes_care_of(pid_t pid, int number)
 {
     char path[32], line[256];
@@ -62,7 +64,7 @@ static bool takes_care_of(pid_t pid, int number)
     snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     FILE *status = fopen(path, "re");
     if (!status)
-        return true; /* gone */
+        return true; /* it has ended */
     while (fgets(line, sizeof line, status))
         if (!strncmp(line, "SigCgt:", 7) || !strncmp(line, "SigIgn:", 7) || !strncmp(line, "SigBlk:", 7))
             found |= strtoull(line + 7, NULL, 16) >> (number - 1) & 1;
@@ -78,7 +80,7 @@ void deliver(int number)
         pending |= UINT64_C(1) << (number - 1);
         return;
     }
-    /* The kernel keeps PID 1 of a namespace from dying of a signal it has not asked for. A container's process should. */
+    /* The kernel discards a signal to PID 1 of a PID namespace that has no handler for it. Users expect the process to end. */
     if (child.in_pid_namespace && terminates_by_default(number) && !takes_care_of(child.pid, number)) {
         if (!killed_for)
             killed_for = number;
@@ -108,7 +110,7 @@ void signals_take(void)
         case SIGCHLD:
             reap();
             break;
-        default: /* halt, poweroff, reboot, or Ctrl-Alt-Del: the container should end */
+        default: /* busybox's halt, poweroff or reboot, or Ctrl-Alt-Del: end the process */
             deliver(SIGTERM);
         }
 }

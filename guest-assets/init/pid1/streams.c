@@ -1,20 +1,22 @@
-/* The process's three standard streams, within the windows of the link (docs/console-link.md, "Flow control"). */
+#include "pid1/streams.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/ioctl.h>
+#include <stdint.h>
 #include <unistd.h>
 
-#include "init.h"
-
-enum {
-    OUTPUT_WINDOW = 128 * 1024, /* of each stream, what the host has not yet given back */
-    INPUT_WINDOW = 32 * 1024,
-};
+#include "child/terminal.h"
+#include "common/common.h"
+#include "common/error_text.h"
+#include "pid1/end.h"
+#include "pid1/link.h"
+#include "pid1/log.h"
+#include "pid1/signals.h"
 
 struct output {
     int fd; /* -1: closed */
     enum frame_type type;
-    size_t window;
+    size_t window; /* bytes that may be sent before the host gives credit */
 };
 
 static void resize(unsigned short rows, unsigned short columns);
@@ -25,11 +27,11 @@ static struct output err = {-1, FRAME_STDERR, OUTPUT_WINDOW};
 static int in = -1; /* -1: closed */
 static bool input_ended;
 static bool is_terminal;
-static int terminal_end = -1; /* the process's end, kept open: only then does it not matter who else has it open */
+static int terminal_end = -1; /* the process's end: while it is open, reads of the master do not fail */
 static unsigned char input[INPUT_WINDOW]; /* a ring */
 static size_t input_start, input_length;
-static uint32_t credit; /* taken by the process, not yet told */
-static bool tell_closed;
+static uint32_t credit;  /* bytes that the process took and the host was not told of */
+static bool tell_closed; /* STDIN_CLOSED is to be sent */
 
 void streams_open(int in_fd, int out_fd, int err_fd)
 {
@@ -55,7 +57,7 @@ void streams_open_terminal(int master)
 
 static struct output *stream(unsigned number)
 {
-    return number == 1 ? &out : number == 2 ? &err : NULL;
+    return number == STREAM_STDOUT ? &out : number == STREAM_STDERR ? &err : NULL;
 }
 
 static void close_output(struct output *output)
@@ -91,7 +93,7 @@ void streams_lose_input(void)
 static void take_input(const unsigned char *bytes, size_t length)
 {
     if (in < 0 && !(is_terminal && !child.started))
-        return; /* sent before STDIN_CLOSED arrived */
+        return; /* the host sent it before it read STDIN_CLOSED */
     if (length > INPUT_WINDOW - input_length) {
         log_warn("init: input beyond the window was dropped\n");
         return;
@@ -101,7 +103,7 @@ static void take_input(const unsigned char *bytes, size_t length)
     input_length += length;
 }
 
-/* A size that comes before the terminal is the one it starts with. */
+/* Sets the terminal's size, now or when there is a terminal. */
 static void resize(unsigned short rows, unsigned short columns)
 {
     static unsigned short early_rows, early_columns;
@@ -118,7 +120,6 @@ static uint32_t read_u32(const unsigned char *at)
     return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-/* With AT_END nobody is waited for: a pipe that gives nothing now is taken for closed. */
 static void relay_output(struct output *output, bool at_end)
 {
     while (output->fd >= 0 && output->window && link_has_room()) {
@@ -157,7 +158,7 @@ static void feed_input(void)
     }
     if (input_ended && in >= 0) {
         close_input();
-        /* The user's terminal has gone, and so does the process's: the kernel hangs up its session. */
+        /* The user's terminal is gone. Close this one: the kernel then hangs up the process's session. */
         if (is_terminal) {
             close_terminal_end();
             close_output(&out);
@@ -169,7 +170,7 @@ static void send_input_news(void)
 {
     if (credit && link_has_room()) {
         uint32_t n = credit;
-        unsigned char payload[5] = {0, (unsigned char)n, (unsigned char)(n >> 8), (unsigned char)(n >> 16),
+        unsigned char payload[5] = {STREAM_STDIN, (unsigned char)n, (unsigned char)(n >> 8), (unsigned char)(n >> 16),
                                     (unsigned char)(n >> 24)};
         link_send(FRAME_CREDIT, payload, sizeof payload);
         credit = 0;
@@ -182,12 +183,12 @@ static void send_input_news(void)
 
 void streams_relay(bool at_end)
 {
-    /* With nobody left, the master's read gives what there still is, and then EIO: the end. */
+    /* All processes have ended. Reads of the master now give the rest of the output, and then EIO. */
     if (child.ended && !child.any_left)
         close_terminal_end();
     if (child.started) {
         if (link_is_low()) {
-            /* Each is first in turn, or a flood of one would leave no room for the other. */
+            /* Take turns: one stream that is always full must not take all the room. */
             static bool errors_first;
             errors_first = !errors_first;
             relay_output(errors_first ? &err : &out, at_end);
@@ -240,7 +241,7 @@ static int readable(const struct output *output)
 
 void streams_poll(struct pollfd fds[3])
 {
-    /* An error is always reported: asking for no event tells when the other end is closed. */
+    /* poll(2) reports POLLERR without being asked: it tells that the process has closed its standard input. */
     fds[0] = (struct pollfd){.fd = child.started ? in : -1, .events = input_length ? POLLOUT : 0};
     fds[1] = (struct pollfd){.fd = readable(&out), .events = POLLIN};
     fds[2] = (struct pollfd){.fd = readable(&err), .events = POLLIN};

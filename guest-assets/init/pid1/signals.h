@@ -1,0 +1,34 @@
+/* The child, as PID 1 sees it: signals to it, and its end. */
+#ifndef RUNX_PID1_SIGNALS_H
+#define RUNX_PID1_SIGNALS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+extern struct child {
+    pid_t pid;
+    bool in_pid_namespace; /* it is PID 1 of a namespace of its own */
+    bool started;          /* execve(2) has succeeded: it is the container's process now */
+    bool ended;            /* it has ended and was waited for */
+    bool any_left;         /* PID 1 has other children */
+    struct timespec ended_at;
+} child;
+
+/* Blocks the signals that PID 1 takes from a descriptor. */
+void signals_watch(void);
+/* The descriptor for poll(2). */
+int signals_fd(void);
+/* Takes the signals that have come. */
+void signals_take(void);
+/* Sends the process a signal. Keeps it until the process has started. */
+void deliver(int number);
+/* Marks the process as started and sends the signals that deliver() has kept. */
+void child_started(void);
+/* Waits for all children that have ended. */
+void reap(void);
+/* The exit status of the container; 128 + n for signal n. */
+uint8_t exit_status(void);
+
+#endif
