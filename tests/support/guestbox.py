@@ -16,13 +16,17 @@ import time
 import tty
 from pathlib import Path
 
+from runx.exec.console import frames as link
+
 CHECKOUT = Path(__file__).parents[2]
 INIT_SOURCES = CHECKOUT / "guest-assets" / "init"
 DEADLINE_S = 10.0
 
-HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT, STDIN_CLOSED, QUESTION = range(1, 11)
-HOST_STDIN, HOST_STDIN_EOF, HOST_SIGNAL, HOST_WINSIZE, HOST_CREDIT, HOST_CLOSED, HOST_NETWORK = range(0x41, 0x48)
-HOST_NAMES, HOST_ANSWER = 0x48, 0x49
+HELLO, LOG, FATAL, STARTED, STDOUT, STDERR = link.HELLO, link.LOG, link.FATAL, link.STARTED, link.STDOUT, link.STDERR
+EXIT, CREDIT, STDIN_CLOSED, QUESTION = link.EXIT, link.CREDIT_IN, link.STDIN_CLOSED, link.QUESTION
+HOST_STDIN, HOST_STDIN_EOF, HOST_SIGNAL, HOST_WINSIZE = link.STDIN, link.STDIN_EOF, link.SIGNAL, link.WINSIZE
+HOST_CREDIT, HOST_CLOSED, HOST_NETWORK = link.CREDIT_OUT, link.CLOSED, link.NETWORK
+HOST_NAMES, HOST_ANSWER = link.NAMES, link.ANSWER
 
 DEFAULT_SETUP = """set -e
 inroot mount proc proc /proc nosuid,nodev,noexec
@@ -148,7 +152,7 @@ class GuestBox:
 
     def send(self, kind: int, payload: bytes = b"") -> None:
         """Queues a frame; it goes out while frames are being read."""
-        self._unsent += struct.pack("<BBH", kind, 0, len(payload)) + payload
+        self._unsent += link.frame(kind, payload)
         self._push()
 
     def _push(self) -> None:
@@ -165,7 +169,7 @@ class GuestBox:
         while True:
             if len(self._buffer) >= 4:
                 kind, zero, length = struct.unpack("<BBH", self._buffer[:4])
-                assert zero == 0 and length <= 4096 and HELLO <= kind <= QUESTION, self._buffer[:16]
+                assert zero == 0 and length <= link.PAYLOAD_LIMIT and HELLO <= kind <= QUESTION, self._buffer[:16]
                 if len(self._buffer) >= 4 + length:
                     payload = self._buffer[4 : 4 + length]
                     self._buffer = self._buffer[4 + length :]

@@ -1,0 +1,220 @@
+"""What the guest's C code and runx's Python code both have to know is the same in both, and in the documents."""
+
+import re
+
+import pytest
+
+from guestbox import CHECKOUT, INIT_SOURCES
+from runx.compiler.frontends.oci.mount_flags import FLAGS, PROPAGATION
+from runx.compiler.frontends.oci.process import RLIMITS
+from runx.exec.console import frames as link
+
+LINK = (CHECKOUT / "docs/console-link.md").read_text()
+GUEST = (CHECKOUT / "docs/guest.md").read_text()
+SNAPSHOTS = CHECKOUT / "tests/snapshots"
+
+FROM_HOST = 0x40
+"""Types of frames from the host are above, those of the guest below."""
+
+
+# Readers of C and of the documents.
+
+
+def c_text(name: str) -> str:
+    """A file of the guest, without comments."""
+    return re.sub(r"/\*.*?\*/", "", (INIT_SOURCES / name).read_text(), flags=re.DOTALL)
+
+
+def c_constants(name: str, prefix: str = "") -> dict[str, int]:
+    """The constants of a header's enums whose names begin with `prefix`, by the rest of their names."""
+    found = {}
+    for body in re.findall(r"\benum\s*\w*\s*\{(.*?)\}", c_text(name), re.DOTALL):
+        for constant, value in re.findall(r"(\w+)\s*=\s*([\w *]+)", body):
+            factors = [int(factor, 0) for factor in value.split("*")]
+            found[constant] = factors[0] * (factors[1] if len(factors) == 2 else 1)
+    return {constant.removeprefix(prefix): value for constant, value in found.items() if constant.startswith(prefix)}
+
+
+def c_table(name: str, table: str) -> list[list[str]]:
+    """The rows of an array of structures in a source: the words of each, quotes taken off."""
+    body = re.search(rf"\b{table}\[\]\s*=\s*\{{(.*?)\n\}};", c_text(name), re.DOTALL)
+    assert body, f"{name} has no table {table}"
+    rows = [[cell.strip().strip('"') for cell in row.split(",")] for row in re.findall(r"\{([^{}]*)\}", body[1])]
+    assert rows
+    return rows
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """The rows of the first table after a line of a document."""
+    (rows,) = re.findall(rf"^{re.escape(heading)}\n(?:(?!\|).*\n)*?((?:\|.*\n)+)", text, re.MULTILINE)
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in rows.splitlines()]
+    assert len(cells) > 2 and set("".join(cells[1])) == {"-"}, f"{heading} has no table"
+    return cells[2:]
+
+
+def size(text: str) -> int:
+    """Bytes: `128 KiB`."""
+    number, unit = text.split()
+    return int(number) * {"KiB": 1024, "MiB": 1024**2}[unit]
+
+
+# The console link.
+
+
+def frames_of_the_document() -> dict[tuple[str, str], int]:
+    """Direction and name of each type of frame."""
+    return {
+        (direction, row[1]): int(row[0], 16)
+        for direction in ("Guest to host", "Host to guest")
+        for row in table(LINK, f"{direction}:")
+    }
+
+
+def test_types_of_frames_are_the_same() -> None:
+    document = frames_of_the_document()
+    assert len(set(document.values())) == len(document)
+    numbers = c_constants("pid1/frames.h", "FRAME_")
+    types = {name: number for name, number in numbers.items() if name not in ("HEADER", "PAYLOAD_MAX")}
+    guest = {
+        ("Host to guest" if name.startswith("HOST_") else "Guest to host", name.removeprefix("HOST_")): number
+        for name, number in types.items()
+    }
+    assert guest == document
+    # Python names a CREDIT by its direction.
+    known = {name: value for name, value in vars(link).items() if name.isupper() and isinstance(value, int)}
+    others = {"VERSION", "PAYLOAD_LIMIT", "OUTPUT_WINDOW", "INPUT_WINDOW", "_HEADER_SIZE"}
+    assert {
+        ("Guest to host" if number < FROM_HOST else "Host to guest", re.sub("^CREDIT_(IN|OUT)$", "CREDIT", name)): number
+        for name, number in known.items()
+        if name not in others
+    } == document
+
+
+def test_the_header_and_the_longest_payload_are_the_same() -> None:
+    rows = table(LINK, "A frame is a header of four bytes and a payload:")
+    sizes = [int(row[1]) for row in rows]
+    longest = re.search(r"at most (\d+)", rows[-1][2])
+    assert longest
+    numbers = c_constants("pid1/frames.h")
+    assert sum(sizes) == numbers["FRAME_HEADER"] == len(link.frame(link.STARTED)) == 4
+    assert int(longest[1]) == numbers["FRAME_PAYLOAD_MAX"] == link.PAYLOAD_LIMIT
+
+
+def test_the_version_is_the_same() -> None:
+    (meaning,) = (row[3] for row in table(LINK, "Guest to host:") if row[1] == "HELLO")
+    said = re.search(r"The version is (\d+)", meaning)
+    assert said and int(said[1]) == c_constants("pid1/frames.h")["LINK_VERSION"] == link.VERSION
+
+
+def test_numbers_of_streams_are_the_same() -> None:
+    said = re.search(r"Streams have numbers: (.*?)\.", LINK)
+    assert said
+    numbers = c_constants("pid1/frames.h", "STREAM_")
+    assert dict(re.findall(r"(\d) is (\w+)", said[1])) == {str(number): name.lower() for name, number in numbers.items()}
+
+
+def test_windows_are_the_same() -> None:
+    limits = {row[0]: size(row[1]) for row in table(LINK, "## Flow control")}
+    numbers = c_constants("pid1/frames.h")
+    assert limits["STDOUT without credit"] == numbers["OUTPUT_WINDOW"] == link.OUTPUT_WINDOW
+    assert limits["STDERR without credit"] == numbers["OUTPUT_WINDOW"] == link.OUTPUT_WINDOW
+    assert limits["STDIN without credit"] == numbers["INPUT_WINDOW"] == link.INPUT_WINDOW
+    assert limits["all LOG frames of a guest"] == numbers["LOG_LIMIT"]
+
+
+def test_the_host_accepts_payloads_of_the_sizes_that_the_document_gives() -> None:
+    smallest_dns = re.search(r"A DNS message has (\d+) to (\d+) bytes", LINK)
+    assert smallest_dns
+    assert int(smallest_dns[1]) == c_constants("pid1/frames.h")["DNS_HEADER"]
+    assert int(smallest_dns[2]) == link.PAYLOAD_LIMIT
+    for number, name, payload, _ in table(LINK, "Guest to host:"):
+        least = sum(int(bits) // 8 for bits in re.findall(r"(?<!\w)u(\d+)", payload))
+        open_ended = "text" in payload or payload == "bytes"
+        if payload == "a DNS message":
+            least, open_ended = int(smallest_dns[1]), True
+        most = link.PAYLOAD_LIMIT if open_ended else least
+        accepted = {length for length in range(link.PAYLOAD_LIMIT + 1) if accepts(int(number, 16), length)}
+        assert accepted == set(range(least, most + 1)), name
+
+
+def accepts(kind: int, length: int) -> bool:
+    """Whether the host takes a frame of this type with so many bytes."""
+    decoder = link.Decoder()
+    if kind != link.HELLO:
+        decoder.feed(link.frame(link.HELLO, bytes((link.VERSION,))))
+    try:
+        decoder.feed(link.frame(kind, bytes((link.VERSION,)) * length))
+    except link.LinkError:
+        return False
+    return True
+
+
+def test_exit_statuses_of_a_process_that_never_ran_are_the_same() -> None:
+    statuses = c_constants("common/common.h", "STATUS_")
+    document = [int(row[0]) for row in table(LINK, "A container whose process never ran has one of these exit statuses:")]
+    assert document == [statuses["SETUP_FAILED"], statuses["NOT_EXECUTABLE"], statuses["NOT_FOUND"]]
+    assert len(statuses) == 3
+
+
+# Words of mount options.
+
+
+def c_flags() -> dict[str, tuple[str, str]]:
+    """Word → the flags of mount(2) that it sets and that it clears, "0" for none."""
+    return {word: (sets, clears) for word, sets, clears in c_table("inroot/options.c", "FLAGS")}
+
+
+def test_flag_words_are_the_same() -> None:
+    said = re.search(r"^Flag words: (.*?)\.", GUEST, re.DOTALL | re.MULTILINE)
+    assert said
+    # tmpcopyup is no flag of mount(2), and inroot handles it by itself.
+    assert 'strcmp(word, "tmpcopyup")' in c_text("inroot/options.c") and "`tmpcopyup`" in GUEST
+    assert set(said[1].split()) == set(c_flags()) == set(FLAGS) - {"tmpcopyup"}
+
+
+@pytest.mark.parametrize("word", sorted(set(FLAGS) - {"tmpcopyup"}))
+def test_a_flag_word_undoes_the_same_word(word: str) -> None:
+    flags = c_flags()
+    sets, clears = flags[word]
+    if undone := FLAGS[word].undoes:
+        assert (sets, clears) == ("0", flags[undone][0])
+    else:
+        assert sets.startswith("MS_") and clears == "0"
+
+
+def test_propagation_words_are_the_same() -> None:
+    (words,) = (row[1] for row in table(GUEST, "## inroot") if row[0].startswith("`inroot propagation "))
+    document = set(words.removeprefix("sets ").split(", "))
+    guest = dict(c_table("inroot/options.c", "PROPAGATION"))
+    assert document == set(guest) == set(PROPAGATION)
+    for word, flags in guest.items():
+        recursive = word.startswith("r")
+        assert flags == f"MS_{word.removeprefix('r').upper()}" + " | MS_REC" * recursive
+
+
+# /runx/process.
+
+
+def test_names_of_records_are_the_same() -> None:
+    """Snapshots have every record that the compiler writes."""
+    document = [row[0].strip("`") for row in table(GUEST, "## /runx/process")]
+    written: set[str] = set()
+    for path in SNAPSHOTS.glob("*/overlay/runx/process"):
+        written |= {line for line in path.read_text().splitlines() if not line.startswith(" ")}
+    assert document == [name for name, _ in c_table("child/process_file.c", "RECORDS")]
+    assert set(document) == written
+
+
+def test_names_of_limits_are_the_same() -> None:
+    guest = c_table("child/process_file.c", "RESOURCES")
+    assert all(constant == f"RLIMIT_{name.upper()}" for name, constant in guest)
+    assert [constant for _, constant in guest] == list(RLIMITS)
+
+
+def test_sets_of_capabilities_have_the_same_order() -> None:
+    (values,) = (row[1] for row in table(GUEST, "## /runx/process") if row[0] == "`capabilities`")
+    order = re.search(r"enum capability_set \{(.*?)\}", c_text("child/process.h"))
+    assert order
+    names = [name.strip().removeprefix("CAP_").lower() for name in order[1].split(",")]
+    assert names.pop() == "sets"
+    assert values.removeprefix("five bit masks: ").split(", ") == names
