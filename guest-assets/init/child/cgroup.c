@@ -1,6 +1,4 @@
-/* The cgroup2 file system is mounted for a moment only; the cgroup stays. A container that mounts cgroup2 sees its cgroup as
- * the root, because of the cgroup namespace, and cannot raise the limit there (nsdelegate, cgroups(7)).
- */
+/* The steps are explained in docs/guest.md, "Tasks". The cgroup2 file system is mounted for a moment only; the cgroup stays. */
 #include "child/cgroup.h"
 
 #include <errno.h>

@@ -68,7 +68,7 @@ static _Noreturn void become(const struct hook *hook, int failure)
     _exit(write(failure, &error, sizeof error) < 0 ? 1 : STATUS_NOT_FOUND);
 }
 
-/* Waits for PID with SIGCHLD blocked. Returns false when the time is over. SIGCHLD may also come of an orphan of the hook. */
+/* Waits for PID with SIGCHLD blocked. Returns false when the time is over. An orphan of the hook may cause SIGCHLD, too. */
 static bool wait_for(pid_t pid, unsigned timeout_s, int *status)
 {
     struct timespec now, end;

@@ -1,4 +1,4 @@
-/* startContainer hooks: programs of the container's root that run just before its process (docs/guest.md). */
+/* startContainer hooks: programs of the container's root that run just before its process (docs/guest.md, "Hooks"). */
 #ifndef RUNX_CHILD_HOOKS_H
 #define RUNX_CHILD_HOOKS_H
 

@@ -1,9 +1,5 @@
-/* The kernel ends a process when it finds no memory, but not when the memory is for a file system (GFP_NOFS): then it looks
- * again, for ever (__alloc_pages_may_oom, mm/page_alloc.c). 9p allocates its messages that way. So a process that fills the
- * memory, and must read a page of its program over 9p meanwhile, keeps a processor busy and never ends.
- *
- * PID 1 therefore watches how long processes wait for memory (Documentation/accounting/psi.rst). When they wait too long, it
- * allocates memory that is not for a file system, and frees it: the kernel then finds memory, or ends the largest process. */
+/* The mechanism is explained in docs/guest.md, "Memory pressure". For the kernel's part see __alloc_pages_may_oom() in
+ * mm/page_alloc.c (GFP_NOFS) and Documentation/accounting/psi.rst. */
 #include "pid1/memory_pressure.h"
 
 #include <fcntl.h>
@@ -11,7 +7,7 @@
 
 #include "pid1/log.h"
 
-/* "Wake me when some process waited so many microseconds within a window of so many microseconds." */
+/* Some process has waited for so many microseconds, in a window of so many microseconds. */
 #define TRIGGER "some 1800000 2000000"
 
 static int pressure = -1;
