@@ -131,6 +131,11 @@ def test_both_rules_find_what_they_are_for() -> None:
     }
 
 
+@pytest.mark.parametrize("name", below("runx.linux"))
+def test_wrappers_of_the_kernel_know_nothing_of_containers(name: str) -> None:
+    assert not [module for module in own(name) if not module.startswith(("runx.linux", "runx.errors", "runx.paths"))]
+
+
 @pytest.mark.parametrize("name", below("runx.compiler"))
 def test_the_compiler_knows_no_executor(name: str) -> None:
     assert not [module for module in own(name) if module.startswith(("runx.exec", "runx.cli"))]

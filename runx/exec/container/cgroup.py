@@ -13,6 +13,7 @@ from typing import NamedTuple
 from runx.errors import RunxError
 from runx.exec.container.cgroup_removal import BUSCTL_TIMEOUT_S
 from runx.exec.container.cgroup_removal import systemd as call_systemd
+from runx.linux import mountinfo
 
 _ATTEMPTS = 5
 
@@ -160,28 +161,25 @@ def _inherit_cpuset(above: str, directory: str) -> None:
 # -- what is mounted -------------------------------------------------------------------------------------------------------
 
 
-def mounted(mountinfo: str = "/proc/self/mountinfo", groups: str = "/proc/self/cgroup") -> list[Hierarchy]:
+def mounted(mounts: str = "/proc/self/mountinfo", groups: str = "/proc/self/cgroup") -> list[Hierarchy]:
     """The trees of groups that are mounted, each once (proc(5), mountinfo; cgroups(7), /proc/PID/cgroup)."""
     own: dict[frozenset[str], str] = {}
     for line in _lines(groups):
         _, controllers, path = line.split(":", 2)
         own[frozenset(filter(None, controllers.split(",")))] = path
     found: dict[frozenset[str], Hierarchy] = {}
-    for line in _lines(mountinfo):
-        fields, _, rest = line.partition(" - ")
-        kind, _, options = rest.split(" ", 2)
-        root, point = (_unescaped(field) for field in fields.split(" ")[3:5])
-        if kind == "cgroup2":
+    for mount in mountinfo.read(mounts):
+        if mount.kind == "cgroup2":
             key: frozenset[str] = frozenset()
-        elif kind == "cgroup":
-            words = set(options.split(","))
+        elif mount.kind == "cgroup":
+            words = set(mount.options)
             key = next((controllers for controllers in own if controllers and controllers <= words), frozenset())
             if not key:
                 continue
         else:
             continue
         if key in own and key not in found:
-            found[key] = Hierarchy(point, 1 if key else 2, key, _below(own[key], root))
+            found[key] = Hierarchy(mount.point, 1 if key else 2, key, _below(own[key], mount.root))
     return list(found.values())
 
 
@@ -197,12 +195,6 @@ def _below(path: str, root: str) -> str:
     if root != "/" and (path + "/").startswith(root + "/"):
         path = path[len(root) :]
     return "/" if ".." in path.split("/") else path or "/"
-
-
-def _unescaped(field: str) -> str:
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(code, character)
-    return field
 
 
 # -- systemd ---------------------------------------------------------------------------------------------------------------

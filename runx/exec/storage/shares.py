@@ -7,11 +7,11 @@ last process in the namespace, whatever ends it.
 import ctypes
 import json
 import os
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from runx.errors import RunxError
+from runx.linux import mountinfo
 
 _CLONE_NEWNS = 0x00020000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_NOATIME, _MS_NODIRATIME = 1, 2, 4, 8, 32, 1024, 2048
@@ -25,9 +25,6 @@ _KEPT = (
     (2048, _MS_NODIRATIME),
     (4096, _MS_RELATIME),
 )
-
-
-_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 def prepare(directory: str, plan: dict[str, Any]) -> None:
@@ -89,11 +86,8 @@ def _make_read_only(origin: str, place: str, mount: Callable[[str, str, str, int
 
 
 def _mount_points(path: str) -> list[str]:
-    """The mount points at and below a path in this process's mount namespace (proc(5), mountinfo, field 5)."""
-    with open("/proc/self/mountinfo", "rb") as file:
-        fields = [line.split(b" ")[4] for line in file]
-    # Space, tab, newline and backslash are written as three octal digits there.
-    points = [os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field)) for field in fields]
+    """The mount points at and below a path in this process's mount namespace."""
+    points = [mount.point for mount in mountinfo.read()]
     return [point for point in points if point == path or point.startswith(path + "/")]
 
 
