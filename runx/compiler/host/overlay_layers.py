@@ -6,10 +6,11 @@ Read from /proc/self/mountinfo (proc(5)) and the overlay's own options (Linux, D
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
-_OCTAL = re.compile(r"\\([0-7]{3})")
+from runx.linux import mountinfo
+from runx.linux.mountinfo import MountInfo
+
 _ENGINE_LAYER = re.compile(r".*/(snapshots/[0-9]+/fs|overlay2?/[^/]+/diff)")
 """A layer in the store of containerd, of docker, of podman and cri-o: never changed once another layer lies on it, and removed
 with the directory it is in."""
@@ -47,10 +48,10 @@ class RootFacts(NamedTuple):
 def look(path: str) -> RootFacts:
     """Raises OSError when it cannot be looked at."""
     real = os.path.realpath(path)
-    mounts = list(_mounts())
+    mounts = mountinfo.read()
     below = tuple(sorted({mount.point for mount in mounts if mount.point.startswith(real.rstrip("/") + "/")}))
     here = [mount for mount in mounts if mount.point == real]
-    options = here[-1].options if here and here[-1].kind == "overlay" and here[-1].root == "/" else {}
+    options = _options(here[-1]) if here and here[-1].kind == "overlay" and here[-1].root == "/" else {}
     upper = options.get("upperdir", [""])[0]
     facts = RootFacts(real, upper=upper if upper.startswith("/") else "", mounts_below=below)
     facts = facts._replace(upper_is_engines=bool(_ENGINE_LAYER.fullmatch(facts.upper)))
@@ -80,29 +81,13 @@ def _layers(facts: RootFacts, options: dict[str, list[str]]) -> RootFacts:
     )
 
 
-class _MountPoint(NamedTuple):
-    point: str
-    root: str
-    """Of the file system, which part is mounted."""
-    kind: str
-    options: dict[str, list[str]]
-
-
-def _mounts() -> Iterator[_MountPoint]:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            mount, _, of_kind = line.rstrip("\n").partition(" - ")
-            fields, (kind, _, words) = mount.split(" "), of_kind.split(" ", 2)
-            options: dict[str, list[str]] = {}
-            for word in words.split(",") if kind == "overlay" else ():
-                name, _, value = word.partition("=")
-                options.setdefault("lowerdir" if name == "lowerdir+" else name, []).append(_plain(value))
-            yield _MountPoint(_plain(fields[4]), _plain(fields[3]), kind, options)
-
-
-def _plain(text: str) -> str:
-    """Without the octal escapes of space, tab, newline, backslash and, in an overlay's options, comma and equals sign."""
-    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
+def _options(mount: MountInfo) -> dict[str, list[str]]:
+    """An overlay's options by name, with each one's values in order."""
+    options: dict[str, list[str]] = {}
+    for word in mount.options:
+        name, _, value = word.partition("=")
+        options.setdefault("lowerdir" if name == "lowerdir+" else name, []).append(value)
+    return options
 
 
 def _separated(value: str) -> list[str]:
