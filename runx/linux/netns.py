@@ -9,8 +9,6 @@ import os
 
 from runx.errors import RunxError
 
-_CLONE_NEWNET = 0x40000000
-
 
 def unshared(argv: list[str]) -> list[str]:
     """The command line (unshare(1), which keeps the process's number) that starts a program in a new network namespace."""
@@ -32,11 +30,12 @@ def enter(namespace: int) -> None:
 
     Raises RunxError when it may not.
     """
-    import ctypes  # Python 3.11 has no setns
+    from runx.linux import mount  # loads ctypes, which a fast command does without
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(namespace, _CLONE_NEWNET):
-        raise RunxError(f"cannot enter a network namespace: {os.strerror(ctypes.get_errno())}", "runx must run as root")
+    try:
+        mount.setns(namespace, mount.CLONE_NEWNET)
+    except OSError as error:
+        raise RunxError(f"cannot enter a network namespace: {error.strerror}", "runx must run as root") from None
 
 
 def join(path: str, host: int) -> None:

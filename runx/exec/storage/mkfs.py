@@ -6,7 +6,6 @@ modes and device nodes are kept as numbers in the image, for the guest alone; no
 """
 
 import contextlib
-import ctypes
 import os
 import resource
 import shutil
@@ -17,14 +16,12 @@ from typing import NamedTuple
 from runx import paths
 from runx.errors import RunxError
 from runx.exec import spawn
+from runx.linux import mount
 
 TIMEOUT_S = 1800
 """To make one image."""
 _WRITE_EVERY_S = 0.1
-_CLONE_NEWNS = 0x00020000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_NOSYMFOLLOW, _MS_BIND = 1, 2, 4, 8, 32, 256, 4096
-_MS_REC, _MS_PRIVATE = 16384, 1 << 18
-_READ = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | _MS_NOSYMFOLLOW
+_READ = mount.MS_RDONLY | mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | mount.MS_NOSYMFOLLOW
 
 
 class Tree(NamedTuple):
@@ -125,27 +122,19 @@ def _become_packer(argv: list[str], tree: Tree, limit: int, output: int) -> None
 
 def _assemble(tree: Tree) -> None:
     """In a mount namespace of this process's own: the tree at work/root."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def mount(source: str, target: str, kind: bytes | None, flags: int, data: bytes | None = None) -> None:
-        if libc.mount(os.fsencode(source), os.fsencode(target), kind, ctypes.c_ulong(flags), data):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), source)
-
-    if libc.unshare(_CLONE_NEWNS):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "unshare")
-    mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+    mount.private_mounts()
     top = f"{tree.work}/root"
     if not tree.layers:
-        mount(tree.directory, top, None, _MS_BIND)
-        mount("none", top, None, _MS_REMOUNT | _MS_BIND | _READ)
+        mount.mount(tree.directory, top, mount.MS_BIND)
+        mount.mount("none", top, mount.MS_REMOUNT | mount.MS_BIND | _READ)
         return
     # Options are a page at most and know ":" and ",": short names instead of the layers' own. The empty one is there since there
     # must be two.
     os.chdir(tree.work)
     for number, layer in enumerate(tree.layers):
-        mount(layer, str(number), None, _MS_BIND)
+        mount.mount(layer, str(number), mount.MS_BIND)
     lower = ":".join((*map(str, range(len(tree.layers))), "empty"))
-    mount("overlay", top, b"overlay", _READ, ",".join((f"lowerdir={lower}", *tree.options)).encode())
+    mount.mount("overlay", top, _READ, "overlay", ",".join((f"lowerdir={lower}", *tree.options)))
 
 
 def layer(work: str, root: str, size: int, target: int) -> None:

@@ -1,0 +1,59 @@
+"""Mounts and namespaces: mount(2), unshare(2) and setns(2), for which Python 3.11 has no functions."""
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x00020000
+"""A mount namespace. These and the flags below are the kernel's numbers, the same on every architecture (linux/sched.h)."""
+CLONE_NEWNET = 0x40000000
+"""A network namespace."""
+
+# linux/mount.h
+MS_RDONLY = 1 << 0
+MS_NOSUID = 1 << 1
+MS_NODEV = 1 << 2
+MS_NOEXEC = 1 << 3
+MS_REMOUNT = 1 << 5
+MS_NOSYMFOLLOW = 1 << 8
+MS_NOATIME = 1 << 10
+MS_NODIRATIME = 1 << 11
+MS_BIND = 1 << 12
+MS_REC = 1 << 14
+MS_PRIVATE = 1 << 18
+MS_RELATIME = 1 << 21
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.unshare.argtypes = (ctypes.c_int,)
+_libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
+
+
+def mount(source: str, target: str, flags: int, kind: str = "", data: str = "") -> None:
+    """Mount `source` at `target`, or change the mount there. Raises OSError that names `source`.
+
+    flags: MS_*. kind: the type of the file system; a bind has none. data: the file system's own options, separated by commas.
+    """
+    words = (os.fsencode(source), os.fsencode(target), os.fsencode(kind) or None)
+    _check(_libc.mount(*words, flags, os.fsencode(data) or None), source)
+
+
+def unshare(namespaces: int) -> None:
+    """Move this process into new namespaces, CLONE_NEW*. Raises OSError."""
+    _check(_libc.unshare(namespaces), "unshare")
+
+
+def private_mounts() -> None:
+    """Move this process into a new mount namespace, out of which and into which no mount is propagated. Raises OSError."""
+    unshare(CLONE_NEWNS)
+    mount("none", "/", MS_REC | MS_PRIVATE)
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """Move this process into the namespace that a descriptor stands for, of the kind CLONE_NEW*. Raises OSError."""
+    _check(_libc.setns(descriptor, kind), "setns")
+
+
+def _check(result: int, name: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
