@@ -5,22 +5,22 @@ Loaded by a short-lived child of the supervisor alone.
 
 import errno
 import os
-import socket
 import struct
 from collections.abc import Iterator
 
 from runx.errors import RunxError
 from runx.exec import spawn
+from runx.linux import netlink
 
-_NETLINK_NETFILTER = 12
+# linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h
 _NFTABLES = 10 << 8
 _GET_CHAIN, _GET_RULE = 4, 7
-_REQUEST_DUMP = 0x301
-_ERROR, _DONE = 2, 3
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_POLICY = 1, 3, 5
 _RULE_TABLE, _RULE_CHAIN = 1, 2
 _DROP = struct.pack(">I", 0)
-"""linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h, netlink(7)"""
+_ALL_FAMILIES = bytes(4)  # struct nfgenmsg: family, version, resource id
+_NO_NFTABLES = (errno.EPROTONOSUPPORT, errno.EINVAL, errno.EOPNOTSUPP)
+"""What a kernel answers that has no netfilter, or no nf_tables."""
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _DOCKERS = ("DOCKER_OUTPUT", "DOCKER_POSTROUTING")
 """Chains that lead to docker's server of names, which guests reach in another way (docs/networking.md, "Names")."""
@@ -37,7 +37,7 @@ def read() -> list[str]:
         try:
             _read_nftables(found)
         except OSError as error:
-            if error.errno != errno.EPROTONOSUPPORT:  # a kernel without netfilter
+            if error.errno not in _NO_NFTABLES:
                 return [f"packet filters, if there are any, which cannot be read: {error.strerror}"]
     for names, program in _LEGACY.items():
         _read_legacy(names, program, found)
@@ -57,14 +57,12 @@ def _has_nftables() -> bool:
 
 
 def _read_nftables(found: Filters) -> None:
-    for family, payload in _dump(_GET_CHAIN):
-        chain = dict(_attributes(payload))
-        if chain.get(_CHAIN_POLICY) == _DROP:
-            _add(found, family, chain[_CHAIN_TABLE], chain[_CHAIN_NAME])
-    for family, payload in _dump(_GET_RULE):
-        rule = dict(_attributes(payload))
+    for family, attributes, _ in _dump(_GET_CHAIN):
+        if attributes.get(_CHAIN_POLICY) == _DROP:
+            _add(found, family, attributes[_CHAIN_TABLE], attributes[_CHAIN_NAME])
+    for family, attributes, payload in _dump(_GET_RULE):
         if not any(name.encode() + b"\0" in payload for name in _DOCKERS):  # it is in one of them, or leads there
-            _add(found, family, rule[_RULE_TABLE], rule[_RULE_CHAIN])
+            _add(found, family, attributes[_RULE_TABLE], attributes[_RULE_CHAIN])
 
 
 def _add(found: Filters, family: int, table: bytes, chain: bytes) -> None:
@@ -76,26 +74,11 @@ def _text(name: bytes) -> str:
     return name.rstrip(b"\0").decode("ascii", "replace")
 
 
-def _dump(what: int) -> Iterator[tuple[int, bytes]]:
-    """Of all chains or rules, the family and the attributes. None when the kernel has no such thing."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as connection:
-        # struct nlmsghdr and struct nfgenmsg, of any family
-        connection.send(struct.pack("=IHHIIBBH", 20, _NFTABLES | what, _REQUEST_DUMP, 0, 0, 0, 0, 0))
-        while True:
-            data = connection.recv(1024 * 1024)
-            while data:
-                length, kind = struct.unpack_from("=IH", data)
-                if kind in (_ERROR, _DONE):
-                    return  # an error is that there is no nf_tables
-                yield data[16], data[20:length]
-                data = data[length + 3 & ~3 :]
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        yield kind & 0x3FFF, data[4:length]
-        data = data[length + 3 & ~3 :]
+def _dump(what: int) -> Iterator[tuple[int, dict[int, bytes], bytes]]:
+    """All chains or rules: the family, the attributes, and these as they came. Raises OSError."""
+    for message in netlink.dump(netlink.NETFILTER, _NFTABLES | what, _ALL_FAMILIES):
+        payload = message[len(_ALL_FAMILIES) :]
+        yield message[0], dict(netlink.attributes(payload)), payload
 
 
 def _read_legacy(names: str, program: str, found: Filters) -> None:
