@@ -1,4 +1,4 @@
-"""The one exception that people see. Imports nothing: the fast verbs load it."""
+"""The one exception that people see. Imports nothing: the fast commands load it."""
 
 
 class RunxError(Exception):
@@ -17,3 +17,8 @@ class RunxError(Exception):
     def for_people(self) -> str:
         """What a terminal is shown: the message, and more where there is more to see. The log gets the message alone."""
         return self.message
+
+
+def reason(error: OSError) -> str:
+    """Why a system call failed, in the system's words and in lower case: they end a sentence that says what failed."""
+    return (error.strerror or str(error)).lower()

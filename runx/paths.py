@@ -2,7 +2,7 @@
 
 import os
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 
 HOST_CONFIG = "/etc/runx/runx.toml"
 DEFAULT_STATE_ROOT = "/run/runx"
@@ -30,7 +30,7 @@ def state_root(file: str = "") -> str:
     except FileNotFoundError:
         return DEFAULT_STATE_ROOT
     except OSError as error:
-        raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise RunxError(f"{path}: {reason(error)}") from None
 
 
 def written_state_root(text: str) -> str:

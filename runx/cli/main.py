@@ -8,7 +8,7 @@ import sys
 
 from runx import SPEC_VERSION, __version__
 from runx.cli.options import Arguments, Option, help_lines, parse
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.paths import DEFAULT_STATE_ROOT, state_root
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
@@ -321,7 +321,7 @@ def program() -> None:
         status = status or 1  # whoever asked has seen enough
     except OSError as error:
         status = status or 1
-        sys.stderr.write(f"runx: standard output: {(error.strerror or '').lower()}\n")
+        sys.stderr.write(f"runx: standard output: {reason(error)}\n")
     os._exit(status)
 
 

@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from runx import SPEC_VERSION
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 
 _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 
@@ -23,7 +23,7 @@ def spec(bundle: str) -> None:
     except FileExistsError:
         raise RunxError(f"{path} exists", "remove it first, or choose another directory with --bundle") from None
     except OSError as error:
-        raise RunxError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
+        raise RunxError(f"cannot write {path}: {reason(error)}") from None
     with open(fd, "w", encoding="utf-8") as file:
         file.write(json.dumps(example(), indent="\t") + "\n")
 

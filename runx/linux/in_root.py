@@ -4,7 +4,7 @@ import ctypes
 import os
 import stat
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 
 _SYS_OPENAT2 = 437
 """The same on every architecture."""
@@ -64,7 +64,7 @@ def copy(root: str, path: str, target: str, limit: int) -> None:
         with open(source, "rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise RunxError(f"{path} in {root}: {(error.strerror or str(error)).lower()}") from None
+        raise RunxError(f"{path} in {root}: {reason(error)}") from None
     if len(data) > limit:
         raise RunxError(f"{path} in {root}: larger than {limit >> 20} MiB")
     with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:

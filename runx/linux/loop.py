@@ -8,7 +8,7 @@ import errno
 import fcntl
 import os
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 
 _GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A
 _READ_ONLY, _AUTOCLEAR = 1, 4
@@ -22,9 +22,7 @@ def attach(file: int, read_only: bool) -> tuple[int, str]:
     try:
         control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise RunxError(
-            f"/dev/loop-control: {(error.strerror or str(error)).lower()}", "a disk needs it: modprobe loop"
-        ) from None
+        raise RunxError(f"/dev/loop-control: {reason(error)}", "a disk needs it: modprobe loop") from None
     try:
         while True:
             path = f"/dev/loop{fcntl.ioctl(control, _GET_FREE)}"
@@ -37,6 +35,6 @@ def attach(file: int, read_only: bool) -> tuple[int, str]:
                 if error.errno != errno.EBUSY:  # somebody else was quicker
                     raise
     except OSError as error:
-        raise RunxError(f"no loop device could be made: {(error.strerror or str(error)).lower()}") from None
+        raise RunxError(f"no loop device could be made: {reason(error)}") from None
     finally:
         os.close(control)

@@ -7,7 +7,7 @@ supervisor. Programs of Xen belong into the host's own: they attach interfaces o
 import _socket  # as in control.py
 import os
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 
 
 def unshared(argv: list[str]) -> list[str]:
@@ -35,7 +35,7 @@ def enter(namespace: int) -> None:
     try:
         mount.setns(namespace, mount.CLONE_NEWNET)
     except OSError as error:
-        raise RunxError(f"cannot enter a network namespace: {error.strerror}", "runx must run as root") from None
+        raise RunxError(f"cannot enter a network namespace: {reason(error)}", "runx must run as root") from None
 
 
 def join(path: str, host: int) -> None:
@@ -46,7 +46,7 @@ def join(path: str, host: int) -> None:
     try:
         namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise RunxError(f"linux.namespaces: {path}: {(error.strerror or '').lower()}") from None
+        raise RunxError(f"linux.namespaces: {path}: {reason(error)}") from None
     try:
         if os.path.samestat(os.fstat(namespace), os.fstat(host)):
             raise RunxError(

@@ -7,7 +7,7 @@ import contextlib
 import os
 
 from runx import collector, paths
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.exec.container import hooks
 from runx.exec.container import record as records
 from runx.exec.container.hooks import Hook
@@ -16,6 +16,7 @@ from runx.exec.storage import small_files
 from runx.exec.storage.shares import prepare
 from runx.exec.supervisor.launch import SupervisorProcess
 from runx.linux import netns
+from runx.linux.files import write_atomically
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -235,15 +236,11 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _write_pid_file(path: str, pid: int) -> None:
-    """The pid and no newline, atomically: engines read the file as soon as it is there."""
-    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.{os.getpid()}"
+    """The pid and no newline. Engines read the file as soon as it is there, so it is never there in part."""
     try:
-        _write(temporary, str(pid).encode())
-        os.rename(temporary, path)
+        write_atomically(path, str(pid).encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise RunxError(f"cannot write the pid file {path}: {error.strerror}") from None
+        raise RunxError(f"cannot write the pid file {path}: {reason(error)}") from None
 
 
 def _undo(record: Record) -> None:

@@ -16,10 +16,11 @@ from runx import log
 from runx.compiler.diagnostics import Path, Report, path_text
 from runx.compiler.passes.update import change
 from runx.compiler.source import Source
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE, Record
 from runx.exec.xen import xl
+from runx.linux.files import write_atomically
 
 SETTINGS: dict[str, Path] = {
     "blkio_weight": ("blockIO", "weight"),
@@ -72,8 +73,8 @@ def update(
         _keep(record, after)
     finally:
         os.close(lock)
-    for path, reason in report.ignored.items():
-        message = f"{path_text(path)}: {reason}"
+    for path, why in report.ignored.items():
+        message = f"{path_text(path)}: {why}"
         sys.stderr.write(f"runx: {message}\n")
         log.append(log_path, "warning", message, as_json=log_json)
 
@@ -102,7 +103,7 @@ def _asked(resources: str, settings: dict[str, str]) -> tuple[Source | None, dic
             with open(resources, "rb") as file:
                 source = Source(file.read(_RESOURCES_LIMIT), resources)
         except OSError as error:
-            raise RunxError(f"--resources {resources}: {(error.strerror or str(error)).lower()}") from None
+            raise RunxError(f"--resources {resources}: {reason(error)}") from None
     return source, source.document
 
 
@@ -150,12 +151,7 @@ def _kept(record: Record) -> dict[str, Any]:
 
 
 def _keep(record: Record, kept: dict[str, Any]) -> None:
-    path = record.directory + "/limits.json"
-    temporary = f"{path}.{os.getpid()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(json.dumps(kept) + "\n")
-    os.rename(temporary, path)
+    write_atomically(record.directory + "/limits.json", (json.dumps(kept) + "\n").encode())
 
 
 # -- the change ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import os
 import time
 from typing import NamedTuple
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.exec.container.cgroup_removal import BUSCTL_TIMEOUT_S
 from runx.exec.container.cgroup_removal import systemd as call_systemd
 from runx.linux import mountinfo
@@ -49,7 +49,7 @@ class Group:
             try:
                 _write(f"{self._make(hierarchy, names)}/cgroup.procs", str(pid))
             except OSError as error:
-                raise RunxError(f"linux.cgroupsPath: {error.filename}: {error.strerror}") from None
+                raise RunxError(f"linux.cgroupsPath: {error.filename}: {reason(error)}") from None
 
     def undo(self) -> None:
         """Remove the groups that `join` made, once the process has ended: of those above the container's the empty ones."""

@@ -4,7 +4,7 @@ import errno
 import os
 import time
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.exec import spawn
 
 BUSCTL_TIMEOUT_S = 30.0
@@ -28,7 +28,7 @@ def remove(directories: list[str], scope: str) -> None:
         except FileNotFoundError:
             pass  # the engine was quicker
         except OSError as error:
-            raise RunxError(f"cannot remove the group {directory}: {error.strerror}", "is a process in it?") from None
+            raise RunxError(f"cannot remove the group {directory}: {reason(error)}", "is a process in it?") from None
 
 
 def _remove(directory: str) -> None:

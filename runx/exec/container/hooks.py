@@ -8,7 +8,7 @@ which no hook has: this file is loaded by fast verbs, for which JSON would be to
 import os
 
 from runx import log as log_file
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.exec import spawn
 from runx.linux import netns
 
@@ -133,10 +133,10 @@ def _run(hook: Hook, state: str, network: int) -> None:
             _become(hook, network, given, output, failure)
         os.close(failure)
         failure = -1
-        reason = os.read(failed, 4096).decode("utf-8", "replace")  # its end is a successful execve
-        if reason:
+        why = os.read(failed, 4096).decode("utf-8", "replace")  # its end is a successful execve
+        if why:
             os.waitpid(pid, 0)
-            raise RunxError(f"{name}: {reason}")
+            raise RunxError(f"{name}: {why}")
         status = spawn.wait(pid, hook.timeout_s)
         if status is None:
             os.killpg(pid, 9)  # with all that it started
@@ -176,7 +176,7 @@ def _become(hook: Hook, network: int, given: int, output: int, failure: int) -> 
         environment = {name: value for name, _, value in (entry.partition(b"=") for entry in hook.env)}
         os.execve(hook.path, hook.args, environment)
     except OSError as error:
-        os.write(failure, f"cannot be executed: {(error.strerror or str(error)).lower()}".encode())
+        os.write(failure, f"cannot be executed: {reason(error)}".encode())
     except BaseException as error:
         os.write(failure, str(error).encode("utf-8", "replace") or b"?")
     finally:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 
 TYPE_CHECKING = False  # as typing's, which a supervisor does not load
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def lock(image: str) -> int:
         written = access == "rw" and not by_qemu(image)
         fd = os.open(path, (os.O_RDWR if written else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise RunxError(f"{_name(kind)}: {path}: {(error.strerror or str(error)).lower()}") from None
+        raise RunxError(f"{_name(kind)}: {path}: {reason(error)}") from None
     try:
         if kind == "qcow2":
             _check_qcow2(path, os.pread(fd, 80, 0))

@@ -13,12 +13,12 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.exec.storage import mkfs
 from runx.exec.storage.disk_lock import ONCE
+from runx.linux.files import write_atomically
 from runx.linux.in_root import directory_identity
 
 
@@ -53,7 +53,7 @@ def make(directory: str, plan: dict[str, Any]) -> list[int]:
     except OSError as error:
         _close(held)
         what = f"{error.filename}: " if error.filename else ""
-        raise RunxError(f"root.path: the images of the root filesystem: {what}{(error.strerror or str(error)).lower()}") from None
+        raise RunxError(f"root.path: the images of the root filesystem: {what}{reason(error)}") from None
     except BaseException:
         _close(held)
         raise
@@ -188,26 +188,15 @@ def _layer(path: str, directory: str, root: dict[str, Any], layers: str) -> None
     """Make the layer at `path`, unless there is one: that keeps what the container wrote before."""
     if os.path.dirname(os.path.dirname(path)) == layers:
         _own_directory(os.path.dirname(path))
-        with _replaced(f"{os.path.dirname(path)}/directory") as fd:
-            os.write(fd, os.fsencode(root["layer_of"]))
-    if not os.path.lexists(path):
-        with _replaced(path, keep=True) as fd:
-            mkfs.layer(f"{directory}/pack", root["path"], root["layer_mib"] << 20, fd)
-
-
-@contextlib.contextmanager
-def _replaced(path: str, keep: bool = False) -> Iterator[int]:
-    """A new file that gets its name when it is complete; with keep, unless there is one by then."""
+        write_atomically(f"{os.path.dirname(path)}/directory", os.fsencode(root["layer_of"]))
+    if os.path.lexists(path):
+        return
     made = f"{path}.{os.getpid()}"
     fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        yield fd
-        if keep:
-            with contextlib.suppress(FileExistsError):
-                os.link(made, path)
-        else:
-            os.rename(made, path)
+        mkfs.layer(f"{directory}/pack", root["path"], root["layer_mib"] << 20, fd)
+        with contextlib.suppress(FileExistsError):  # another container with this root was quicker
+            os.link(made, path)
     finally:
         os.close(fd)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(made)
+        os.unlink(made)

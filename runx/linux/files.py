@@ -1,0 +1,43 @@
+"""Files that are there whole, or not at all."""
+
+import os
+
+
+def write_atomically(path: str, content: bytes, mode: int = 0o600, *, directory: int | None = None) -> None:
+    """Write a file that takes the place of what is at `path`: whoever opens it finds the old content or the new one.
+
+    A symbolic link there is replaced, not followed. mode: permissions, less the caller's umask. directory: a descriptor of the
+    directory that a relative path begins at (openat(2)); None: the current one. Raises OSError that names `path`, which is as it
+    was before then.
+    """
+    above, slash, name = path.rpartition("/")
+    temporary = f"{above}{slash}.{name}.{os.getpid()}"
+    try:
+        file = _create(temporary, mode, directory)
+        try:
+            try:
+                _write(file, content)
+            finally:
+                os.close(file)
+            os.rename(temporary, path, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            os.unlink(temporary, dir_fd=directory)
+            raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _create(path: str, mode: int, directory: int | None) -> int:
+    """A new file. One that is there already was left by a process of our number that was killed, or is a trap: it goes."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode, dir_fd=directory)
+    except FileExistsError:
+        os.unlink(path, dir_fd=directory)
+        return os.open(path, flags, mode, dir_fd=directory)
+
+
+def _write(file: int, content: bytes) -> None:
+    written = 0
+    while written < len(content):
+        written += os.write(file, content[written:])
