@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from runx import collector
 from runx.cli.options import Arguments, Option, help_lines, parse
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
+from runx.linux.files import write_atomically
 from runx.paths import assets_dir, state_root
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _saved_plan(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             plan = json.load(file)
     except OSError as error:
-        raise RunxError(f"--diff {path}: {(error.strerror or str(error)).lower()}") from None
+        raise RunxError(f"--diff {path}: {reason(error)}") from None
     except ValueError as error:
         raise RunxError(f"--diff {path}: not JSON: {error}") from None
     if not isinstance(plan, dict) or "version" not in plan or "domain" not in plan:
@@ -225,7 +226,7 @@ def write(artifacts: "Artifacts", directory: str) -> None:
             os.close(top)
     except OSError as error:
         name = f"{directory}/{error.filename}" if error.filename and error.filename != directory else directory
-        raise RunxError(f"{name}: {(error.strerror or str(error)).lower()}") from None
+        raise RunxError(f"{name}: {reason(error)}") from None
 
 
 def _make_directory(name: str, parent: int | None = None) -> None:
@@ -245,14 +246,6 @@ def _write_file(top: int, path: str, mode: int, content: bytes) -> None:
             below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
             os.close(here)
             here = below
-        temporary = f".{name}.{os.getpid()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=here)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(content)
-            os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
-        except BaseException:
-            os.unlink(temporary, dir_fd=here)
-            raise
+        write_atomically(name, content, mode, directory=here)
     finally:
         os.close(here)

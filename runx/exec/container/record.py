@@ -8,7 +8,7 @@ the part of OCI's state that never changes is kept as JSON text made once by `cr
 import os
 
 from runx import SPEC_VERSION
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.log import append, json_string
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
@@ -108,16 +108,9 @@ class Record:
 
     def save(self) -> None:
         """Write the record atomically: a reader sees the old one or the new one."""
-        path = self.directory + "/record"
-        temporary = f"{path}.{os.getpid()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            text = self.text().encode("utf-8", "surrogateescape")
-            if os.write(fd, text) != len(text):
-                raise OSError(f"no room for {temporary}")
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
+        from runx.linux.files import write_atomically  # commands that only read do without it
+
+        write_atomically(self.directory + "/record", self.text().encode("utf-8", "surrogateescape"))
 
     def supervised(self) -> bool:
         """Is the supervisor of this record alive?"""
@@ -155,7 +148,7 @@ def load(root: str, container_id: str) -> Record:
     except FileNotFoundError:
         raise RunxError(f'container "{container_id}" does not exist') from None
     except OSError as error:
-        raise RunxError(f'container "{container_id}": cannot read {record.directory}/record: {error.strerror}') from None
+        raise RunxError(f'container "{container_id}": cannot read {record.directory}/record: {reason(error)}') from None
     with open(fd, encoding="utf-8", errors="surrogateescape") as file:
         lines = file.read().split("\n")
     if lines[0] != _MAGIC:
@@ -193,7 +186,7 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
     except (FileExistsError, BlockingIOError, FileNotFoundError):  # another `create` or a `delete` is at it
         raise taken from None
     except OSError as error:
-        raise RunxError(f"cannot make {record.directory}: {error.strerror}") from None
+        raise RunxError(f"cannot make {record.directory}: {reason(error)}") from None
     if os.path.exists(record.directory + "/record"):
         os.close(record.lock)
         raise taken
