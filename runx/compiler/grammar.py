@@ -3,7 +3,7 @@
 import os
 
 from runx.compiler import slim_imports
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.paths import LIBRARY_DIR
 
 with slim_imports.without(slim_imports.LARK):
@@ -28,7 +28,7 @@ def load_grammar(name: str) -> Lark:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except OSError as error:
-        raise RunxError(f"{path}: {(error.strerror or '').lower()}", "the installation of runx is incomplete") from None
+        raise RunxError(f"{path}: {reason(error)}", "the installation of runx is incomplete") from None
     try:
         with open(os.path.join(GRAMMAR_DIR, f"{name}.tables"), "rb") as tables:
             mark = _mark(text)

@@ -10,7 +10,7 @@ from runx import paths
 from runx.compiler.host.facts import SMALL, Kind, SandboxFacts, SmallFile, bridge_directory
 from runx.compiler.host.overlay_layers import RootFacts, look
 from runx.compiler.source import SIZE_LIMIT
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 
 
 class HostFacts:
@@ -39,7 +39,7 @@ class HostFacts:
             if not os.path.isdir(bundle):
                 raise RunxError(f"bundle {bundle}: no such directory") from None
             hint = "a bundle is a directory with a config.json and a root filesystem" if not os.path.exists(path) else ""
-            raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}", hint) from None
+            raise RunxError(f"{path}: {reason(error)}", hint) from None
 
     def has_address(self, interface: str, address: str) -> bool:
         from runx.compiler.host.addresses import addresses  # for few containers
@@ -53,13 +53,13 @@ class HostFacts:
         try:
             return _read(real)
         except OSError as error:
-            raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+            raise RunxError(f"{path}: {reason(error)}") from None
 
     def root(self, path: str) -> RootFacts:
         try:
             return look(path)
         except OSError as error:
-            raise RunxError(f"root.path: {path}: {(error.strerror or str(error)).lower()}") from None
+            raise RunxError(f"root.path: {path}: {reason(error)}") from None
 
     def image_bytes(self, path: str, limit: int) -> int:
         from runx.compiler.host.erofs_size import image_bytes  # for few containers
@@ -69,7 +69,7 @@ class HostFacts:
         except RecursionError:
             raise RunxError(f"root.path: {path}: its directories lie too deep in one another") from None
         except OSError as error:
-            raise RunxError(f"root.path: {error.filename or path}: {(error.strerror or str(error)).lower()}") from None
+            raise RunxError(f"root.path: {error.filename or path}: {reason(error)}") from None
 
     def identity(self, path: str) -> str:
         from runx.linux.in_root import directory_identity  # ctypes, for few containers
@@ -119,7 +119,7 @@ class HostFacts:
         except OSError as error:
             if isinstance(error, FileNotFoundError) and not self._host_config:
                 return None
-            raise RunxError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+            raise RunxError(f"{path}: {reason(error)}") from None
 
     def machine(self) -> str:
         return paths.machine()

@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 from runx.compiler.host.facts import FilterError
+from runx.errors import reason
 
 ACTIONS = {
     "SCMP_ACT_KILL": 0x00000000,
@@ -141,7 +142,7 @@ def _export(scmp: ctypes.CDLL, context: int) -> bytes:
             file.seek(0)
             return file.read()
     except OSError as error:  # not the library's absence, for which a profile is passed over
-        raise FilterError(f"no place for the program: {(error.strerror or '').lower()}") from None
+        raise FilterError(f"no place for the program: {reason(error)}") from None
 
 
 def _stub(scmp: ctypes.CDLL, profile: dict[str, Any], architectures: list[int]) -> bytes:

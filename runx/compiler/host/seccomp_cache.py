@@ -12,6 +12,7 @@ from typing import Any
 
 from runx import __version__, paths
 from runx.compiler.host.facts import NoFilters
+from runx.linux.files import write_atomically
 
 KEPT = 64
 """Programs in the cache; the oldest make room."""
@@ -110,20 +111,12 @@ def _find(directory: int, key: str) -> bytes:
 
 def _keep(directory: int, key: str, program: bytes) -> None:
     """Put it there, whole or not at all. A cache that cannot be written is no reason to fail."""
-    temporary = f".{key}.{os.getpid()}"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
-        with open(fd, "wb") as file:
-            file.write(hashlib.sha256(program).digest() + program)
-        os.rename(temporary, key, src_dir_fd=directory, dst_dir_fd=directory)
+        write_atomically(key, hashlib.sha256(program).digest() + program, directory=directory)
         names = os.listdir(directory)
         if len(names) > KEPT:
             names.sort(key=lambda name: os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime_ns)
             for name in names[: len(names) - KEPT]:
                 os.unlink(name, dir_fd=directory)
     except OSError:
-        # Also when another process was quicker, with the same program or with the oldest file.
-        try:
-            os.unlink(temporary, dir_fd=directory)
-        except OSError:
-            pass
+        pass  # also when another process removed the oldest file first
