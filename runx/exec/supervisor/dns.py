@@ -5,7 +5,7 @@ The supervisor, which lives in that namespace, asks it for the guest (docs/netwo
 
 import _socket  # as in control.py
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.exec.console.frames import PAYLOAD_LIMIT
 
 ADDRESS = "127.0.0.11"
@@ -47,6 +47,5 @@ def find() -> Names | None:
         with open("/proc/self/net/udp", encoding="ascii") as file:
             return Names() if _LISTED in file.read() else None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        message = f"the engine's server of names in the container's network namespace, {ADDRESS}: {reason}"
+        message = f"the engine's server of names in the container's network namespace, {ADDRESS}: {reason(error)}"
         raise RunxError(message, "is the loopback interface of the namespace up?") from None
