@@ -17,6 +17,7 @@ from runx.exec.storage.shares import prepare
 from runx.exec.supervisor.launch import SupervisorProcess
 from runx.linux import netns
 from runx.linux.files import write_atomically
+from runx.linux.proc import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def create(
         record.console_socket = os.path.abspath(console_socket) if console_socket else ""
         _warn_of_sockets(record)
         supervisor = SupervisorProcess(record)
-        record.pid, record.pid_start = supervisor.pid, records.start_time(supervisor.pid)
+        record.pid, record.pid_start = supervisor.pid, start_time(supervisor.pid)
         record.save()  # should we be killed, `delete` knows whom to end
         with collector.paused():
             group, plan = _compile_into(record, bundle, root, config, root_carrier=root_carrier, systemd_cgroup=systemd_cgroup)

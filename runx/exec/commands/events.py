@@ -15,6 +15,7 @@ from runx.errors import RunxError
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE, Record
 from runx.exec.xen import xl
+from runx.linux import proc
 
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(h|ms|m|s|us|µs|ns)")
@@ -86,13 +87,14 @@ def _measure(record: Record) -> dict[str, Any]:
 
 def _measure_supervisor(record: Record) -> dict[str, Any]:
     """What the one process of a sandbox uses (proc_pid_stat(5), utime and stime; proc_pid_statm(5), resident)."""
+    fields = proc.stat(record.pid)
     try:
-        with open(f"/proc/{record.pid}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
         with open(f"/proc/{record.pid}/statm", encoding="ascii") as file:
             resident_pages = int(file.read().split()[1])
     except OSError:
-        raise RunxError("container not running") from None  # it ended just now
+        fields = []
+    if not fields:
+        raise RunxError("container not running")  # it ended just now
     ticks = int(fields[11]) + int(fields[12])
     return {
         "cpu": {"usage": {"total": ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")}},

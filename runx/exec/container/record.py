@@ -9,7 +9,7 @@ import os
 
 from runx import SPEC_VERSION
 from runx.errors import RunxError, reason
-from runx.log import append, json_string
+from runx.linux import proc
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _MAGIC = "runx-record 1"
@@ -21,22 +21,6 @@ def check_id(container_id: str) -> None:
     """Raise RunxError unless the id is 1 to 1024 characters of `[A-Za-z0-9_+.-]` and not `.` or `..` (as runc)."""
     if not container_id or len(container_id) > 1024 or container_id in (".", "..") or not _ID_CHARACTERS.issuperset(container_id):
         raise RunxError(f"invalid container id {container_id!r}", "an id is 1 to 1024 characters of A-Z a-z 0-9 _ + . -")
-
-
-def start_time(pid: int) -> str:
-    """Start time of a live process in clock ticks since boot (proc(5), stat, field 22); "" if it is gone or a zombie."""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        stat = os.read(fd, 1024)
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
 class Record:
@@ -95,6 +79,8 @@ class Record:
 
     def say(self, level: str, message: str) -> None:
         """Append a line to the log that the container was created with, if it has one (log.append)."""
+        from runx.log import append  # most fast commands say nothing
+
         append(self.log, level, message, as_json=self.log_json == "1")
 
     def text(self) -> str:
@@ -114,19 +100,11 @@ class Record:
 
     def supervised(self) -> bool:
         """Is the supervisor of this record alive?"""
-        return self.pid > 0 and self.pid_start != "" and start_time(self.pid) == self.pid_start
+        return self.pid > 0 and self.pid_start != "" and proc.start_time(self.pid) == self.pid_start
 
     def supervisor(self) -> int:
         """A descriptor of the supervisor, which polls as readable when it has ended (pidfd_open(2)); -1 when it has already."""
-        try:
-            fd = os.pidfd_open(self.pid) if self.pid > 0 else -1
-        except ProcessLookupError:
-            return -1
-        # Asked after the descriptor is ours: another process that got the number is not it.
-        if fd >= 0 and not self.supervised():
-            os.close(fd)
-            return -1
-        return fd
+        return proc.pidfd(self.pid, self.pid_start)
 
     def current_status(self) -> str:
         """The status now (OCI runtime.md, "State"): a container whose `create` or supervisor has gone is stopped."""
@@ -172,6 +150,8 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
 
     A directory without a record, whose lock nobody holds, is what a `create` left that was killed right here; it is taken.
     """
+    from runx.log import json_string
+
     check_id(container_id)
     record = Record(directory_of(root, container_id))
     taken = RunxError(
@@ -191,7 +171,7 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
         os.close(record.lock)
         raise taken
     record.pid = os.getpid()
-    record.pid_start = start_time(record.pid)
+    record.pid_start = proc.start_time(record.pid)
     # What `state` shows until the bundle has been compiled.
     record.oci = f'{{"ociVersion": "{SPEC_VERSION}", "id": {json_string(container_id)}, "bundle": {json_string(bundle)}}}'
     record.save()

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from runx.errors import RunxError
 from runx.exec.console import frames as link
 from runx.exec.console import streams
-from runx.exec.container.record import Record, start_time
+from runx.exec.container.record import Record
 from runx.exec.supervisor import control
 from runx.linux import netns
+from runx.linux.proc import start_time
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 IGNORED_BY_DEFAULT = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)

@@ -14,6 +14,7 @@ from runx.errors import RunxError
 from runx.exec.commands.delete import _end_supervisor
 from runx.exec.commands.kill import _end
 from runx.exec.container import record as records
+from runx.linux.proc import start_time
 from verbhost import Host
 
 CLEAR = (
@@ -103,7 +104,7 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[reco
     monkeypatch.setattr(signal, "pidfd_send_signal", too_late)
     record = records.Record(str(tmp_path))
     record.pid = process.pid
-    record.pid_start = records.start_time(process.pid)
+    record.pid_start = start_time(process.pid)
     yield record
     process.kill()
     process.wait()
@@ -148,7 +149,7 @@ def test_an_id_used_once_more_is_not_what_a_late_delete_removes(host: Host) -> N
 def waits(pid: int) -> None:
     """Until it waits for the container's lock (proc(5), locks), or for the end of a process."""
     while True:
-        assert records.start_time(pid), "it has ended"
+        assert start_time(pid), "it has ended"
         locks = Path("/proc/locks").read_text().splitlines()
         if any("->" in line and f" {pid} " in line for line in locks) or "anon_inode:[pidfd]" in descriptors(pid):
             return

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from runx.errors import RunxError
 from runx.exec.container import record as records
+from runx.linux.proc import start_time
 
 
 @pytest.mark.parametrize("good", ["a", "A-z_0.9+", "x" * 1024, "...", "-"])
@@ -71,7 +72,7 @@ def test_a_dead_supervisor_means_stopped(tmp_path: Path) -> None:
     record = records.claim(str(tmp_path), "c", "/bundle")
     child = subprocess.Popen(["sleep", "1000"])
     try:
-        record.status, record.pid, record.pid_start = "running", child.pid, records.start_time(child.pid)
+        record.status, record.pid, record.pid_start = "running", child.pid, start_time(child.pid)
         assert record.current_status() == "running"
         child.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
