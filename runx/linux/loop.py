@@ -1,24 +1,30 @@
-"""Loop devices (loop(4)) that go by themselves when the last who has them open lets go, however that comes about.
+"""Loop devices (loop(4)) that disappear when the last process that has one open closes it or is killed.
 
-A loop device holds the file that it was given as long as there is the device: a lock of that file (flock(2)) lasts as long,
-whoever took it may be killed.
+A loop device keeps its file open. So a lock of that file (flock(2)) lasts as long as the device, whatever becomes of the process
+that took it.
 """
 
 import errno
 import fcntl
 import os
+import struct
 
 from runx.errors import RunxError, reason
 
+# linux/loop.h
 _GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A
 _READ_ONLY, _AUTOCLEAR = 1, 4
+_CONFIG = struct.Struct(
+    "=I4x"  # struct loop_config: fd, block_size
+    "40x12xI"  # its struct loop_info64: five numbers of 64 bits, three of 32, lo_flags,
+    "64x64x32x16x"  # lo_file_name, lo_crypt_name, lo_encrypt_key, lo_init
+    "64x"  # __reserved
+)
 
 
 def attach(file: int, read_only: bool) -> tuple[int, str]:
-    """A descriptor of a new loop device of an open file, and its path. Raises RunxError when the host cannot."""
-    # struct loop_config: fd, block_size, struct loop_info64 with its flags after 52 bytes, reserved (linux/loop.h).
-    flags = _AUTOCLEAR | (_READ_ONLY if read_only else 0)
-    config = file.to_bytes(4, "little") + bytes(4) + bytes(52) + flags.to_bytes(4, "little") + bytes(176 + 64)
+    """A descriptor of a new loop device of an open file, and the device's path. Raises RunxError when there can be none."""
+    config = _CONFIG.pack(file, _AUTOCLEAR | (_READ_ONLY if read_only else 0))
     try:
         control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
@@ -32,7 +38,7 @@ def attach(file: int, read_only: bool) -> tuple[int, str]:
                 return device, path
             except OSError as error:
                 os.close(device)
-                if error.errno != errno.EBUSY:  # somebody else was quicker
+                if error.errno != errno.EBUSY:  # another process took the free one first
                     raise
     except OSError as error:
         raise RunxError(f"no loop device could be made: {reason(error)}") from None
