@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 from typing import Any
 
 from runx.errors import RunxError, reason
@@ -134,9 +135,12 @@ def _is(fd: int, path: str) -> bool:
 
 def _evict(images: str, limit: int) -> None:
     """Remove images that nobody uses, the least recently used first, until all are within the limit together."""
-    found = [
-        (entry.stat(follow_symlinks=False), entry.path) for entry in os.scandir(images) if entry.is_file(follow_symlinks=False)
-    ]
+    found = []
+    for name in os.listdir(images):
+        with contextlib.suppress(FileNotFoundError):  # another process removed it, or gave it its last name
+            status = os.lstat(f"{images}/{name}")
+            if stat.S_ISREG(status.st_mode):
+                found.append((status, f"{images}/{name}"))
     total = sum(status.st_blocks * 512 for status, _ in found)
     for status, path in sorted(found, key=lambda one: one[0].st_mtime_ns):
         if total <= limit:
@@ -157,17 +161,24 @@ def _collect(images: str, layers: str) -> None:
 
 def _collect_layer(place: str, identity: str) -> None:
     try:
+        held = _held(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # it is being filled
+    if held < 0:
+        return  # another process has collected it
+    try:
+        if not _is_of_use(place, identity) and all(_remove_unused(f"{place}/{name}") for name in os.listdir(place)):
+            os.rmdir(place)
+    finally:
+        os.close(held)
+
+
+def _is_of_use(place: str, identity: str) -> bool:
+    try:
         with open(f"{place}/directory", encoding="utf-8", errors="surrogateescape") as file:
-            directory = file.read()
-        if directory_identity(directory) == identity:
-            return
+            return directory_identity(file.read()) == identity
     except OSError:
-        pass  # it has gone, or somebody was killed when this was made
-    for name in os.listdir(place):
-        if not _remove_unused(f"{place}/{name}"):
-            return
-    with contextlib.suppress(OSError):
-        os.rmdir(place)
+        return False  # the directory has gone, or the process that filled this place was killed
 
 
 def _remove_unused(path: str) -> bool:
@@ -186,11 +197,28 @@ def _remove_unused(path: str) -> bool:
 
 def _layer(path: str, directory: str, root: dict[str, Any], layers: str) -> None:
     """Make the layer at `path`, unless there is one: that keeps what the container wrote before."""
-    if os.path.dirname(os.path.dirname(path)) == layers:
-        _own_directory(os.path.dirname(path))
-        write_atomically(f"{os.path.dirname(path)}/directory", os.fsencode(root["layer_of"]))
-    if os.path.lexists(path):
-        return
+    place = os.path.dirname(path)
+    held = _held_directory(place) if os.path.dirname(place) == layers else -1
+    try:
+        if held >= 0:
+            write_atomically(f"{place}/directory", os.fsencode(root["layer_of"]))
+        if not os.path.lexists(path):
+            _make_layer(path, directory, root)
+    finally:
+        if held >= 0:
+            os.close(held)
+
+
+def _held_directory(path: str) -> int:
+    """A descriptor of a directory of ours, made when missing, that keeps others from collecting it."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # another process collected it just now
+            _own_directory(path)
+            if (held := _held(path, fcntl.LOCK_SH)) >= 0:
+                return held
+
+
+def _make_layer(path: str, directory: str, root: dict[str, Any]) -> None:
     made = f"{path}.{os.getpid()}"
     fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,26 @@ def closing(fds: list[int]) -> Iterator[None]:
         os.close(fd)
 
 
+def in_child(work: Callable[[], object]) -> int:
+    """Start it in a child, which keeps what it opens until it ends; the pid. What it raises goes to standard error."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+    return pid
+
+
+def exit_status(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
@@ -97,18 +118,46 @@ def test_many_at_once_make_one(home: Home, monkeypatch: pytest.MonkeyPatch) -> N
         original(*arguments, **options)
 
     monkeypatch.setattr(mkfs, "image", image)
-    children = []
-    for name in "abcdefgh":
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                status = 0 if len(home.make(name)) == 1 else 2
-            finally:
-                os._exit(status)
-        children.append(pid)
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 8
+    children = [in_child(lambda name=name: home.make(name)) for name in "abcdefgh"]  # type: ignore[misc]
+    assert [exit_status(child) for child in children] == [0] * 8
     assert (home.directory / "made").read_text() == "once\n"
+
+
+def test_a_place_that_is_being_filled_is_not_collected(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its making and the mark that says whose it is, it looks like one that a killed process left."""
+    (home.directory / "other").mkdir()
+    other = Home(home.directory / "other")
+    other.images, other.layers = home.images, home.layers
+    original = image_cache.write_atomically
+
+    def meanwhile(path: str, content: bytes) -> None:
+        monkeypatch.undo()
+        assert exit_status(in_child(other.make)) == 0
+        original(path, content)
+
+    monkeypatch.setattr(image_cache, "write_atomically", meanwhile)
+    with closing(home.make()):
+        assert [names(place) for place in home.layers.iterdir()] == [["directory", "runx-layer"]] * 2
+
+
+def test_what_a_killed_process_left_of_a_place_goes(home: Home) -> None:
+    for name in ("empty", "marked", "half"):
+        (home.layers / name).mkdir(parents=True)
+    (home.layers / "marked/directory").write_text("/no/such")
+    (home.layers / "half/runx-layer.1").write_text("half")
+    with closing(home.make()):
+        assert len(names(home.layers)) == 1
+
+
+def test_files_that_go_while_others_look(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other containers' images are completed and removed at any time."""
+    original = os.listdir
+
+    def listdir(path: str) -> list[str]:
+        return original(path) + (["gone", "gone.new", "once-gone"] if path == str(home.images) else [])
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    os.close(home.make()[0])
 
 
 def test_what_a_killed_maker_left_is_no_image(home: Home) -> None:
