@@ -1,7 +1,7 @@
-"""The log of --log: what an engine shows its user when a verb fails.
+"""The log of --log: what an engine shows its user when a command fails.
 
 containerd and podman read this file as lines of JSON with `time`, `level` and `msg` (or as logfmt-like text) and show the
-last line whose level is `error`; one malformed line would hide it. No json module here: the fast verbs load this file.
+last line whose level is `error`; one malformed line would hide it. No json module here: the fast commands load this file.
 """
 
 import os
@@ -11,9 +11,37 @@ _ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\
 _ESCAPES |= {c: f"\\u{c:04x}" for c in (*range(0x20), 0x7F) if c not in _ESCAPES}
 
 
-def json_string(text: str) -> str:
-    """`text` as a JSON string (RFC 8259, section 7). What is no Unicode (a lone surrogate) becomes U+FFFD."""
-    return '"' + text.encode("utf-8", "replace").decode("utf-8").translate(_ESCAPES) + '"'
+class Log:
+    """The file at `path`; "" for none. `as_json`: the format of its lines."""
+
+    __slots__ = ("as_json", "path")
+
+    def __init__(self, path: str, as_json: bool) -> None:
+        self.path = path
+        self.as_json = as_json
+
+    def append(self, level: str, message: str) -> None:
+        """Append one line. Nothing happens when the file cannot be written: that would hide the error it is about."""
+        if not self.path:
+            return
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError:
+            return
+        try:
+            os.write(fd, line(level, message, as_json=self.as_json).encode())
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+
+    def warn(self, message: str) -> None:
+        """Append a warning, and write it to standard error."""
+        self.append("warning", message)
+        try:
+            os.write(2, f"runx: warning: {message}\n".encode("utf-8", "replace"))
+        except OSError:
+            pass
 
 
 def line(level: str, message: str, *, as_json: bool) -> str:
@@ -24,17 +52,6 @@ def line(level: str, message: str, *, as_json: bool) -> str:
     return f'time="{now}" level={level} msg={json_string(message)}\n'
 
 
-def append(path: str, level: str, message: str, *, as_json: bool) -> None:
-    """Append one line to the log at `path`. Does nothing without a path; a log that cannot be written never hides the error."""
-    if not path:
-        return
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError:
-        return
-    try:
-        os.write(fd, line(level, message, as_json=as_json).encode())
-    except OSError:
-        pass
-    finally:
-        os.close(fd)
+def json_string(text: str) -> str:
+    """`text` as a JSON string (RFC 8259, section 7). What is no Unicode (a lone surrogate) becomes `?`."""
+    return '"' + text.encode("utf-8", "replace").decode("utf-8").translate(_ESCAPES) + '"'

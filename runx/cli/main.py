@@ -15,6 +15,9 @@ TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast v
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runx.exec.commands.create import CreateOptions
+    from runx.log import Log
+
 GLOBAL_OPTIONS = (
     Option(
         "--root",
@@ -35,8 +38,10 @@ GLOBAL_OPTIONS = (
 )
 
 
-def _creation(options: Arguments, arguments: Arguments) -> dict[str, str | bool]:
-    """What `create` and `run` take alike, by keyword."""
+def _create_options(options: Arguments, arguments: Arguments) -> "CreateOptions":
+    """What `create` and `run` take alike."""
+    from runx.exec.commands.create import CreateOptions
+
     values = arguments.values
     if values["preserve_fds"] not in ("", "0"):
         raise RunxError("--preserve-fds: a virtual machine cannot be given file descriptors of the host")
@@ -45,39 +50,40 @@ def _creation(options: Arguments, arguments: Arguments) -> dict[str, str | bool]
         raise RunxError(
             f"--cgroup-manager: {manager!r} is neither cgroupfs nor systemd", "leave linux.cgroupsPath out for no group"
         )
-    return {
-        "pid_file": values["pid_file"],
-        "console_socket": values["console_socket"],
-        "log": options.values["log"],
-        "log_json": _log_json(options),
-        "systemd_cgroup": "systemd_cgroup" in options.switches or manager == "systemd",
-        "config": values["config"],
-        "root_carrier": values["root_carrier"],
-    }
+    return CreateOptions(
+        values["bundle"],
+        _log(options),
+        config=values["config"],
+        root_carrier=values["root_carrier"],
+        pid_file=values["pid_file"],
+        console_socket=values["console_socket"],
+        systemd_cgroup="systemd_cgroup" in options.switches or manager == "systemd",
+    )
 
 
-def _log_json(options: Arguments) -> bool:
-    return options.values["log_format"] == "json"
+def _log(options: Arguments) -> "Log":
+    from runx.log import Log  # commands that succeed and warn of nothing do without it
+
+    return Log(options.values["log"], options.values["log_format"] == "json")
 
 
 def _create(options: Arguments, arguments: Arguments) -> None:
     from runx.exec.commands.create import create
 
-    create(options.values["root"], _operand(arguments, "ID"), arguments.values["bundle"], **_creation(options, arguments))  # type: ignore[arg-type]
+    create(options.values["root"], _operand(arguments, "ID"), _create_options(options, arguments))
 
 
 def _run(options: Arguments, arguments: Arguments) -> int:
     from runx.exec.commands.run import run
 
-    switches = {"detach": "detach" in arguments.switches, "keep": "keep" in arguments.switches}
-    settings = _creation(options, arguments) | switches
-    return run(options.values["root"], _operand(arguments, "ID"), arguments.values["bundle"], **settings)  # type: ignore[arg-type]
+    switches = {name: name in arguments.switches for name in ("detach", "keep")}
+    return run(options.values["root"], _operand(arguments, "ID"), _create_options(options, arguments), **switches)
 
 
 def _start(options: Arguments, arguments: Arguments) -> None:
     from runx.exec.commands.start import start
 
-    start(options.values["root"], _operand(arguments, "ID"), log=options.values["log"], log_json=_log_json(options))
+    start(options.values["root"], _operand(arguments, "ID"), _log(options))
 
 
 def _state(options: Arguments, arguments: Arguments) -> None:
@@ -110,7 +116,7 @@ def _delete(options: Arguments, arguments: Arguments) -> None:
 
         ids = matching(root, ids[0])
     for container_id in ids:
-        delete(root, container_id, force=force, log=options.values["log"], log_json=_log_json(options))
+        delete(root, container_id, _log(options), force=force)
 
 
 def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
@@ -202,8 +208,7 @@ def _update(options: Arguments, arguments: Arguments) -> None:
         if key in values:
             raise RunxError(f"--{key.replace('_', '-')}: nothing in a virtual machine corresponds to it")
     resources = values.pop("resources", "")
-    log_json = options.values["log_format"] == "json"
-    update(options.values["root"], container_id, resources, values, log_path=options.values["log"], log_json=log_json)
+    update(options.values["root"], container_id, resources, values, _log(options))
 
 
 def _operand(arguments: Arguments, name: str) -> str:
@@ -328,14 +333,9 @@ def program() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run one command line (default: sys.argv's); its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    log_path, as_json, debug = "", False, False
+    options: Arguments | None = None
     try:
         options, rest = parse(argv, GLOBAL_OPTIONS, stop_at_operand=True)
-        log_path, as_json, debug = (
-            options.values["log"],
-            options.values["log_format"] == "json",
-            "debug" in options.switches,
-        )
         if options.values["log_format"] not in ("text", "json"):
             raise RunxError(f"--log-format: {options.values['log_format']!r} is neither text nor json")
         if "version" in options.switches or rest[:1] == ["version"]:
@@ -346,19 +346,15 @@ def main(argv: list[str] | None = None) -> int:
             return _call(options, rest[0], rest[1:])
         return 0
     except RunxError as error:
-        _report(error.message, error.hint, log_path, as_json, error.for_people())
+        _report(error, options)
         return error.status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except Exception as error:
-        if debug:
+        if options and "debug" in options.switches:
             raise
-        _report(
-            f"internal error: {type(error).__name__}: {error}",
-            "run it with --debug and report the traceback",
-            log_path,
-            as_json,
-        )
+        message = f"internal error: {type(error).__name__}: {error}"
+        _report(RunxError(message, "run it with --debug and report the traceback"), options)
     return 1
 
 
@@ -389,12 +385,12 @@ def _no_such_verb(name: str) -> RunxError:
     return RunxError(f"unknown command {name!r}", "see: runx --help")
 
 
-def _report(message: str, hint: str, log_path: str, as_json: bool, shown: str = "") -> None:
-    from runx import log  # verbs that succeed do without it
-
+def _report(error: RunxError, options: Arguments | None) -> None:
+    """Say an error on standard error and in the log, if the command line was understood as far as its --log."""
     if sys.stderr:
-        sys.stderr.write(f"runx: {shown or message}\n" + (f"  hint: {hint}\n" if hint else ""))
-    log.append(log_path, "error", message + (f" ({hint})" if hint else ""), as_json=as_json)
+        sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+    if options:
+        _log(options).append("error", error.message + (f" ({error.hint})" if error.hint else ""))
 
 
 def _help() -> str:

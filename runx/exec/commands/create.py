@@ -5,6 +5,7 @@ Of the verbs it and `update` alone import the compiler.
 
 import contextlib
 import os
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runx import collector, paths
 from runx.errors import RunxError, reason
@@ -18,11 +19,9 @@ from runx.exec.supervisor.launch import SupervisorProcess
 from runx.linux import netns
 from runx.linux.files import write_atomically
 from runx.linux.proc import start_time
+from runx.log import Log
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from runx.compiler.model.plan import Domain
     from runx.compiler.pipeline import Compilation
     from runx.exec.container.cgroup import Group
@@ -33,56 +32,56 @@ _RAMDISK_LIMIT = 512 * 1024 * 1024
 """The same for its own ramdisk."""
 
 
-def create(
-    root: str,
-    container_id: str,
-    bundle: str,
-    *,
-    pid_file: str = "",
-    console_socket: str = "",
-    log: str = "",
-    log_json: bool = True,
-    systemd_cgroup: bool = False,
-    config: str = "config.json",
-    root_carrier: str = "",
-) -> int:
-    """Make the container `container_id` from a bundle, up to the state "created" (OCI runtime.md, "Create"); its
-    supervisor's pid.
+class CreateOptions(NamedTuple):
+    """What to create a container from, and how."""
 
-    root: the state root. pid_file: where to write the supervisor's pid, without a newline. console_socket: the unix socket
-    that takes the master of the terminal of a container that has one. log: the --log file, for errors of the supervisor
-    later on. systemd_cgroup: linux.cgroupsPath is for systemd. config: the configuration's path from the bundle. root_carrier:
-    how the root filesystem travels, "" for what the configuration and the host say.
+    bundle: str
+    """The bundle's directory."""
+    log: Log
+    """Of --log; the supervisor writes its errors to it later on."""
+    config: str = "config.json"
+    """Path of the configuration, from the bundle."""
+    root_carrier: str = ""
+    """How the root filesystem travels; "": as the configuration and the host say."""
+    pid_file: str = ""
+    """Where to write the supervisor's pid, without a newline; "": nowhere."""
+    console_socket: str = ""
+    """The unix socket that takes the master of the container's terminal, if it has one."""
+    systemd_cgroup: bool = False
+    """linux.cgroupsPath is for systemd."""
 
-    Raises RunxError (or CompileError); nothing is left behind then.
+
+def create(root: str, container_id: str, options: CreateOptions) -> int:
+    """Make a container, up to the state "created" (OCI runtime.md, "Create"); its supervisor's pid.
+
+    root: the state root. Raises RunxError (or CompileError); nothing is left behind then.
     """
     records.check_id(container_id)
-    bundle = os.path.abspath(bundle)
+    options = options._replace(bundle=os.path.abspath(options.bundle))
     root = os.path.abspath(root)
-    record = records.claim(root, container_id, bundle)
+    record = records.claim(root, container_id, options.bundle)
     supervisor = group = None
     images: list[int] = []
-    warn = hooks.Warn(log, log_json)
     try:
-        record.log = os.path.abspath(log) if log else ""
-        record.log_json = "1" if log_json else "0"
-        record.console_socket = os.path.abspath(console_socket) if console_socket else ""
+        record.log = os.path.abspath(options.log.path) if options.log.path else ""
+        record.log_json = "1" if options.log.as_json else "0"
+        record.console_socket = os.path.abspath(options.console_socket) if options.console_socket else ""
         _warn_of_sockets(record)
         supervisor = SupervisorProcess(record)
         record.pid, record.pid_start = supervisor.pid, start_time(supervisor.pid)
         record.save()  # should we be killed, `delete` knows whom to end
         with collector.paused():
-            group, plan = _compile_into(record, bundle, root, config, root_carrier=root_carrier, systemd_cgroup=systemd_cgroup)
+            group, plan = _compile_into(record, root, options)
         if plan["root"]["cache_mib"] is not None:
             images = _root_images(record, plan)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
-        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, warn)) if of_create else None)
+        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, options.log)) if of_create else None)
         if group and not of_create:
             group.join(supervisor.pid)
         if plan["root"]["images"]:
             os.unlink(f"{record.directory}/initrd")  # a copy of the root filesystem, that the domain has now
-        if pid_file:
-            _write_pid_file(pid_file, supervisor.pid)
+        if options.pid_file:
+            _write_pid_file(options.pid_file, supervisor.pid)
         return supervisor.pid
     except BaseException:
         poststop = []
@@ -96,7 +95,7 @@ def create(
             from runx.exec.storage import disk_lock
 
             disk_lock.forget(record.disks.split("\0"))
-        hooks.run_all(poststop, records.document(record, "stopped", 0), warn)
+        hooks.run_all(poststop, records.document(record, "stopped", 0), options.log)
         raise
     finally:
         for fd in (record.lock, *images):
@@ -106,7 +105,7 @@ def create(
 _BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
 
 
-def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | None", warn: hooks.Warn) -> None:
+def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | None", log: Log) -> None:
     """Run the hooks of `create`, which may look for the control group of `pid`. Those of the runtime's namespaces first, as the
     plan has them."""
     if group:
@@ -116,14 +115,12 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
         state = records.document(record, "creating", pid)
         for hook in of_create:
             where = network if hook.kind == "createContainer" else -1
-            hooks.run_all([hook], state, warn, where)
+            hooks.run_all([hook], state, log, where)
     finally:
         os.close(network)
 
 
-def _compile_into(
-    record: Record, bundle: str, root: str, config: str = "config.json", *, root_carrier: str = "", systemd_cgroup: bool = False
-) -> "tuple[Group | None, dict[str, Any]]":
+def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[Group | None, dict[str, Any]]":
     """Write the plan and the artifacts into the container's directory. Its control group, to be joined, if it has one; and the
     plan, as it is read from there."""
     import json
@@ -132,9 +129,9 @@ def _compile_into(
     from runx.compiler.pipeline import Inputs, compile
 
     container_id = os.path.basename(record.directory)
-    facts = HostFacts(config_name=config)
+    facts = HostFacts(config_name=options.config)
     facts.filter_cache, facts.keeps_filters = paths.FILTER_CACHE, True
-    inputs = Inputs(bundle, container_id, root, paths.assets_dir(), facts, root_carrier=root_carrier)
+    inputs = Inputs(options.bundle, container_id, root, paths.assets_dir(), facts, root_carrier=options.root_carrier)
     result = compile(inputs)
     plan = result.plan
     process = plan.process
@@ -156,7 +153,7 @@ def _compile_into(
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
     )
-    group = _group(record, plan.cgroups_path, systemd_cgroup)
+    group = _group(record, plan.cgroups_path, options.systemd_cgroup)
     record.save()
     return group, as_read
 

@@ -10,11 +10,15 @@ from runx.exec.xen import xl
 _END_TIMEOUT_S = 60.0
 _KILL_TIMEOUT_S = 10.0
 
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
+if TYPE_CHECKING:
+    from runx.log import Log
 
-def delete(root: str, container_id: str, *, force: bool = False, log: str = "", log_json: bool = False) -> None:
+
+def delete(root: str, container_id: str, log: "Log", *, force: bool = False) -> None:
     """Remove a container that is stopped, or was never started; with force, one in any state, and an unknown one is no error.
 
-    log: the --log file, for warnings of poststop hooks, which run when nothing of the container is left.
+    log: for warnings of poststop hooks, which run when nothing of the container is left.
     Raises RunxError when the container is not stopped, or something of it cannot be removed.
     """
     try:
@@ -49,7 +53,7 @@ def delete(root: str, container_id: str, *, force: bool = False, log: str = "", 
     finally:
         os.close(lock)
     if poststop:
-        hooks.run_all(poststop, records.document(record, "stopped", 0), hooks.Warn(log, log_json))
+        hooks.run_all(poststop, records.document(record, "stopped", 0), log)
 
 
 def _check_removable(record: Record) -> None:

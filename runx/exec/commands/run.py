@@ -13,50 +13,33 @@ import termios
 from collections.abc import Iterator
 from types import FrameType
 
-from runx.exec.commands.create import create
+from runx.exec.commands.create import CreateOptions, create
 from runx.exec.commands.delete import delete
 from runx.exec.commands.start import start
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def run(
-    root: str,
-    container_id: str,
-    bundle: str,
-    *,
-    detach: bool = False,
-    keep: bool = False,
-    pid_file: str = "",
-    console_socket: str = "",
-    log: str = "",
-    log_json: bool = False,
-    systemd_cgroup: bool = False,
-    config: str = "config.json",
-    root_carrier: str = "",
-) -> int:
+def run(root: str, container_id: str, options: CreateOptions, *, detach: bool = False, keep: bool = False) -> int:
     """Run a container and give its exit status; with detach, 0 as soon as it has started.
 
-    Signals that this process gets go to the container's. Without console_socket, a container with a terminal uses ours. The
+    Signals that this process gets go to the container's. Without a console socket, a container with a terminal uses ours. The
     container is deleted at the end unless keep. Raises RunxError as `create` and `start` do, with nothing left behind.
     """
     with contextlib.ExitStack() as stack:
         listener = None
-        if not detach and not console_socket and _wants_terminal(os.path.join(bundle, config)):
+        if not detach and not options.console_socket and _wants_terminal(os.path.join(options.bundle, options.config)):
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="runx-"))
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-            console_socket = f"{directory}/console"
-            listener.bind(console_socket)
+            options = options._replace(console_socket=f"{directory}/console")
+            listener.bind(options.console_socket)
             listener.listen(1)
-        pid = create(
-            root, container_id, bundle, pid_file=pid_file, console_socket=console_socket, log=log, log_json=log_json,
-            systemd_cgroup=systemd_cgroup, config=config, root_carrier=root_carrier,
-        )  # fmt: skip
+        pid = create(root, container_id, options)
         try:
             if not detach:
                 stack.enter_context(_forward_signals(pid))
             master = _take_master(listener) if listener else -1
-            start(root, container_id, log=log, log_json=log_json)
+            start(root, container_id, options.log)
             if detach:
                 keep = True
                 return 0
@@ -65,7 +48,7 @@ def run(
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         finally:
             if not keep:
-                delete(root, container_id, force=True, log=log, log_json=log_json)
+                delete(root, container_id, options.log, force=True)
 
 
 def _wants_terminal(config: str) -> bool:

@@ -14,15 +14,16 @@ not for ever, as a hook of its may call `start`."""
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
 if TYPE_CHECKING:
     from runx.exec.container.hooks import Hook
+    from runx.log import Log
 
 
-def start(root: str, container_id: str, *, log: str = "", log_json: bool = False) -> None:
+def start(root: str, container_id: str, log: "Log") -> None:
     """Start a created container; one that is being created, when it has been.
 
     Returns when its virtual machine runs; its process starts when the guest has booted. With poststart hooks it returns when the
     process has been executed, or never will be, and they have run.
 
-    log: the --log file, for warnings. Raises RunxError when there is no such container, it is not in the state "created", or xl
+    log: for warnings. Raises RunxError when there is no such container, it is not in the state "created", or xl
     fails; and when a poststart hook fails that ends the container, of which nothing is left then.
     """
     record = records.load(root, container_id)
@@ -41,7 +42,7 @@ def start(root: str, container_id: str, *, log: str = "", log_json: bool = False
     poststart = hooks.load(record.directory, "poststart")
     control.request(record.directory, "start wait" if poststart else "start")
     if poststart:
-        _run(poststart, root, container_id, log, log_json)
+        _run(poststart, root, container_id, log)
 
 
 def _await_creation(root: str, container_id: str) -> Record:
@@ -56,14 +57,14 @@ def _await_creation(root: str, container_id: str) -> Record:
         time.sleep(0.02)
 
 
-def _run(poststart: "list[Hook]", root: str, container_id: str, log: str, log_json: bool) -> None:
+def _run(poststart: "list[Hook]", root: str, container_id: str, log: "Log") -> None:
     from runx.exec.commands.delete import delete
     from runx.exec.commands.state import state
     from runx.exec.container import hooks
 
     document = state(root, container_id)
     try:
-        hooks.run_all(poststart, document, hooks.Warn(log, log_json))
+        hooks.run_all(poststart, document, log)
     except RunxError:
-        delete(root, container_id, force=True, log=log, log_json=log_json)
+        delete(root, container_id, log, force=True)
         raise

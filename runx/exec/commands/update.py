@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from runx import log
 from runx.compiler.diagnostics import Path, Report, path_text
 from runx.compiler.passes.update import change
 from runx.compiler.source import Source
@@ -21,6 +20,7 @@ from runx.exec.container import record as records
 from runx.exec.container.record import LIVE, Record
 from runx.exec.xen import xl
 from runx.linux.files import write_atomically
+from runx.log import Log
 
 SETTINGS: dict[str, Path] = {
     "blkio_weight": ("blockIO", "weight"),
@@ -47,13 +47,11 @@ _RESOURCES_LIMIT = 1024 * 1024
 _DEFAULT_WEIGHT = 256
 
 
-def update(
-    root: str, container_id: str, resources: str, settings: dict[str, str], *, log_path: str = "", log_json: bool = False
-) -> None:
+def update(root: str, container_id: str, resources: str, settings: dict[str, str], log: Log) -> None:
     """Change the limits of a container that has not ended.
 
     resources: a file with a JSON object of the form of linux.resources, or `-` for standard input. settings: texts by the keys of
-    SETTINGS, instead. Raises RunxError (or CompileError); nothing is changed then.
+    SETTINGS, instead. log: for what is ignored. Raises RunxError (or CompileError); nothing is changed then.
     """
     record = records.load(root, container_id)
     _must_live(record)
@@ -74,9 +72,7 @@ def update(
     finally:
         os.close(lock)
     for path, why in report.ignored.items():
-        message = f"{path_text(path)}: {why}"
-        sys.stderr.write(f"runx: {message}\n")
-        log.append(log_path, "warning", message, as_json=log_json)
+        log.warn(f"{path_text(path)}: {why}")
 
 
 def _must_live(record: Record) -> None:

@@ -7,7 +7,6 @@ which no hook has: this file is loaded by fast verbs, for which JSON would be to
 
 import os
 
-from runx import log as log_file
 from runx.errors import RunxError, reason
 from runx.exec import spawn
 from runx.linux import netns
@@ -26,32 +25,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from runx.log import Log
+
 
 class Hook:
-    """One hook, as the plan has it. `origin` is its place in the configuration, `bundle` the directory to run it in."""
+    """One hook, as the plan has it. `bundle`: the directory to run it in."""
 
     __slots__ = ("args", "bundle", "ends", "env", "kind", "origin", "path", "timeout_s")
 
-    def __init__(
-        self,
-        bundle: bytes,
-        kind: str,
-        origin: str,
-        timeout_s: str,
-        failure: str,
-        path: bytes,
-        args: list[bytes],
-        env: list[bytes] | None,
-    ) -> None:
+    def __init__(self, bundle: bytes, kind: bytes, fields: "Iterator[bytes]") -> None:
+        """fields: what the file has of it after its kind; they are taken."""
         self.bundle = bundle
-        self.kind = kind
-        self.origin = origin
-        self.path = path
-        self.args = args
-        self.env = env
+        self.kind = kind.decode()
+        self.origin = next(fields).decode()
+        """Its place in the configuration: `hooks.prestart[0]`."""
+        timeout_s = next(fields)
         self.timeout_s = float(timeout_s) if timeout_s else None
-        self.ends = failure == "ends"
+        self.ends = next(fields) == b"ends"
         """Its failure ends the container; else it is a warning."""
+        self.path = next(fields)
+        self.args = _words(fields) or []
+        self.env = _words(fields)
 
 
 def keep(directory: str, plan: "dict[str, Any]") -> None:
@@ -75,12 +69,8 @@ def load(directory: str, *kinds: str) -> list[Hook]:
             bundle, *rest = file.read().split(b"\0")[:-1]
     except FileNotFoundError:
         return []
-    hooks, fields = [], iter(rest)
-    for kind in fields:
-        origin, timeout_s, failure = (next(fields).decode() for _ in range(3))
-        path = next(fields)
-        args, env = _words(fields), _words(fields)
-        hooks.append(Hook(bundle, kind.decode(), origin, timeout_s, failure, path, args or [], env))
+    fields = iter(rest)
+    hooks = [Hook(bundle, kind, fields) for kind in fields]
     return [hook for hook in hooks if hook.kind in kinds]
 
 
@@ -89,7 +79,7 @@ def _words(fields: "Iterator[bytes]") -> list[bytes] | None:
     return None if count == b"-" else [next(fields) for _ in range(int(count))]
 
 
-def run_all(hooks: list[Hook], state: str, warn: "Warn", network: int = -1) -> None:
+def run_all(hooks: list[Hook], state: str, log: "Log", network: int = -1) -> None:
     """Run hooks one after the other, each with the container's state on its standard input and in the bundle's directory.
 
     network: a descriptor of the network namespace to run them in; -1: ours. Raises RunxError at the first failure that ends
@@ -101,24 +91,7 @@ def run_all(hooks: list[Hook], state: str, warn: "Warn", network: int = -1) -> N
         except RunxError as error:
             if hook.ends:
                 raise
-            warn(error.message)
-
-
-class Warn:
-    """Where warnings of a verb go: to standard error, and to its --log."""
-
-    __slots__ = ("as_json", "log")
-
-    def __init__(self, log: str, as_json: bool) -> None:
-        self.log = log
-        self.as_json = as_json
-
-    def __call__(self, message: str) -> None:
-        log_file.append(self.log, "warning", message, as_json=self.as_json)
-        try:
-            os.write(2, f"runx: warning: {message}\n".encode("utf-8", "replace"))
-        except OSError:
-            pass
+            log.warn(error.message)
 
 
 def _run(hook: Hook, state: str, network: int) -> None:

@@ -78,10 +78,10 @@ class Record:
         return self.console == "none"
 
     def say(self, level: str, message: str) -> None:
-        """Append a line to the log that the container was created with, if it has one (log.append)."""
-        from runx.log import append  # most fast commands say nothing
+        """Append a line to the log that the container was created with, if it has one (Log.append)."""
+        from runx.log import Log  # most fast commands say nothing
 
-        append(self.log, level, message, as_json=self.log_json == "1")
+        Log(self.log, self.log_json == "1").append(level, message)
 
     def text(self) -> str:
         lines = [_MAGIC]

@@ -22,6 +22,7 @@ from runx.compiler.host.seccomp_cache import host_filter
 from runx.compiler.pipeline import Inputs
 from runx.errors import RunxError
 from runx.exec.commands import create
+from runx.log import Log
 from seccomp_profiles import compiled, profile, rule
 
 
@@ -155,4 +156,4 @@ def test_create_keeps_filters(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("runx.compiler.pipeline.compile", stop)
     with pytest.raises(RunxError, match=r"^/var/cache/runx/seccomp True$"):
-        create._compile_into(SimpleNamespace(directory="/run/runx/c"), "/b", "/run/runx")
+        create._compile_into(SimpleNamespace(directory="/run/runx/c"), "/run/runx", create.CreateOptions("/b", Log("", False)))

@@ -74,7 +74,7 @@ def test_neither_plugins_nor_package_metadata_are_looked_at(tmp_path: Path) -> N
         "from runx.exec.commands import create\n"
         "from runx.exec.container.record import claim\n"
         f"state, bundle = {str(tmp_path / 'state')!r}, {str(bundle)!r}\n"
-        "try: create._compile_into(claim(state, 'c', 'b'), bundle, state)\n"
+        "try: create._compile_into(claim(state, 'c', 'b'), state, create.CreateOptions(bundle, create.Log('', False)))\n"
         "finally: import json; print(json.dumps(sorted(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True)
