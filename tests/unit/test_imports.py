@@ -29,7 +29,7 @@ COMPILER = (
 """The compiler's floors, the lowest first. Rooms of a floor do not know each other."""
 EXECUTOR = (
     *COMPILER[:3],
-    ("runx.exec.spawn",),
+    ("runx.exec.spawn", "runx.exec.plan_json"),
     ("runx.exec.container", "runx.exec.storage"),
     ("runx.exec.xen",),
     ("runx.exec.console", "runx.exec.network"),

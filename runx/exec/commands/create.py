@@ -5,7 +5,7 @@ Of the verbs it and `update` alone import the compiler.
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runx import collector, paths
 from runx.errors import RunxError, reason
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runx.compiler.model.plan import Domain
     from runx.compiler.pipeline import Compilation
     from runx.exec.container.cgroup import Group
+    from runx.exec.plan_json import VmPlan
 
 _KERNEL_LIMIT = 128 * 1024 * 1024
 """Bytes of a container's own kernel; the copy is in the state directory, mostly memory of dom0."""
@@ -120,7 +121,7 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
         os.close(network)
 
 
-def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[Group | None, dict[str, Any]]":
+def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[Group | None, VmPlan]":
     """Write the plan and the artifacts into the container's directory. Its control group, to be joined, if it has one; and the
     plan, as it is read from there."""
     import json
@@ -145,7 +146,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     record.network_namespace = plan.network_namespace or ""
     record.takes_interfaces = "1" if plan.takes_interfaces else ""
     _write(f"{directory}/plan.json", result.artifacts.plan_json.encode())
-    as_read = json.loads(result.artifacts.plan_json)
+    as_read: VmPlan = json.loads(result.artifacts.plan_json)
     if plan.domain:
         _write_machine(record, result, plan.domain)
         prepare(directory, as_read)
@@ -193,7 +194,7 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
 
 
-def _root_images(record: Record, plan: "dict[str, Any]") -> list[int]:
+def _root_images(record: Record, plan: "VmPlan") -> list[int]:
     """Make the disks of the root filesystem, or the images in the ramdisk; descriptors that keep disks until the supervisor
     does."""
     if not plan["root"]["images"]:

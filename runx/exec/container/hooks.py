@@ -23,8 +23,8 @@ _SHOWN = 2000
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from runx.exec.plan_json import VmPlan
     from runx.log import Log
 
 
@@ -48,7 +48,7 @@ class Hook:
         self.env = _words(fields)
 
 
-def keep(directory: str, plan: "dict[str, Any]") -> None:
+def keep(directory: str, plan: "VmPlan") -> None:
     """Write the hooks of a plan that run on the host into the container's directory; no file without any."""
     here = [hook for hook in plan["hooks"] if hook["kind"] != "startContainer"]
     fields = [plan["bundle"]]

@@ -14,7 +14,7 @@ import fcntl
 import os
 import shutil
 import stat
-from typing import Any
+from typing import TYPE_CHECKING
 
 from runx.errors import RunxError, reason
 from runx.exec.storage import mkfs
@@ -22,15 +22,21 @@ from runx.exec.storage.disk_lock import ONCE
 from runx.linux.files import write_atomically
 from runx.linux.in_root import directory_identity
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def make(directory: str, plan: dict[str, Any]) -> list[int]:
+    from runx.exec.plan_json import Disk, Root, RootImage, VmPlan
+
+
+def make(directory: str, plan: "VmPlan") -> list[int]:
     """Make the disks that are not there yet, or the images for the ramdisk; descriptors of the images in the plan's order, whose
     locks keep them until they are closed.
 
     directory: the container's. Raises RunxError.
     """
-    root = plan["root"]
-    disks = root["images"] or [disk for disk in plan["domain"]["disks"] if disk["holds"] != "image"]
+    root, domain, cache_mib = plan["root"], plan["domain"], plan["root"]["cache_mib"]
+    assert domain and cache_mib is not None, "a plan with images has both"
+    disks: Sequence[Disk | RootImage] = root["images"] or [disk for disk in domain["disks"] if disk["holds"] != "image"]
     images = os.path.dirname(disks[0]["source"])
     home = os.path.dirname(images)
     _own_directory(images)
@@ -46,11 +52,11 @@ def make(directory: str, plan: dict[str, Any]) -> list[int]:
             tree = mkfs.Tree(
                 f"{directory}/pack",
                 directory=disk["made_of"] or root["path"],
-                layers=root["lower"] if disk["holds"] == "base" else (),
-                options=root["lower_options"],
+                layers=tuple(root["lower"]) if disk["holds"] == "base" else (),
+                options=tuple(root["lower_options"]),
             )
-            held.append(_image(disk["source"], tree, root["cache_mib"] << 20))
-        _evict(images, root["cache_mib"] << 20)
+            held.append(_image(disk["source"], tree, cache_mib << 20))
+        _evict(images, cache_mib << 20)
     except OSError as error:
         _close(held)
         what = f"{error.filename}: " if error.filename else ""
@@ -195,7 +201,7 @@ def _remove_unused(path: str) -> bool:
 # -- the layer that is written to ------------------------------------------------------------------------------------------
 
 
-def _layer(path: str, directory: str, root: dict[str, Any], layers: str) -> None:
+def _layer(path: str, directory: str, root: "Root", layers: str) -> None:
     """Make the layer at `path`, unless there is one: that keeps what the container wrote before."""
     place = os.path.dirname(path)
     held = _held_directory(place) if os.path.dirname(place) == layers else -1
@@ -218,7 +224,8 @@ def _held_directory(path: str) -> int:
                 return held
 
 
-def _make_layer(path: str, directory: str, root: dict[str, Any]) -> None:
+def _make_layer(path: str, directory: str, root: "Root") -> None:
+    assert root["layer_mib"] is not None, "a root with a layer has its size"
     made = f"{path}.{os.getpid()}"
     fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -2,26 +2,30 @@
 
 import os
 import stat
-from typing import Any
+from typing import TYPE_CHECKING, BinaryIO
 
 from runx import cpio
 from runx.errors import RunxError
 from runx.exec.storage import disk_lock, image_cache
 
+if TYPE_CHECKING:
+    from runx.exec.plan_json import VmPlan
+
 PLACE = "runx/root"
 """In the ramdisk; the images are 0, 1 and so on there."""
 
 
-def make(directory: str, plan: dict[str, Any]) -> None:
+def make(directory: str, plan: "VmPlan") -> None:
     """Make the images, as far as they are not kept, and append them to the ramdisk. Raises RunxError.
 
     directory: the container's.
     """
-    root = plan["root"]
+    root, domain = plan["root"], plan["domain"]
+    assert domain, "a plan with images has a guest"
     images: list[int] = []
     try:
         images = image_cache.make(directory, plan)
-        add_images(plan["domain"]["ramdisk"], images, root["images_mib"] << 20)
+        add_images(domain["ramdisk"], images, root["images_mib"] << 20)
     finally:
         for fd in images:
             os.close(fd)
@@ -50,7 +54,7 @@ def add_images(ramdisk: str, images: list[int], limit: int) -> None:
         _write(file, cpio.end(file.tell() - start))
 
 
-def _write(file: Any, data: bytes) -> None:
+def _write(file: BinaryIO, data: bytes) -> None:
     if file.write(data) != len(data):
         raise RunxError(f"{file.name}: no space left on device")
 

@@ -7,10 +7,13 @@ last process in the namespace, whatever ends it.
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from runx.errors import RunxError
 from runx.linux import mount, mountinfo
+
+if TYPE_CHECKING:
+    from runx.exec.plan_json import VmPlan
 
 # statvfs(3) flag -> mount(2) flag, for what a remount must not lose
 _KEPT = (
@@ -23,11 +26,12 @@ _KEPT = (
 )
 
 
-def prepare(directory: str, plan: dict[str, Any]) -> None:
+def prepare(directory: str, plan: "VmPlan") -> None:
     """Make the empty trees below the container's directory: `shares/root`, and `shares/mounts` with a place for each mount."""
     os.makedirs(f"{directory}/shares", mode=0o700)
     if plan["root"]["carrier"] == "9p":
         os.mkdir(f"{directory}/shares/root", 0o700)
+    assert plan["domain"], "there is a guest to share with"
     for disk in plan["domain"]["disks"]:
         # Stays when the mount namespace has gone: the script that takes a disk away looks whether it was a file.
         os.close(os.open(disk["path"], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -50,7 +54,8 @@ def enter(directory: str, devices: Sequence[str] = ()) -> None:
     Raises RunxError naming the mount that failed.
     """
     with open(f"{directory}/plan.json", encoding="utf-8") as file:
-        plan = json.load(file)
+        plan: VmPlan = json.load(file)
+    assert plan["domain"], "there is a domain to create"
     try:
         mount.private_mounts()
     except OSError as error:

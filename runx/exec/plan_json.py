@@ -1,0 +1,81 @@
+"""The types of plan.json, as far as the executor reads it; for type checkers alone, at run time nothing imports it.
+
+The compiler writes the file from `runx.compiler.model.plan`, whose classes have the same names and say what each value means. A
+test compares both. Every key is there: a value that is not set is null.
+"""
+
+from typing import Literal, TypedDict
+
+
+class Disk(TypedDict):
+    """A file of the host as a disk of the guest."""
+
+    source: str
+    path: str
+    read_only: bool
+    holds: Literal["image", "base", "added", "layer"]
+    made_of: str
+
+
+class Domain(TypedDict):
+    """What xl needs to know."""
+
+    ramdisk: str
+    disks: list[Disk]
+
+
+class RootImage(TypedDict):
+    """An EROFS image of a part of the root filesystem."""
+
+    holds: Literal["base", "added"]
+    source: str
+    made_of: str
+
+
+class Root(TypedDict):
+    """The container's root filesystem and how it travels."""
+
+    carrier: Literal["9p", "disk", "ram", "none"]
+    path: str
+    lower: list[str]
+    lower_options: list[str]
+    layer_mib: int | None
+    cache_mib: int | None
+    layer_of: str
+    images: list[RootImage]
+    images_mib: int
+    served_read_only: bool
+
+
+class Mount(TypedDict):
+    """One entry of `mounts`."""
+
+    carrier: Literal["9p", "value", "guest"]
+    source: str
+    slot: int | None
+    is_file: bool
+    recursive: bool
+    read_only: bool
+    origin: str
+
+
+class Hook(TypedDict):
+    """A program of the engine's that runs at a certain time."""
+
+    kind: Literal["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    path: str
+    args: list[str]
+    env: list[str] | None
+    timeout_s: int | None
+    failure: Literal["ends", "warns"]
+    origin: str
+
+
+class VmPlan(TypedDict):
+    """Everything that will be done for one container."""
+
+    bundle: str
+    domain: Domain | None
+    root: Root
+    mounts: list[Mount]
+    hooks: list[Hook]
