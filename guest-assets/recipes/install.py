@@ -14,10 +14,10 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.runner import Log, environment, say
 from recipes.settings import ARCHES, CHECKOUT, HOST_SCRIPTS, Arch, Settings
 from runxtools import cache
 from runxtools.errors import ToolError
+from runxtools.runner import Log, environment, say
 
 _LAUNCHER = """\
 #!{python} -IS

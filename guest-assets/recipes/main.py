@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from recipes import install, parts
-from recipes.runner import say
 from recipes.settings import HOST_SCRIPTS, Settings, settings_from
 from runxtools import cache
 from runxtools.errors import ToolError
+from runxtools.runner import say
 
 _NAMES = ("ARCH", "CROSS_COMPILE", "KERNEL_SRC", "OUT", "busybox")
 _TARGETS = ("all", "kernel", "initrd", "install", "uninstall")

@@ -4,12 +4,12 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from recipes.runner import say
 from recipes.settings import Settings
 from recipes.sources import KERNEL_PACKAGE, KERNEL_TARBALL
 from runxtools import packages
 from runxtools.errors import ToolError
 from runxtools.packages import Package
+from runxtools.runner import say
 
 _COMPILER = (
     Package("gcc", "gcc", "the compiler of the build's own helpers"),

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recipes import initrd, kconfig, needs, sources, toolchain
-from recipes.runner import Counter, Log, say
 from recipes.settings import ASSETS, INITRD_LIMIT, KIB, Settings
 from recipes.sources import KernelSource
 from runxtools import cache
 from runxtools.errors import ToolError
+from runxtools.runner import Counter, Log, say
 
 # Part of every key: a change of how things are made, which no input shows.
 RECIPE = "2"

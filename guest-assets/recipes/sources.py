@@ -6,10 +6,10 @@ import re
 import shutil
 from pathlib import Path
 
-from recipes.runner import Log, say
 from recipes.settings import Settings
 from runxtools import cache
 from runxtools.errors import ToolError
+from runxtools.runner import Log, say
 
 KERNEL_PACKAGE = "linux-source-6.1"
 KERNEL_TARBALL = Path(f"/usr/src/{KERNEL_PACKAGE}.tar.xz")

@@ -5,12 +5,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from recipes.runner import Log, environment, say
 from recipes.settings import Settings
 from recipes.sources import PrivateApt, source_entries
 from runxtools import cache
 from runxtools.command import PATH
 from runxtools.errors import ToolError
+from runxtools.runner import Log, environment, say
 
 
 def version(*argv: str | Path) -> str:

@@ -18,9 +18,10 @@ from guestbox import CHECKOUT, initrd_entries
 
 sys.path[:0] = [str(CHECKOUT / "guest-assets"), str(CHECKOUT / "tools")]
 
-from recipes import initrd, install, kconfig, main, needs, parts, runner, sources  # noqa: E402
+from recipes import initrd, install, kconfig, main, needs, parts, sources  # noqa: E402
 from recipes.settings import ARCHES, Settings, arch_named, settings_from  # noqa: E402
 
+from runxtools import runner  # noqa: E402
 from runxtools.errors import ToolError  # noqa: E402
 from runxtools.packages import Package  # noqa: E402
 
