@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.settings import ASSETS, Arch, Settings
+from recipes.settings import ASSETS, Settings
+from runxtools.arches import Arch
 from runxtools.errors import ToolError
 
 # What setup scripts use, and what the kernel runs; a busybox given to us has to have these.
@@ -93,7 +94,7 @@ def check_static(path: Path, arch: Arch) -> None:
 
 def applets(busybox: Path, settings: Settings) -> list[str]:
     """The names busybox answers to; for one this machine cannot run, those that setup scripts use."""
-    if not settings.native:
+    if not settings.arch.native:
         return list(REQUIRED)
     result = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=False)
     names = sorted(set(result.stdout.split()) - {"busybox"})

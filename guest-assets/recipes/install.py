@@ -14,8 +14,9 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.settings import ARCHES, CHECKOUT, HOST_SCRIPTS, Arch, Settings
 from runxtools import cache
+from runxtools.arches import ARCHES, Arch
+from runxtools.checkout import CHECKOUT, HOST_SCRIPTS
 from runxtools.errors import ToolError
 from runxtools.runner import Log, environment, say
 
@@ -66,24 +67,27 @@ def place(prefix: str, destdir: str | None, python: str) -> Place:
     return Place(Path(os.path.normpath(prefix)), Path(destdir).absolute() if destdir else None, Path(python))
 
 
-def install(settings: Settings, place: Place) -> None:
-    """Installs everything. For another machine's architecture, into a destdir alone: a package for that machine, whose Python has
-    to be of the version of the one here. Raises ToolError when the guest's files have not been built."""
-    if not settings.native and not place.destdir:
-        message = f"ARCH={settings.arch.name} is not this machine's: what is installed would not run here"
+def install(out: Path, arch: Arch, place: Place) -> None:
+    """Install runx for hosts of `arch`, and every guest that was built into `out`.
+
+    Another machine's architecture goes into a destdir only: a package for that machine, whose Python must have the version of
+    the one here. Raises ToolError when the guest has not been built.
+    """
+    if not arch.native and not place.destdir:
+        message = f"ARCH={arch.name} is not this machine's: what is installed would not run here"
         raise ToolError(message, "--destdir DIRECTORY makes a package for a machine where it does")
-    guests = [arch for arch in ARCHES if all((settings.out / arch / name).is_file() for name in _GUEST_FILES)]
-    if settings.arch.name not in guests:
-        raise ToolError(f"{settings.results} has no kernel and initrd yet", f"./build ARCH={settings.arch.name}")
+    guests = [guest for guest in ARCHES if all((out / guest / name).is_file() for name in _GUEST_FILES)]
+    if arch.name not in guests:
+        raise ToolError(f"{out / arch.name} has no kernel and initrd yet", f"./build ARCH={arch.name}")
     _check_writable(place)
     ours = _libraries(place)
-    _install_library(place, ours if settings.native else _libraries(place, settings.arch), ours)
+    _install_library(place, ours if arch.native else _libraries(place, arch), ours)
     _install_launcher(place)
-    for arch in guests:
-        target = place.real(place.prefix / "share" / "runx" / arch)
+    for guest in guests:
+        target = place.real(place.prefix / "share" / "runx" / guest)
         target.mkdir(parents=True, exist_ok=True)
         for name in _GUEST_FILES:
-            _copy(settings.out / arch / name, target / name, 0o644)
+            _copy(out / guest / name, target / name, 0o644)
         for script in HOST_SCRIPTS:
             _copy(script, target / script.name, 0o755)
     say(f"installed: {place.prefix}/bin/runx" + (f" in {place.destdir}" if place.destdir else ""))

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from recipes import install, parts
-from recipes.settings import HOST_SCRIPTS, Settings, settings_from
+from recipes.settings import Settings, settings_from
 from runxtools import cache
+from runxtools.checkout import HOST_SCRIPTS
 from runxtools.errors import ToolError
 from runxtools.runner import say
 
@@ -104,7 +105,7 @@ def _run(target: str, settings: Settings, options: argparse.Namespace) -> None:
         place = install.place(options.prefix, options.destdir, options.python)
         with cache.locked(cache.root() / "install.lock"):
             if target == "install":
-                install.install(settings, place)
+                install.install(settings.out, settings.arch, place)
             else:
                 install.uninstall(place)
         return

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recipes import initrd, kconfig, needs, sources, toolchain
-from recipes.settings import ASSETS, INITRD_LIMIT, KIB, Settings
+from recipes.settings import ASSETS, INITRD_LIMIT, Settings
 from recipes.sources import KernelSource
 from runxtools import cache
+from runxtools.arches import KIB
 from runxtools.errors import ToolError
 from runxtools.runner import Counter, Log, say
 

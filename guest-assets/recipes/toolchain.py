@@ -29,7 +29,7 @@ def kernel_version(settings: Settings) -> str:
 
 def musl_compiler(settings: Settings) -> list[str]:
     """The start of a command that compiles static programs for the guest."""
-    if settings.native and not settings.cross:
+    if settings.arch.native and not settings.cross:
         return ["musl-gcc"]
     specs = _foreign_musl(settings) / "musl-gcc.specs"
     return [f"{settings.cross}gcc", "-specs", str(specs)]
@@ -38,7 +38,7 @@ def musl_compiler(settings: Settings) -> list[str]:
 def musl_version(settings: Settings) -> str:
     """The compiler of musl_compiler, and which musl."""
     libc = Path(f"/usr/lib/{settings.arch.musl}/libc.a")
-    if not settings.native or settings.cross:
+    if not settings.arch.native or settings.cross:
         libc = _foreign_musl(settings) / "usr" / "lib" / settings.arch.musl / "libc.a"
     status = libc.stat() if libc.exists() else None
     return f"{version(settings.cross + 'gcc')}; musl {status.st_size if status else 0}"

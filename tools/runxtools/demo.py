@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 
-from runxtools import venv
+from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
 from runxtools.lab.lab import Lab
 
@@ -28,7 +28,7 @@ def main() -> int:
     argparse.ArgumentParser(prog="tools/demo", description=__doc__).parse_args()
     begin = time.monotonic()
     print("1. the guest: a kernel and a ramdisk (the first time about 10 min, then seconds)", flush=True)
-    if subprocess.run([sys.executable, "./build"], cwd=venv.CHECKOUT).returncode:
+    if subprocess.run([sys.executable, "./build"], cwd=CHECKOUT).returncode:
         return 1
     print("2. the lab: Debian 12 as dom0 of Xen, in an emulated machine (the first time about 4 min, then seconds)", flush=True)
     lab = Lab()

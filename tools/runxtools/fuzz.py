@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 from runxtools import cache, venv
+from runxtools.checkout import CHECKOUT
 from runxtools.command import run
 from runxtools.errors import ToolError
 from runxtools.progress import Progress
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ATHERIS = "atheris==3.0.0"
 _TARGET = """
 import os, sys, tempfile

@@ -7,6 +7,7 @@ import sys
 import time
 
 from runxtools import packages, venv
+from runxtools.checkout import CHECKOUT
 from runxtools.double import host
 from runxtools.errors import ToolError
 from runxtools.packages import Package
@@ -58,7 +59,7 @@ def main() -> int:
 
     def run(what: str, argv: list[str]) -> None:
         sys.stdout.flush()
-        if subprocess.run(argv, cwd=venv.CHECKOUT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode:
+        if subprocess.run(argv, cwd=CHECKOUT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode:
             failed.append(what)
 
     progress.skip("guest", "the initrd alone" if options.no_lab else "kernel and initrd; the first time takes about 10 min")

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from runxtools import cache
+from runxtools.checkout import CHECKOUT
 from runxtools.command import run
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 _REQUIREMENTS = CHECKOUT / "requirements-dev.txt"
 
 

@@ -19,9 +19,10 @@ from guestbox import CHECKOUT, initrd_entries
 sys.path[:0] = [str(CHECKOUT / "guest-assets"), str(CHECKOUT / "tools")]
 
 from recipes import initrd, install, kconfig, main, needs, parts, sources  # noqa: E402
-from recipes.settings import ARCHES, Settings, arch_named, settings_from  # noqa: E402
+from recipes.settings import Settings, settings_from  # noqa: E402
 
 from runxtools import runner  # noqa: E402
+from runxtools.arches import ARCHES, arch_named  # noqa: E402
 from runxtools.errors import ToolError  # noqa: E402
 from runxtools.packages import Package  # noqa: E402
 
@@ -292,7 +293,7 @@ def test_install(staged: tuple[Settings, Path]) -> None:
     place = install.place("/opt/runx", str(dest), sys.executable)
     old = os.umask(0o077)
     try:
-        install.install(here, place)
+        install.install(here.out, here.arch, place)
     finally:
         os.umask(old)
     library = dest / "opt/runx/lib/runx"
@@ -309,7 +310,7 @@ def test_install(staged: tuple[Settings, Path]) -> None:
 
 def test_compiled_modules_name_their_final_place_and_need_no_check(staged: tuple[Settings, Path]) -> None:
     here, dest = staged
-    install.install(here, install.place("/opt/runx", str(dest), sys.executable))
+    install.install(here.out, here.arch, install.place("/opt/runx", str(dest), sys.executable))
     compiled = dest / f"opt/runx/lib/runx/runx/cli/__pycache__/main.{sys.implementation.cache_tag}.pyc"
     data = compiled.read_bytes()
     assert int.from_bytes(data[4:8], "little") == 0b01, "hash-based, unchecked (PEP 552)"
@@ -323,7 +324,7 @@ def test_compiled_modules_name_their_final_place_and_need_no_check(staged: tuple
 def test_what_is_installed_runs(staged: tuple[Settings, Path], tmp_path: Path) -> None:
     here, _ = staged
     prefix = tmp_path / "prefix"
-    install.install(here, install.place(str(prefix), None, sys.executable))
+    install.install(here.out, here.arch, install.place(str(prefix), None, sys.executable))
     done = subprocess.run([prefix / "bin/runx", "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("runx version ")
@@ -332,10 +333,10 @@ def test_what_is_installed_runs(staged: tuple[Settings, Path], tmp_path: Path) -
 def test_install_again_replaces_what_was_there(staged: tuple[Settings, Path]) -> None:
     here, dest = staged
     place = install.place("/opt/runx", str(dest), sys.executable)
-    install.install(here, place)
+    install.install(here.out, here.arch, place)
     stale = dest / "opt/runx/lib/runx/runx/stale.py"
     stale.touch()
-    install.install(here, place)
+    install.install(here.out, here.arch, place)
     assert not stale.exists() and (stale.parent / "paths.py").exists()
 
 
@@ -344,13 +345,13 @@ def test_install_leaves_a_strangers_directory_alone(staged: tuple[Settings, Path
     (dest / "opt/runx/lib/runx").mkdir(parents=True)
     (dest / "opt/runx/lib/runx/precious").touch()
     with pytest.raises(ToolError, match="is there and not ours"):
-        install.install(here, install.place("/opt/runx", str(dest), sys.executable))
+        install.install(here.out, here.arch, install.place("/opt/runx", str(dest), sys.executable))
     assert (dest / "opt/runx/lib/runx/precious").exists()
 
 
 def test_install_needs_a_built_guest(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"has no kernel and initrd yet\n.*\./build ARCH="):
-        install.install(settings(OUT=str(tmp_path)), install.place("/opt", str(tmp_path / "dest"), sys.executable))
+        install.install(tmp_path, settings().arch, install.place("/opt", str(tmp_path / "dest"), sys.executable))
     assert not (tmp_path / "dest").exists()
 
 
@@ -361,7 +362,7 @@ def test_uninstall(staged: tuple[Settings, Path]) -> None:
     (dest / "usr/bin/other").touch()
     with pytest.raises(ToolError, match="was not installed"):
         install.uninstall(place)
-    install.install(here, place)
+    install.install(here.out, here.arch, place)
     install.uninstall(place)
     assert [path.name for path in dest.rglob("*") if path.is_file()] == ["other"]
 
@@ -389,8 +390,8 @@ def test_install_for_another_machine(staged: tuple[Settings, Path], monkeypatch:
     (theirs / "lib" / "pydantic_core" / "__init__.py").write_text("raise ImportError('of another machine')\n")
     monkeypatch.setattr(install, "_libraries", lambda _, foreign=None: theirs if foreign is ARCHES[other] else ours)
     with pytest.raises(ToolError, match=rf"ARCH={other} is not this machine's.*\n.*--destdir"):
-        install.install(there, install.place("/opt/runx", None, sys.executable))
-    install.install(there, install.place("/opt/runx", str(dest), sys.executable))
+        install.install(there.out, there.arch, install.place("/opt/runx", None, sys.executable))
+    install.install(there.out, there.arch, install.place("/opt/runx", str(dest), sys.executable))
     library = dest / "opt/runx/lib/runx"
     assert "another machine" in (library / "pydantic_core/__init__.py").read_text()
     assert (library / "grammars/mount_options.tables").is_file() and (dest / "opt/runx/share/runx" / other / "kernel").is_file()

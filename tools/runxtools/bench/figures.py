@@ -5,10 +5,10 @@ import os
 import platform
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from runxtools.checkout import CHECKOUT
+
 ASSETS = CHECKOUT / "tools" / "bench-assets"
 """Programs that measure on a host: in dom0 of the lab, or on the double."""
 LIMIT_S = 1800

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from runxtools import cache
 from runxtools.bench import compiler
-from runxtools.bench.figures import CHECKOUT, Figure
+from runxtools.bench.figures import Figure
+from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
 
 FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")

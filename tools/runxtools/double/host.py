@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from runxtools import cache, command, venv
+from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
 from runxtools.packages import Package, missing, require_root
 
-CHECKOUT = Path(__file__).resolve().parents[3]
 ASSETS = CHECKOUT / "tools" / "double-assets"
 PACKAGES = (
     Package("gcc", "gcc", "compiles what stands for the hypervisor"),

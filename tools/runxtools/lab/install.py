@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runxtools import command
+from runxtools.checkout import CHECKOUT
 from runxtools.packages import Package
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 HOST_PACKAGES = (Package("python3-pip", "/usr/lib/python3/dist-packages/pip", "fetches the libraries that runx uses"),)
 
-CHECKOUT = Path(__file__).resolve().parents[3]
 _SOURCES = ("build", "pyproject.toml", "requirements-dev.txt", "runx", "grammars", "guest-assets", "host-assets", "docs")
 _ASSETS = "out/x86_64"
 _STATE = "var/lib/runx-lab"
