@@ -6,9 +6,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from recipes import install, parts
+from recipes import parts
 from recipes.settings import Settings, settings_from
-from runxtools import cache
+from runxtools import cache, installer
 from runxtools.checkout import HOST_SCRIPTS
 from runxtools.errors import ToolError
 from runxtools.runner import say
@@ -102,12 +102,12 @@ def _words(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _run(target: str, settings: Settings, options: argparse.Namespace) -> None:
     if target in ("install", "uninstall"):
-        place = install.place(options.prefix, options.destdir, options.python)
+        place = installer.place(options.prefix, options.destdir, options.python)
         with cache.locked(cache.root() / "install.lock"):
             if target == "install":
-                install.install(settings.out, settings.arch, place)
+                installer.install(settings.out, settings.arch, place)
             else:
-                install.uninstall(place)
+                installer.uninstall(place)
         return
     with cache.locked(cache.root() / "guest.lock"):
         # The small part first: a mistake in it should not show after ten minutes.

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 HOST_PACKAGES = (Package("python3-pip", "/usr/lib/python3/dist-packages/pip", "fetches the libraries that runx uses"),)
 
-_SOURCES = ("build", "pyproject.toml", "requirements-dev.txt", "runx", "grammars", "guest-assets", "host-assets", "docs")
+_SOURCES = (
+    "build",
+    "pyproject.toml",
+    "requirements-dev.txt",
+    "tools/runxtools/installer.py",
+    "runx",
+    "grammars",
+    "guest-assets",
+    "host-assets",
+    "docs",
+)
 _ASSETS = "out/x86_64"
 _STATE = "var/lib/runx-lab"
 # Both go first: after an interrupted copy nobody can know what dom0 has. The archive ends with them.
