@@ -2,77 +2,17 @@
 
 import hashlib
 import json
-import re
 import shutil
 from pathlib import Path
 
 from recipes.settings import Settings
 from runxtools import cache
+from runxtools.apt import PrivateApt, source_entries
 from runxtools.errors import ToolError
 from runxtools.runner import Log, say
 
 KERNEL_PACKAGE = "linux-source-6.1"
 KERNEL_TARBALL = Path(f"/usr/src/{KERNEL_PACKAGE}.tar.xz")
-
-_APT = Path("/etc/apt")
-
-
-# ---- apt
-
-
-def source_entries(directory: Path = _APT) -> dict[str, str]:
-    """Files of a sources.list.d, by name, with every binary source of DIRECTORY as a source of source packages.
-
-    Both formats of sources.list(5) are read; entries that are switched off stay so.
-    """
-    files: dict[str, str] = {}
-    lists = [directory / "sources.list", *sorted((directory / "sources.list.d").glob("*.list"))]
-    for path in lists:
-        if path.is_file():
-            lines = (line.strip() for line in path.read_text().splitlines())
-            entries = [re.sub(r"^deb\s", "deb-src ", line) for line in lines if re.match(r"deb\s", line)]
-            if entries:
-                files[path.name] = "\n".join(entries) + "\n"
-    for path in sorted((directory / "sources.list.d").glob("*.sources")):
-        stanzas = []
-        for stanza in re.split(r"\n(?:[ \t]*\n)+", path.read_text().strip()):
-            stanza = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
-            types = re.search(r"^Types:(.*)$", stanza, re.M | re.I)
-            enabled = re.search(r"^Enabled:\s*(no|false|off|0|without|disable)\s*$", stanza, re.M | re.I)
-            if types and "deb" in types[1].split() and not enabled:
-                stanzas.append(stanza.replace(types[0], "Types: deb-src"))
-        if stanzas:
-            files[path.name] = "\n\n".join(stanzas) + "\n"
-    return files
-
-
-class PrivateApt:
-    """apt-get with the machine's sources, keys and proxy settings, whose lists and downloads stay in one directory."""
-
-    def __init__(self, directory: Path, log: Log, sources: dict[str, str], architectures: tuple[str, ...] = ()) -> None:
-        self._log = log
-        self._directory = directory
-        parts = directory / "sources.list.d"
-        for needed in (parts, directory / "lists" / "partial", directory / "cache" / "archives" / "partial"):
-            needed.mkdir(parents=True, exist_ok=True)
-        for name, text in sources.items():
-            (parts / name).write_text(text)
-        settings = {
-            "Dir::Etc::SourceList": "/dev/null",
-            "Dir::Etc::SourceParts": str(parts),
-            "Dir::State::Lists": str(directory / "lists"),
-            "Dir::Cache": str(directory / "cache"),
-            "APT::Sandbox::User": "root",  # the download user cannot enter a directory of root's
-        }
-        lines = [f'{name} "{value}";' for name, value in settings.items()]
-        if architectures:
-            lines += ["#clear APT::Architectures;", *(f'APT::Architectures:: "{name}";' for name in architectures)]
-        (directory / "apt.conf").write_text("\n".join(lines) + "\n")
-
-    def run(self, *arguments: str, cwd: Path, check: bool = True) -> None:
-        """Runs apt-get. Raises ToolError when it fails."""
-        environment = {"APT_CONFIG": str(self._directory / "apt.conf")}
-        self._log.run(["apt-get", "-q", *arguments], f"apt-get {arguments[0]}", cwd=cwd, env=environment, check=check)
 
 
 def busybox_source(settings: Settings) -> Path:

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 from recipes.settings import Settings
-from recipes.sources import PrivateApt, source_entries
 from runxtools import cache
+from runxtools.apt import PrivateApt, source_entries
 from runxtools.command import PATH
 from runxtools.errors import ToolError
 from runxtools.runner import Log, environment, say
@@ -57,8 +57,7 @@ def _foreign_musl(settings: Settings) -> Path:
     def fill(directory: Path) -> None:
         say(f"musl: downloading Debian's package for {arch.debian}")
         log = Log(f"musl-{arch.name}")
-        sources = {name: text.replace("deb-src", "deb") for name, text in source_entries().items()}
-        apt = PrivateApt(directory / "apt", log, sources, (arch.debian,))
+        apt = PrivateApt(directory / "apt", log, source_entries(kind="deb"), [arch.debian])
         apt.run("update", cwd=directory, check=False)
         apt.run("download", f"musl-dev:{arch.debian}", cwd=directory)
         for deb in directory.glob("*.deb"):

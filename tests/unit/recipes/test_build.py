@@ -18,10 +18,11 @@ from guestbox import CHECKOUT, initrd_entries
 
 sys.path[:0] = [str(CHECKOUT / "guest-assets"), str(CHECKOUT / "tools")]
 
-from recipes import initrd, kconfig, main, needs, parts, sources  # noqa: E402
+from recipes import initrd, kconfig, main, needs, parts  # noqa: E402
 from recipes.settings import Settings, settings_from  # noqa: E402
 
 from runxtools import installer, runner  # noqa: E402
+from runxtools.apt import source_entries  # noqa: E402
 from runxtools.arches import ARCHES, arch_named  # noqa: E402
 from runxtools.errors import ToolError  # noqa: E402
 from runxtools.packages import Package  # noqa: E402
@@ -147,10 +148,22 @@ def test_sources_of_source_packages(tmp_path: Path) -> None:
         "Types: deb deb-src\n# a comment\nURIs: http://four\nSuites: s\n\n"
         "Types: deb-src\nURIs: http://no\n\nTypes: deb\nURIs: http://no\nEnabled: no\n\n\nTypes: deb\nURIs: http://five\n"
     )
-    assert sources.source_entries(tmp_path) == {
+    assert source_entries(tmp_path) == {
         "sources.list": "deb-src [signed-by=/k] http://one suite main\n",
         "a.list": "deb-src http://three suite main contrib # why\n",
         "c.sources": "Types: deb-src\nURIs: http://four\nSuites: s\n\nTypes: deb-src\nURIs: http://five\n",
+    }
+
+
+def test_sources_of_other_suites(tmp_path: Path) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text("deb [signed-by=/k] http://one old main\ndeb http://one old-security main\n")
+    (tmp_path / "sources.list.d/a.sources").write_text(
+        "Types: deb\nURIs: http://two\nSuites: old old-updates\nComponents: main\n\nTypes: deb\nURIs: http://no\nSuites: other\n"
+    )
+    assert source_entries(tmp_path, kind="deb", suites=["new", "newer"], release="old") == {
+        "sources.list": "deb [signed-by=/k] http://one new main\ndeb [signed-by=/k] http://one newer main\n",
+        "a.sources": "Types: deb\nURIs: http://two\nSuites: new newer\nComponents: main\n",
     }
 
 
