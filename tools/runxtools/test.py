@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from runxtools import packages, venv
+from runxtools import packages, specification, venv
 from runxtools.checkout import CHECKOUT
 from runxtools.double import host
 from runxtools.errors import ToolError
@@ -22,6 +22,8 @@ _PACKAGES = (
     Package("busybox-static", "busybox", "the test image's programs"),
     Package("strace", "strace", "kills processes before a chosen system call"),
     Package("git", "git", "the list of files for the linters"),
+    Package("qemu-utils", "qemu-img", "makes images of disks"),
+    Package("sqlite3", "sqlite3", "a database, for the tests of root filesystems"),
     *host.PACKAGES,
     Package("containerd", "containerd", "an engine, for the tests on xl-double"),
     Package("podman", "podman", "an engine, for the tests on xl-double"),
@@ -42,7 +44,7 @@ def main() -> int:
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     begin = time.monotonic()
-    progress = Progress(3 if options.no_lab else 4)
+    progress = Progress(4 if options.no_lab else 5)
     needed = packages.missing(_PACKAGES)
     if needed:
         with progress.step("Debian packages", about_s=30):
@@ -55,6 +57,11 @@ def main() -> int:
     else:
         with progress.step("virtual environment", about_s=30):
             python = venv.make()
+    if specification.find():
+        progress.skip("schemas of the OCI specification", "cached")
+    else:
+        with progress.step("schemas of the OCI specification", about_s=10):
+            specification.make()
     failed = []
 
     def run(what: str, argv: list[str]) -> None:
