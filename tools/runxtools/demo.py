@@ -10,6 +10,7 @@ import uuid
 from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
 from runxtools.lab.lab import Lab
+from runxtools.machine import Machine
 
 IMAGE = "localhost/runx-test:latest"
 _LIMIT_S = 300
@@ -39,7 +40,7 @@ def main() -> int:
     return 0 if status == 3 else 1
 
 
-def run_container(lab: Lab) -> int:
+def run_container(lab: Machine) -> int:
     """Runs the container, shows what Xen says while it runs and what came back; its exit status."""
     container = f"demo-{uuid.uuid4().hex[:8]}"
     command = ["ctr", "run", "--rm", "--runc-binary", "/usr/local/bin/runx", IMAGE, container, "/bin/sh", "-c", _SCRIPT]

@@ -9,11 +9,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from runxtools.bench.figures import ASSETS, Figure, lines
 from runxtools.bench.roots import RATE_LIMIT, measure_images
+from runxtools.double.host import Double
 from runxtools.errors import ToolError
+from runxtools.machine import Machine
 
 OUTPUT_SIZE = 256 * 1024 * 1024
 """Bytes; some seconds of a container's standard output."""
@@ -31,8 +32,6 @@ MANY_ROUNDS = 3
 
 def measure_double(rounds: int) -> list[Figure]:
     """All that is measured there."""
-    from runxtools.double.host import Double
-
     with Double() as double:
         return [
             measure_output(double, rounds),
@@ -43,7 +42,7 @@ def measure_double(rounds: int) -> list[Figure]:
         ]
 
 
-def measure_output(double: Any, rounds: int) -> Figure:
+def measure_output(double: Double, rounds: int) -> Figure:
     """The rate of a container's standard output."""
     from runxtools.testing.bundles import Bundle
 
@@ -54,6 +53,7 @@ def measure_output(double: Any, rounds: int) -> Figure:
         for _ in range(rounds):
             null = subprocess.DEVNULL
             with double.popen(bundle.argv("run", "c"), stdin=null, stdout=subprocess.PIPE, stderr=null) as process:
+                assert process.stdout is not None
                 first = len(process.stdout.read(65536))
                 begin = time.perf_counter()
                 rest = 0
@@ -66,7 +66,7 @@ def measure_output(double: Any, rounds: int) -> Figure:
     return Figure("xl-double: a container's stdout", "MB/s", rates, limit=30, at_least=True)
 
 
-def measure_network(host: Any, name: str, program: str, rounds: int) -> list[Figure]:
+def measure_network(host: Machine, name: str, program: str, rounds: int) -> list[Figure]:
     """Rates over an engine's network, against those without runx's forwarding (`bench-assets/network.py`)."""
     return network_figures(name, lines(host, program, rounds, NETWORK_SIZE[name]))
 

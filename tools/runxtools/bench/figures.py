@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from runxtools.checkout import CHECKOUT
+from runxtools.machine import Machine
 
 ASSETS = CHECKOUT / "tools" / "bench-assets"
 """Programs that measure on a host: in dom0 of the lab, or on the double."""
@@ -98,7 +99,7 @@ def circumstances() -> str:
     return f"{os.cpu_count()} x {processor}, Linux {os.uname().release}, Python {platform.python_version()}"
 
 
-def lines(host: Any, program: str, *words: object) -> list[dict[str, Any]]:
+def lines(host: Machine, program: str, *words: object) -> list[dict[str, Any]]:
     """What a program of bench-assets printed, run on a host (Double, Lab): a dict a round."""
     argv = ["python3", program, *map(str, words)]
     return [json.loads(line) for line in host.run(argv, timeout=LIMIT_S, check=True).stdout.splitlines()]

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from runxtools.bench.double import measure_network
 from runxtools.bench.figures import ASSETS, Figure, lines
 from runxtools.bench.roots import measure_files, measure_images, measure_lives
-from runxtools.lab.lab import Lab
+from runxtools.machine import Machine
 
 IMAGE_SIZES = (10, 100)
 """MiB."""
 
 
-def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
+def measure_lab(lab: Machine, rounds: int) -> list[Figure]:
     """What needs a hypervisor; `bench-assets/dom0.py` measures it in dom0. The lab is up."""
     program = "/var/lib/runx-lab/bench.py"
     lab.put(ASSETS / "bundle.py", "/var/lib/runx-lab/bundle.py")

@@ -2,9 +2,9 @@
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from runxtools.bench.figures import Figure, lines
+from runxtools.machine import Machine
 
 ROUNDS = 3
 """Of each size of image, whose rate hardly differs from round to round."""
@@ -13,7 +13,7 @@ RATE_LIMIT = 200
 FILES = 2000
 
 
-def measure_images(host: Any, name: str, program: str, sizes: Sequence[int], limit: float | None) -> list[Figure]:
+def measure_images(host: Machine, name: str, program: str, sizes: Sequence[int], limit: float | None) -> list[Figure]:
     """Making the image of a root filesystem, and what `create` takes when it is there. sizes: in MiB."""
     return image_figures(name, lines(host, program, "images", ROUNDS, *sizes), limit)
 
@@ -35,7 +35,7 @@ def image_figures(name: str, rounds: Sequence[dict[str, float]], limit: float | 
     return figures
 
 
-def measure_lives(host: Any, name: str, program: str, rounds: int) -> list[Figure]:
+def measure_lives(host: Machine, name: str, program: str, rounds: int) -> list[Figure]:
     """From `create` to the first output, by disk and in memory against 9p."""
     found = lines(host, program, "lives", rounds, "disk", "ram", "9p")
     disk, memory, plain = ([round_[carrier] for round_ in found] for carrier in ("disk", "ram", "9p"))
@@ -46,7 +46,7 @@ def measure_lives(host: Any, name: str, program: str, rounds: int) -> list[Figur
     ]
 
 
-def measure_files(host: Any, name: str, program: str, rounds: int) -> list[Figure]:
+def measure_files(host: Machine, name: str, program: str, rounds: int) -> list[Figure]:
     """What files cost in a root by disk, against one plain ext4."""
     return file_figures(name, lines(host, program, "files", rounds, FILES))
 

@@ -96,7 +96,7 @@ class Double:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    # -- what Lab has too ----------------------------------------------------------------------------------------------
+    # -- what Machine has ----------------------------------------------------------------------------------------------
 
     def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
         """The local command that runs `argv` there with the caller's streams and ends with its exit status."""
@@ -128,7 +128,9 @@ class Double:
         """Copy a file or a directory, as `cp -a` would."""
         command.run(["cp", "-a", "--", local, remote])
 
-    get = put
+    def get(self, remote: str, local: str | Path) -> None:
+        """Copy a file or a directory, as `cp -a` would."""
+        self.put(remote, str(local))
 
     @contextmanager
     def socket(self, path: str) -> Iterator[Path]:

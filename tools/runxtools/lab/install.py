@@ -9,14 +9,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runxtools import command
 from runxtools.checkout import CHECKOUT
+from runxtools.machine import Machine
 from runxtools.packages import Package
-
-if TYPE_CHECKING:
-    from runxtools.lab.lab import Lab
 
 HOST_PACKAGES = (Package("python3-pip", "/usr/lib/python3/dist-packages/pip", "fetches the libraries that runx uses"),)
 
@@ -43,29 +40,31 @@ exec tar -x -p --no-same-owner --keep-directory-symlink --no-overwrite-dir -C /
 """
 
 
-def install(lab: "Lab") -> bool:
-    """Brings dom0 up to the checkout. False when it already was. Raises ToolError when `./build install` fails."""
+def install(lab: Machine, scratch: Path) -> bool:
+    """Bring dom0 up to the checkout, by way of a tree at `scratch`, which is removed before and after.
+
+    False when dom0 was up to date. Raises ToolError when `./build install` fails.
+    """
     stamp = _stamp()
     if lab.run(["cat", "/var/lib/runx-lab/stamp"]).stdout.decode(errors="replace") == stamp:
         return False
-    tree = lab.directory / "install.tmp"
-    shutil.rmtree(tree, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
     try:
         # The Python of Debian 12 is dom0's: what the tree says of its interpreter holds there too.
         command.run(
             [
                 "env", "-C", CHECKOUT, "PYTHON=/usr/bin/python3",
-                "./build", "install", "--prefix", "/usr/local", "--destdir", tree,
+                "./build", "install", "--prefix", "/usr/local", "--destdir", scratch,
             ],
             "./build install",
         )  # fmt: skip
-        _copy(lab, tree, stamp)
+        _copy(lab, scratch, stamp)
     finally:
-        shutil.rmtree(tree, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     return True
 
 
-def _copy(lab: "Lab", tree: Path, stamp: str) -> None:
+def _copy(lab: Machine, tree: Path, stamp: str) -> None:
     there = lab.run(["cat", f"/{_STATE}/manifest"]).stdout.decode(errors="surrogateescape").splitlines()
     before = {path: kind for kind, _, path in (line.partition(" ") for line in there)}
     now = dict(_manifest(tree))

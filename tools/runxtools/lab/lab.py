@@ -319,7 +319,7 @@ class Lab:
 
         packages.install(packages.missing(install.HOST_PACKAGES), progress.note)
         with progress.step("runx into dom0", about_s=20):
-            install.install(self)
+            install.install(self, self.directory / "install.tmp")
 
 
 class _ended_on_failure:  # noqa: N801 (reads as a statement)
