@@ -1,16 +1,35 @@
-"""Starts the programs the tools use: argument lists, no standard input, and one sentence when one fails."""
+"""How the tools start programs, from argument lists and without standard input; and how they end themselves."""
 
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from runxtools.errors import ToolError
 
 # mke2fs and others live in sbin, which is not in everyone's PATH.
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def main_of(name: str, main: Callable[[], int], trouble: int = 1) -> NoReturn:
+    """Run a tool's `main` and end with its status.
+
+    A ToolError becomes a message that begins with `name`, and the status `trouble`. SIGTERM and SIGINT end `main` by an
+    exception, so that contexts end what they have started.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        sys.exit(main())
+    except ToolError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(trouble)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 def run(

@@ -8,7 +8,7 @@ import time
 import uuid
 
 from runxtools.checkout import CHECKOUT
-from runxtools.errors import ToolError
+from runxtools.command import main_of
 from runxtools.lab.lab import Lab
 from runxtools.machine import Machine
 
@@ -64,10 +64,4 @@ def run_container(lab: Machine) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ToolError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main_of("demo", main)

@@ -8,13 +8,11 @@ next search goes on.
 
 import argparse
 import subprocess
-import sys
 from pathlib import Path
 
 from runxtools import cache, venv
 from runxtools.checkout import CHECKOUT
-from runxtools.command import run
-from runxtools.errors import ToolError
+from runxtools.command import main_of, run
 from runxtools.progress import Progress
 
 ATHERIS = "atheris==3.0.0"
@@ -71,10 +69,4 @@ def _library(python: Path) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ToolError as error:
-        print(f"fuzz: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main_of("fuzz", main)

@@ -8,8 +8,8 @@ import time
 
 from runxtools import packages, specification, venv
 from runxtools.checkout import CHECKOUT
+from runxtools.command import main_of
 from runxtools.double import host
-from runxtools.errors import ToolError
 from runxtools.packages import Package
 from runxtools.progress import Progress
 
@@ -86,10 +86,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ToolError as error:
-        print(f"test: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main_of("test", main)

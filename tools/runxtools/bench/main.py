@@ -13,7 +13,7 @@ from runxtools.bench.double import measure_double
 from runxtools.bench.figures import circumstances, table
 from runxtools.bench.host import measure_host
 from runxtools.bench.lab import measure_lab
-from runxtools.errors import ToolError
+from runxtools.command import main_of
 from runxtools.lab.lab import Lab
 from runxtools.progress import Progress
 
@@ -51,10 +51,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ToolError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main_of("bench", main)
