@@ -51,3 +51,8 @@ def test_no_tool_imports_a_test(name: str) -> None:
 def test_tools_need_no_library(name: str) -> None:
     """They run before any virtual environment exists."""
     assert {module.split(".")[0] for module in IMPORTS[name]} <= sys.stdlib_module_names | {"runx", "runxtools", "recipes"}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_no_tool_reads_a_file_of_the_tests(name: str) -> None:
+    assert "tests/cases" not in MODULES[name].read_text()

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from runxtools import cache
 from runxtools.bench import compiler
-from runxtools.bench.figures import Figure
+from runxtools.bench.figures import ASSETS, Figure
 from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
+from runxtools.testing.bundles import CONFIG
 
 FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")
 """The least that anything written in Python costs."""
@@ -29,8 +30,7 @@ class Host:
         self.bundle = directory / "bundle"
         self._environment = environment
         (self.bundle / "rootfs").mkdir(parents=True)
-        # What containerd's ctr makes of an image: seven mounts, capabilities, limits, masked paths.
-        shutil.copy(CHECKOUT / "tests/cases/ctr-plain/config.json", self.bundle)
+        shutil.copy(CONFIG, self.bundle / "config.json")
         self._output = os.open(directory / "output", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -102,7 +102,7 @@ def measure_verbs(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
 
 def measure_compiler(host: Host, prefix: Path, directory: Path, rounds: int) -> list[Figure]:
     """`runx plan`, the process around it included, and the compiler's part of it."""
-    compiler.make_bundle(directory, CHECKOUT / "tests/cases/podman-full/config.json")
+    compiler.make_bundle(directory, ASSETS / "podman.json")
     # As on any host that has run such a container: its seccomp filter is in the cache.
     host.verb("create", "--bundle", str(directory), "p")
     host.verb("delete", "--force", "p")
