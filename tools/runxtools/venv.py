@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runxtools import cache
 from runxtools.checkout import CHECKOUT
-from runxtools.command import run
+from runxtools.command import main_of, run
 
 _REQUIREMENTS = CHECKOUT / "requirements-dev.txt"
 
@@ -34,3 +34,13 @@ def make() -> Path:
     with cache.locked(cache.root() / "venv.lock"):
         entry = cache.find(cache.root(), "venv", key()) or cache.make(cache.root(), "venv", key(), fill)
     return entry / "bin" / "python"
+
+
+def main() -> int:
+    """Print the path of the environment's python, for tools/python."""
+    print(find() or make())
+    return 0
+
+
+if __name__ == "__main__":
+    main_of("venv", main)

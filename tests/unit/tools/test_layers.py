@@ -18,8 +18,8 @@ FLOORS = (
     ("runxtools.apt", "runxtools.installer"),
     ("runxtools.double", "runxtools.lab", "runxtools.specification"),
     ("runxtools.testing",),
-    ("runxtools.bench",),
-    ("runxtools.demo", "runxtools.fuzz", "runxtools.support_table", "runxtools.test"),
+    ("runxtools.bench", "runxtools.support_table"),
+    ("runxtools.demo", "runxtools.documents", "runxtools.fuzz", "runxtools.test"),
     ("recipes",),
 )
 """The lowest first. Rooms of a floor do not know each other."""
