@@ -1,9 +1,11 @@
-"""The Makefile: short names for commands that there are."""
+"""Who names commands of this checkout names such as there are: the Makefile, and the hooks of pre-commit."""
 
 import itertools
 import os
 import re
+import shutil
 import subprocess
+from importlib.util import find_spec
 
 import pytest
 
@@ -38,3 +40,18 @@ def test_the_command_of_a_target_exists(target: str) -> None:
         elif option == "-m" and value.startswith("runxtools."):
             assert (CHECKOUT / "tools" / value.replace(".", "/")).with_suffix(".py").is_file()
     assert all((CHECKOUT / word).exists() for word in words if "/" in word)
+
+
+HOOKS = (CHECKOUT / ".pre-commit-config.yaml").read_text()
+
+
+@pytest.mark.parametrize("command", re.findall(r"^ +entry: (.+)$", HOOKS, re.M))
+def test_the_command_of_a_hook_exists(command: str) -> None:
+    program, *words = command.split()
+    assert os.access(CHECKOUT / program, os.X_OK) if "/" in program else shutil.which(program)
+    assert words[:1] != ["-m"] or find_spec(words[1])
+
+
+def test_hooks_download_nothing() -> None:
+    assert re.findall(r"repo: (.+)", HOOKS) == ["local"]
+    assert HOOKS.count("language: system") == HOOKS.count("- id: ")
