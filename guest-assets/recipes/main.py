@@ -44,13 +44,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("words", nargs="*", metavar="target", help=argparse.SUPPRESS)
-    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="compile so many files at once (%(default)s)")
-    parser.add_argument("--no-install", action="store_true", help="never install missing Debian packages, name them")
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=os.cpu_count() or 1, help="number of files to compile at once (%(default)s)"
+    )
+    parser.add_argument("--no-install", action="store_true", help="name missing Debian packages; do not install them")
     parser.add_argument("--keep-work", action="store_true", help="keep unpacked sources and objects, for quick rebuilds")
-    parser.add_argument("--update", action="store_true", help="look for a newer source package of busybox")
+    parser.add_argument("--update", action="store_true", help="download busybox's source package again")
     where = parser.add_argument_group("install and uninstall")
-    where.add_argument("--prefix", default="/usr/local", help="where runx will be (%(default)s)")
-    where.add_argument("--destdir", help="a directory that stands for / while installing, for packages")
+    where.add_argument("--prefix", default="/usr/local", help="directory in which runx will be (%(default)s)")
+    where.add_argument("--destdir", help="directory to install into in place of /, to make a package")
     where.add_argument(
         "--python",
         default=os.environ.get("PYTHON", "/usr/bin/python3"),
@@ -60,12 +62,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line; the exit status."""
+    """Run `./build ARGV`: its exit status."""
     options = _parser().parse_intermixed_args(argv)
     try:
         values, targets = _words(options.words)
         if options.jobs < 1:
-            raise ToolError(f"--jobs {options.jobs} compiles nothing")
+            raise ToolError(f"--jobs {options.jobs}: must be at least 1")
         settings = settings_from(
             values,
             jobs=options.jobs,
@@ -79,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"build: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("build: interrupted; what was compiled is kept, the next run goes on from there", file=sys.stderr)
+        print("build: interrupted; the next run continues with what was compiled", file=sys.stderr)
         return 130
     return 0
 
@@ -110,7 +112,7 @@ def _run(target: str, settings: Settings, options: argparse.Namespace) -> None:
                 installer.uninstall(place)
         return
     with cache.locked(cache.root() / "guest.lock"):
-        # The small part first: a mistake in it should not show after ten minutes.
+        # The initrd first: it takes seconds, so a mistake shows before the kernel takes ten minutes.
         if target in ("all", "initrd"):
             parts.deliver(settings, parts.ramdisk(settings), ("initrd",), "initrd")
             for script in HOST_SCRIPTS:

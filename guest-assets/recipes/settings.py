@@ -1,4 +1,4 @@
-"""What can be set for a build."""
+"""Settings of a build."""
 
 import os
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ INITRD_LIMIT = 400 * KIB
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a build depends on that is not in the checkout."""
+    """Everything outside the checkout that a build depends on."""
 
     arch: Arch
     cross: str
@@ -28,19 +28,19 @@ class Settings:
     """A ready static busybox instead of ours."""
     jobs: int
     install_packages: bool
-    """Missing Debian packages may be installed."""
+    """Whether missing Debian packages are installed."""
     keep_work: bool
     update: bool
-    """Look for a newer source of busybox."""
+    """Download busybox's source package again."""
 
     @property
     def results(self) -> Path:
-        """Where this architecture's results go."""
+        """Directory of this architecture's results."""
         return self.out / self.arch.name
 
 
 def settings_from(values: dict[str, str], *, jobs: int, install_packages: bool, keep_work: bool, update: bool) -> Settings:
-    """Settings from NAME=VALUE arguments over the environment. Raises ToolError for what makes no sense."""
+    """Settings from NAME=VALUE arguments, else from the environment. Raises ToolError for a bad value."""
 
     def value(name: str) -> str:
         return values.get(name, os.environ.get(name, ""))

@@ -1,4 +1,4 @@
-"""Where sources come from: Debian's packages, through apt with a configuration of our own beside the system's."""
+"""Sources of the kernel and of busybox: Debian's packages, unless settings name others."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ KERNEL_TARBALL = Path(f"/usr/src/{KERNEL_PACKAGE}.tar.xz")
 
 
 def busybox_source(settings: Settings) -> Path:
-    """The directory with Debian's source package of busybox, from the cache or downloaded into it."""
+    """Directory of Debian's source package of busybox, downloaded into the cache."""
     key = cache.key_of({"recipe": "1"})
     entry = cache.find(cache.root(), "guest-busybox-source", key)
     if entry and not settings.update:
@@ -29,14 +29,14 @@ def busybox_source(settings: Settings) -> Path:
         log = Log("busybox-source")
         sources = source_entries()
         if not sources:
-            raise ToolError("no package sources in /etc/apt", "busybox=PATH takes a static busybox that is already there")
+            raise ToolError("no package sources in /etc/apt", "busybox=PATH uses a static busybox of your own")
         apt = PrivateApt(directory / "apt", log, sources)
-        # A source that has no source packages fails the update; what counts is whether busybox is found.
+        # `update` fails for a repository without source packages. The download tells whether busybox was found.
         apt.run("update", cwd=directory, check=False)
         apt.run("source", "--download-only", "busybox", cwd=directory)
         shutil.rmtree(directory / "apt")
         if len(list(directory.glob("busybox_*.dsc"))) != 1:
-            raise ToolError("apt-get source brought no busybox", f"the log: {log.path}")
+            raise ToolError("apt-get source downloaded no busybox", f"the log: {log.path}")
 
     return cache.make(cache.root(), "guest-busybox-source", key, fill)
 
@@ -45,7 +45,7 @@ def busybox_source(settings: Settings) -> Path:
 
 
 def _sha256(path: Path) -> str:
-    """The file's hash; remembered, since a kernel's tarball takes a second, as long as size and times stay the same."""
+    """The file's hash. It is cached while size, time and inode are the same: hashing a kernel's tarball takes a second."""
     memory = cache.root() / "guest-hashes.json"
     status = path.stat()
     mark = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
@@ -66,18 +66,18 @@ def _sha256(path: Path) -> str:
 
 
 class KernelSource:
-    """A kernel's source, a tarball or a tree, unpacked when it is needed."""
+    """A kernel's source: a tree, or a tarball that is unpacked when needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._origin = settings.kernel_src or KERNEL_TARBALL
         if not self._origin.exists():
             raise ToolError(f"{self._origin} is missing", f"apt-get install {KERNEL_PACKAGE}, or KERNEL_SRC=PATH")
         if self._origin.is_dir() and not (self._origin / "Kconfig").exists():
-            raise ToolError(f"KERNEL_SRC={self._origin} is no kernel source: it has no Kconfig")
+            raise ToolError(f"KERNEL_SRC={self._origin} is not a kernel source: it has no Kconfig")
 
     @property
     def identity(self) -> str:
-        """Changes when the source does."""
+        """Hash that changes with the source."""
         if self._origin.is_file():
             return _sha256(self._origin)
         digest = hashlib.sha256()
@@ -88,7 +88,7 @@ class KernelSource:
         return digest.hexdigest()
 
     def unpacked(self, work: Path, log: Log) -> Path:
-        """The source as a tree; a tarball is unpacked below WORK once."""
+        """The source as a tree. A tarball is unpacked below `work` once."""
         if self._origin.is_dir():
             return self._origin
         tree = work / f"linux-{self.identity[:16]}"

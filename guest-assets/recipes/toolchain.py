@@ -1,4 +1,4 @@
-"""The compilers: the kernel's, and the one for static programs with musl."""
+"""The kernel's compiler, and the compiler of static programs with musl."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from runxtools.runner import Log, environment, say
 
 
 def version(*argv: str | Path) -> str:
-    """What the program says of its version, for cache keys. Raises ToolError when there is none."""
+    """First line of the program's --version, for cache keys. Raises ToolError when it does not run."""
     try:
         result = subprocess.run([*argv, "--version"], env=environment(), capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -23,12 +23,12 @@ def version(*argv: str | Path) -> str:
 
 
 def kernel_version(settings: Settings) -> str:
-    """Compiler and linker of the kernel."""
+    """Versions of the kernel's compiler and linker."""
     return f"{version(settings.cross + 'gcc')}; {version(settings.cross + 'ld')}"
 
 
 def musl_compiler(settings: Settings) -> list[str]:
-    """The start of a command that compiles static programs for the guest."""
+    """First words of a command that compiles a static program for the guest."""
     if settings.arch.native and not settings.cross:
         return ["musl-gcc"]
     specs = _foreign_musl(settings) / "musl-gcc.specs"
@@ -36,7 +36,7 @@ def musl_compiler(settings: Settings) -> list[str]:
 
 
 def musl_version(settings: Settings) -> str:
-    """The compiler of musl_compiler, and which musl."""
+    """Version of musl_compiler, and the size of its musl."""
     libc = Path(f"/usr/lib/{settings.arch.musl}/libc.a")
     if not settings.arch.native or settings.cross:
         libc = _foreign_musl(settings) / "usr" / "lib" / settings.arch.musl / "libc.a"
@@ -45,7 +45,7 @@ def musl_version(settings: Settings) -> str:
 
 
 def _foreign_musl(settings: Settings) -> Path:
-    """musl for another architecture: Debian's package of it, unpacked, and a specs file that names its place."""
+    """Directory of musl for another architecture: Debian's package, unpacked, and a specs file for it."""
     arch = settings.arch
     native_specs = _native_specs()
     part = f"guest-musl-{arch.name}"
@@ -74,7 +74,7 @@ def _foreign_musl(settings: Settings) -> Path:
 
 
 def _native_specs() -> Path:
-    """musl-tools' specs file of this machine."""
+    """The specs file of this machine's musl-tools. Raises ToolError."""
     script = shutil.which("musl-gcc", path=PATH)
     found = re.search(r"-specs \"?([^\" ]+)", Path(script).read_text()) if script else None
     if not found or not Path(found[1]).exists():

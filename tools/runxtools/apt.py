@@ -1,4 +1,4 @@
-"""apt-get(8) with a configuration of our own beside the system's: for source packages, other architectures and other suites."""
+"""apt-get(8) with a private configuration: for source packages, other architectures, and other suites."""
 
 import platform
 import re
@@ -31,7 +31,7 @@ def source_entries(
 
 
 def _line(line: str, kind: str, suites: Sequence[str], release: str) -> str:
-    """Lines of the one-line format for one of it; empty when it is left out."""
+    """The entry `line` (one-line format) as wanted; "" to leave it out."""
     found = re.match(r"deb(\s+(?:\[[^]]*\]\s+)?\S+\s+)(\S+)(.*)", line)
     if not found:
         return ""
@@ -42,7 +42,7 @@ def _line(line: str, kind: str, suites: Sequence[str], release: str) -> str:
 
 
 def _stanza(stanza: str, kind: str, suites: Sequence[str], release: str) -> str:
-    """A stanza of the deb822 format for one of it; empty when it is left out."""
+    """The entry `stanza` (deb822 format) as wanted; "" to leave it out."""
     stanza = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
     types = re.search(r"^Types:(.*)$", stanza, re.M | re.I)
     if not types or "deb" not in types[1].split():
@@ -57,12 +57,12 @@ def _stanza(stanza: str, kind: str, suites: Sequence[str], release: str) -> str:
 
 
 class PrivateApt:
-    """apt-get with the machine's sources, keys and proxy settings, whose lists and downloads stay in one directory."""
+    """apt-get with the machine's keys and proxy settings, and with its lists and downloads in one directory."""
 
     def __init__(
         self, directory: Path, log: Log, sources: dict[str, str], architectures: Sequence[str] = (), preferences: str = ""
     ) -> None:
-        """`preferences` is the text of an apt_preferences(5) file in the place of the machine's."""
+        """`preferences` is the text of an apt_preferences(5) file, used in place of the machine's."""
         self._log = log
         self._directory = directory
         parts = directory / "sources.list.d"

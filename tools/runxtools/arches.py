@@ -11,33 +11,33 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True)
 class Arch:
-    """One architecture of guests, by the name `uname -m` has for it."""
+    """One architecture of guests; `name` is that of `uname -m`."""
 
     name: str
     kernel_arch: str
     """Its name in the kernel's tree (make's ARCH)."""
     image: str
-    """What the kernel's make has to build, below arch/KERNEL_ARCH/boot."""
+    """Target of the kernel's make: a file below arch/KERNEL_ARCH/boot."""
     kernel_limit: int
-    """The largest kernel that is accepted, in bytes."""
+    """Largest size of a kernel, in bytes."""
     cross: str
     """Debian's prefix of a cross compiler for it."""
     debian: str
     """Debian's name of it."""
     musl: str
-    """The directory of musl in /usr/include and /usr/lib."""
+    """Directory of musl in /usr/include and /usr/lib."""
     wheels: str
     """Its name in the platforms of Python's wheels (PEP 600)."""
     elf_machine: int
     """e_machine of elf(5)."""
     files: int
-    """How many files a kernel build compiles, for the progress shown, until one has been counted."""
+    """Number of files that a kernel build compiles, to show progress."""
     compile_minutes: float
-    """How long it takes one processor of today, in minutes; likewise."""
+    """Minutes that a kernel build takes on one processor of today, to show progress."""
 
     @property
     def native(self) -> bool:
-        """Whether it is this machine's."""
+        """Whether this machine has this architecture."""
         machine = os.uname().machine
         return self.name == _ALIASES.get(machine, machine)
 
@@ -63,7 +63,7 @@ _ALIASES = {"amd64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64", "armhf": 
 
 
 def arch_named(name: str) -> Arch:
-    """The architecture of this name, Debian's and the kernel's names included. Raises ToolError for others."""
+    """The architecture of a name: ours, Debian's or the kernel's. Raises ToolError for any other name."""
     arch = ARCHES.get(_ALIASES.get(name, name))
     if arch is None:
         raise ToolError(f"ARCH={name} is unknown", f"it is one of {', '.join(ARCHES)}")

@@ -1,4 +1,4 @@
-"""tools/demo: one container, run by containerd's ctr with runx, as a Xen virtual machine in the lab."""
+"""tools/demo: run one container with containerd's ctr and runx, as a Xen virtual machine in the lab."""
 
 import argparse
 import shlex
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def run_container(lab: Machine) -> int:
-    """Runs the container, shows what Xen says while it runs and what came back; its exit status."""
+    """Run the container and print its output and `xl list` during and after it: its exit status."""
     container = f"demo-{uuid.uuid4().hex[:8]}"
     command = ["ctr", "run", "--rm", "--runc-binary", "/usr/local/bin/runx", IMAGE, container, "/bin/sh", "-c", _SCRIPT]
     print(f"\ndom0# {shlex.join(command)}", flush=True)

@@ -1,15 +1,15 @@
-"""Documents that are made of the code: `tools/python -m runxtools.documents` writes them anew."""
+"""Write the documents that are generated from code: `tools/python -m runxtools.documents`."""
 
 from runxtools import support_table
 from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of
 
 DOCUMENTS = {"docs/support.md": support_table.page}
-"""What makes the text of each, by its path."""
+"""Path of each document, and the function that makes its text."""
 
 
 def main() -> int:
-    """Write the documents that have changed, and name them."""
+    """Write each document whose text has changed, and print its name."""
     for name, page in DOCUMENTS.items():
         path, text = CHECKOUT / name, page()
         if path.read_text() != text:

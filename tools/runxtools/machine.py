@@ -8,24 +8,27 @@ from typing import Any, Protocol
 
 
 class Machine(Protocol):
-    """What tests and tools do on such a machine. Every method raises ToolError when the machine does not run."""
+    """Commands and files of the machine. Every method raises ToolError when the machine does not run."""
 
     def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
-        """The local command that runs `argv` there with the caller's streams and ends with its exit status."""
+        """The local command that runs `argv` on the machine, with the caller's streams and the exit status of `argv`."""
         ...
 
     def run(
         self, argv: Sequence[str | bytes], stdin: bytes = b"", timeout: float = 120, check: bool = False
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Run a command there to its end: its output and status.
+        """Run a command on the machine to its end: its output and status.
 
-        After `timeout` seconds it is killed there and subprocess.TimeoutExpired raised. With `check`, a status other than 0
-        raises ToolError with what it wrote to standard error.
+        After `timeout` seconds the command is killed on the machine, and subprocess.TimeoutExpired is raised. With `check`, a
+        status other than 0 raises ToolError with the command's standard error.
         """
         ...
 
     def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]":
-        """Start a command there; `options` are those of subprocess.Popen. Its pipes are not buffered."""
+        """Start a command on the machine; `options` are those of subprocess.Popen.
+
+        Its pipes are not buffered: after a `readline`, `communicate` returns all that follows the line.
+        """
         ...
 
     def put(self, local: str | Path, remote: str) -> None:

@@ -1,7 +1,7 @@
-"""The schemas of the OCI runtime specification, which tests compare runx with.
+"""The JSON schemas of the OCI runtime specification, with which tests compare runx.
 
-They come from a Debian package. Debian 12 has it for version 1.0, so the newer suites are asked for 1.3, the version that runx
-knows, and for a newer one if there is none.
+A Debian package has them. Debian 12's is of version 1.0, so this one comes from newer suites: version 1.3, which runx knows, or
+a newer version if they have no 1.3.
 """
 
 import re
@@ -25,7 +25,7 @@ Pin-Priority: 1001
 
 
 def find() -> Path | None:
-    """The directory with `version` and the schemas, if it has been made."""
+    """Directory of the schemas and of `version`, or None when it has not been made."""
     return cache.find(cache.root(), _PART, _key())
 
 
@@ -36,7 +36,7 @@ def make() -> Path:
 
 
 def version(directory: Path) -> tuple[int, int]:
-    """Major and minor version of the specification in a directory of `make`."""
+    """Major and minor version of the specification in `directory`."""
     major, minor, _ = (directory / "version").read_text().split(".", 2)
     return int(major), int(minor)
 
@@ -48,7 +48,7 @@ def _key() -> str:
 def _fill(directory: Path) -> None:
     log = Log(_PART)
     apt = PrivateApt(directory / "apt", log, source_entries(kind="deb", suites=_SUITES), preferences=_PREFER)
-    # A source of others need not have these suites; what counts is whether the package is found.
+    # `update` fails for a repository without these suites. The download tells whether the package was found.
     apt.run("update", cwd=directory, check=False)
     apt.run("download", _PACKAGE, cwd=directory)
     (package,) = directory.glob("*.deb")

@@ -1,10 +1,10 @@
-"""tools/test: everything that tests need, then the tests, the quickest first.
+"""tools/test: install what tests need, then run them, the quickest first.
 
 lint    ruff, mypy, shellcheck, codespell, warnings of the C compiler
 unit    unit and snapshot tests
 double  engines on tools/xl-double, whose domains are no virtual machines
 lab     engines in the Xen lab, an emulated machine
-quick   the linters and the compiler's unit tests, in about 20 s; they are part of lint and unit
+quick   the linters and most tests of the compiler, in about 20 s; not in a run of all steps
 """
 
 import argparse
@@ -60,12 +60,12 @@ class Step(NamedTuple):
     what: str
     """Its name in the summary."""
     pytest: tuple[str, ...]
-    """Which tests: arguments for pytest."""
+    """Arguments for pytest: the tests."""
     packages: tuple[Package, ...]
     build: str = ""
     """The target of ./build that it needs."""
     schemas: bool = False
-    """It compares runx with the schemas of the OCI specification."""
+    """Whether it needs the schemas of the OCI specification."""
 
 
 STEPS = {
@@ -80,7 +80,7 @@ STEPS = {
             "tests/unit/test_imports.py",
             "tests/unit/cli",
             "tests/unit/compiler",
-            # Half a minute of made-up configurations, and containers of the executor.
+            # The first takes half a minute, the second starts containers.
             "--ignore=tests/unit/compiler/test_damage.py",
             "--ignore=tests/unit/compiler/test_update.py",
         ),
@@ -93,7 +93,7 @@ NOTHING_SELECTED = 5
 
 
 class Result(NamedTuple):
-    """What became of a command."""
+    """The outcome of a command."""
 
     what: str
     seconds: float
@@ -102,7 +102,7 @@ class Result(NamedTuple):
 
 
 class Results:
-    """Runs commands of the checkout and remembers how long each took."""
+    """The commands that were run, with their times."""
 
     def __init__(self) -> None:
         self.all: list[Result] = []
@@ -118,7 +118,7 @@ class Results:
         return passed
 
     def leave_out(self, what: str) -> None:
-        """Remember a command that could not be run."""
+        """Record a command that cannot be run."""
         self.all.append(Result(what, 0, "not run"))
 
     @property
@@ -141,7 +141,7 @@ def steps(only: Sequence[str], no_lab: bool) -> list[Step]:
 
 
 def set_up(chosen: Sequence[Step]) -> Path:
-    """Install what the steps need on this machine; the tests' interpreter. Raises ToolError."""
+    """Install what the steps need on this machine: the tests' interpreter. Raises ToolError."""
     needed = packages.missing(list({package.name: package for step in chosen for package in step.packages}.values()))
     schemas = any(step.schemas for step in chosen)
     progress = Progress(3 if schemas else 2)
@@ -169,7 +169,9 @@ def main() -> int:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--no-lab", action="store_true", help="leave out the lab, and the guest's kernel, which only it needs")
     which.add_argument("--lab-only", action="store_const", dest="only", const=["lab"], help="the same as --only lab")
-    which.add_argument("--only", action="append", choices=STEPS, metavar="STEP", help="this one, and others that are named so")
+    which.add_argument(
+        "--only", action="append", choices=tuple(STEPS), metavar="STEP", help="run this step: %(choices)s; may be repeated"
+    )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     chosen = steps(options.only or (), options.no_lab)

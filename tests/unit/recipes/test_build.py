@@ -80,10 +80,10 @@ def test_a_file_that_is_not_there(name: str) -> None:
     [
         (["kernle"], "unknown target kernle"),
         (["BUSYBOX=/x"], "unknown setting BUSYBOX="),
-        (["-j0"], "--jobs 0 compiles nothing"),
+        (["-j0"], "--jobs 0: must be at least 1"),
         (["ARCH=vax"], "ARCH=vax is unknown"),
-        (["install", "--prefix", "usr"], "--prefix usr is no absolute path"),
-        (["install", "--python", "/no/python"], "--python /no/python: there is no such program"),
+        (["install", "--prefix", "usr"], "--prefix usr is not an absolute path"),
+        (["install", "--python", "/no/python"], "--python /no/python: no such program"),
     ],
 )
 def test_faults_of_the_command_line(words: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,8 +114,8 @@ def test_fragments_are_merged(tmp_path: Path) -> None:
     [
         ("CONFIG_A=y\nCONFIG_A=y\n", "f:2: CONFIG_A is set twice"),
         ("CONFIG_A=y\n# CONFIG_A is not set\n", "f:2: CONFIG_A is set twice"),
-        ("CONFIG_A=\n", "is no line of a configuration"),
-        ("A=y\n", "is no line of a configuration"),
+        ("CONFIG_A=\n", "is not a line of a configuration"),
+        ("A=y\n", "is not a line of a configuration"),
     ],
 )
 def test_faults_of_fragments(tmp_path: Path, text: str, error: str) -> None:
@@ -246,13 +246,13 @@ def test_a_given_busybox_has_to_be_static_and_of_the_architecture(tmp_path: Path
     path = tmp_path / "busybox"
     path.write_bytes(elf(183, interpreter=False))
     initrd.check_static(path, ARCHES["aarch64"])
-    with pytest.raises(ToolError, match="is no program for x86_64"):
+    with pytest.raises(ToolError, match="is not a program for x86_64"):
         initrd.check_static(path, ARCHES["x86_64"])
     path.write_bytes(elf(183, interpreter=True))
     with pytest.raises(ToolError, match="is not static"):
         initrd.check_static(path, ARCHES["aarch64"])
     path.write_bytes(b"#!/bin/sh\n")
-    with pytest.raises(ToolError, match="is no program"):
+    with pytest.raises(ToolError, match="is not a program"):
         initrd.check_static(path, ARCHES["aarch64"])
 
 
@@ -357,7 +357,7 @@ def test_install_leaves_a_strangers_directory_alone(staged: tuple[Settings, Path
     here, dest = staged
     (dest / "opt/runx/lib/runx").mkdir(parents=True)
     (dest / "opt/runx/lib/runx/precious").touch()
-    with pytest.raises(ToolError, match="is there and not ours"):
+    with pytest.raises(ToolError, match="exists and was not installed by"):
         installer.install(here.out, here.arch, installer.place("/opt/runx", str(dest), sys.executable))
     assert (dest / "opt/runx/lib/runx/precious").exists()
 

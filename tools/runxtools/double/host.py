@@ -73,7 +73,7 @@ class Double:
         self._wanted = directory
 
     def __enter__(self) -> "Double":
-        """Raises ToolError when something is missing."""
+        """Raise ToolError when something is missing."""
         require_root("namespaces and mounts are needed")
         if lacking := missing(PACKAGES):
             names = " ".join(package.name for package in lacking)

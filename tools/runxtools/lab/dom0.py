@@ -66,7 +66,7 @@ def key() -> str:
 
 
 def build(directory: Path) -> None:
-    """Fills a directory: disk.raw, xen, vmlinuz, initrd, ssh_key, known_hosts. About a minute.
+    """Fill a directory: disk.raw, xen, vmlinuz, initrd, ssh_key, known_hosts. About a minute.
 
     Raises ToolError, with the end of the failing program's output.
     """

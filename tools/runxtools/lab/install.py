@@ -1,4 +1,4 @@
-"""Installs this checkout in the lab: the tree that `./build install` makes, copied to / of dom0.
+"""Install this checkout in the lab: the tree that `./build install` makes, copied to / of dom0.
 
 dom0 keeps two files of it in /var/lib/runx-lab: `stamp`, what the tree was made from, and `manifest`, a line for each of its
 files. So an unchanged checkout costs one look, only files that differ are copied, and one that is no longer installed goes.

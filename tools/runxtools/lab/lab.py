@@ -48,7 +48,7 @@ class Lab:
     # --- its life
 
     def up(self, install: bool = True) -> None:
-        """Makes what is missing, starts the lab unless it runs, installs the checkout in it. Prints its progress.
+        """Make what is missing, starts the lab unless it runs, installs the checkout in it. Prints its progress.
 
         Raises ToolError.
         """
@@ -67,7 +67,7 @@ class Lab:
                 self._install(progress)
 
     def down(self) -> bool:
-        """Ends the lab and throws away what was done in it. False when there was none."""
+        """End the lab and throws away what was done in it. False when there was none."""
         with cache.locked(self.directory / "lock"):
             running = self._running()
             if running is None:
@@ -80,7 +80,7 @@ class Lab:
             return True
 
     def install(self) -> None:
-        """Brings the checkout into the running lab: what `./build install` installs, below /usr/local."""
+        """Bring the checkout into the running lab: what `./build install` installs, below /usr/local."""
         with cache.locked(self.directory / "lock"):
             self._require_running()
             self._install(Progress(1))
@@ -115,7 +115,7 @@ class Lab:
     def run(
         self, argv: Sequence[str | bytes], stdin: bytes = b"", timeout: float = 120, check: bool = False
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Runs a command in dom0 and returns its output and status.
+        """Run a command in dom0 and returns its output and status.
 
         After `timeout` seconds the command's process group is killed in dom0 and subprocess.TimeoutExpired raised. With
         `check`, a status other than 0 raises ToolError with what it wrote to standard error.
@@ -123,7 +123,7 @@ class Lab:
         return command.run_elsewhere("dom0", self.command, argv, stdin, timeout, check)
 
     def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]":
-        """Starts a command in dom0; options as for subprocess.Popen.
+        """Start a command in dom0; options as for subprocess.Popen.
 
         Its pipes are not buffered: whoever reads a line leaves all that follows to communicate().
         To end the local process does not end the command in dom0, unless it has a tty, which is hung up.
@@ -131,7 +131,7 @@ class Lab:
         return subprocess.Popen(self.command(argv, tty), bufsize=0, **options)
 
     def put(self, local: str | Path, remote: str) -> None:
-        """Copies a file or a directory into dom0 as `cp -a` would: into `remote` if that is a directory, else as it."""
+        """Copy a file or a directory into dom0 as `cp -a` would: into `remote` if that is a directory, else as it."""
         source = Path(local).absolute()
         if not source.exists() and not source.is_symlink():
             raise ToolError(f"{local}: no such file or directory")
@@ -146,7 +146,7 @@ class Lab:
         )
 
     def get(self, remote: str, local: str | Path) -> None:
-        """Copies a file or a directory out of dom0 as `cp -a` would: into `local` if that is a directory, else as it."""
+        """Copy a file or a directory out of dom0 as `cp -a` would: into `local` if that is a directory, else as it."""
         target = Path(local).absolute()
         parent, _, name = remote.rstrip("/").rpartition("/")
         parent = parent or ("/" if remote.startswith("/") else ".")
@@ -260,7 +260,7 @@ class Lab:
             progress.note("its recipe has changed since it was made: `tools/lab down`, then `up`, makes it anew")
 
     def _first_boot(self, directory: Path, image: Path, progress: Progress) -> None:
-        """Fills a directory with the disk and the state of a dom0 that is booted and warm."""
+        """Fill a directory with the disk and the state of a dom0 that is booted and warm."""
         from runxtools.lab import qemu
 
         qemu.link(directory, "image", image)
@@ -323,7 +323,7 @@ class Lab:
 
 
 class _ended_on_failure:  # noqa: N801 (reads as a statement)
-    """Ends a process we started when the body fails, also by Ctrl-C."""
+    """End a process we started when the body fails, also by Ctrl-C."""
 
     def __init__(self, process: Process) -> None:
         self._process = process

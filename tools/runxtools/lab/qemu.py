@@ -68,7 +68,7 @@ def make_disk(directory: Path, backing: str, backing_format: str) -> None:
 
 
 def start(directory: Path, port: int, state: str | None = None) -> Process:
-    """Starts QEMU in the background, in a session of its own. dom0's sshd is at this port of 127.0.0.1 and nothing in
+    """Start QEMU in the background, in a session of its own. dom0's sshd is at this port of 127.0.0.1 and nothing in
     the machine reaches any other host. `state` is a file to continue from, relative to the directory."""
     arguments = [
         *MACHINE,
@@ -90,7 +90,7 @@ def start(directory: Path, port: int, state: str | None = None) -> Process:
 
 
 def end_left_over(directory: Path) -> None:
-    """Ends the machine of a directory whose maker was killed before it could."""
+    """End the machine of a directory whose maker was killed before it could."""
     try:
         process = Process(*json.loads((directory / _PROCESS).read_bytes()))
     except (FileNotFoundError, ValueError):
@@ -99,7 +99,7 @@ def end_left_over(directory: Path) -> None:
 
 
 def monitor(directory: Path, process: Process, limit_s: float = 20) -> Monitor:
-    """Connects to a machine's monitor, which is there a moment after its start."""
+    """Connect to a machine's monitor, which is there a moment after its start."""
     deadline = time.monotonic() + limit_s
     while process.alive() and time.monotonic() < deadline:
         try:
@@ -110,7 +110,7 @@ def monitor(directory: Path, process: Process, limit_s: float = 20) -> Monitor:
 
 
 def await_boot(directory: Path, process: Process, limit_s: float) -> None:
-    """Waits until dom0 says that it is ready. Raises ToolError with the console's last line when it does not."""
+    """Wait until dom0 says that it is ready. Raises ToolError with the console's last line when it does not."""
     console = directory / "console.log"
     deadline = time.monotonic() + limit_s
     while True:
@@ -128,7 +128,7 @@ def await_boot(directory: Path, process: Process, limit_s: float) -> None:
 
 
 def quit_and_wait(directory: Path, process: Process) -> None:
-    """Ends a machine so that its disk is written out whole."""
+    """End a machine so that its disk is written out whole."""
     with monitor(directory, process) as connection, suppress(ToolError):
         # It may be gone before its answer is read; what counts is that it ends.
         connection.execute("quit")
@@ -145,7 +145,7 @@ def link(directory: Path, name: str, target: Path) -> None:
 
 
 def retry(attempts: int, body: Callable[[], None], note: Callable[[str], None]) -> None:
-    """Calls `body` until it does not raise ToolError; says why it failed, and raises the last failure."""
+    """Call `body` until it does not raise ToolError; says why it failed, and raises the last failure."""
     for number in range(1, attempts + 1):
         try:
             body()

@@ -32,7 +32,7 @@ class Monitor:
         self._socket.close()
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """Runs one command and returns what it returns. Raises ToolError with QEMU's own words when it refuses."""
+        """Run one command and returns what it returns. Raises ToolError with QEMU's own words when it refuses."""
         try:
             self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
             while True:
@@ -46,7 +46,7 @@ class Monitor:
             raise ToolError(f"QEMU does not answer to {command}: {error}") from None
 
     def save_state(self, path: Path, limit_s: float = 120) -> None:
-        """Stops the machine and writes its state (memory and devices) to a file, with QEMU's migration."""
+        """Stop the machine and writes its state (memory and devices) to a file, with QEMU's migration."""
         self.execute("stop")
         # No reason to spare bandwidth: the default is made for a network and a running machine.
         self.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
@@ -54,7 +54,7 @@ class Monitor:
         self._await_migration(limit_s)
 
     def await_state(self, limit_s: float = 120) -> None:
-        """Waits until a machine started with -incoming has read its state, and sets it going."""
+        """Wait until a machine started with -incoming has read its state, and sets it going."""
         self._await_migration(limit_s)
         self.execute("cont")
 

@@ -53,7 +53,7 @@ class Connection:
         return ["ssh", *self._options, "-o", "ControlMaster=no", "-tt" if tty else "-T", "127.0.0.1", remote_line(argv)]
 
     def open(self) -> Process:
-        """Opens the shared connection and leaves it in the background. Raises ToolError if dom0 does not answer."""
+        """Open the shared connection and leaves it in the background. Raises ToolError if dom0 does not answer."""
         master = ["ssh", *self._options, "-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-N", "-f", "127.0.0.1"]
         run(master, "the ssh connection to dom0", own_session=True)
         return self._master()
@@ -81,7 +81,7 @@ class Connection:
         return self._control.exists()
 
     def close(self) -> None:
-        """Closes the shared connection, and with it every command that still runs over it."""
+        """Close the shared connection, and with it every command that still runs over it."""
         self._tell("exit")
 
     def _master(self) -> Process:
