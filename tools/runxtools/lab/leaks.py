@@ -1,4 +1,4 @@
-"""What containers leave behind in dom0."""
+"""Find what containers leave behind in dom0."""
 
 import time
 
@@ -14,7 +14,7 @@ def inventory(lab: Machine) -> set[str]:
 
 
 def leaks(lab: Machine, before: set[str], limit_s: float = 30) -> list[str]:
-    """What is there now and was not before. Waits for what is about to go, so long as the limit (seconds) lets it."""
+    """Lines of the inventory that are not in `before`. Wait up to `limit_s` seconds for them to go."""
     deadline = time.monotonic() + limit_s
     while True:
         left = sorted(inventory(lab) - before)
