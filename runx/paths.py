@@ -61,14 +61,24 @@ def machine() -> str:
     return "arm" if name.startswith("armv") else name
 
 
+def data_dir(name: str) -> str:
+    """The directory `name` of data files: in the package when pip installed it, else beside the package."""
+    packaged = os.path.join(_PACKAGE_DIR, name)
+    return packaged if os.path.isdir(packaged) else os.path.join(LIBRARY_DIR, name)
+
+
 def assets_dir() -> str:
     """The directory of the guest's `kernel` and `initrd`: PREFIX/share/runx/ARCH when installed, else the checkout's out/ARCH.
 
-    It need not exist: `runx plan` shows where the files would be.
+    LIBRARY_DIR is PREFIX/lib/runx of `./build install`, or pip's PREFIX/lib/pythonVERSION/site-packages (Debian's:
+    dist-packages). The directory need not exist: `runx plan` shows where the files would be.
     """
-    prefix = os.path.dirname(os.path.dirname(LIBRARY_DIR))
-    installed = LIBRARY_DIR == os.path.join(prefix, "lib", "runx")
-    return os.path.join(prefix, "share", "runx", machine()) if installed else os.path.join(LIBRARY_DIR, "out", machine())
+    above, name = os.path.split(LIBRARY_DIR)
+    if name in ("site-packages", "dist-packages"):
+        above = os.path.dirname(above)
+    elif name != "runx" or os.path.basename(above) != "lib":
+        return os.path.join(LIBRARY_DIR, "out", machine())
+    return os.path.join(os.path.dirname(above), "share", "runx", machine())
 
 
 def hotplug(name: str) -> str:

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Sourced by the tools that a person starts on a fresh machine: makes sure there is a Python to run the rest with.
-# Sets PYTHON. Debian's own interpreter is preferred: the same one runs runx in dom0.
+# Sourced by tools that must work on a fresh machine. Sets PYTHON, and installs Python if there is none.
+# Debian's own interpreter is preferred: dom0 runs runx with it.
 PYTHON=/usr/bin/python3
 if ! [ -x "$PYTHON" ]; then
 	PYTHON=$(command -v python3) || PYTHON=

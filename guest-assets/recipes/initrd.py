@@ -7,15 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.settings import ASSETS, Arch, Settings
+from recipes.settings import ASSETS, Settings
+from runxtools.arches import Arch
 from runxtools.errors import ToolError
 
-# What setup scripts use, and what the kernel runs; a busybox given to us has to have these.
+# Programs of setup scripts and of the kernel. A busybox given by `busybox=` must have them.
 REQUIRED = tuple(
     "sh [ cat chmod chown cp dd dmesg echo env grep head hostname id ip kill ln ls mkdir mknod mount mv poweroff printf ps "
     "readlink reboot halt rm rmdir sed sleep sync sysctl test touch tr true false udhcpc umount uname".split()
 )
-# Beside busybox, what a script of the container's calls or busybox does (guest-assets/network).
+# Scripts beside busybox: network scripts and busybox call them (guest-assets/network).
 NETWORK = {"await-interface": "bin/await-interface", "collect-dns": "bin/collect-dns", "udhcpc.script": "etc/udhcpc.script"}
 _SBIN = {"halt", "poweroff", "reboot"}
 
@@ -26,7 +27,7 @@ _S_IFDIR, _S_IFREG, _S_IFLNK, _S_IFCHR = 0o040000, 0o100000, 0o120000, 0o020000
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of the archive; all belong to root and have no date."""
+    """One file of the archive. All files belong to root and have date 0."""
 
     name: str
     mode: int
@@ -35,7 +36,7 @@ class Entry:
 
 
 def tree(init: bytes, busybox: bytes, applets: Iterable[str]) -> list[Entry]:
-    """What is in the base initrd."""
+    """The files of the base initrd."""
     entries = [Entry(name, _S_IFDIR | 0o755) for name in _DIRECTORIES]
     # The kernel opens /dev/console for PID 1 before there is a devtmpfs.
     entries.append(Entry("dev/console", _S_IFCHR | 0o600, device=(5, 1)))
@@ -51,7 +52,7 @@ def tree(init: bytes, busybox: bytes, applets: Iterable[str]) -> list[Entry]:
 
 
 def archive(entries: Iterable[Entry]) -> bytes:
-    """A newc archive (cpio(5)), sorted by name so that directories come before what is in them."""
+    """A newc archive (cpio(5)), sorted by name so that directories come before their files."""
     out = bytearray()
 
     def add(number: int, entry: Entry) -> None:
@@ -70,30 +71,30 @@ def archive(entries: Iterable[Entry]) -> bytes:
 
 
 def pack(entries: Iterable[Entry]) -> bytes:
-    """The compressed archive. Zeros bring it to a multiple of 512: the kernel wants what is appended to it aligned."""
+    """The compressed archive, padded with zeros to 512 bytes: the kernel requires that an archive after it is aligned."""
     packed = gzip.compress(archive(entries), 9, mtime=0)
     return packed + bytes(-len(packed) % 512)
 
 
 def check_static(path: Path, arch: Arch) -> None:
-    """Raises ToolError unless the file is a program for this architecture that needs no other file (elf(5))."""
+    """Raise ToolError unless the file is a static program for this architecture (elf(5))."""
     data = path.read_bytes()
     if data[:4] != b"\x7fELF" or len(data) < 64:
-        raise ToolError(f"{path} is no program")
+        raise ToolError(f"{path} is not a program")
     if data[5] != 1 or struct.unpack_from("<H", data, 18)[0] != arch.elf_machine:
-        raise ToolError(f"{path} is no program for {arch.name}")
+        raise ToolError(f"{path} is not a program for {arch.name}")
     wide = data[4] == 2
     offset = struct.unpack_from("<Q", data, 32)[0] if wide else struct.unpack_from("<I", data, 28)[0]
     size, count = struct.unpack_from("<HH", data, 54 if wide else 42)
     for number in range(count):
         at = offset + number * size
         if at + 4 <= len(data) and struct.unpack_from("<I", data, at)[0] == 3:  # PT_INTERP
-            raise ToolError(f"{path} is not static: there is no dynamic linker in the initrd")
+            raise ToolError(f"{path} is not static: the initrd has no dynamic linker")
 
 
 def applets(busybox: Path, settings: Settings) -> list[str]:
-    """The names busybox answers to; for one this machine cannot run, those that setup scripts use."""
-    if not settings.native:
+    """Names of the programs in busybox; REQUIRED for a busybox that this machine cannot run."""
+    if not settings.arch.native:
         return list(REQUIRED)
     result = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=False)
     names = sorted(set(result.stdout.split()) - {"busybox"})

@@ -1,4 +1,4 @@
-"""Kconfig files: our fragments, and whether a configuration made from them says what they say."""
+"""Kconfig files: read our fragments, and check that the configuration made of them agrees."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _UNSET = re.compile(r"# (CONFIG_\w+) is not set")
 
 
 def parse(text: str, where: str) -> dict[str, str]:
-    """Symbol → value, "n" for one that is not set. Raises ToolError for a line that is neither that nor a comment."""
+    """Value of each symbol, "n" for one that is not set. Raises ToolError for any other line, except a comment."""
     values: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -21,12 +21,12 @@ def parse(text: str, where: str) -> dict[str, str]:
         elif found := _UNSET.fullmatch(line):
             values[found[1]] = "n"
         elif line and not line.startswith("#"):
-            raise ToolError(f"{where}:{number}: {line!r} is no line of a configuration")
+            raise ToolError(f"{where}:{number}: {line!r} is not a line of a configuration")
     return values
 
 
 def read_fragments(paths: Sequence[Path]) -> dict[str, str]:
-    """The fragments one after the other. Raises ToolError when two of them disagree, or one does with itself."""
+    """Values of all fragments. Raises ToolError for a symbol that one sets twice, or two set to different values."""
     merged: dict[str, str] = {}
     for path in paths:
         seen: set[str] = set()
@@ -45,11 +45,11 @@ def text_of(values: dict[str, str]) -> str:
 
 
 def check(wanted: dict[str, str], made: Path, what: str) -> None:
-    """Raises ToolError naming every wanted value that the configuration in `made` does not have."""
+    """Raise ToolError that names every wanted value which the configuration in `made` lacks."""
     got = parse(made.read_text(), str(made))
     missed = [f"{name}={value} became {got.get(name, 'n')}" for name, value in wanted.items() if got.get(name, "n") != value]
     if missed:
         raise ToolError(
-            f"{what}: {len(missed)} lines of our configuration did not take",
+            f"{what}: {len(missed)} lines of our configuration had no effect",
             "\n  ".join(missed) + "\nthe symbol is gone, or depends on another one, in this source or with this compiler",
         )

@@ -6,11 +6,12 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from recipes import install, parts
-from recipes.runner import say
-from recipes.settings import HOST_SCRIPTS, Settings, settings_from
-from runxtools import cache
+from recipes import parts
+from recipes.settings import Settings, settings_from
+from runxtools import cache, installer
+from runxtools.checkout import HOST_SCRIPTS
 from runxtools.errors import ToolError
+from runxtools.runner import say
 
 _NAMES = ("ARCH", "CROSS_COMPILE", "KERNEL_SRC", "OUT", "busybox")
 _TARGETS = ("all", "kernel", "initrd", "install", "uninstall")
@@ -43,13 +44,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("words", nargs="*", metavar="target", help=argparse.SUPPRESS)
-    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="compile so many files at once (%(default)s)")
-    parser.add_argument("--no-install", action="store_true", help="never install missing Debian packages, name them")
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=os.cpu_count() or 1, help="number of files to compile at once (%(default)s)"
+    )
+    parser.add_argument("--no-install", action="store_true", help="name missing Debian packages; do not install them")
     parser.add_argument("--keep-work", action="store_true", help="keep unpacked sources and objects, for quick rebuilds")
-    parser.add_argument("--update", action="store_true", help="look for a newer source package of busybox")
+    parser.add_argument("--update", action="store_true", help="download busybox's source package again")
     where = parser.add_argument_group("install and uninstall")
-    where.add_argument("--prefix", default="/usr/local", help="where runx will be (%(default)s)")
-    where.add_argument("--destdir", help="a directory that stands for / while installing, for packages")
+    where.add_argument("--prefix", default="/usr/local", help="directory in which runx will be (%(default)s)")
+    where.add_argument("--destdir", help="directory to install into in place of /, to make a package")
     where.add_argument(
         "--python",
         default=os.environ.get("PYTHON", "/usr/bin/python3"),
@@ -59,12 +62,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line; the exit status."""
+    """Run `./build ARGV`: its exit status."""
     options = _parser().parse_intermixed_args(argv)
     try:
         values, targets = _words(options.words)
         if options.jobs < 1:
-            raise ToolError(f"--jobs {options.jobs} compiles nothing")
+            raise ToolError(f"--jobs {options.jobs}: must be at least 1")
         settings = settings_from(
             values,
             jobs=options.jobs,
@@ -78,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"build: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("build: interrupted; what was compiled is kept, the next run goes on from there", file=sys.stderr)
+        print("build: interrupted; the next run continues with what was compiled", file=sys.stderr)
         return 130
     return 0
 
@@ -101,15 +104,15 @@ def _words(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _run(target: str, settings: Settings, options: argparse.Namespace) -> None:
     if target in ("install", "uninstall"):
-        place = install.place(options.prefix, options.destdir, options.python)
+        place = installer.place(options.prefix, options.destdir, options.python)
         with cache.locked(cache.root() / "install.lock"):
             if target == "install":
-                install.install(settings, place)
+                installer.install(settings.out, settings.arch, place)
             else:
-                install.uninstall(place)
+                installer.uninstall(place)
         return
     with cache.locked(cache.root() / "guest.lock"):
-        # The small part first: a mistake in it should not show after ten minutes.
+        # The initrd first: it takes seconds, so a mistake shows before the kernel takes ten minutes.
         if target in ("all", "initrd"):
             parts.deliver(settings, parts.ramdisk(settings), ("initrd",), "initrd")
             for script in HOST_SCRIPTS:

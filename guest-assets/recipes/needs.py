@@ -1,15 +1,15 @@
-"""The Debian packages a build needs, and what to say when they are not there."""
+"""Debian packages that a build needs."""
 
 import os
 import shutil
 from collections.abc import Sequence
 
-from recipes.runner import say
 from recipes.settings import Settings
 from recipes.sources import KERNEL_PACKAGE, KERNEL_TARBALL
 from runxtools import packages
 from runxtools.errors import ToolError
 from runxtools.packages import Package
+from runxtools.runner import say
 
 _COMPILER = (
     Package("gcc", "gcc", "the compiler of the build's own helpers"),
@@ -29,7 +29,7 @@ def _cross(settings: Settings) -> tuple[Package, ...]:
 
 
 def for_kernel(settings: Settings) -> tuple[Package, ...]:
-    """What compiling the kernel needs."""
+    """Packages to compile the kernel."""
     source = () if settings.kernel_src else (Package(KERNEL_PACKAGE, str(KERNEL_TARBALL), "the kernel's source"),)
     return (
         *source,
@@ -46,12 +46,12 @@ def for_kernel(settings: Settings) -> tuple[Package, ...]:
 
 
 def for_init(settings: Settings) -> tuple[Package, ...]:
-    """What compiling /init needs."""
+    """Packages to compile /init."""
     return (*_COMPILER, *_cross(settings), _MUSL)
 
 
 def for_busybox(settings: Settings) -> tuple[Package, ...]:
-    """What compiling busybox needs."""
+    """Packages to compile busybox."""
     return (
         *for_init(settings),
         Package("dpkg-dev", "dpkg-source", "unpacks busybox's source"),
@@ -62,7 +62,7 @@ def for_busybox(settings: Settings) -> tuple[Package, ...]:
 
 
 def ensure(settings: Settings, wanted: Sequence[Package]) -> None:
-    """Installs what is missing, if that is allowed and we are root. Raises ToolError with the line to type otherwise."""
+    """Install missing packages, if settings allow it and this is root. Raises ToolError with the command otherwise."""
     unique = {package.name: package for package in wanted}
     needed = packages.missing(list(unique.values()))
     if not needed:

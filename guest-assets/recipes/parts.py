@@ -1,4 +1,4 @@
-"""The parts of a guest, each cached under a key of what it is made from: kernel, busybox, /init, and the initrd of both."""
+"""The parts of a guest: kernel, busybox, /init, and the initrd. Each is cached under a key of its ingredients."""
 
 import os
 import shutil
@@ -7,17 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recipes import initrd, kconfig, needs, sources, toolchain
-from recipes.runner import Counter, Log, say
-from recipes.settings import ASSETS, INITRD_LIMIT, KIB, Settings
+from recipes.settings import ASSETS, INITRD_LIMIT, Settings
 from recipes.sources import KernelSource
 from runxtools import cache
+from runxtools.arches import KIB
 from runxtools.errors import ToolError
+from runxtools.runner import Counter, Log, say
 
-# Part of every key: a change of how things are made, which no input shows.
+# Part of every key. Raise it when a recipe changes and its ingredients do not.
 RECIPE = "2"
 
 _KBUILD = {
-    # What the kernel would otherwise record of this machine (Documentation/kbuild/reproducible-builds.rst).
+    # Without these the kernel records this machine's (Documentation/kbuild/reproducible-builds.rst).
     "KBUILD_BUILD_USER": "runx",
     "KBUILD_BUILD_HOST": "runx",
     "KBUILD_BUILD_VERSION": "1",
@@ -27,13 +28,13 @@ INIT = ASSETS / "init"
 """The sources of /init; each includes headers by their names below this directory."""
 INIT_FLAGS = [
     "-static", "-Os", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror",
-    # Sections that nobody calls, and tables for exceptions that C has not, stay out.
+    # Leave out unused sections, and tables for exceptions, which C does not have.
     "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-Wl,--gc-sections", "-s",
 ]  # fmt: skip
 
 
 def work_directory() -> Path:
-    """Where sources are unpacked and compiled; removed after a build that worked."""
+    """Directory in which sources are unpacked and compiled. It is removed after a successful build."""
     return cache.root() / "guest-work"
 
 
@@ -49,7 +50,7 @@ def _elapsed(start: float) -> str:
 
 
 def kernel(settings: Settings) -> Path:
-    """The directory with the compiled `kernel` and its `config`."""
+    """Directory of the compiled `kernel` and its `kernel.config`."""
     needs.ensure(settings, needs.for_kernel(settings))
     arch = settings.arch
     source = KernelSource(settings)
@@ -92,7 +93,7 @@ def _boot_of(kernel_arch: str) -> str:
 
 
 def _headers(settings: Settings) -> Path:
-    """The kernel's headers for programs, which musl has not: the directory for -idirafter."""
+    """Directory of the kernel's headers for -idirafter: musl does not have them."""
     needs.ensure(settings, needs.for_kernel(settings))
     source = KernelSource(settings)
 
@@ -109,7 +110,7 @@ def _headers(settings: Settings) -> Path:
 
 
 def busybox(settings: Settings) -> Path:
-    """The static busybox: the one given, or ours compiled from Debian's source."""
+    """Path of the static busybox: `busybox=`, or compiled from Debian's source."""
     if settings.busybox:
         initrd.check_static(settings.busybox, settings.arch)
         return settings.busybox
@@ -143,10 +144,10 @@ def busybox(settings: Settings) -> Path:
 
 
 def _configure_busybox(tree: Path, wanted: dict[str, str], log: Log) -> None:
-    """Only what is wanted, and what that selects.
+    """Enable the wanted symbols and what they select, and nothing else. Raises ToolError for one that cannot be enabled.
 
-    Busybox's kconfig knows no fragments, and answers a question that only appears with our answers by its default,
-    mostly yes. So: ask, say no to everything that came on by itself, and ask again until nothing changes.
+    Busybox's kconfig knows no fragments. It answers questions that depend on ours with their defaults, mostly yes. So answer no
+    to every symbol that it enabled by itself, and ask again until nothing changes.
     """
     make = ["make", "-C", str(tree)]
     config = tree / ".config"
@@ -183,7 +184,7 @@ def init(settings: Settings) -> Path:
 
 
 def ramdisk(settings: Settings) -> Path:
-    """The directory with the compressed `initrd`."""
+    """Directory of the compressed `initrd`."""
     inputs = {"init": init(settings).read_bytes(), "busybox": (binary := busybox(settings)).read_bytes()}
 
     def fill(directory: Path) -> None:
@@ -216,7 +217,7 @@ def _require_space(directory: Path, needed: int) -> None:
 
 
 def deliver(settings: Settings, entry: Path, names: tuple[str, ...], what: str) -> None:
-    """Copies files of a cache entry to the results, if they differ, and says which it was."""
+    """Copy the files of a cache entry to the results if they differ. Print whether they did."""
     settings.results.mkdir(parents=True, exist_ok=True)
     changed = False
     for name in names:

@@ -1,82 +1,22 @@
-"""Where sources come from: Debian's packages, through apt with a configuration of our own beside the system's."""
+"""Sources of the kernel and of busybox: Debian's packages, unless settings name others."""
 
 import hashlib
 import json
-import re
 import shutil
 from pathlib import Path
 
-from recipes.runner import Log, say
 from recipes.settings import Settings
 from runxtools import cache
+from runxtools.apt import PrivateApt, source_entries
 from runxtools.errors import ToolError
+from runxtools.runner import Log, say
 
 KERNEL_PACKAGE = "linux-source-6.1"
 KERNEL_TARBALL = Path(f"/usr/src/{KERNEL_PACKAGE}.tar.xz")
 
-_APT = Path("/etc/apt")
-
-
-# ---- apt
-
-
-def source_entries(directory: Path = _APT) -> dict[str, str]:
-    """Files of a sources.list.d, by name, with every binary source of DIRECTORY as a source of source packages.
-
-    Both formats of sources.list(5) are read; entries that are switched off stay so.
-    """
-    files: dict[str, str] = {}
-    lists = [directory / "sources.list", *sorted((directory / "sources.list.d").glob("*.list"))]
-    for path in lists:
-        if path.is_file():
-            lines = (line.strip() for line in path.read_text().splitlines())
-            entries = [re.sub(r"^deb\s", "deb-src ", line) for line in lines if re.match(r"deb\s", line)]
-            if entries:
-                files[path.name] = "\n".join(entries) + "\n"
-    for path in sorted((directory / "sources.list.d").glob("*.sources")):
-        stanzas = []
-        for stanza in re.split(r"\n(?:[ \t]*\n)+", path.read_text().strip()):
-            stanza = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
-            types = re.search(r"^Types:(.*)$", stanza, re.M | re.I)
-            enabled = re.search(r"^Enabled:\s*(no|false|off|0|without|disable)\s*$", stanza, re.M | re.I)
-            if types and "deb" in types[1].split() and not enabled:
-                stanzas.append(stanza.replace(types[0], "Types: deb-src"))
-        if stanzas:
-            files[path.name] = "\n\n".join(stanzas) + "\n"
-    return files
-
-
-class PrivateApt:
-    """apt-get with the machine's sources, keys and proxy settings, whose lists and downloads stay in one directory."""
-
-    def __init__(self, directory: Path, log: Log, sources: dict[str, str], architectures: tuple[str, ...] = ()) -> None:
-        self._log = log
-        self._directory = directory
-        parts = directory / "sources.list.d"
-        for needed in (parts, directory / "lists" / "partial", directory / "cache" / "archives" / "partial"):
-            needed.mkdir(parents=True, exist_ok=True)
-        for name, text in sources.items():
-            (parts / name).write_text(text)
-        settings = {
-            "Dir::Etc::SourceList": "/dev/null",
-            "Dir::Etc::SourceParts": str(parts),
-            "Dir::State::Lists": str(directory / "lists"),
-            "Dir::Cache": str(directory / "cache"),
-            "APT::Sandbox::User": "root",  # the download user cannot enter a directory of root's
-        }
-        lines = [f'{name} "{value}";' for name, value in settings.items()]
-        if architectures:
-            lines += ["#clear APT::Architectures;", *(f'APT::Architectures:: "{name}";' for name in architectures)]
-        (directory / "apt.conf").write_text("\n".join(lines) + "\n")
-
-    def run(self, *arguments: str, cwd: Path, check: bool = True) -> None:
-        """Runs apt-get. Raises ToolError when it fails."""
-        environment = {"APT_CONFIG": str(self._directory / "apt.conf")}
-        self._log.run(["apt-get", "-q", *arguments], f"apt-get {arguments[0]}", cwd=cwd, env=environment, check=check)
-
 
 def busybox_source(settings: Settings) -> Path:
-    """The directory with Debian's source package of busybox, from the cache or downloaded into it."""
+    """Directory of Debian's source package of busybox, downloaded into the cache."""
     key = cache.key_of({"recipe": "1"})
     entry = cache.find(cache.root(), "guest-busybox-source", key)
     if entry and not settings.update:
@@ -89,14 +29,14 @@ def busybox_source(settings: Settings) -> Path:
         log = Log("busybox-source")
         sources = source_entries()
         if not sources:
-            raise ToolError("no package sources in /etc/apt", "busybox=PATH takes a static busybox that is already there")
+            raise ToolError("no package sources in /etc/apt", "busybox=PATH uses a static busybox of your own")
         apt = PrivateApt(directory / "apt", log, sources)
-        # A source that has no source packages fails the update; what counts is whether busybox is found.
+        # `update` fails for a repository without source packages. The download tells whether busybox was found.
         apt.run("update", cwd=directory, check=False)
         apt.run("source", "--download-only", "busybox", cwd=directory)
         shutil.rmtree(directory / "apt")
         if len(list(directory.glob("busybox_*.dsc"))) != 1:
-            raise ToolError("apt-get source brought no busybox", f"the log: {log.path}")
+            raise ToolError("apt-get source downloaded no busybox", f"the log: {log.path}")
 
     return cache.make(cache.root(), "guest-busybox-source", key, fill)
 
@@ -105,7 +45,7 @@ def busybox_source(settings: Settings) -> Path:
 
 
 def _sha256(path: Path) -> str:
-    """The file's hash; remembered, since a kernel's tarball takes a second, as long as size and times stay the same."""
+    """The file's hash. It is cached while size, time and inode are the same: hashing a kernel's tarball takes a second."""
     memory = cache.root() / "guest-hashes.json"
     status = path.stat()
     mark = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
@@ -126,18 +66,18 @@ def _sha256(path: Path) -> str:
 
 
 class KernelSource:
-    """A kernel's source, a tarball or a tree, unpacked when it is needed."""
+    """A kernel's source: a tree, or a tarball that is unpacked when needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._origin = settings.kernel_src or KERNEL_TARBALL
         if not self._origin.exists():
             raise ToolError(f"{self._origin} is missing", f"apt-get install {KERNEL_PACKAGE}, or KERNEL_SRC=PATH")
         if self._origin.is_dir() and not (self._origin / "Kconfig").exists():
-            raise ToolError(f"KERNEL_SRC={self._origin} is no kernel source: it has no Kconfig")
+            raise ToolError(f"KERNEL_SRC={self._origin} is not a kernel source: it has no Kconfig")
 
     @property
     def identity(self) -> str:
-        """Changes when the source does."""
+        """Hash that changes with the source."""
         if self._origin.is_file():
             return _sha256(self._origin)
         digest = hashlib.sha256()
@@ -148,7 +88,7 @@ class KernelSource:
         return digest.hexdigest()
 
     def unpacked(self, work: Path, log: Log) -> Path:
-        """The source as a tree; a tarball is unpacked below WORK once."""
+        """The source as a tree. A tarball is unpacked below `work` once."""
         if self._origin.is_dir():
             return self._origin
         tree = work / f"linux-{self.identity[:16]}"

@@ -1,20 +1,20 @@
-"""The compilers: the kernel's, and the one for static programs with musl."""
+"""The kernel's compiler, and the compiler of static programs with musl."""
 
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-from recipes.runner import Log, environment, say
 from recipes.settings import Settings
-from recipes.sources import PrivateApt, source_entries
 from runxtools import cache
+from runxtools.apt import PrivateApt, source_entries
 from runxtools.command import PATH
 from runxtools.errors import ToolError
+from runxtools.runner import Log, environment, say
 
 
 def version(*argv: str | Path) -> str:
-    """What the program says of its version, for cache keys. Raises ToolError when there is none."""
+    """First line of the program's --version, for cache keys. Raises ToolError when it does not run."""
     try:
         result = subprocess.run([*argv, "--version"], env=environment(), capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -23,29 +23,29 @@ def version(*argv: str | Path) -> str:
 
 
 def kernel_version(settings: Settings) -> str:
-    """Compiler and linker of the kernel."""
+    """Versions of the kernel's compiler and linker."""
     return f"{version(settings.cross + 'gcc')}; {version(settings.cross + 'ld')}"
 
 
 def musl_compiler(settings: Settings) -> list[str]:
-    """The start of a command that compiles static programs for the guest."""
-    if settings.native and not settings.cross:
+    """First words of a command that compiles a static program for the guest."""
+    if settings.arch.native and not settings.cross:
         return ["musl-gcc"]
     specs = _foreign_musl(settings) / "musl-gcc.specs"
     return [f"{settings.cross}gcc", "-specs", str(specs)]
 
 
 def musl_version(settings: Settings) -> str:
-    """The compiler of musl_compiler, and which musl."""
+    """Version of musl_compiler, and the size of its musl."""
     libc = Path(f"/usr/lib/{settings.arch.musl}/libc.a")
-    if not settings.native or settings.cross:
+    if not settings.arch.native or settings.cross:
         libc = _foreign_musl(settings) / "usr" / "lib" / settings.arch.musl / "libc.a"
     status = libc.stat() if libc.exists() else None
     return f"{version(settings.cross + 'gcc')}; musl {status.st_size if status else 0}"
 
 
 def _foreign_musl(settings: Settings) -> Path:
-    """musl for another architecture: Debian's package of it, unpacked, and a specs file that names its place."""
+    """Directory of musl for another architecture: Debian's package, unpacked, and a specs file for it."""
     arch = settings.arch
     native_specs = _native_specs()
     part = f"guest-musl-{arch.name}"
@@ -57,8 +57,7 @@ def _foreign_musl(settings: Settings) -> Path:
     def fill(directory: Path) -> None:
         say(f"musl: downloading Debian's package for {arch.debian}")
         log = Log(f"musl-{arch.name}")
-        sources = {name: text.replace("deb-src", "deb") for name, text in source_entries().items()}
-        apt = PrivateApt(directory / "apt", log, sources, (arch.debian,))
+        apt = PrivateApt(directory / "apt", log, source_entries(kind="deb"), [arch.debian])
         apt.run("update", cwd=directory, check=False)
         apt.run("download", f"musl-dev:{arch.debian}", cwd=directory)
         for deb in directory.glob("*.deb"):
@@ -75,7 +74,7 @@ def _foreign_musl(settings: Settings) -> Path:
 
 
 def _native_specs() -> Path:
-    """musl-tools' specs file of this machine."""
+    """The specs file of this machine's musl-tools. Raises ToolError."""
     script = shutil.which("musl-gcc", path=PATH)
     found = re.search(r"-specs \"?([^\" ]+)", Path(script).read_text()) if script else None
     if not found or not Path(found[1]).exists():

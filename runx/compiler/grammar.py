@@ -4,7 +4,7 @@ import os
 
 from runx.compiler import slim_imports
 from runx.errors import RunxError, reason
-from runx.paths import LIBRARY_DIR
+from runx.paths import data_dir
 
 with slim_imports.without(slim_imports.LARK):
     import lark
@@ -13,8 +13,7 @@ with slim_imports.without(slim_imports.LARK):
 
 __all__ = ("Lark", "Token", "Tree", "UnexpectedCharacters", "UnexpectedInput", "UnexpectedToken", "load_grammar", "write_tables")
 
-GRAMMAR_DIR = os.path.join(LIBRARY_DIR, "grammars")
-"""Beside the package, in the checkout and when installed."""
+GRAMMAR_DIR = data_dir("grammars")
 
 
 def load_grammar(name: str) -> Lark:

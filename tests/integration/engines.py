@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from runxtools import ociimage
-from runxtools.double.host import CHECKOUT, Double
+from runxtools.checkout import CHECKOUT
+from runxtools.double.host import Double
 from runxtools.testing.containers import IMAGE, RUNX
 
 BUSYBOX = Path("/bin/busybox")

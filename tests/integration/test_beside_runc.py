@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from runxtools import ociimage
-from runxtools.double.host import CHECKOUT, Double
+from runxtools.checkout import CHECKOUT
+from runxtools.double.host import Double
 from runxtools.testing.bundles import BUSYBOX, CASES, LIMIT_S, image_root
 from runxtools.testing.containers import RUNX
 

@@ -6,7 +6,7 @@ from cri import CONTAINER, POD, pairs
 from pod_tests import *  # noqa: F403
 from pod_tests import WAIT
 from pods import Cri, Pod
-from runxtools.testing.containers import Host
+from runxtools.machine import Machine
 
 
 def test_stop(pod: Pod) -> None:
@@ -43,7 +43,7 @@ def test_the_pods_processes(cri: Cri, nothing_is_left: None, scratch: str, pid: 
     assert (int(pod.log("one")) == 1) == is_first, pod.log("one")
 
 
-def test_volumes(host: Host, pod: Pod, scratch: str) -> None:
+def test_volumes(host: Machine, pod: Pod, scratch: str) -> None:
     """A directory, secrets that are not to be changed, and the file for last words."""
     prepare = 'cd "$1"; mkdir data secrets; echo secret > secrets/token; : > last-words'
     host.run(["sh", "-c", prepare, "sh", scratch], check=True)
@@ -65,7 +65,7 @@ def test_a_terminal(pod: Pod) -> None:
     assert pod.log("one") == "/dev/pts/0\n"
 
 
-def test_limits(host: Host, pod: Pod) -> None:
+def test_limits(host: Machine, pod: Pod) -> None:
     linux = {"security_context": pod.namespaces, "resources": {"memory_limit_in_bytes": 256 << 20, "cpu_shares": 512}}
     container = pod.run("one", WAIT, linux=linux)
     before = host.run(["xl", "list"], check=True).stdout

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runxtools.double.host import CHECKOUT, LOCAL, Double
+from runxtools.checkout import CHECKOUT
+from runxtools.double.host import LOCAL, Double
 from runxtools.testing.bundles import LIMIT_S, Bundle
 from runxtools.testing.containers import until
 

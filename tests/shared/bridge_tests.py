@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from runxtools.testing.containers import LIMIT_S, REACH, Host, Running, command, sh, until
+from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S, REACH, Running, command, sh, until
 
 SUBNET = "10.213.77"
 
@@ -18,7 +19,7 @@ SUBNET = "10.213.77"
 class Bridge:
     """A bridge of dom0 with the first address of SUBNET.0/24 and of fd00:213::/64, and files that name it."""
 
-    def __init__(self, host: Host, directory: str) -> None:
+    def __init__(self, host: Machine, directory: str) -> None:
         self.host = host
         self.directory = directory
         self.name = f"rx{uuid.uuid4().hex[:8]}"
@@ -43,7 +44,7 @@ class Bridge:
 
 
 @pytest.fixture
-def bridge(host: Host, scratch: str) -> Iterator[Bridge]:
+def bridge(host: Machine, scratch: str) -> Iterator[Bridge]:
     made = Bridge(host, scratch)
     yield made
     try:
@@ -52,7 +53,7 @@ def bridge(host: Host, scratch: str) -> Iterator[Bridge]:
         host.run(["ip", "link", "del", made.name], check=True)
 
 
-def test_a_static_address_reaches_dom0_and_is_reached(host: Host, bridge: Bridge) -> None:
+def test_a_static_address_reaches_dom0_and_is_reached(host: Machine, bridge: Bridge) -> None:
     options = bridge.netconf(
         f"{SUBNET}.7",
         isGateway=True,
@@ -84,7 +85,7 @@ def test_a_static_address_reaches_dom0_and_is_reached(host: Host, bridge: Bridge
     assert "\nreached\nreached by IPv6\n" in text
 
 
-def test_tcp_both_ways(host: Host, bridge: Bridge) -> None:
+def test_tcp_both_ways(host: Machine, bridge: Bridge) -> None:
     """Whole and in order, at the container's MTU."""
     options = bridge.netconf(f"{SUBNET}.8/24")
     script = f"""
@@ -117,7 +118,7 @@ print(answer, size)
 
 
 @pytest.fixture
-def leases(host: Host, bridge: Bridge, scratch: str) -> Iterator[Iterator[bytes]]:
+def leases(host: Machine, bridge: Bridge, scratch: str) -> Iterator[Iterator[bytes]]:
     """A DHCP server on the bridge; the lines of its log. Two minutes are the least that dnsmasq lends for."""
     words = [
         "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--port=0", "--bind-interfaces", f"--interface={bridge.name}",
@@ -135,7 +136,7 @@ def leases(host: Host, bridge: Bridge, scratch: str) -> Iterator[Iterator[bytes]
     server.wait(60)
 
 
-def test_dhcp(host: Host, bridge: Bridge, leases: Iterator[bytes]) -> None:
+def test_dhcp(host: Machine, bridge: Bridge, leases: Iterator[bytes]) -> None:
     """The lease is taken before the process starts, and renewed while it runs, by a client that the process cannot see."""
     script = "echo ready; read line; ip -4 addr show eth0; ip route; cat /etc/resolv.conf; ps"
     container = Running(host, script, bridge.netconf())
@@ -158,7 +159,7 @@ def test_dhcp(host: Host, bridge: Bridge, leases: Iterator[bytes]) -> None:
 
 
 @pytest.fixture
-def host_is_bridge(host: Host, bridge: Bridge) -> Iterator[None]:
+def host_is_bridge(host: Machine, bridge: Bridge) -> Iterator[None]:
     """A runx.toml that maps the host's network to the bridge. It lies over /etc, which may be another machine's too."""
     put = """
         mkdir -p /run/settings/runx
@@ -170,7 +171,7 @@ def host_is_bridge(host: Host, bridge: Bridge) -> Iterator[None]:
     host.run(["sh", "-euc", "umount /etc; rm -r /run/settings"], check=True)
 
 
-def test_the_hosts_network(host: Host) -> None:
+def test_the_hosts_network(host: Machine) -> None:
     """Refused, with what helps."""
     result = host.run(command(["true"], ["--net-host"]), timeout=LIMIT_S)
     assert result.returncode
@@ -179,7 +180,7 @@ def test_the_hosts_network(host: Host) -> None:
 
 
 @pytest.mark.usefixtures("host_is_bridge", "leases")
-def test_a_bridge_for_the_hosts_network(host: Host, bridge: Bridge) -> None:
+def test_a_bridge_for_the_hosts_network(host: Machine, bridge: Bridge) -> None:
     script = f"{REACH} echo ready; read line; ip -4 addr show eth0; reach {SUBNET}.1"
     container = Running(host, script, ["--net-host"])
     try:
@@ -191,20 +192,20 @@ def test_a_bridge_for_the_hosts_network(host: Host, bridge: Bridge) -> None:
     assert f"inet {SUBNET}.1".encode() in output, output
 
 
-def test_no_server_is_an_error_with_its_network(host: Host, bridge: Bridge) -> None:
+def test_no_server_is_an_error_with_its_network(host: Machine, bridge: Bridge) -> None:
     result = sh(host, "echo must not run", options=bridge.netconf())
     assert result.returncode != 0
     assert b"must not run" not in result.stdout
     assert b"network testnet, eth0 failed" in result.stderr, result.stderr
 
 
-def test_a_missing_bridge_is_told_before_anything_starts(host: Host, bridge: Bridge) -> None:
+def test_a_missing_bridge_is_told_before_anything_starts(host: Machine, bridge: Bridge) -> None:
     result = sh(host, "true", options=bridge.netconf(bridge="rx-none"))
     assert result.returncode != 0
     assert b"the host has no bridge rx-none" in result.stderr, result.stderr
 
 
-def test_ten_at_once(host: Host, bridge: Bridge) -> None:
+def test_ten_at_once(host: Machine, bridge: Bridge) -> None:
     """Each with an address and a MAC address of its own; all of them reach one another's bridge."""
     settings = {"ipam": {"type": "host-local", "subnet": f"{SUBNET}.0/24"}}
     script = f"{REACH} echo ready; read -r line; cat /sys/class/net/eth0/address; reach {SUBNET}.1 && echo reached"

@@ -126,7 +126,7 @@ def pairs(**values: str) -> list[dict[str, str]]:
 
 
 class Client:
-    """Calls of the RuntimeService and the ImageService at a unix socket: `call("StopPodSandbox", pod_sandbox_id=ID)`."""
+    """Call of the RuntimeService and the ImageService at a unix socket: `call("StopPodSandbox", pod_sandbox_id=ID)`."""
 
     def __init__(self, socket: Path) -> None:
         self._channel = grpc.insecure_channel(f"unix:{socket}")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from runxtools import ociimage
-from runxtools.testing.containers import LIMIT_S, REACH, RUNX, Host, Running, command, new_id, run, sh, until
+from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S, REACH, RUNX, Running, command, new_id, run, sh, until
 
 AWKWARD = [
     "",
@@ -30,17 +31,17 @@ AWKWARD = [
 ]
 
 
-def test_output_and_errors_come_apart(host: Host) -> None:
+def test_output_and_errors_come_apart(host: Machine) -> None:
     result = sh(host, "echo to stdout; echo to stderr >&2; exit 3")
     assert (result.stdout, result.stderr, result.returncode) == (b"to stdout\n", b"to stderr\n", 3)
 
 
 @pytest.mark.parametrize("status", [0, 255])
-def test_exit_status(host: Host, status: int) -> None:
+def test_exit_status(host: Machine, status: int) -> None:
     assert sh(host, f"exit {status}").returncode == status
 
 
-def test_input_comes_back_byte_for_byte_with_its_end(host: Host) -> None:
+def test_input_comes_back_byte_for_byte_with_its_end(host: Machine) -> None:
     data = random.Random(1).randbytes(200_000)
     result = run(host, ["/bin/cat"], stdin=data)
     assert result.returncode == 0, result.stderr
@@ -59,7 +60,7 @@ STOPPED_READER = """
 channels hold 2 MiB and stop both streams when nobody reads one.)"""
 
 
-def test_a_reader_that_stops_loses_nothing_and_stalls_the_writer_alone(host: Host, scratch: str) -> None:
+def test_a_reader_that_stops_loses_nothing_and_stalls_the_writer_alone(host: Machine, scratch: str) -> None:
     script = """
         dd if=/dev/urandom of=/tmp/data bs=64k count=32 2>/dev/null
         md5sum < /tmp/data >&2
@@ -79,7 +80,7 @@ def test_a_reader_that_stops_loses_nothing_and_stalls_the_writer_alone(host: Hos
     assert received == expected
 
 
-def test_arguments_are_exact(host: Host) -> None:
+def test_arguments_are_exact(host: Machine) -> None:
     result = sh(host, "cat /proc/$$/cmdline; :", *AWKWARD)
     assert result.returncode == 0, result.stderr
     assert [word.decode() for word in result.stdout.split(b"\0")[:-1]] == [
@@ -92,7 +93,7 @@ def test_arguments_are_exact(host: Host) -> None:
 
 
 @pytest.fixture
-def user_image(host: Host, scratch: str, tmp_path: Path) -> Iterator[str]:
+def user_image(host: Machine, scratch: str, tmp_path: Path) -> Iterator[str]:
     """The test image, but its process is to be `user` of /etc/passwd. (This ctr has no option for it.)"""
     name = "localhost/runx-test-user:latest"
     host.get("/bin/busybox", tmp_path / "busybox")
@@ -103,7 +104,7 @@ def user_image(host: Host, scratch: str, tmp_path: Path) -> Iterator[str]:
     host.run(["ctr", "image", "rm", "--sync", name], check=True, timeout=LIMIT_S)
 
 
-def test_environment_directory_and_user_are_exact(host: Host, user_image: str) -> None:
+def test_environment_directory_and_user_are_exact(host: Machine, user_image: str) -> None:
     options = [word for n, value in enumerate(AWKWARD) for word in ("--env", f"V{n}={value}")]
     script = (
         'cat /proc/$$/environ; printf "\\0"; pwd; id -u; id -g; touch made; stat -c "%u %g" made; grep Groups: /proc/self/status'
@@ -118,7 +119,7 @@ def test_environment_directory_and_user_are_exact(host: Host, user_image: str) -
     assert rest.decode().split() == ["/var/tmp", "1000", "1000", "1000", "1000", "Groups:", "50", "1000"]
 
 
-def test_a_read_only_bind_stays_read_only(host: Host, scratch: str) -> None:
+def test_a_read_only_bind_stays_read_only(host: Machine, scratch: str) -> None:
     host.run(["sh", "-c", f"mkdir {scratch}/ro {scratch}/rw; echo kept > {scratch}/ro/file; chmod 777 {scratch}/rw"], check=True)
     script = """
         cat /ro/file
@@ -136,36 +137,36 @@ def test_a_read_only_bind_stays_read_only(host: Host, scratch: str) -> None:
     assert host.run(["cat", f"{scratch}/ro/file", f"{scratch}/rw/new"]).stdout == b"kept\nwritten\n"
 
 
-def test_a_single_file_is_bound(host: Host, scratch: str) -> None:
+def test_a_single_file_is_bound(host: Machine, scratch: str) -> None:
     options = ["--mount", f"type=bind,src={scratch}/plain,dst=/etc/bound,options=rbind:ro"]
     host.run(["sh", "-c", f"echo one file > {scratch}/plain"], check=True)
     result = sh(host, "cat /etc/bound", options=options)
     assert (result.stdout, result.returncode) == (b"one file\n", 0), result.stderr
 
 
-def test_sigterm_reaches_a_trap(host: Host) -> None:
+def test_sigterm_reaches_a_trap(host: Machine) -> None:
     container = Running(host, "trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.1; done")
     container.kill("SIGTERM")
     assert container.end()[:2] == (7, b"caught\n")
 
 
-def test_death_by_sigterm_is_143(host: Host) -> None:
+def test_death_by_sigterm_is_143(host: Machine) -> None:
     container = Running(host, "echo ready; exec sleep 1000")
     container.kill("SIGTERM")
     assert container.end()[:2] == (143, b"")
 
 
-def test_death_by_sigkill_is_137(host: Host) -> None:
+def test_death_by_sigkill_is_137(host: Machine) -> None:
     container = Running(host, "trap '' TERM; echo ready; while :; do sleep 0.1; done")
     container.kill("SIGKILL")
     assert container.end()[:2] == (137, b"")
 
 
-def test_a_child_that_dies_by_a_signal_is_seen_by_its_shell(host: Host) -> None:
+def test_a_child_that_dies_by_a_signal_is_seen_by_its_shell(host: Machine) -> None:
     assert sh(host, "sh -c 'kill -TERM $$'; echo $?; sh -c 'kill -KILL $$'; echo $?").stdout == b"143\n137\n"
 
 
-def test_a_missing_executable_is_127_and_named(host: Host) -> None:
+def test_a_missing_executable_is_127_and_named(host: Machine) -> None:
     result = run(host, ["/no/such/program"])
     assert result.returncode == 127
     assert b"/no/such/program" in result.stderr
@@ -174,7 +175,7 @@ def test_a_missing_executable_is_127_and_named(host: Host) -> None:
     assert b"no-such-word" in result.stderr
 
 
-def test_five_at_once(host: Host) -> None:
+def test_five_at_once(host: Machine) -> None:
     def one(number: int) -> tuple[int, bytes]:
         result = sh(host, f"read line; echo {number} $line; exit {number}", stdin=b"input %d\n" % number)
         return result.returncode, result.stdout
@@ -184,14 +185,14 @@ def test_five_at_once(host: Host) -> None:
     assert results == [(n, b"%d input %d\n" % (n, n)) for n in range(5)]
 
 
-def test_what_is_not_supported_is_an_error_that_says_so(host: Host) -> None:
+def test_what_is_not_supported_is_an_error_that_says_so(host: Machine) -> None:
     for options, words in ((["--net-host"], b"network"), (["--env", "NETCONF=/etc/cni/net.d/x,x"], b"NETCONF")):
         result = sh(host, "true", options=options)
         assert result.returncode != 0
         assert words in result.stderr, result.stderr
 
 
-def test_bad_input_leaves_nothing(host: Host, scratch: str) -> None:
+def test_bad_input_leaves_nothing(host: Machine, scratch: str) -> None:
     """What a verb refuses is one message with its place, in the log too, and no state."""
     log = f"{scratch}/log"
     base = [RUNX, "--root", f"{scratch}/root", "--log", log, "--log-format", "json"]
@@ -206,7 +207,7 @@ def test_bad_input_leaves_nothing(host: Host, scratch: str) -> None:
     assert host.run(["ls", f"{scratch}/root"]).stdout == b""
 
 
-def test_xl_failing_is_told_in_its_own_words(host: Host) -> None:
+def test_xl_failing_is_told_in_its_own_words(host: Machine) -> None:
     result = sh(host, "true", options=["--memory-limit", str(64 << 30)])
     assert result.returncode == 1
     assert b"xl create" in result.stderr, result.stderr
@@ -224,7 +225,7 @@ _CNI = """
 """
 
 
-def test_a_chain_of_cni_plugins(host: Host) -> None:
+def test_a_chain_of_cni_plugins(host: Machine) -> None:
     """`ctr run --cni` fills the namespace between create and start, by the pid."""
     bridge = f"cni{new_id()[-8:]}"
     chain = {

@@ -3,18 +3,19 @@
 import subprocess
 
 from engine_tests import IMAGE
-from runxtools.testing.containers import LIMIT_S, Host, until
+from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S, until
 
 KEPT = ("cni-podman0", "docker0")
 """Bridges that engines make for their first container and keep."""
 
 
-def links(host: Host) -> set[str]:
+def links(host: Machine) -> set[str]:
     listing = host.run(["ip", "-o", "link"], check=True).stdout.decode()
     return {line.split(": ")[1].partition("@")[0] for line in listing.splitlines()}
 
 
-def test_the_default_network(host: Host, engine: list[str]) -> None:
+def test_the_default_network(host: Machine, engine: list[str]) -> None:
     """A published port answers, containers reach each other by address, and nothing is left."""
     before = links(host)
     serve = "echo served by web > /tmp/page; httpd -p 80 -h /tmp; echo ready; while :; do sleep 0.1; done"
@@ -44,7 +45,7 @@ def test_the_default_network(host: Host, engine: list[str]) -> None:
     assert not host.run(["ls", "/run/netns"]).stdout
 
 
-def test_a_network_of_another_container(host: Host, engine: list[str]) -> None:
+def test_a_network_of_another_container(host: Machine, engine: list[str]) -> None:
     """A virtual machine has its interfaces for itself."""
     run = [*engine, "run", "--detach", IMAGE, "/bin/sh", "-c", "while :; do sleep 0.1; done"]
     first = host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()

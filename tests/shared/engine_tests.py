@@ -2,12 +2,13 @@
 
 import subprocess
 
-from runxtools.testing.containers import LIMIT_S, Host
+from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S
 
 IMAGE = "localhost/runx-test-engine:latest"
 
 
-def test_a_container(host: Host, engine: list[str]) -> None:
+def test_a_container(host: Machine, engine: list[str]) -> None:
     script = "echo to stdout; echo to stderr >&2; cat; hostname; exit 4"
     argv = [*engine, "run", "--network", "none", "--hostname", "named", "-i", IMAGE, "/bin/sh", "-c", script]
     result = host.run(argv, stdin=b"input\n", timeout=LIMIT_S)
@@ -21,7 +22,7 @@ def test_a_container(host: Host, engine: list[str]) -> None:
     assert b"no-such-program" in result.stderr
 
 
-def test_stop_and_logs(host: Host, engine: list[str]) -> None:
+def test_stop_and_logs(host: Machine, engine: list[str]) -> None:
     """A container in the background: its output is kept, and `stop` reaches its trap."""
     script = "trap 'echo stopping; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
     run = [*engine, "run", "--detach", "--network", "none", IMAGE, "/bin/sh", "-c", script]
@@ -37,7 +38,7 @@ def test_stop_and_logs(host: Host, engine: list[str]) -> None:
     host.run([*engine, "rm", container], check=True, timeout=LIMIT_S)
 
 
-def test_a_terminal(host: Host, engine: list[str]) -> None:
+def test_a_terminal(host: Machine, engine: list[str]) -> None:
     argv = [
         *engine,
         "run",

@@ -3,24 +3,25 @@
 import json
 import re
 
-from runxtools.testing.containers import LIMIT_S, RUNX, Host, Running
+from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S, RUNX, Running
 
 STATE = "/run/containerd/runc/default"
 """Where containerd has runx keep the containers of its usual namespace."""
 
 
-def runx(host: Host, *words: str) -> "tuple[int, bytes, bytes]":
+def runx(host: Machine, *words: str) -> "tuple[int, bytes, bytes]":
     result = host.run([RUNX, "--root", STATE, *words], timeout=LIMIT_S)
     return result.returncode, result.stdout, result.stderr
 
 
-def groups(host: Host, container: str) -> list[str]:
+def groups(host: Machine, container: str) -> list[str]:
     """The directories of a container's group."""
     found = host.run(["find", "/sys/fs/cgroup", "-type", "d", "-name", container], timeout=LIMIT_S)
     return found.stdout.decode().split()
 
 
-def test_metrics_and_the_group(host: Host) -> None:
+def test_metrics_and_the_group(host: Machine) -> None:
     container = Running(host, "echo ready; cat")
     metrics = host.run(["ctr", "task", "metrics", container.id], timeout=LIMIT_S)
     assert (metrics.returncode, metrics.stderr) == (0, b"")
@@ -32,7 +33,7 @@ def test_metrics_and_the_group(host: Host) -> None:
     assert groups(host, container.id) == []
 
 
-def test_memory_goes_down_and_up_again(host: Host) -> None:
+def test_memory_goes_down_and_up_again(host: Machine) -> None:
     container = Running(host, "echo ready; cat", ["--memory-limit", str(128 * 1024 * 1024)])
     domain = next(name for name in domains(host) if container.id in name)
     before = domains(host)[domain]
@@ -49,7 +50,7 @@ def test_memory_goes_down_and_up_again(host: Host) -> None:
     assert container.end()[0] == 0
 
 
-def test_processors(host: Host) -> None:
+def test_processors(host: Machine) -> None:
     container = Running(host, "echo ready; cat", ["--cpus", "1.5"])
     limits = ["--cpu-quota", "50000", "--cpu-period", "100000", "--cpu-share", "512"]
     assert runx(host, "update", *limits, container.id) == (0, b"", b"")
@@ -70,7 +71,7 @@ def test_processors(host: Host) -> None:
     assert container.end()[0] == 0
 
 
-def domains(host: Host) -> dict[str, int]:
+def domains(host: Machine) -> dict[str, int]:
     """Name and memory in MiB of each."""
     lines = host.run(["xl", "list"], check=True, timeout=LIMIT_S).stdout.decode().splitlines()[1:]
     return {line.split()[0]: int(line.split()[2]) for line in lines}

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Makes a root filesystem of two layers, and what lies on them, as an engine that uses overlayfs makes them: by overlayfs itself.
+"""Make a root filesystem of two layers, and what lies on them, as an engine that uses overlayfs makes them: by overlayfs itself.
 
     make_layers.py TOP PROGRAM MIB SPARSE_MIB CHANGED
 

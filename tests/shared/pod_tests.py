@@ -9,14 +9,15 @@ import pytest
 
 from cri import EXITED, NOT_READY, READY, RUNNING, CallError
 from pods import ADDRESS, Cri, Pod, started, until
-from runxtools.testing.containers import LIMIT_S, Host
+from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S
 
 WAIT = "echo ready; while :; do sleep 0.1; done"
 SERVE = f"echo served by $(hostname) > /tmp/page; httpd -p 80 -h /tmp; {WAIT}"
 
 
 @pytest.fixture(scope="module")
-def cri(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cri]:
+def cri(host: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cri]:
     with started(host, tmp_path_factory.mktemp("cri")) as cri:
         yield cri
 
@@ -40,7 +41,7 @@ def in_network(pod: Pod, *command: str) -> str:
     return pod.cri.host.run([*enter, *command], check=True).stdout.decode()
 
 
-def test_a_sandbox_is_no_virtual_machine(host: Host, pod: Pod) -> None:
+def test_a_sandbox_is_no_virtual_machine(host: Machine, pod: Pod) -> None:
     """Nor does anything of its image run: its one process is the supervisor, in the pod's network namespace."""
     status = pod.status()
     assert status.state == READY
@@ -53,7 +54,7 @@ def test_a_sandbox_is_no_virtual_machine(host: Host, pod: Pod) -> None:
     assert not host.run(["sh", "-c", f"cat {process}/task/*/children"], check=True).stdout
 
 
-def test_containers_one_after_the_other(host: Host, cri: Cri, pod: Pod) -> None:
+def test_containers_one_after_the_other(host: Machine, cri: Cri, pod: Pod) -> None:
     """As a kubelet runs them: one that prepares, then one that stays and is started again when it has ended."""
 
     def page() -> bytes:
@@ -95,7 +96,7 @@ def test_a_second_container_at_once_is_refused(pod: Pod) -> None:
     assert pod.end(pod.run("sidecar", "exit 3", attempt=1)).exit_code == 3
 
 
-def test_a_sandbox_that_is_killed(host: Host, pod: Pod) -> None:
+def test_a_sandbox_that_is_killed(host: Machine, pod: Pod) -> None:
     """The pod is not ready any more, its container lives on, and all of it can be removed."""
     container = pod.run("one", WAIT)
     host.run(["kill", "-9", str(pod.sandbox)], check=True)

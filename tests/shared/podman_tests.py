@@ -12,11 +12,12 @@ from engine_network_tests import *  # noqa: F403
 from engine_tests import *  # noqa: F403
 from engine_tests import IMAGE
 from runxtools import ociimage
-from runxtools.testing.containers import LIMIT_S, RUNX, Host
+from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S, RUNX
 
 
 @pytest.fixture
-def engine(host: Host, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
+def engine(host: Machine, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
     """podman's command line, with a storage of its own that has the test image."""
     # In the double the guest's kernel is the host's, which may not have that controller to give.
     controllers = host.run(["cat", "/sys/fs/cgroup/cgroup.controllers"], check=True).stdout.split()
@@ -47,7 +48,7 @@ def engine(host: Host, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(("carrier", "at_the_next_start"), [("disk", b"named\n/etc/hosts:1\n"), ("ram", b"/etc/hosts:1\n")])
-def test_a_container_without_shares(host: Host, engine: list[str], carrier: str, at_the_next_start: bytes) -> None:
+def test_a_container_without_shares(host: Machine, engine: list[str], carrier: str, at_the_next_start: bytes) -> None:
     """Its root by disk or in memory, the files that podman manages by value: it needs no 9p. What it writes to a disk is there
     when it starts again."""
     script = (
@@ -68,7 +69,7 @@ def test_a_container_without_shares(host: Host, engine: list[str], carrier: str,
     host.run([*engine, "rm", "kept"], check=True, timeout=LIMIT_S)
 
 
-def test_a_seccomp_profile(host: Host, engine: list[str], scratch: str, tmp_path: Path) -> None:
+def test_a_seccomp_profile(host: Machine, engine: list[str], scratch: str, tmp_path: Path) -> None:
     """podman takes the user's profile for its own here; the error is one that mkdir never has."""
     rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EXDEV}
     (tmp_path / "profile.json").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))

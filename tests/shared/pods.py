@@ -11,7 +11,8 @@ from typing import Any
 
 from cri import CONTAINER, EXITED, Client
 from runxtools import ociimage
-from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, Host, until
+from runxtools.machine import Machine
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, until
 
 BRIDGE = "pods0"
 ADDRESS = "10.214.10."
@@ -63,7 +64,7 @@ class Cri:
     """A containerd whose CRI plugin has one runtime, runx; a network for pods; and the test image, which is a pod's sandbox as
     well: no program of it is to run. `home` is its directory on the host, for all that it keeps."""
 
-    def __init__(self, host: Host, home: str, client: Client) -> None:
+    def __init__(self, host: Machine, home: str, client: Client) -> None:
         self.host = host
         self.call = client.call
         self.states = f"{home}/states/k8s.io"
@@ -96,7 +97,7 @@ class Cri:
 
 
 @contextmanager
-def started(host: Host, directory: Path) -> Iterator[Cri]:
+def started(host: Machine, directory: Path) -> Iterator[Cri]:
     """Such a containerd until the context ends. Raises AssertionError with its log. `directory`: an empty one of this machine."""
     home = host.run(["mktemp", "-d", "/tmp/pods.XXXXXX"], check=True).stdout.decode().strip()
     ipam = {"type": "host-local", "dataDir": f"{home}/leases", "ranges": [[{"subnet": f"{ADDRESS}0/24"}]]}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, Host, new_id, sh, until
+from runxtools.machine import Machine
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, sh, until
 
 DISK = ("--annotation", "org.runx.root.carrier=disk")
 RAM = ("--annotation", "org.runx.root.carrier=ram")
@@ -25,7 +26,7 @@ _CHANGE = (
 class Kept:
     """A container that is started again and again, as `docker start` does it."""
 
-    def __init__(self, host: Host, script: str, *options: str) -> None:
+    def __init__(self, host: Machine, script: str, *options: str) -> None:
         self.host = host
         self.id = new_id()
         self.run = ["ctr", "run", "--runc-binary", RUNX, *options, IMAGE, self.id, "/bin/sh", "-c", script]
@@ -57,21 +58,21 @@ _KEPT = "cat /kept /added 2>&1; ls -A /home /var /usr; echo kept >> /kept; exit 
 
 
 @pytest.fixture
-def kept(host: Host) -> Iterator[Kept]:
+def kept(host: Machine) -> Iterator[Kept]:
     container = Kept(host, _KEPT, *DISK)
     yield container
     container.remove()
 
 
 @pytest.fixture
-def in_memory(host: Host) -> Iterator[Kept]:
+def in_memory(host: Machine) -> Iterator[Kept]:
     container = Kept(host, _KEPT, *RAM)
     yield container
     container.remove()
 
 
 @made
-def test_a_root_that_is_made_is_a_file_system(host: Host, carrier: tuple[str, ...]) -> None:
+def test_a_root_that_is_made_is_a_file_system(host: Machine, carrier: tuple[str, ...]) -> None:
     script = "grep ' / ' /proc/mounts; mkfifo /fifo; mknod /null c 1 3; ls -l /fifo /null; grep -c 9p /proc/mounts; exit 3"
     result = sh(host, script, options=carrier)
     assert result.returncode == 3, result.stderr
@@ -102,7 +103,7 @@ while :; do echo $i > /many/$i; rm /many/$i; echo more >> /synced-not; done
 """
 
 
-def killed_and_started(host: Host) -> "subprocess.CompletedProcess[bytes]":
+def killed_and_started(host: Machine) -> "subprocess.CompletedProcess[bytes]":
     """The next start of a container whose domain was destroyed while it wrote, after it had called sync(2)."""
     container = Kept(host, _WRITES, *DISK)
     process = host.popen(container.run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -120,7 +121,7 @@ def killed_and_started(host: Host) -> "subprocess.CompletedProcess[bytes]":
         container.remove()
 
 
-def test_what_was_synced_is_there_after_a_kill(host: Host) -> None:
+def test_what_was_synced_is_there_after_a_kill(host: Machine) -> None:
     result = killed_and_started(host)
     assert result.returncode == 7, result.stderr
     synced, files = result.stdout.decode().split()[:2]
@@ -162,13 +163,13 @@ def compiled(name: str, directory: Path) -> Path:
 
 
 @pytest.fixture
-def behave(host: Host, scratch: str, tmp_path: Path) -> list[str]:
+def behave(host: Machine, scratch: str, tmp_path: Path) -> list[str]:
     """Options of `ctr run` by which a container has the program of behaviour.c as /mnt/behave."""
     host.put(compiled("behaviour", tmp_path), f"{scratch}/behave")
     return ["--mount", f"type=bind,src={scratch},dst=/mnt,options=rbind:ro"]
 
 
-def test_a_root_by_disk_behaves_as_under_runc(host: Host, behave: list[str]) -> None:
+def test_a_root_by_disk_behaves_as_under_runc(host: Machine, behave: list[str]) -> None:
     result = sh(host, "/mnt/behave /test", options=[*DISK, *behave])
     assert result.returncode == 0, result.stderr
     lines = result.stdout.decode().splitlines()
@@ -176,7 +177,7 @@ def test_a_root_by_disk_behaves_as_under_runc(host: Host, behave: list[str]) -> 
     assert [line for line in lines if not line.endswith(" ok")] == []
 
 
-def test_how_a_root_in_memory_behaves(host: Host, behave: list[str]) -> None:
+def test_how_a_root_in_memory_behaves(host: Machine, behave: list[str]) -> None:
     result = sh(host, "/mnt/behave /test && uname -r", options=[*RAM, *behave])
     assert result.returncode == 0, result.stderr
     *lines, release = result.stdout.decode().splitlines()
@@ -187,7 +188,7 @@ def test_how_a_root_in_memory_behaves(host: Host, behave: list[str]) -> None:
 
 
 @made
-def test_a_read_only_root_has_no_layer(host: Host, carrier: tuple[str, ...]) -> None:
+def test_a_read_only_root_has_no_layer(host: Machine, carrier: tuple[str, ...]) -> None:
     result = sh(host, "touch /x; grep -c ' ext4 ' /proc/mounts; cat /etc/motd", options=[*carrier, "--read-only"])
     assert b"Read-only file system" in result.stderr
     assert result.stdout == b"0\nrunx test image\n"
@@ -200,7 +201,7 @@ CAPABILITIES = b" security.capability="
 class Layers:
     """A root filesystem of layers of all kinds of files, in a bundle (make_layers.py)."""
 
-    def __init__(self, host: Host, top: str, directory: Path) -> None:
+    def __init__(self, host: Machine, top: str, directory: Path) -> None:
         self.host = host
         self.top = top
         self.program = compiled("treehash", directory)
@@ -240,7 +241,7 @@ class Layers:
 
 
 @pytest.fixture
-def layers(host: Host, scratch: str, tmp_path: Path) -> Iterator[Layers]:
+def layers(host: Machine, scratch: str, tmp_path: Path) -> Iterator[Layers]:
     layers = Layers(host, scratch, tmp_path)
     yield layers
     layers.remove()
@@ -350,7 +351,7 @@ def programs_of_debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(not shutil.which("sqlite3"), reason="sqlite3 is not installed")
 @pytest.mark.parametrize("carrier", ["disk", "ram", "9p"])
-def test_a_database_and_a_package_manager(host: Host, scratch: str, programs_of_debian: Path, carrier: str) -> None:
+def test_a_database_and_a_package_manager(host: Machine, scratch: str, programs_of_debian: Path, carrier: str) -> None:
     """sqlite3 with several writers, in both kinds of its journal; dpkg installs a package, upgrades it, and removes it."""
     host.put(programs_of_debian, f"{scratch}/tree.tar")
     options = [

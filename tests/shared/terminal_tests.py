@@ -3,10 +3,11 @@
 import shlex
 import subprocess
 
-from runxtools.testing.containers import LIMIT_S, Host, command
+from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S, command
 
 
-def test_a_terminal(host: Host) -> None:
+def test_a_terminal(host: Machine) -> None:
     # ctr tells the size when the process has started: until then there is none.
     script = """
         trap 'echo caught; exit 9' INT

@@ -1,19 +1,15 @@
 """Imports go down only: a room imports rooms on lower floors, never one beside or above it, and modules form no circle."""
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+from layers import circle, faults, imports, modules, room
+
 ROOT = Path(__file__).parents[2]
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in (ROOT / "runx").rglob("*.py")
-}
+MODULES = modules(ROOT, "runx")
 
 COMPILER = (
     ("runx.errors",),
@@ -42,19 +38,6 @@ COMPILING = ("runx.exec.commands.create", "runx.exec.commands.update")
 """Of the executor only they know the compiler."""
 
 
-def imports(source: str, modules: Iterable[str]) -> set[str]:
-    """Every module that a source imports, wherever in it: of `from package import x` the module x, if it is one."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{node.lineno}: relative imports hide where things come from"
-            module = node.module or ""
-            found |= {name if (name := f"{module}.{alias.name}") in modules else module for alias in node.names}
-    return found
-
-
 IMPORTS = {name: imports(path.read_text(), MODULES) for name, path in MODULES.items()}
 
 
@@ -64,36 +47,6 @@ def below(prefix: str) -> list[str]:
 
 def own(name: str) -> set[str]:
     return {module for module in IMPORTS[name] if module.split(".")[0] == "runx"}
-
-
-def room(module: str, floors: tuple[tuple[str, ...], ...]) -> tuple[int, str] | None:
-    """Floor and room of a module; None when it is in none of them."""
-    for number, rooms in enumerate(floors):
-        for one in rooms:
-            if module == one or module.startswith(one + "."):
-                return number, one
-    return None
-
-
-def faults(graph: Mapping[str, set[str]], floors: tuple[tuple[str, ...], ...]) -> list[str]:
-    """Imports that do not go down, in words."""
-    found = []
-    for name, imported in sorted(graph.items()):
-        here = room(name, floors)
-        for module in sorted(imported):
-            there = room(module, floors)
-            if here and there and here != there and there[0] >= here[0]:
-                found.append(f"{name} imports {module}")
-    return found
-
-
-def circle(graph: Mapping[str, set[str]]) -> list[str]:
-    """The modules of a circle of imports, the first once more at the end; empty when there is none."""
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-    return []
 
 
 def test_every_module_is_in_a_room() -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs in dom0 for tools/bench: how quickly a container's output reaches its reader, and how long its life takes.
+"""Run in dom0 for tools/bench: how quickly a container's output reaches its reader, and how long its life takes.
 
     dom0.py ROUNDS
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs where runx is, for tools/bench: the verbs of a container's life under several runtimes, and many containers at once.
+"""Run where runx is, for tools/bench: the verbs of a container's life under several runtimes, and many containers at once.
 
     lives.py verbs ROUNDS RUNTIME...     a JSON object a round: milliseconds by "RUNTIME VERB", and of the floor
     lives.py many ROUNDS COUNT...        a JSON object a round: by COUNT, seconds and MiB of a supervisor, each for one container

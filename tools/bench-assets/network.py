@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs where runx is, for tools/bench: how quickly bytes come to a container, and from one container to another.
+"""Run where runx is, for tools/bench: how quickly bytes come to a container, and from one container to another.
 
     network.py ROUNDS BYTES
 

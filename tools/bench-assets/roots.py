@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs where runx is, for tools/bench: what a root filesystem costs by each carrier, and what its files cost then.
+"""Run where runx is, for tools/bench: what a root filesystem costs by each carrier, and what its files cost then.
 
     roots.py images ROUNDS MIB...         an image of a root of so many MiB: seconds of `create` without it and with it
     roots.py lives ROUNDS CARRIER...      seconds from `create` to the first output, of a root of 10 MiB whose image is there

@@ -1,4 +1,4 @@
-"""Runs in dom0: one line for each thing that a container could leave behind there."""
+"""Run in dom0: one line for each thing that a container could leave behind there."""
 
 import glob
 import os

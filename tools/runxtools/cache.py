@@ -1,8 +1,8 @@
-"""Things that take long to make, kept under a name derived from what they are made of.
+"""A cache of results that take long to make. The key of a result is a hash of its ingredients.
 
-$RUNX_CACHE (default ~/.cache/runx) holds them all. An entry is a directory `PART-KEY`; it is made under a temporary name
-and renamed when it is whole, so an entry that exists is complete. Making one removes those of the same part that nobody has
-looked for within a day: several checkouts, each with its own, may have the cache in common.
+An entry is a directory `PART-KEY` of $RUNX_CACHE (default ~/.cache/runx). It is made under a temporary name and renamed at the
+end, so an existing entry is complete. Making an entry removes entries of the same part that were not used for a day: several
+checkouts may share the cache.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ def root() -> Path:
 
 
 def key_of(ingredients: Mapping[str, str | bytes]) -> str:
-    """A short name for these ingredients: 16 hexadecimal digits that change when any of them does."""
+    """Key of these ingredients: 16 hexadecimal digits that change with any of them."""
     digest = hashlib.sha256()
     for name in sorted(ingredients):
         value = ingredients[name]
@@ -35,22 +35,22 @@ def key_of(ingredients: Mapping[str, str | bytes]) -> str:
 
 
 def find(directory: Path, part: str, key: str) -> Path | None:
-    """The entry, if it has been made."""
+    """The entry, or None when it does not exist."""
     entry = directory / f"{part}-{key}"
     try:
         with suppress(PermissionError):
             os.utime(entry)
     except FileNotFoundError:
-        return None  # or it was removed just now
+        return None  # or removed by another process just now
     return entry if entry.is_dir() else None
 
 
 def make(directory: Path, part: str, key: str, fill: Callable[[Path], None]) -> Path:
-    """Makes an entry: `fill` gets an empty directory beside its final place. The caller holds the directory's lock."""
+    """Make an entry: `fill` gets an empty directory, which becomes the entry. The caller must hold a lock."""
     directory.mkdir(parents=True, exist_ok=True)
     entry = directory / f"{part}-{key}"
     unfinished = directory / f"{part}.tmp"
-    if unfinished.exists():  # left by one that was killed
+    if unfinished.exists():  # left by a process that was killed
         shutil.rmtree(unfinished)
     unfinished.mkdir()
     try:
@@ -67,7 +67,7 @@ def make(directory: Path, part: str, key: str, fill: Callable[[Path], None]) -> 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file; when somebody else has it, says so and waits. The lock goes with its process."""
+    """Hold the lock file during the context; print a line while another process holds it. Its end releases the lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

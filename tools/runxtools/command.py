@@ -1,25 +1,44 @@
-"""Starts the programs the tools use: argument lists, no standard input, and one sentence when one fails."""
+"""How the tools start programs, from argument lists and without standard input; and how they end themselves."""
 
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from runxtools.errors import ToolError
 
-# mke2fs and others live in sbin, which is not in everyone's PATH.
+# mke2fs and other programs are in sbin, which is not in every user's PATH.
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def main_of(name: str, main: Callable[[], int], trouble: int = 1) -> NoReturn:
+    """Run a tool's `main` and end with its status.
+
+    A ToolError becomes a message that begins with `name`, and the status `trouble`. SIGTERM and SIGINT end `main` by an
+    exception, so that contexts end what they have started.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        sys.exit(main())
+    except ToolError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(trouble)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 def run(
     argv: Sequence[str | bytes | Path], what: str | None = None, limit_s: float | None = None, own_session: bool = False
 ) -> str:
-    """Runs a program to its end and returns what it wrote, standard error included.
+    """Run a program to its end: its standard output and standard error.
 
-    `what` is how an error names it, by default the program's name; `limit_s` how long it may take, in seconds. Raises
-    ToolError with the last lines of its output when it fails.
+    `what` names it in errors (default: the program's name). `limit_s` is a time limit in seconds. Raises ToolError with the
+    last lines of the output when the program fails.
     """
     name = what or os.fsdecode(argv[0])
     try:
@@ -34,7 +53,7 @@ def run(
             check=False,
         )
     except FileNotFoundError:
-        raise ToolError(f"there is no program {os.fsdecode(argv[0])}") from None
+        raise ToolError(f"program {os.fsdecode(argv[0])} not found") from None
     except subprocess.TimeoutExpired as expired:
         raise ToolError(f"{name} took longer than {limit_s:.0f} s", last_lines(expired.stdout or b"")) from None
     if result.returncode != 0:
@@ -51,15 +70,13 @@ def run_elsewhere(
     check: bool,
     environment: Mapping[str, str] | None = None,
 ) -> "subprocess.CompletedProcess[bytes]":
-    """Runs `argv` on another machine, or what stands for one: its output and status.
+    """Run `argv` on another machine: its output and status (Machine.run).
 
-    `command` gives the local command that runs one there, `where` is how an error names the place. After `timeout` seconds the
-    command is killed there and subprocess.TimeoutExpired raised. With `check`, a status other than 0 raises ToolError with what
-    it wrote to standard error.
+    `command` makes the local command that runs a command there. `where` names the machine in errors.
     """
     limited = command(["timeout", "-k", "5", f"{timeout:.3f}", *argv])
     begin = time.monotonic()
-    # The limit on this side is for a place that no longer answers at all.
+    # This side's limit is for a machine that does not answer at all.
     result = subprocess.run(limited, input=stdin, capture_output=True, timeout=timeout + 60, env=environment, check=False)
     if result.returncode in (124, 137) and time.monotonic() - begin >= timeout:
         raise subprocess.TimeoutExpired(list(argv), timeout, result.stdout, result.stderr)
@@ -71,12 +88,9 @@ def run_elsewhere(
 
 
 def pipe(sender: Sequence[str | bytes | Path], receiver: Sequence[str | bytes | Path], what: str) -> None:
-    """Runs two programs, the first one's output being the second one's input.
-
-    Raises ToolError, with what both of them said, when either fails.
-    """
+    """Run two programs, connected by a pipe. Raises ToolError with the errors of both when one fails."""
     with tempfile.TemporaryFile() as log:
-        # Leaving Popen's block closes our end of the pipe first: a sender whose receiver died gets SIGPIPE.
+        # The end of Popen's block closes our end of the pipe first, so a sender gets SIGPIPE when its receiver has died.
         with subprocess.Popen(sender, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log) as source:
             result = subprocess.run(receiver, stdin=source.stdout, stdout=log, stderr=log, check=False)
         if source.returncode != 0 or result.returncode != 0:
@@ -85,6 +99,6 @@ def pipe(sender: Sequence[str | bytes | Path], receiver: Sequence[str | bytes | 
 
 
 def last_lines(output: bytes, count: int = 8) -> str:
-    """The end of a program's output, to show why it failed."""
+    """The last lines of a program's output, for an error."""
     lines = output.decode(errors="replace").strip().splitlines()
     return "\n  ".join(lines[-count:])

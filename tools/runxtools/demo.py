@@ -1,4 +1,4 @@
-"""tools/demo: one container, run by containerd's ctr with runx, as a Xen virtual machine in the lab."""
+"""tools/demo: run one container with containerd's ctr and runx, as a Xen virtual machine in the lab."""
 
 import argparse
 import shlex
@@ -7,9 +7,10 @@ import sys
 import time
 import uuid
 
-from runxtools import venv
-from runxtools.errors import ToolError
+from runxtools.checkout import CHECKOUT
+from runxtools.command import main_of
 from runxtools.lab.lab import Lab
+from runxtools.machine import Machine
 
 IMAGE = "localhost/runx-test:latest"
 _LIMIT_S = 300
@@ -28,7 +29,7 @@ def main() -> int:
     argparse.ArgumentParser(prog="tools/demo", description=__doc__).parse_args()
     begin = time.monotonic()
     print("1. the guest: a kernel and a ramdisk (the first time about 10 min, then seconds)", flush=True)
-    if subprocess.run([sys.executable, "./build"], cwd=venv.CHECKOUT).returncode:
+    if subprocess.run([sys.executable, "./build"], cwd=CHECKOUT).returncode:
         return 1
     print("2. the lab: Debian 12 as dom0 of Xen, in an emulated machine (the first time about 4 min, then seconds)", flush=True)
     lab = Lab()
@@ -39,8 +40,8 @@ def main() -> int:
     return 0 if status == 3 else 1
 
 
-def run_container(lab: Lab) -> int:
-    """Runs the container, shows what Xen says while it runs and what came back; its exit status."""
+def run_container(lab: Machine) -> int:
+    """Run the container and print its output and `xl list` during and after it: its exit status."""
     container = f"demo-{uuid.uuid4().hex[:8]}"
     command = ["ctr", "run", "--rm", "--runc-binary", "/usr/local/bin/runx", IMAGE, container, "/bin/sh", "-c", _SCRIPT]
     print(f"\ndom0# {shlex.join(command)}", flush=True)
@@ -63,10 +64,4 @@ def run_container(lab: Lab) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ToolError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main_of("demo", main)

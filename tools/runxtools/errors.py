@@ -1,8 +1,8 @@
-"""The one error the tools show to their user."""
+"""The error that tools show to their user."""
 
 
 class ToolError(Exception):
-    """Something a user can act on: one sentence, and a hint on what to do where there is one."""
+    """A fault that the user can mend: one sentence, and perhaps a hint what to do."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

@@ -1,22 +1,20 @@
-"""tools/fuzz: looks for bytes of a guest that the supervisor does not withstand, led by what its code does with them.
+"""tools/fuzz: search for bytes from a guest that break the supervisor, guided by the coverage of its code.
 
-atheris (libFuzzer for Python) makes up guests, and `tools/runxtools/testing/hostile.py` listens to them as the supervisor does.
-An exception that is no broken rule of the link, or a bound that does not hold, ends the search: the bytes are then in the
-corpus's directory as `crash-…`, and `tools/fuzz FILE` says it again. What covers new code is kept in the corpus, from which the
-next search goes on.
+atheris (libFuzzer for Python) makes up the bytes. `tools/runxtools/testing/hostile.py` feeds them to the real supervisor. The
+search ends at an exception other than a broken rule of the link, and at a bound that does not hold. The bytes are then in the
+corpus's directory as `crash-…`, and `tools/fuzz FILE` repeats the fault. Bytes that cover new code are kept in the corpus, where
+the next search starts.
 """
 
 import argparse
 import subprocess
-import sys
 from pathlib import Path
 
 from runxtools import cache, venv
-from runxtools.command import run
-from runxtools.errors import ToolError
+from runxtools.checkout import CHECKOUT
+from runxtools.command import main_of, run
 from runxtools.progress import Progress
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ATHERIS = "atheris==3.0.0"
 _TARGET = """
 import os, sys, tempfile
@@ -28,7 +26,7 @@ from runxtools.testing.hostile import READERS, Conversation
 place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
 
 def one(data):
-    # The first byte is what the reader does, the second where the guest takes a breath.
+    # The first byte selects the reader, the second where the guest pauses.
     reader, pause = READERS[data[0] % len(READERS)] if data else READERS[0], data[1] if len(data) > 1 else 0
     with Conversation(place, reader) as conversation:
         if conversation.hear(b"\\x01\\x00\\x01\\x00\\x01" + data[2 : 2 + pause]) is None:
@@ -41,9 +39,9 @@ atheris.Fuzz()
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=60, help="how long (default: 60)")
-    parser.add_argument("--corpus", metavar="DIR", type=Path, help="where guests are kept (default: in the cache)")
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="try this one guest instead")
+    parser.add_argument("--seconds", type=int, default=60, help="seconds to search (default: 60)")
+    parser.add_argument("--corpus", metavar="DIR", type=Path, help="directory of the corpus (default: in the cache)")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="try the bytes of this file only")
     options = parser.parse_args()
     python = venv.find() or venv.make()
     corpus = options.corpus or cache.root() / "fuzz"
@@ -56,7 +54,7 @@ def main() -> int:
 
 
 def _library(python: Path) -> Path:
-    """The directory that has atheris, for the tests' interpreter. Raises ToolError with pip's words."""
+    """Directory of atheris for the tests' interpreter. Raises ToolError with pip's message."""
 
     def fill(directory: Path) -> None:
         with Progress(1).step(f"installing {ATHERIS}", about_s=10):
@@ -71,10 +69,4 @@ def _library(python: Path) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ToolError as error:
-        print(f"fuzz: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main_of("fuzz", main)

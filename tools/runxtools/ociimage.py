@@ -1,7 +1,7 @@
-"""A small OCI image for tests, written without any container tool.
+"""Write a small OCI image for tests, without any container tool.
 
-An OCI image layout (image-spec, image-layout.md) in one tar file, as `ctr image import` and `podman load` take it, with the
-manifest beside it that `docker load` reads. The same input gives the same bytes.
+The image is an OCI layout (image-spec, image-layout.md) in one tar file, for `ctr image import` and `podman load`. It also has
+the manifest that `docker load` reads. The same input gives the same bytes.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "localhost/runx-test:latest"
-"""No registry has it: an engine that tried to pull it would fail."""
+"""No registry has this image: an engine that tries to pull it fails."""
 
 _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n",
@@ -29,16 +29,16 @@ _DIRECTORIES = {  # name: mode, owner
 
 
 def write(target: Path, busybox: Path, name: str = NAME, user: str = "") -> None:
-    """Writes the image with this busybox, a static executable of this machine's architecture.
+    """Write the image with this busybox, a static executable of this machine's architecture.
 
-    `user` is whom its process runs as (image-spec, config.md, "User"), by default root.
+    `user` is the user of its process (image-spec, config.md, "User"; default: root).
     """
     applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
     target.write_bytes(image(busybox.read_bytes(), applets, name, user))
 
 
 def image(busybox: bytes, applets: Sequence[str], name: str = NAME, user: str = "") -> bytes:
-    """The tar file of the image, for a busybox that has these applets."""
+    """Bytes of the image's tar file, for a busybox with these applets."""
     layer = _layer(busybox, applets)
     config = {
         "architecture": "amd64",
@@ -56,7 +56,7 @@ def image(busybox: bytes, applets: Sequence[str], name: str = NAME, user: str = 
         }
     )
     entry = _descriptor("application/vnd.oci.image.manifest.v1+json", manifest_blob)
-    # The first annotation is containerd's, the second the image-spec's, which podman reads.
+    # containerd reads the first annotation, podman the second, which is the image-spec's.
     entry["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

@@ -1,4 +1,4 @@
-"""Debian packages a tool needs on this machine, installed from the machine's own apt configuration."""
+"""Debian packages that tools need on this machine, installed with its own apt configuration."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from runxtools.errors import ToolError
 
 
 class Package(NamedTuple):
-    """A Debian package, a program (or the absolute path of a file) of it that tells whether it is installed, and its purpose."""
+    """A Debian package; one of its programs, or the absolute path of a file, that shows it is installed; and its purpose."""
 
     name: str
     program: str
@@ -18,7 +18,7 @@ class Package(NamedTuple):
 
 
 def missing(packages: Sequence[Package]) -> list[Package]:
-    """Those of the packages whose program is not there."""
+    """The packages that are not installed."""
 
     def there(program: str) -> bool:
         return os.path.exists(program) if program.startswith("/") else shutil.which(program, path=PATH) is not None
@@ -27,7 +27,7 @@ def missing(packages: Sequence[Package]) -> list[Package]:
 
 
 def install(packages: Sequence[Package], note: Callable[[str], None]) -> None:
-    """Installs the packages with apt-get and without what they merely recommend. Says through `note` which and why.
+    """Install the packages with apt-get, without those that they recommend. `note` gets a line for each of them.
 
     Raises ToolError when the caller is not root or apt-get fails.
     """
@@ -42,12 +42,12 @@ def install(packages: Sequence[Package], note: Callable[[str], None]) -> None:
     try:
         run(wanted, "apt-get install")
     except ToolError:
-        # On a fresh machine there are no package lists yet, or they are old: only a failure tells.
+        # The package lists may be missing or old, which only a failure shows.
         run([*apt_get, "update"], "apt-get update")
         run(wanted, "apt-get install")
 
 
 def require_root(reason: str) -> None:
-    """Raises ToolError with `reason` unless we are root."""
+    """Raise ToolError with `reason` unless this is root."""
     if os.geteuid() != 0:
         raise ToolError(f"{reason}, and this is not root", "run it as root (sudo)")

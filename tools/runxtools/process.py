@@ -1,4 +1,4 @@
-"""Processes known by pid and start time, so that a reused pid is never taken for the one we started."""
+"""Processes identified by pid and start time, so that a reused pid is never taken for our process."""
 
 import os
 import select
@@ -14,10 +14,10 @@ class Process(NamedTuple):
 
     @classmethod
     def of(cls, pid: int) -> "Process":
-        """The process that has this pid now. Raises ProcessLookupError when there is none, or only a zombie."""
+        """The process that has this pid now. Raises ProcessLookupError for none, and for a zombie."""
         try:
             with open(f"/proc/{pid}/stat", "rb") as stat:
-                # The second field, the program's name, may hold anything; what follows its last bracket does not.
+                # The second field is the program's name, which may contain anything, so read what follows its last bracket.
                 fields = stat.read().rpartition(b")")[2].split()
         except FileNotFoundError:
             raise ProcessLookupError(f"no process {pid}") from None
@@ -26,20 +26,20 @@ class Process(NamedTuple):
         return cls(pid, int(fields[19]))
 
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Whether this process still runs."""
         try:
             return Process.of(self.pid) == self
         except ProcessLookupError:
             return False
 
     def end(self, grace_s: float = 5) -> None:
-        """Ends it: SIGTERM, and SIGKILL after the grace. Does nothing when it is gone."""
+        """End the process with SIGTERM, and after `grace_s` seconds with SIGKILL. Does nothing for one that has ended."""
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return
         try:
-            # Looked at after the pidfd was opened: from here on the descriptor cannot mean another process.
+            # `alive` after pidfd_open proves that the descriptor is of this process.
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if not self.alive():
                     return

@@ -1,7 +1,7 @@
-"""Progress of a task of a few long steps, for a terminal or for a log file.
+"""Show the progress of a task of a few long steps, on a terminal or in a log file.
 
-Each step is one line, `[2/5] dom0 image (about 90 s) ... 34 s`. On a terminal the seconds run; in a log file the line
-is completed when the step ends.
+Each step is one line, `[2/5] dom0 image (about 90 s) ... 34 s`. On a terminal the seconds count up; in a log file
+the line is completed when the step ends.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import TextIO
 
 
 class Progress:
-    """Numbers the steps of one task and times them."""
+    """The steps of one task: numbers and times them."""
 
     def __init__(self, steps: int, stream: TextIO | None = None) -> None:
         self._steps = steps
@@ -25,7 +25,7 @@ class Progress:
 
     @contextmanager
     def step(self, name: str, about_s: float | None = None) -> Iterator[None]:
-        """Runs the body as the next step; `about_s` is how long it usually takes, in seconds."""
+        """Run the context as the next step; it usually takes `about_s` seconds."""
         self._number += 1
         estimate = f" (about {about_s:.0f} s)" if about_s is not None else ""
         self._line = f"[{self._number}/{self._steps}] {name}{estimate} ..."
@@ -49,12 +49,12 @@ class Progress:
             self._line = ""
 
     def skip(self, name: str, reason: str) -> None:
-        """Counts a step that needs no work."""
+        """Count a step that needs no work, and print why."""
         self._number += 1
         self._write(f"[{self._number}/{self._steps}] {name}: {reason}\n")
 
     def note(self, text: str) -> None:
-        """A line of its own inside the current step."""
+        """Print a line inside the current step."""
         if self._line:
             self._write(f"\n    {text}\n{self._line}")
         else:

@@ -1,27 +1,48 @@
-"""tools/test: everything tests need, then linters, unit and snapshot tests, tests without Xen, and those in the Xen lab."""
+"""tools/test: install what tests need, then run them, the quickest first.
+
+lint    ruff, mypy, shellcheck, codespell, warnings of the C compiler
+unit    unit and snapshot tests
+double  engines on tools/xl-double, whose domains are no virtual machines
+lab     engines in the Xen lab, an emulated machine
+quick   the linters and most tests of the compiler, in about 20 s; not in a run of all steps
+"""
 
 import argparse
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from runxtools import packages, venv
+from runxtools import packages, specification, venv
+from runxtools.checkout import CHECKOUT
+from runxtools.command import main_of
 from runxtools.double import host
-from runxtools.errors import ToolError
 from runxtools.packages import Package
 from runxtools.progress import Progress
 
-_PACKAGES = (
+_LINT = (
     Package("python3-venv", "/usr/share/doc/python3-venv", "the tests' virtual environment"),
+    Package("git", "git", "the list of files for the linters"),
     Package("shellcheck", "shellcheck", "linter of shell scripts"),
     Package("codespell", "codespell", "linter of words"),
+    Package("gcc", "gcc", "warnings about C"),
+    Package("musl-tools", "musl-gcc", "warnings about the guest's C"),
+)
+_UNIT = (
+    Package("make", "make", "the Makefile"),
     Package("cpio", "cpio", "reads the archives we write"),
     Package("erofs-utils", "mkfs.erofs", "makes disks of root filesystems"),
     Package("busybox-static", "busybox", "the test image's programs"),
     Package("strace", "strace", "kills processes before a chosen system call"),
-    Package("git", "git", "the list of files for the linters"),
+    Package("qemu-utils", "qemu-img", "makes images of disks"),
+    Package("iptables", "iptables", "the ports that engines publish"),
+    Package("dnsmasq-base", "dnsmasq", "a DHCP server"),
     *host.PACKAGES,
+)
+_DOUBLE = (
     Package("containerd", "containerd", "an engine, for the tests on xl-double"),
     Package("podman", "podman", "an engine, for the tests on xl-double"),
     Package("conmon", "conmon", "podman's half of a container"),
@@ -29,59 +50,150 @@ _PACKAGES = (
     Package("catatonit", "catatonit", "what waits in podman's pods"),
     Package("docker.io", "dockerd", "an engine, for the tests on xl-double"),
     Package("containernetworking-plugins", "/usr/lib/cni/bridge", "podman's networks and ctr's"),
-    Package("iptables", "iptables", "the ports that engines publish"),
-    Package("dnsmasq-base", "dnsmasq", "a DHCP server"),
+    Package("sqlite3", "sqlite3", "a database, for the tests of root filesystems"),
 )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/test", description=__doc__)
-    parser.add_argument("--no-lab", action="store_true", help="leave out what needs the Xen lab (and the guest's kernel)")
-    parser.add_argument("--lab-only", action="store_true", help="only the tests in the lab")
-    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
-    options = parser.parse_args()
-    begin = time.monotonic()
-    progress = Progress(3 if options.no_lab else 4)
-    needed = packages.missing(_PACKAGES)
+class Step(NamedTuple):
+    """A part of the tests."""
+
+    what: str
+    """Its name in the summary."""
+    pytest: tuple[str, ...]
+    """Arguments for pytest: the tests."""
+    packages: tuple[Package, ...]
+    build: str = ""
+    """The target of ./build that it needs."""
+    schemas: bool = False
+    """Whether it needs the schemas of the OCI specification."""
+
+
+STEPS = {
+    "lint": Step("linters", ("tests/test_linters.py",), _LINT),
+    "unit": Step("unit and snapshot tests", ("tests/unit",), (*_LINT, *_UNIT), "initrd", schemas=True),
+    "double": Step("tests on xl-double", ("tests/integration",), (*_LINT, *_UNIT, *_DOUBLE), "initrd"),
+    "lab": Step("tests in the Xen lab", ("tests/lab",), (*_LINT, *_UNIT, *_DOUBLE), "all"),
+    "quick": Step(
+        "linters and the compiler's tests",
+        (
+            "tests/test_linters.py",
+            "tests/unit/test_imports.py",
+            "tests/unit/cli",
+            "tests/unit/compiler",
+            # The first takes half a minute, the second starts containers.
+            "--ignore=tests/unit/compiler/test_damage.py",
+            "--ignore=tests/unit/compiler/test_update.py",
+        ),
+        (*_LINT, *_UNIT),
+        schemas=True,
+    ),
+}
+NOTHING_SELECTED = 5
+"""pytest's exit status when its arguments leave no test."""
+
+
+class Result(NamedTuple):
+    """The outcome of a command."""
+
+    what: str
+    seconds: float
+    outcome: str
+    """passed, failed or not run."""
+
+
+class Results:
+    """The commands that were run, with their times."""
+
+    def __init__(self) -> None:
+        self.all: list[Result] = []
+        self._begin = time.monotonic()
+
+    def run(self, what: str, argv: Sequence[str | Path], *accepted: int) -> bool:
+        """Run a command; whether its exit status is 0 or one of the accepted."""
+        sys.stdout.flush()
+        begin = time.monotonic()
+        status = subprocess.run(argv, cwd=CHECKOUT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode
+        passed = status in (0, *accepted)
+        self.all.append(Result(what, time.monotonic() - begin, "passed" if passed else "failed"))
+        return passed
+
+    def leave_out(self, what: str) -> None:
+        """Record a command that cannot be run."""
+        self.all.append(Result(what, 0, "not run"))
+
+    @property
+    def failed(self) -> list[str]:
+        """The commands that did not pass."""
+        return [result.what for result in self.all if result.outcome != "passed"]
+
+    def summary(self) -> str:
+        """A line for each command, and one for all of them."""
+        width = max((len(result.what) for result in self.all), default=0)
+        lines = [f"  {result.what:<{width}}  {result.seconds:5.0f} s  {result.outcome}" for result in self.all]
+        verdict = f"failed: {', '.join(self.failed)}" if self.failed else "all passed"
+        return "\n".join([*lines, f"tools/test: {verdict}, {(time.monotonic() - self._begin) / 60:.1f} min"])
+
+
+def steps(only: Sequence[str], no_lab: bool) -> list[Step]:
+    """The steps in their order: those chosen, or all but quick."""
+    chosen = only or [name for name in STEPS if name != "quick"]
+    return [step for name, step in STEPS.items() if name in chosen and not (no_lab and name == "lab")]
+
+
+def set_up(chosen: Sequence[Step]) -> Path:
+    """Install what the steps need on this machine: the tests' interpreter. Raises ToolError."""
+    needed = packages.missing(list({package.name: package for step in chosen for package in step.packages}.values()))
+    schemas = any(step.schemas for step in chosen)
+    progress = Progress(3 if schemas else 2)
     if needed:
         with progress.step("Debian packages", about_s=30):
             packages.install(needed, progress.note)
     else:
         progress.skip("Debian packages", "installed")
-    if found := venv.find():
+    python = venv.find()
+    if python:
         progress.skip("virtual environment", "cached")
-        python = found
     else:
         with progress.step("virtual environment", about_s=30):
             python = venv.make()
-    failed = []
+    if schemas and specification.find():
+        progress.skip("schemas of the OCI specification", "cached")
+    elif schemas:
+        with progress.step("schemas of the OCI specification", about_s=10):
+            specification.make()
+    return python
 
-    def run(what: str, argv: list[str]) -> None:
-        sys.stdout.flush()
-        if subprocess.run(argv, cwd=venv.CHECKOUT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode:
-            failed.append(what)
 
-    progress.skip("guest", "the initrd alone" if options.no_lab else "kernel and initrd; the first time takes about 10 min")
-    run("./build", [sys.executable, "./build", *(["initrd"] if options.no_lab else [])])
-    pytest = [str(python), "-m", "pytest", "-q", *options.pytest]
-    if not options.lab_only:
-        run("tests without the lab", [*pytest, "tests/unit", "tests/test_linters.py"])
-        run("tests on xl-double", [*pytest, "tests/integration"])
-    if not options.no_lab:
-        progress.skip("lab", "starting; the first time takes about 4 min")
-        run("tools/lab up", [sys.executable, "tools/lab", "up"])
-        if not {"./build", "tools/lab up"} & set(failed):
-            run("tests in the lab", [*pytest, "tests/lab"])
-    minutes = (time.monotonic() - begin) / 60
-    print(f"tools/test: {'failed: ' + ', '.join(failed) if failed else 'all passed'}, {minutes:.1f} min")
-    return 1 if failed else 0
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--no-lab", action="store_true", help="leave out the lab, and the guest's kernel, which only it needs")
+    which.add_argument("--lab-only", action="store_const", dest="only", const=["lab"], help="the same as --only lab")
+    which.add_argument(
+        "--only", action="append", choices=tuple(STEPS), metavar="STEP", help="run this step: %(choices)s; may be repeated"
+    )
+    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
+    options = parser.parse_args()
+    chosen = steps(options.only or (), options.no_lab)
+    python = set_up(chosen)
+    results = Results()
+    accepted = (NOTHING_SELECTED,) if options.pytest else ()
+    built: dict[str, bool] = {"": True}
+    for step in chosen:
+        if step.build not in built:
+            hint = "; the first time takes about 10 min for its kernel" if step.build == "all" else ""
+            print(f"\n{step.what}: the guest{hint}")
+            built[step.build] = results.run(f"./build {step.build}", [sys.executable, "./build", step.build])
+        if step is STEPS["lab"]:
+            print(f"\n{step.what}: the lab; the first time takes about 4 min")
+            if not built[step.build] or not results.run("tools/lab up", [sys.executable, "tools/lab", "up"]):
+                results.leave_out(step.what)
+                continue
+        print(f"\n{step.what}")
+        results.run(step.what, [python, "-m", "pytest", "-q", *step.pytest, *options.pytest], *accepted)
+    print(f"\n{results.summary()}")
+    return 1 if results.failed else 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ToolError as error:
-        print(f"test: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main_of("test", main)

@@ -5,19 +5,19 @@ import sys
 from pathlib import Path
 
 from runxtools import cache
-from runxtools.command import run
+from runxtools.checkout import CHECKOUT
+from runxtools.command import main_of, run
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 _REQUIREMENTS = CHECKOUT / "requirements-dev.txt"
 
 
 def key() -> str:
-    """Changes with what is installed and with the interpreter."""
+    """Key of the environment: changes with the requirements and the interpreter."""
     return cache.key_of({"requirements": _REQUIREMENTS.read_bytes(), "python": f"{sys.executable} {platform.python_version()}"})
 
 
 def find() -> Path | None:
-    """The environment's python, if it has been made; that of the one we run in, if we do."""
+    """Python of the environment that this process runs in, else of the one in the cache; None when there is none."""
     if sys.prefix != sys.base_prefix:
         return Path(sys.executable)
     entry = cache.find(cache.root(), "venv", key())
@@ -25,7 +25,7 @@ def find() -> Path | None:
 
 
 def make() -> Path:
-    """Make the environment; its python. Raises ToolError with pip's words."""
+    """Make the environment if needed: its python. Raises ToolError with pip's message."""
 
     def fill(directory: Path) -> None:
         run([sys.executable, "-m", "venv", directory], "python3 -m venv")
@@ -34,3 +34,13 @@ def make() -> Path:
     with cache.locked(cache.root() / "venv.lock"):
         entry = cache.find(cache.root(), "venv", key()) or cache.make(cache.root(), "venv", key(), fill)
     return entry / "bin" / "python"
+
+
+def main() -> int:
+    """Print the path of the environment's python, for tools/python."""
+    print(find() or make())
+    return 0
+
+
+if __name__ == "__main__":
+    main_of("venv", main)

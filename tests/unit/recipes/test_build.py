@@ -18,9 +18,12 @@ from guestbox import CHECKOUT, initrd_entries
 
 sys.path[:0] = [str(CHECKOUT / "guest-assets"), str(CHECKOUT / "tools")]
 
-from recipes import initrd, install, kconfig, main, needs, parts, runner, sources  # noqa: E402
-from recipes.settings import ARCHES, Settings, arch_named, settings_from  # noqa: E402
+from recipes import initrd, kconfig, main, needs, parts  # noqa: E402
+from recipes.settings import Settings, settings_from  # noqa: E402
 
+from runxtools import installer, runner  # noqa: E402
+from runxtools.apt import source_entries  # noqa: E402
+from runxtools.arches import ARCHES, arch_named  # noqa: E402
 from runxtools.errors import ToolError  # noqa: E402
 from runxtools.packages import Package  # noqa: E402
 
@@ -77,10 +80,10 @@ def test_a_file_that_is_not_there(name: str) -> None:
     [
         (["kernle"], "unknown target kernle"),
         (["BUSYBOX=/x"], "unknown setting BUSYBOX="),
-        (["-j0"], "--jobs 0 compiles nothing"),
+        (["-j0"], "--jobs 0: must be at least 1"),
         (["ARCH=vax"], "ARCH=vax is unknown"),
-        (["install", "--prefix", "usr"], "--prefix usr is no absolute path"),
-        (["install", "--python", "/no/python"], "--python /no/python: there is no such program"),
+        (["install", "--prefix", "usr"], "--prefix usr is not an absolute path"),
+        (["install", "--python", "/no/python"], "--python /no/python: no such program"),
     ],
 )
 def test_faults_of_the_command_line(words: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,8 +114,8 @@ def test_fragments_are_merged(tmp_path: Path) -> None:
     [
         ("CONFIG_A=y\nCONFIG_A=y\n", "f:2: CONFIG_A is set twice"),
         ("CONFIG_A=y\n# CONFIG_A is not set\n", "f:2: CONFIG_A is set twice"),
-        ("CONFIG_A=\n", "is no line of a configuration"),
-        ("A=y\n", "is no line of a configuration"),
+        ("CONFIG_A=\n", "is not a line of a configuration"),
+        ("A=y\n", "is not a line of a configuration"),
     ],
 )
 def test_faults_of_fragments(tmp_path: Path, text: str, error: str) -> None:
@@ -145,10 +148,22 @@ def test_sources_of_source_packages(tmp_path: Path) -> None:
         "Types: deb deb-src\n# a comment\nURIs: http://four\nSuites: s\n\n"
         "Types: deb-src\nURIs: http://no\n\nTypes: deb\nURIs: http://no\nEnabled: no\n\n\nTypes: deb\nURIs: http://five\n"
     )
-    assert sources.source_entries(tmp_path) == {
+    assert source_entries(tmp_path) == {
         "sources.list": "deb-src [signed-by=/k] http://one suite main\n",
         "a.list": "deb-src http://three suite main contrib # why\n",
         "c.sources": "Types: deb-src\nURIs: http://four\nSuites: s\n\nTypes: deb-src\nURIs: http://five\n",
+    }
+
+
+def test_sources_of_other_suites(tmp_path: Path) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text("deb [signed-by=/k] http://one old main\ndeb http://one old-security main\n")
+    (tmp_path / "sources.list.d/a.sources").write_text(
+        "Types: deb\nURIs: http://two\nSuites: old old-updates\nComponents: main\n\nTypes: deb\nURIs: http://no\nSuites: other\n"
+    )
+    assert source_entries(tmp_path, kind="deb", suites=["new", "newer"], release="old") == {
+        "sources.list": "deb [signed-by=/k] http://one new main\ndeb [signed-by=/k] http://one newer main\n",
+        "a.sources": "Types: deb\nURIs: http://two\nSuites: new newer\nComponents: main\n",
     }
 
 
@@ -253,13 +268,13 @@ def test_a_given_busybox_has_to_be_static_and_of_the_architecture(tmp_path: Path
     path = tmp_path / "busybox"
     path.write_bytes(elf(183, interpreter=False))
     initrd.check_static(path, ARCHES["aarch64"])
-    with pytest.raises(ToolError, match="is no program for x86_64"):
+    with pytest.raises(ToolError, match="is not a program for x86_64"):
         initrd.check_static(path, ARCHES["x86_64"])
     path.write_bytes(elf(183, interpreter=True))
     with pytest.raises(ToolError, match="is not static"):
         initrd.check_static(path, ARCHES["aarch64"])
     path.write_bytes(b"#!/bin/sh\n")
-    with pytest.raises(ToolError, match="is no program"):
+    with pytest.raises(ToolError, match="is not a program"):
         initrd.check_static(path, ARCHES["aarch64"])
 
 
@@ -300,7 +315,7 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Se
     site = Path(lark.__file__).parents[1]
     for name in ("lark", "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions.py"):
         (libraries / "lib" / name).symlink_to(site / name)
-    monkeypatch.setattr(install, "_libraries", lambda *_: libraries)
+    monkeypatch.setattr(installer, "_libraries", lambda *_: libraries)
     here = settings(OUT=str(tmp_path / "out"))
     here.results.mkdir(parents=True)
     for name in ("kernel", "initrd"):
@@ -310,10 +325,10 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Se
 
 def test_install(staged: tuple[Settings, Path]) -> None:
     here, dest = staged
-    place = install.place("/opt/runx", str(dest), sys.executable)
+    place = installer.place("/opt/runx", str(dest), sys.executable)
     old = os.umask(0o077)
     try:
-        install.install(here, place)
+        installer.install(here.out, here.arch, place)
     finally:
         os.umask(old)
     library = dest / "opt/runx/lib/runx"
@@ -330,7 +345,7 @@ def test_install(staged: tuple[Settings, Path]) -> None:
 
 def test_compiled_modules_name_their_final_place_and_need_no_check(staged: tuple[Settings, Path]) -> None:
     here, dest = staged
-    install.install(here, install.place("/opt/runx", str(dest), sys.executable))
+    installer.install(here.out, here.arch, installer.place("/opt/runx", str(dest), sys.executable))
     compiled = dest / f"opt/runx/lib/runx/runx/cli/__pycache__/main.{sys.implementation.cache_tag}.pyc"
     data = compiled.read_bytes()
     assert int.from_bytes(data[4:8], "little") == 0b01, "hash-based, unchecked (PEP 552)"
@@ -344,7 +359,7 @@ def test_compiled_modules_name_their_final_place_and_need_no_check(staged: tuple
 def test_what_is_installed_runs(staged: tuple[Settings, Path], tmp_path: Path) -> None:
     here, _ = staged
     prefix = tmp_path / "prefix"
-    install.install(here, install.place(str(prefix), None, sys.executable))
+    installer.install(here.out, here.arch, installer.place(str(prefix), None, sys.executable))
     done = subprocess.run([prefix / "bin/runx", "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("runx version ")
@@ -352,11 +367,11 @@ def test_what_is_installed_runs(staged: tuple[Settings, Path], tmp_path: Path) -
 
 def test_install_again_replaces_what_was_there(staged: tuple[Settings, Path]) -> None:
     here, dest = staged
-    place = install.place("/opt/runx", str(dest), sys.executable)
-    install.install(here, place)
+    place = installer.place("/opt/runx", str(dest), sys.executable)
+    installer.install(here.out, here.arch, place)
     stale = dest / "opt/runx/lib/runx/runx/stale.py"
     stale.touch()
-    install.install(here, place)
+    installer.install(here.out, here.arch, place)
     assert not stale.exists() and (stale.parent / "paths.py").exists()
 
 
@@ -364,26 +379,26 @@ def test_install_leaves_a_strangers_directory_alone(staged: tuple[Settings, Path
     here, dest = staged
     (dest / "opt/runx/lib/runx").mkdir(parents=True)
     (dest / "opt/runx/lib/runx/precious").touch()
-    with pytest.raises(ToolError, match="is there and not ours"):
-        install.install(here, install.place("/opt/runx", str(dest), sys.executable))
+    with pytest.raises(ToolError, match="exists and was not installed by"):
+        installer.install(here.out, here.arch, installer.place("/opt/runx", str(dest), sys.executable))
     assert (dest / "opt/runx/lib/runx/precious").exists()
 
 
 def test_install_needs_a_built_guest(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"has no kernel and initrd yet\n.*\./build ARCH="):
-        install.install(settings(OUT=str(tmp_path)), install.place("/opt", str(tmp_path / "dest"), sys.executable))
+        installer.install(tmp_path, settings().arch, installer.place("/opt", str(tmp_path / "dest"), sys.executable))
     assert not (tmp_path / "dest").exists()
 
 
 def test_uninstall(staged: tuple[Settings, Path]) -> None:
     here, dest = staged
-    place = install.place("/usr", str(dest), sys.executable)
+    place = installer.place("/usr", str(dest), sys.executable)
     (dest / "usr/bin").mkdir(parents=True)
     (dest / "usr/bin/other").touch()
     with pytest.raises(ToolError, match="was not installed"):
-        install.uninstall(place)
-    install.install(here, place)
-    install.uninstall(place)
+        installer.uninstall(place)
+    installer.install(here.out, here.arch, place)
+    installer.uninstall(place)
     assert [path.name for path in dest.rglob("*") if path.is_file()] == ["other"]
 
 
@@ -392,7 +407,7 @@ def test_an_old_interpreter_is_refused(tmp_path: Path) -> None:
     python.write_text("#!/bin/sh\necho cpython-39 linux-x86_64 3 9 2\n")
     python.chmod(0o755)
     with pytest.raises(ToolError, match=r"is Python 3\.9\.2\n.*3\.11"):
-        install._libraries(install.place("/opt", None, str(python)))
+        installer._libraries(installer.place("/opt", None, str(python)))
 
 
 def test_install_for_another_machine(staged: tuple[Settings, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,15 +418,15 @@ def test_install_for_another_machine(staged: tuple[Settings, Path], monkeypatch:
     there.results.mkdir()
     for name in ("kernel", "initrd"):
         (there.results / name).write_text(name)
-    ours, theirs = install._libraries(install.place("/opt/runx", None, sys.executable)), dest.parent / "theirs"
+    ours, theirs = installer._libraries(installer.place("/opt/runx", None, sys.executable)), dest.parent / "theirs"
     shutil.copytree(ours / "lib", theirs / "lib", symlinks=True)
     (theirs / "lib" / "pydantic_core").unlink()
     (theirs / "lib" / "pydantic_core").mkdir()
     (theirs / "lib" / "pydantic_core" / "__init__.py").write_text("raise ImportError('of another machine')\n")
-    monkeypatch.setattr(install, "_libraries", lambda _, foreign=None: theirs if foreign is ARCHES[other] else ours)
+    monkeypatch.setattr(installer, "_libraries", lambda _, foreign=None: theirs if foreign is ARCHES[other] else ours)
     with pytest.raises(ToolError, match=rf"ARCH={other} is not this machine's.*\n.*--destdir"):
-        install.install(there, install.place("/opt/runx", None, sys.executable))
-    install.install(there, install.place("/opt/runx", str(dest), sys.executable))
+        installer.install(there.out, there.arch, installer.place("/opt/runx", None, sys.executable))
+    installer.install(there.out, there.arch, installer.place("/opt/runx", str(dest), sys.executable))
     library = dest / "opt/runx/lib/runx"
     assert "another machine" in (library / "pydantic_core/__init__.py").read_text()
     assert (library / "grammars/mount_options.tables").is_file() and (dest / "opt/runx/share/runx" / other / "kernel").is_file()
@@ -419,7 +434,7 @@ def test_install_for_another_machine(staged: tuple[Settings, Path], monkeypatch:
 
 @pytest.mark.parametrize(("name", "wheels"), [("aarch64", "aarch64"), ("arm", "armv7l"), ("x86_64", "x86_64")])
 def test_which_libraries_pip_is_to_fetch(name: str, wheels: str) -> None:
-    assert install._platform(ARCHES[name], "cpython-311 linux-x86_64 3 11 2") == (
+    assert installer._platform(ARCHES[name], "cpython-311 linux-x86_64 3 11 2") == (
         f"--platform=manylinux_2_17_{wheels}", f"--platform=manylinux2014_{wheels}",
         "--python-version=3.11", "--implementation=cp", "--abi=cp311",
     )  # fmt: skip

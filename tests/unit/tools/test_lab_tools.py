@@ -132,7 +132,7 @@ class TestCommand:
             command.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
 
     def test_a_program_that_is_not_there(self) -> None:
-        with pytest.raises(ToolError, match="there is no program no-such-program"):
+        with pytest.raises(ToolError, match="program no-such-program not found"):
             command.run(["no-such-program"])
 
     @pytest.mark.parametrize(("sender", "receiver"), [("echo why >&2; exit 1", "cat"), ("cat /dev/zero", "echo why; exit 1")])

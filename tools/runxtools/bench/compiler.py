@@ -1,4 +1,4 @@
-"""tools/bench: the compiler on a configuration of podman's, 24 KiB with a seccomp profile, as `runx plan` compiles it."""
+"""tools/bench: `runx plan` of a configuration of podman, 24 KiB with a seccomp profile."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 from runxtools.errors import ToolError
 
 SIZE = 24 * 1024
-"""Bytes of the configuration."""
+"""Size of the configuration in bytes."""
 
 _OWN_WORK = """\
 import gc, sys, time
@@ -24,12 +24,12 @@ print((time.perf_counter() - begin) * 1000)
 
 
 def make_bundle(directory: Path, example: Path) -> None:
-    """A bundle whose configuration is podman's own, but for paths that exist here, and filled up to SIZE with environment."""
+    """Make a bundle of the configuration `example`: with paths that exist here, and environment up to SIZE bytes."""
     (directory / "rootfs").mkdir(parents=True)
     config = json.loads(example.read_text())
     config["root"]["path"] = "rootfs"
     config.pop("hooks", None)
-    config["process"]["terminal"] = False  # there is no engine to take one
+    config["process"]["terminal"] = False  # no engine takes one here
     for mount in config["mounts"]:
         if "bind" in (mount.get("type"), *mount.get("options", ())) or "rbind" in mount.get("options", ()):
             mount["source"] = str(directory)
@@ -41,7 +41,7 @@ def make_bundle(directory: Path, example: Path) -> None:
 
 
 def own_work(python: str, prefix: Path, bundle: Path) -> float:
-    """Milliseconds of compile() in a process that has imported it and done nothing else. Raises ToolError when it fails."""
+    """Milliseconds of compile() in a process that has only imported it. Raises ToolError when it fails."""
     argv: list[str | Path] = [python, "-I", "-S", "-c", _OWN_WORK, f"{prefix}/lib/runx", bundle, f"{prefix}/share/runx"]
     result = subprocess.run(argv, capture_output=True, text=True)
     if result.returncode:
@@ -50,6 +50,6 @@ def own_work(python: str, prefix: Path, bundle: Path) -> float:
 
 
 def sample(floor: Callable[[], float], plan: Callable[[], float], own: Callable[[], float], rounds: int) -> Sequence[list[float]]:
-    """Times of the three in milliseconds, a round each in turn; the first round warms the caches and is not kept."""
+    """Milliseconds of the three, measured in turn each round. The first round warms the caches and is dropped."""
     times = [(floor(), plan(), own()) for _ in range(rounds + 1)][1:]
     return [list(column) for column in zip(*times, strict=True)]

@@ -1,6 +1,6 @@
-"""tools/bench: containers as quick as this machine can have them, on tools/xl-double, whose guests' kernel is ours.
+"""tools/bench: whole containers on tools/xl-double, whose guests run on this machine's kernel and so at its speed.
 
-The same programs of tools/bench-assets run here and in the lab.
+The programs of tools/bench-assets run here and in the lab.
 """
 
 import shutil
@@ -9,19 +9,20 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from runxtools.bench.figures import ASSETS, Figure, lines
 from runxtools.bench.roots import RATE_LIMIT, measure_images
+from runxtools.double.host import Double
 from runxtools.errors import ToolError
+from runxtools.machine import Machine
 
 OUTPUT_SIZE = 256 * 1024 * 1024
-"""Bytes; some seconds of a container's standard output."""
+"""Bytes of a container's standard output: some seconds."""
 NETWORK_SIZE = {"lab": 128 << 20, "xl-double": 512 << 20}
-"""Bytes: a second or two."""
+"""Bytes to send: one or two seconds."""
 RUNX = "/usr/local/bin/runx"
 OTHERS = ("runc", "crun")
-"""Runtimes that runx is shown beside, those of them that are installed."""
+"""Runtimes to compare runx with, if they are installed."""
 VERBS = ("create", "start", "state", "kill", "delete", "all")
 COUNTS = (1, 10, 50)
 IMAGE_SIZES = (10, 100, 1000)
@@ -30,9 +31,7 @@ MANY_ROUNDS = 3
 
 
 def measure_double(rounds: int) -> list[Figure]:
-    """All that is measured there."""
-    from runxtools.double.host import Double
-
+    """Every figure of xl-double."""
     with Double() as double:
         return [
             measure_output(double, rounds),
@@ -43,8 +42,8 @@ def measure_double(rounds: int) -> list[Figure]:
         ]
 
 
-def measure_output(double: Any, rounds: int) -> Figure:
-    """The rate of a container's standard output."""
+def measure_output(double: Double, rounds: int) -> Figure:
+    """Rate of a container's standard output."""
     from runxtools.testing.bundles import Bundle
 
     rates: list[float] = []
@@ -54,6 +53,7 @@ def measure_output(double: Any, rounds: int) -> Figure:
         for _ in range(rounds):
             null = subprocess.DEVNULL
             with double.popen(bundle.argv("run", "c"), stdin=null, stdout=subprocess.PIPE, stderr=null) as process:
+                assert process.stdout is not None
                 first = len(process.stdout.read(65536))
                 begin = time.perf_counter()
                 rest = 0
@@ -66,13 +66,13 @@ def measure_output(double: Any, rounds: int) -> Figure:
     return Figure("xl-double: a container's stdout", "MB/s", rates, limit=30, at_least=True)
 
 
-def measure_network(host: Any, name: str, program: str, rounds: int) -> list[Figure]:
-    """Rates over an engine's network, against those without runx's forwarding (`bench-assets/network.py`)."""
+def measure_network(host: Machine, name: str, program: str, rounds: int) -> list[Figure]:
+    """Rates over an engine's network, with and without runx's forwarding (`bench-assets/network.py`)."""
     return network_figures(name, lines(host, program, rounds, NETWORK_SIZE[name]))
 
 
 def network_figures(name: str, rounds: Sequence[dict[str, float]]) -> list[Figure]:
-    """The lines of the table for what network.py printed."""
+    """Figures of the output of network.py."""
     figures = []
     for key, what in (("to", "host to container"), ("between", "container to container")):
         vif, bridged, engine = ([round_[f"{way}_{key}"] / 1e6 for round_ in rounds] for way in ("vif", "bridged", "engine"))
@@ -85,7 +85,7 @@ def network_figures(name: str, rounds: Sequence[dict[str, float]]) -> list[Figur
 
 
 def verb_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
-    """The lines of the table for what `lives.py verbs` printed: runx's xl is the double's, which costs more than most of runx."""
+    """Figures of the output of `lives.py verbs`. For runx they include the double's xl, which costs more than most of runx."""
     floor = [round_["floor"] for round_ in rounds]
     runtimes = dict.fromkeys(name.partition(" ")[0] for name in rounds[0] if name != "floor")
     return [
@@ -98,7 +98,7 @@ def verb_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
 
 
 def many_figures(rounds: Sequence[dict[str, dict[str, float]]]) -> list[Figure]:
-    """The lines of the table for what `lives.py many` printed: the cost of one container stays what it is among few."""
+    """Figures of the output of `lives.py many`. The limit: among many containers, one costs what it costs among few."""
     figures = []
     for what, unit, key in (("time for one", "s", "seconds"), ("memory of a supervisor (Pss)", "MiB", "mib")):
         columns = {count: [round_[count][key] for round_ in rounds] for count in rounds[0]}

@@ -1,22 +1,23 @@
-"""tools/bench: figures against their floors and limits, and the table of them."""
+"""tools/bench: figures with their floors and limits, and the table that shows them."""
 
 import json
 import os
 import platform
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from runxtools.checkout import CHECKOUT
+from runxtools.machine import Machine
+
 ASSETS = CHECKOUT / "tools" / "bench-assets"
-"""Programs that measure on a host: in dom0 of the lab, or on the double."""
+"""Directory of the programs that measure in dom0 of the lab, or on the double."""
 LIMIT_S = 1800
-"""For one of them."""
+"""Time limit of one such program, in seconds."""
 
 
 class Figure(NamedTuple):
-    """One line of the table: what was measured, against what, and how far it may go."""
+    """One line of the table: what was measured, its floor, and its limit."""
 
     what: str
     unit: str
@@ -24,9 +25,9 @@ class Figure(NamedTuple):
     floor: Sequence[float] = ()
     """Measured in the same run and unit; the limit is then a multiple of its median."""
     limit: float | None = None
-    """None: reported only. With a floor a multiple of it, else in `unit`."""
+    """A multiple of the floor, or in `unit` without a floor. None: the figure is only reported."""
     at_least: bool = False
-    """The limit is what must be reached, not what must not be exceeded."""
+    """Whether the limit is the least value, not the greatest."""
 
     @property
     def value(self) -> float:
@@ -34,7 +35,7 @@ class Figure(NamedTuple):
 
     @property
     def ratio(self) -> float | None:
-        """How many times the floor; None without a floor."""
+        """Multiple of the floor; None without a floor."""
         return self.value / statistics.median(self.floor) if self.floor else None
 
     @property
@@ -46,7 +47,7 @@ class Figure(NamedTuple):
         return judged >= self.limit if self.at_least else judged <= self.limit
 
     def cells(self) -> tuple[str, ...]:
-        """The columns of the table; `columns` names them."""
+        """Cells of the table, one for each of COLUMNS."""
         limit = ""
         if self.limit is not None:
             limit = f"{'>=' if self.at_least else '<='} {self.limit:g} {'x' if self.floor else self.unit}"
@@ -60,7 +61,7 @@ class Figure(NamedTuple):
         )
 
     def record(self) -> dict[str, Any]:
-        """The same for --json."""
+        """The figure for --json."""
         return {
             "what": self.what,
             "unit": self.unit,
@@ -80,7 +81,7 @@ COLUMNS = ("what", "measured", "floor", "ratio", "limit", "")
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """The figures in columns: words to the left, numbers to the right."""
+    """The figures in columns; words are aligned left, numbers right."""
     rows = [COLUMNS, *(figure.cells() for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = []
@@ -91,14 +92,14 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def circumstances() -> str:
-    """What a reader has to know of the machine to judge the figures."""
+    """Processor, kernel and Python, with which a reader can judge the figures."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
     processor = models[0] if models else os.uname().machine
     return f"{os.cpu_count()} x {processor}, Linux {os.uname().release}, Python {platform.python_version()}"
 
 
-def lines(host: Any, program: str, *words: object) -> list[dict[str, Any]]:
-    """What a program of bench-assets printed, run on a host (Double, Lab): a dict a round."""
+def lines(host: Machine, program: str, *words: object) -> list[dict[str, Any]]:
+    """Run a program of bench-assets on a machine: what it printed, a dict a round."""
     argv = ["python3", program, *map(str, words)]
     return [json.loads(line) for line in host.run(argv, timeout=LIMIT_S, check=True).stdout.splitlines()]

@@ -1,4 +1,4 @@
-"""tools/bench: runx's own work, with an xl that costs nothing."""
+"""tools/bench: runx's own work, with an xl that does next to nothing."""
 
 import ctypes
 import os
@@ -12,15 +12,17 @@ from pathlib import Path
 
 from runxtools import cache
 from runxtools.bench import compiler
-from runxtools.bench.figures import CHECKOUT, Figure
+from runxtools.bench.figures import ASSETS, Figure
+from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
+from runxtools.testing.bundles import CONFIG
 
 FLOOR = ("/usr/bin/python3", "-I", "-S", "-c", "pass")
-"""The least that anything written in Python costs."""
+"""The command whose time is the floor: the least that a Python program takes."""
 
 
 class Host:
-    """runx as installed, on a Xen of bookkeeping, with one bundle and one container."""
+    """An installed runx on the fake Xen (testing/fakexen.py), with one bundle and one container."""
 
     def __init__(self, prefix: Path, directory: Path, environment: dict[str, str]) -> None:
         self.runx = f"{prefix}/bin/runx"
@@ -28,8 +30,7 @@ class Host:
         self.bundle = directory / "bundle"
         self._environment = environment
         (self.bundle / "rootfs").mkdir(parents=True)
-        # What containerd's ctr makes of an image: seven mounts, capabilities, limits, masked paths.
-        shutil.copy(CHECKOUT / "tests/cases/ctr-plain/config.json", self.bundle)
+        shutil.copy(CONFIG, self.bundle / "config.json")
         self._output = os.open(directory / "output", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -37,11 +38,11 @@ class Host:
         return [self.runx, "--root", str(self.root), *words]
 
     def verb(self, *words: str) -> float:
-        """Run a verb; milliseconds from its start to its end."""
+        """Run a command of runx: milliseconds from its start to its end."""
         return self.program(self.verb_argv(*words))
 
     def program(self, argv: Sequence[str]) -> float:
-        """Run a program; milliseconds from its start to its end. Raises ToolError when it fails."""
+        """Run a program: milliseconds from its start to its end. Raises ToolError when it fails."""
         actions = [(os.POSIX_SPAWN_DUP2, self._null, 0), *((os.POSIX_SPAWN_DUP2, self._output, fd) for fd in (1, 2))]
         begin = time.perf_counter()
         pid = os.posix_spawn(argv[0], list(argv), self._environment, file_actions=actions)
@@ -60,7 +61,7 @@ class Host:
 
 
 def measure_verbs(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
-    """A container's life, `rounds` times over, each verb beside a run of the floor."""
+    """Times of `rounds` lives of a container, each command next to a run of the floor."""
     times: dict[str, list[float]] = {name: [] for name in ("floor", "xl", "create", "state", "start", "kill", "delete")}
     rss: list[float] = []
     pss: list[float] = []
@@ -100,9 +101,9 @@ def measure_verbs(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
 
 
 def measure_compiler(host: Host, prefix: Path, directory: Path, rounds: int) -> list[Figure]:
-    """`runx plan`, the process around it included, and the compiler's part of it."""
-    compiler.make_bundle(directory, CHECKOUT / "tests/cases/podman-full/config.json")
-    # As on any host that has run such a container: its seccomp filter is in the cache.
+    """Times of `runx plan` as a process, and of the compiler in it."""
+    compiler.make_bundle(directory, ASSETS / "podman.json")
+    # Fill the cache of seccomp filters, as an earlier container does on a host.
     host.verb("create", "--bundle", str(directory), "p")
     host.verb("delete", "--force", "p")
     floor, plan, own = compiler.sample(
@@ -128,7 +129,7 @@ def _kib(path: str, name: str) -> int:
 
 
 def measure_sizes(prefix: Path) -> list[Figure]:
-    """What every guest boots, as installed."""
+    """Sizes of the guest's files."""
     directory = prefix / "share" / "runx" / os.uname().machine
     kernel, initrd = ((directory / name).stat().st_size for name in ("kernel", "initrd"))
     return [
@@ -138,10 +139,10 @@ def measure_sizes(prefix: Path) -> list[Figure]:
 
 
 def install() -> Path:
-    """The checkout, installed as `./build install` does; the prefix."""
+    """Install the checkout with `./build install`: its prefix."""
     home = cache.root() / "bench"
     prefix = home / "installed"
-    # A cache of its own: libraries are compiled for one prefix, and there is room for one in a cache.
+    # A cache of its own: libraries are compiled for one prefix, and a cache keeps those of one.
     environment = os.environ | {"RUNX_CACHE": str(home), "PYTHON": FLOOR[0]}
     result = subprocess.run(
         [sys.executable, "./build", "install", "--prefix", prefix], cwd=CHECKOUT, env=environment, capture_output=True, text=True
@@ -152,10 +153,10 @@ def install() -> Path:
 
 
 def measure_host(rounds: int) -> list[Figure]:
-    """Everything that needs no Xen."""
+    """Every figure that needs neither Xen nor the double."""
     from runxtools.testing.fakexen import FakeXen
 
-    # As an engine: the supervisor becomes our child when `create` has ended (prctl(2), PR_SET_CHILD_SUBREAPER).
+    # Like an engine, be the parent of the supervisor after `create` (prctl(2), PR_SET_CHILD_SUBREAPER).
     if ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0):
         raise ToolError(f"prctl: {os.strerror(ctypes.get_errno())}")
     prefix = install()

@@ -1,24 +1,24 @@
-"""tools/bench: what needs a hypervisor, in the lab."""
+"""tools/bench: figures that need a hypervisor, measured in the lab."""
 
 from collections.abc import Sequence
 
 from runxtools.bench.double import measure_network
 from runxtools.bench.figures import ASSETS, Figure, lines
 from runxtools.bench.roots import measure_files, measure_images, measure_lives
-from runxtools.lab.lab import Lab
+from runxtools.machine import Machine
 
 IMAGE_SIZES = (10, 100)
 """MiB."""
 
 
-def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
-    """What needs a hypervisor; `bench-assets/dom0.py` measures it in dom0. The lab is up."""
+def measure_lab(lab: Machine, rounds: int) -> list[Figure]:
+    """Every figure of the lab, which must be up; programs of bench-assets measure in dom0."""
     program = "/var/lib/runx-lab/bench.py"
     lab.put(ASSETS / "bundle.py", "/var/lib/runx-lab/bundle.py")
     lab.put(ASSETS / "dom0.py", program)
     links = lines(lab, program, rounds)
     lab.put(ASSETS / "network.py", program)
-    network = measure_network(lab, "lab", program, 3 * rounds)  # they spread widely
+    network = measure_network(lab, "lab", program, 3 * rounds)  # more rounds, as they vary widely
     lab.put(ASSETS / "roots.py", program)
     roots = [
         *measure_lives(lab, "lab", program, rounds),
@@ -29,7 +29,7 @@ def measure_lab(lab: Lab, rounds: int) -> list[Figure]:
 
 
 def lab_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
-    """The lines of the table for what dom0.py printed, a dict a round."""
+    """Figures of the output of dom0.py."""
 
     def column(name: str, scale: float = 1) -> list[float]:
         return [round_[name] / scale for round_ in rounds]

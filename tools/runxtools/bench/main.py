@@ -1,6 +1,6 @@
-"""tools/bench: what runx costs, in time and memory, against its limits (docs/benchmarks.md).
+"""tools/bench: measure time and memory that runx takes, and compare them with limits (docs/benchmarks.md).
 
-Times are shown as multiples of a floor measured in the same run, round by round, so that they mean the same on every machine.
+Times are multiples of a floor that is measured in the same rounds, so that they mean the same on every machine.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from runxtools.bench.double import measure_double
 from runxtools.bench.figures import circumstances, table
 from runxtools.bench.host import measure_host
 from runxtools.bench.lab import measure_lab
-from runxtools.errors import ToolError
+from runxtools.command import main_of
 from runxtools.lab.lab import Lab
 from runxtools.progress import Progress
 
@@ -24,12 +24,12 @@ DOUBLE_ROUNDS = 7
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
-    parser.add_argument("--no-lab", action="store_true", help="leave out what needs the Xen lab")
+    parser.add_argument("--no-lab", action="store_true", help="leave out figures of the Xen lab")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE as well")
     options = parser.parse_args()
     loads = [os.getloadavg()[0]]
     progress = Progress(2 if options.no_lab else 3)
-    with progress.step(f"verbs, {ROUNDS} rounds", about_s=30):
+    with progress.step(f"commands, {ROUNDS} rounds", about_s=30):
         figures = measure_host(ROUNDS)
     with progress.step(f"on xl-double, {DOUBLE_ROUNDS} rounds", about_s=20):
         figures += measure_double(DOUBLE_ROUNDS)
@@ -51,10 +51,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ToolError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main_of("bench", main)

@@ -2,30 +2,30 @@
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from runxtools.bench.figures import Figure, lines
+from runxtools.machine import Machine
 
 ROUNDS = 3
-"""Of each size of image, whose rate hardly differs from round to round."""
+"""Rounds for each size of image; the rate hardly varies."""
 RATE_LIMIT = 200
-"""MB/s of image making, on a machine that is not emulated."""
+"""Least MB/s of image making, on a machine that is not emulated."""
 FILES = 2000
 
 
-def measure_images(host: Any, name: str, program: str, sizes: Sequence[int], limit: float | None) -> list[Figure]:
-    """Making the image of a root filesystem, and what `create` takes when it is there. sizes: in MiB."""
+def measure_images(host: Machine, name: str, program: str, sizes: Sequence[int], limit: float | None) -> list[Figure]:
+    """Times of `create` with and without the image of the root filesystem. `sizes` of roots are in MiB."""
     return image_figures(name, lines(host, program, "images", ROUNDS, *sizes), limit)
 
 
 def image_figures(name: str, rounds: Sequence[dict[str, float]], limit: float | None) -> list[Figure]:
-    """The lines of the table for what `roots.py images` printed."""
+    """Figures of the output of `roots.py images`."""
     figures = []
     for mib in dict.fromkeys(round_["mib"] for round_ in rounds):
         of_it = [round_ for round_ in rounds if round_["mib"] == mib]
         warm = statistics.median(round_["warm"] for round_ in of_it)
         rates = [mib * 2**20 / 1e6 / (round_["cold"] - warm) for round_ in of_it]
-        # A small one is made in less time than `create` varies by.
+        # A small image takes less time than `create` varies by.
         judged = limit if mib >= 100 else None
         figures += [
             Figure(f"{name}: the image of a root of {mib} MiB", "MB/s", rates, limit=judged, at_least=True),
@@ -35,8 +35,8 @@ def image_figures(name: str, rounds: Sequence[dict[str, float]], limit: float | 
     return figures
 
 
-def measure_lives(host: Any, name: str, program: str, rounds: int) -> list[Figure]:
-    """From `create` to the first output, by disk and in memory against 9p."""
+def measure_lives(host: Machine, name: str, program: str, rounds: int) -> list[Figure]:
+    """Times from `create` to the first output, by disk and in memory, against 9p."""
     found = lines(host, program, "lives", rounds, "disk", "ram", "9p")
     disk, memory, plain = ([round_[carrier] for round_ in found] for carrier in ("disk", "ram", "9p"))
     what = f"{name}: create to first output, root of 10 MiB"
@@ -46,13 +46,13 @@ def measure_lives(host: Any, name: str, program: str, rounds: int) -> list[Figur
     ]
 
 
-def measure_files(host: Any, name: str, program: str, rounds: int) -> list[Figure]:
-    """What files cost in a root by disk, against one plain ext4."""
+def measure_files(host: Machine, name: str, program: str, rounds: int) -> list[Figure]:
+    """Times of file operations in a root by disk, against a plain ext4."""
     return file_figures(name, lines(host, program, "files", rounds, FILES))
 
 
 def file_figures(name: str, rounds: Sequence[dict[str, float]]) -> list[Figure]:
-    """The lines of the table for what `roots.py files` printed."""
+    """Figures of the output of `roots.py files`."""
     figures = []
     for key, what in (("list", "listing"), ("make", "making"), ("read", "reading")):
         disk, ext4 = ([round_[f"{kind} {key}"] for round_ in rounds] for kind in ("disk", "ext4"))

@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from runxtools import cache, command, venv
+from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
 from runxtools.packages import Package, missing, require_root
 
-CHECKOUT = Path(__file__).resolve().parents[3]
 ASSETS = CHECKOUT / "tools" / "double-assets"
 PACKAGES = (
     Package("gcc", "gcc", "compiles what stands for the hypervisor"),
@@ -74,7 +73,7 @@ class Double:
         self._wanted = directory
 
     def __enter__(self) -> "Double":
-        """Raises ToolError when something is missing."""
+        """Raise ToolError when something is missing."""
         require_root("namespaces and mounts are needed")
         if lacking := missing(PACKAGES):
             names = " ".join(package.name for package in lacking)
@@ -96,7 +95,7 @@ class Double:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    # -- what Lab has too ----------------------------------------------------------------------------------------------
+    # -- what Machine has ----------------------------------------------------------------------------------------------
 
     def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
         """The local command that runs `argv` there with the caller's streams and ends with its exit status."""
@@ -128,7 +127,9 @@ class Double:
         """Copy a file or a directory, as `cp -a` would."""
         command.run(["cp", "-a", "--", local, remote])
 
-    get = put
+    def get(self, remote: str, local: str | Path) -> None:
+        """Copy a file or a directory, as `cp -a` would."""
+        self.put(remote, str(local))
 
     @contextmanager
     def socket(self, path: str) -> Iterator[Path]:
@@ -267,12 +268,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # As an exception, so that everything is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except ToolError as error:
-        print(f"xl-double: {error}", file=sys.stderr)
-        sys.exit(125)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command.main_of("xl-double", lambda: main(sys.argv[1:]), trouble=125)

@@ -1,4 +1,4 @@
-"""Unpacks a ramdisk as the kernel does: archives one after the other, compressed or not (early-userspace/buffer-format.rst)."""
+"""Unpack a ramdisk as the kernel does: archives one after the other, compressed or not (early-userspace/buffer-format.rst)."""
 
 import os
 import stat

@@ -84,7 +84,7 @@ class Xl:
         raise XlError(f"{word} is an invalid domain identifier (rc=-6)")
 
     def ask(self, domid: int, words: str) -> None:
-        """Raises XlError when there is no such domain, or it refuses."""
+        """Raise XlError when there is no such domain, or it refuses."""
         connection = socket.socket(socket.AF_UNIX)
         try:
             with connection:

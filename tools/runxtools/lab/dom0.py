@@ -1,4 +1,4 @@
-"""The disk of the lab's dom0: Debian 12 with Xen, made with mmdebstrap from the machine's own apt sources."""
+"""Make the disk of the lab's dom0: Debian 12 with Xen, by mmdebstrap from this machine's apt sources."""
 
 import gzip
 import hashlib
@@ -25,13 +25,13 @@ PACKAGES = (
     "xen-hypervisor-4.17-amd64", "xen-utils-4.17",
     "qemu-system-xen",  # the 9p backend of guests
     "linux-image-amd64", "kmod", "udev", "lz4",  # dom0's kernel and what makes its initrd
-    "containerd", "runc", "podman", "crun", "conmon",  # what drives runx, and what it is compared with
+    "containerd", "runc", "podman", "crun", "conmon",  # engines, and runc to compare runx with
     "containernetworking-plugins", "netavark", "aardvark-dns", "iptables",  # the networks of engines
     "openssh-server", "iproute2", "iputils-ping", "dnsmasq-base", "procps", "strace",
-    "erofs-utils", "e2fsprogs",  # make disks of root filesystems
+    "erofs-utils", "e2fsprogs",  # to make disks of root filesystems
     "python3", "busybox-static",
 )  # fmt: skip
-# Half of the kernel's modules is for hardware that QEMU does not have.
+# Half of the kernel's modules are for hardware that QEMU does not emulate.
 _LEFT_OUT = (
     "/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*",
     *(f"/lib/modules/*/kernel/{part}/*" for part in (
@@ -49,7 +49,7 @@ _FURNITURE = {  # asset: its place in dom0 and its mode
 
 
 def key() -> str:
-    """Changes with everything the image is made of."""
+    """Key of the image: changes with all its ingredients."""
     ingredients: dict[str, str | bytes] = {
         "packages": " ".join((SUITE, *PACKAGES)),
         "left out": " ".join(_LEFT_OUT),
@@ -60,13 +60,13 @@ def key() -> str:
     for path in [Path(__file__), *(ASSETS / name for name in _FURNITURE)]:
         ingredients[path.name] = path.read_bytes()
     for path in _apt_sources():
-        # Sources may hold passwords: only their hash goes on.
+        # apt sources may hold passwords, so only their hash is used.
         ingredients[str(path)] = hashlib.sha256(path.read_bytes()).digest()
     return cache.key_of(ingredients)
 
 
 def build(directory: Path) -> None:
-    """Fills a directory: disk.raw, xen, vmlinuz, initrd, ssh_key, known_hosts. About a minute.
+    """Fill a directory: disk.raw, xen, vmlinuz, initrd, ssh_key, known_hosts. About a minute.
 
     Raises ToolError, with the end of the failing program's output.
     """
@@ -83,7 +83,7 @@ def build(directory: Path) -> None:
     shutil.move(_only(tree.glob("boot/initrd.img-*")), directory / "initrd")
     disk = directory / "disk.raw"
     run(["truncate", "-s", _DISK_SIZE, disk])
-    # Checksums and late initialisation would only make an emulated disk slower.
+    # Without checksums and lazy initialisation, which slow down an emulated disk.
     run([
         "mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-E", "lazy_itable_init=1,lazy_journal_init=1",
         "-m", "0", "-d", tree, disk,
@@ -98,7 +98,7 @@ def _mmdebstrap_options() -> list[str]:
         f"--include={','.join(PACKAGES)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
         *(f"--aptopt={setting}" for setting in _apt_settings()),
-        # An initrd with a handful of modules: made, loaded and unpacked in a fraction of the time.
+        # An initrd with a few modules is made, loaded and unpacked in a fraction of the time.
         '--setup-hook=mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"',
         '--setup-hook=printf "MODULES=list\\nCOMPRESS=lz4\\n" >"$1/etc/initramfs-tools/conf.d/lab"',
         f'--setup-hook=printf "{modules}" >"$1/usr/share/initramfs-tools/modules.d/lab"',
@@ -106,18 +106,18 @@ def _mmdebstrap_options() -> list[str]:
 
 
 def _apt_sources() -> list[Path]:
-    """The machine's own lists of apt sources, those that apt reads (sources.list(5))."""
+    """The files of apt sources that apt reads on this machine (sources.list(5)). Raises ToolError for none."""
     candidates = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     found = [
         path for path in candidates if path.suffix in (".list", ".sources") and path.is_file() and b"deb" in path.read_bytes()
     ]
     if not found:
-        raise ToolError("there are no apt sources in /etc/apt", "dom0 is made of the Debian packages they name")
+        raise ToolError("/etc/apt has no package sources", "dom0 is made of Debian packages")
     return found
 
 
 def _apt_settings() -> list[str]:
-    """How this machine fetches packages (proxies, passwords, checks); mmdebstrap would start from apt's defaults."""
+    """This machine's apt settings (proxies, passwords, checks) for mmdebstrap, which starts from apt's defaults."""
     lines = run(["apt-config", "dump"]).splitlines()
     fetching = [line for line in lines if line.startswith("Acquire::") and not line.startswith("Acquire::IndexTargets")]
     netrc = [
@@ -129,7 +129,7 @@ def _apt_settings() -> list[str]:
 
 
 def _furnish(tree: Path, directory: Path) -> None:
-    # Where the packages came from is this machine's business.
+    # dom0 has no use for this machine's sources and settings.
     for path in [*tree.glob("etc/apt/sources.list*/*"), *tree.glob("etc/apt/apt.conf.d/*mmdebstrap*")]:
         path.unlink()
     for name in ("etc/apt/sources.list", "etc/apt/auth.conf", "etc/resolv.conf"):
@@ -142,7 +142,7 @@ def _furnish(tree: Path, directory: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ASSETS / asset, target)
         target.chmod(mode)
-    # sshd gives a session's command to the login shell: dash starts twice as fast as bash.
+    # sshd runs commands in the login shell, and dash starts twice as fast as bash.
     passwd = tree / "etc/passwd"
     passwd.write_text(passwd.read_text().replace("root:/root:/bin/bash", "root:/root:/bin/sh"))
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "runx-lab", "-f", directory / "ssh_key"])

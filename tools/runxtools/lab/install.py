@@ -1,7 +1,7 @@
-"""Installs this checkout in the lab: the tree that `./build install` makes, copied to / of dom0.
+"""Install this checkout in the lab: copy the tree that `./build install` makes to / of dom0.
 
-dom0 keeps two files of it in /var/lib/runx-lab: `stamp`, what the tree was made from, and `manifest`, a line for each of its
-files. So an unchanged checkout costs one look, only files that differ are copied, and one that is no longer installed goes.
+dom0 keeps two files in /var/lib/runx-lab: `stamp`, a hash of the tree's sources, and `manifest`, a line for each installed file.
+With them an unchanged checkout costs one command, only changed files are copied, and files no longer installed are removed.
 """
 
 import hashlib
@@ -9,21 +9,28 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runxtools import command
+from runxtools.checkout import CHECKOUT
+from runxtools.machine import Machine
 from runxtools.packages import Package
-
-if TYPE_CHECKING:
-    from runxtools.lab.lab import Lab
 
 HOST_PACKAGES = (Package("python3-pip", "/usr/lib/python3/dist-packages/pip", "fetches the libraries that runx uses"),)
 
-CHECKOUT = Path(__file__).resolve().parents[3]
-_SOURCES = ("build", "pyproject.toml", "requirements-dev.txt", "runx", "grammars", "guest-assets", "host-assets", "docs")
+_SOURCES = (
+    "build",
+    "pyproject.toml",
+    "requirements-dev.txt",
+    "tools/runxtools/installer.py",
+    "runx",
+    "grammars",
+    "guest-assets",
+    "host-assets",
+    "docs",
+)
 _ASSETS = "out/x86_64"
 _STATE = "var/lib/runx-lab"
-# Both go first: after an interrupted copy nobody can know what dom0 has. The archive ends with them.
+# Remove both first, as an interrupted copy leaves dom0 in an unknown state. They are last in the archive.
 _RECEIVE = f"""
 set -e
 cd /{_STATE}
@@ -33,29 +40,31 @@ exec tar -x -p --no-same-owner --keep-directory-symlink --no-overwrite-dir -C /
 """
 
 
-def install(lab: "Lab") -> bool:
-    """Brings dom0 up to the checkout. False when it already was. Raises ToolError when `./build install` fails."""
+def install(lab: Machine, scratch: Path) -> bool:
+    """Bring dom0 up to the checkout, by way of a tree at `scratch`, which is removed before and after.
+
+    False when dom0 was up to date. Raises ToolError when `./build install` fails.
+    """
     stamp = _stamp()
     if lab.run(["cat", "/var/lib/runx-lab/stamp"]).stdout.decode(errors="replace") == stamp:
         return False
-    tree = lab.directory / "install.tmp"
-    shutil.rmtree(tree, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
     try:
-        # The Python of Debian 12 is dom0's: what the tree says of its interpreter holds there too.
+        # dom0's Python is the same: both are Debian 12's.
         command.run(
             [
                 "env", "-C", CHECKOUT, "PYTHON=/usr/bin/python3",
-                "./build", "install", "--prefix", "/usr/local", "--destdir", tree,
+                "./build", "install", "--prefix", "/usr/local", "--destdir", scratch,
             ],
             "./build install",
         )  # fmt: skip
-        _copy(lab, tree, stamp)
+        _copy(lab, scratch, stamp)
     finally:
-        shutil.rmtree(tree, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     return True
 
 
-def _copy(lab: "Lab", tree: Path, stamp: str) -> None:
+def _copy(lab: Machine, tree: Path, stamp: str) -> None:
     there = lab.run(["cat", f"/{_STATE}/manifest"]).stdout.decode(errors="surrogateescape").splitlines()
     before = {path: kind for kind, _, path in (line.partition(" ") for line in there)}
     now = dict(_manifest(tree))
@@ -78,7 +87,7 @@ def _copy(lab: "Lab", tree: Path, stamp: str) -> None:
 
 
 def _manifest(tree: Path) -> Iterator[tuple[str, str]]:
-    """Path and a word that changes with content or mode, for each file of the tree."""
+    """For each file of the tree its path, and a word that changes with its content and mode."""
     for directory, below, names in os.walk(tree):
         for name in names + [name for name in below if os.path.islink(os.path.join(directory, name))]:
             path = Path(directory, name)
@@ -87,7 +96,7 @@ def _manifest(tree: Path) -> Iterator[tuple[str, str]]:
 
 
 def _stamp() -> str:
-    """Changes when a file that is installed, or that makes one, does."""
+    """Hash of the sizes, times and modes of all files that are installed, or that make installed files."""
     digest = hashlib.sha256()
     for path in _files():
         status = path.stat()
@@ -105,5 +114,5 @@ def _files() -> Iterator[Path]:
             yield from (Path(directory, name) for name in sorted(names))
     assets = CHECKOUT / _ASSETS
     if assets.is_dir():
-        # Only what is directly there is installed; below it are the trees it is built in.
+        # Only files directly in it are installed.
         yield from sorted(path for path in assets.iterdir() if path.is_file())

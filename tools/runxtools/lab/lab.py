@@ -29,7 +29,7 @@ _ATTEMPTS = 3
 
 
 class _Running(NamedTuple):
-    """state.json of a running lab."""
+    """Contents of state.json of a running lab."""
 
     qemu: Process
     port: int
@@ -38,7 +38,7 @@ class _Running(NamedTuple):
 
 
 class Lab:
-    """The one lab of this user's cache. Every method may be called from any process."""
+    """The lab in this user's cache, a Machine. Every method may be called from any process."""
 
     def __init__(self) -> None:
         self.directory = cache.root() / "lab"
@@ -48,7 +48,7 @@ class Lab:
     # --- its life
 
     def up(self, install: bool = True) -> None:
-        """Makes what is missing, starts the lab unless it runs, installs the checkout in it. Prints its progress.
+        """Start the lab unless it runs, make its parts first if needed, and install the checkout. Print the progress.
 
         Raises ToolError.
         """
@@ -67,7 +67,7 @@ class Lab:
                 self._install(progress)
 
     def down(self) -> bool:
-        """Ends the lab and throws away what was done in it. False when there was none."""
+        """End the lab and discard its disk. False when it did not run."""
         with cache.locked(self.directory / "lock"):
             running = self._running()
             if running is None:
@@ -80,13 +80,13 @@ class Lab:
             return True
 
     def install(self) -> None:
-        """Brings the checkout into the running lab: what `./build install` installs, below /usr/local."""
+        """Install the checkout in the running lab, below /usr/local. Raises ToolError when the lab is not up."""
         with cache.locked(self.directory / "lock"):
             self._require_running()
             self._install(Progress(1))
 
     def status(self) -> dict[str, Any] | None:
-        """What is known of the running lab; None when there is none."""
+        """Facts about the running lab; None when it does not run."""
         running = self._running()
         if running is None:
             return None
@@ -99,39 +99,34 @@ class Lab:
         }
 
     def console(self) -> bytes:
-        """Everything Xen and dom0 printed, from the first boot on. Raises ToolError when the lab is not up."""
+        """The output of Xen and dom0 since the first boot. Raises ToolError when the lab is not up."""
         self._require_running()
         return b"".join((self._machine / name).read_bytes() for name in ("snapshot/console.log", "console.log"))
 
     # --- commands in dom0
 
     def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
-        """The local command that runs `argv` in dom0 with the caller's streams and ends with its exit status.
+        """The local command that runs `argv` in dom0, with the caller's streams and the exit status of `argv`.
 
-        That is 128 + n for signal n. Raises ToolError when the lab is not up.
+        The status is 128 + n for signal n. Raises ToolError when the lab is not up.
         """
         return self._open_connection().command(argv, tty)
 
     def run(
         self, argv: Sequence[str | bytes], stdin: bytes = b"", timeout: float = 120, check: bool = False
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Runs a command in dom0 and returns its output and status.
-
-        After `timeout` seconds the command's process group is killed in dom0 and subprocess.TimeoutExpired raised. With
-        `check`, a status other than 0 raises ToolError with what it wrote to standard error.
-        """
+        """Run a command in dom0 to its end: its output and status (Machine.run)."""
         return command.run_elsewhere("dom0", self.command, argv, stdin, timeout, check)
 
     def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]":
-        """Starts a command in dom0; options as for subprocess.Popen.
+        """Start a command in dom0 (Machine.popen).
 
-        Its pipes are not buffered: whoever reads a line leaves all that follows to communicate().
-        To end the local process does not end the command in dom0, unless it has a tty, which is hung up.
+        The end of the local process does not end the command in dom0, unless it has a tty, which is hung up.
         """
         return subprocess.Popen(self.command(argv, tty), bufsize=0, **options)
 
     def put(self, local: str | Path, remote: str) -> None:
-        """Copies a file or a directory into dom0 as `cp -a` would: into `remote` if that is a directory, else as it."""
+        """Copy a file or a directory into dom0 (Machine.put)."""
         source = Path(local).absolute()
         if not source.exists() and not source.is_symlink():
             raise ToolError(f"{local}: no such file or directory")
@@ -146,7 +141,7 @@ class Lab:
         )
 
     def get(self, remote: str, local: str | Path) -> None:
-        """Copies a file or a directory out of dom0 as `cp -a` would: into `local` if that is a directory, else as it."""
+        """Copy a file or a directory out of dom0 (Machine.get)."""
         target = Path(local).absolute()
         parent, _, name = remote.rstrip("/").rpartition("/")
         parent = parent or ("/" if remote.startswith("/") else ".")
@@ -166,7 +161,7 @@ class Lab:
 
     @contextmanager
     def socket(self, path: str) -> Iterator[Path]:
-        """Where a client here reaches what listens at a unix socket of dom0, until the context ends. Raises ToolError."""
+        """A local path of a unix socket of dom0, until the context ends. Raises ToolError."""
         with tempfile.TemporaryDirectory(prefix="runx-lab-") as place:
             local = Path(place) / "socket"
             with self._open_connection().forwarded(path, local):
@@ -207,7 +202,7 @@ class Lab:
         return Connection(port, image / "ssh_key", image / "known_hosts", machine / "ssh")
 
     def _start(self, progress: Progress) -> None:
-        # Here and not above: `tools/lab run` has no use for these and should be quick.
+        # Imported here: `tools/lab run` does not need them and should be quick.
         from runxtools import packages
         from runxtools.lab import dom0, qemu
 
@@ -242,7 +237,7 @@ class Lab:
         return cache.key_of(
             {
                 "image": image.name,
-                # An image made again from the same recipe is another disk; its host keys tell them apart.
+                # An image made again from the same recipe is another disk with other host keys.
                 "made": (image / "known_hosts").read_bytes(),
                 "machine": "\0".join(qemu.MACHINE),
                 "qemu": qemu.version(),
@@ -254,13 +249,13 @@ class Lab:
         from runxtools.lab import dom0, qemu
 
         if packages.missing([*dom0.HOST_PACKAGES, *qemu.HOST_PACKAGES]):
-            return  # it was made elsewhere
+            return  # the lab was made elsewhere
         image = cache.find(self.directory, "dom0", dom0.key())
         if image is None or running.snapshot != f"booted-{self._snapshot_key(image)}":
-            progress.note("its recipe has changed since it was made: `tools/lab down`, then `up`, makes it anew")
+            progress.note("its recipe has changed: `tools/lab down`, then `tools/lab up`, makes it anew")
 
     def _first_boot(self, directory: Path, image: Path, progress: Progress) -> None:
-        """Fills a directory with the disk and the state of a dom0 that is booted and warm."""
+        """Fill a directory with the disk and the saved state of a dom0 that is booted and warm."""
         from runxtools.lab import qemu
 
         qemu.link(directory, "image", image)
@@ -310,7 +305,7 @@ class Lab:
             unfinished.rename(self._state_file)
 
     def _set_clock(self) -> None:
-        """A restored dom0 believes that it is still the time when it was saved."""
+        """Set the clock of dom0: a restored machine has the time at which it was saved."""
         self.run(["date", "-u", "-s", f"@{time.time():.3f}"], check=True)
 
     def _install(self, progress: Progress) -> None:
@@ -319,11 +314,11 @@ class Lab:
 
         packages.install(packages.missing(install.HOST_PACKAGES), progress.note)
         with progress.step("runx into dom0", about_s=20):
-            install.install(self)
+            install.install(self, self.directory / "install.tmp")
 
 
 class _ended_on_failure:  # noqa: N801 (reads as a statement)
-    """Ends a process we started when the body fails, also by Ctrl-C."""
+    """A context that ends our process when its body fails, also by Ctrl-C."""
 
     def __init__(self, process: Process) -> None:
         self._process = process

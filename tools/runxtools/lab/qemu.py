@@ -1,8 +1,8 @@
 """The emulated machine that Xen and dom0 run in.
 
-A machine has a directory of its own, which is QEMU's working directory: disk.qcow2, console.log, qmp.sock, and the
-links `image` (xen, vmlinuz, initrd, disk.raw) and, for one that continues a saved state, `snapshot` (disk.qcow2, state).
-With relative names nothing in a path can be taken for QEMU's syntax.
+A machine has its own directory with disk.qcow2, console.log, qmp.sock, and the link `image` (xen, vmlinuz, initrd, disk.raw).
+A machine that continues a saved state also has the link `snapshot` (disk.qcow2, state). The directory is QEMU's working
+directory: no character of its path can be taken for QEMU's syntax.
 """
 
 import json
@@ -27,7 +27,7 @@ HOST_PACKAGES = (
 
 MACHINE = [
     "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-    # svm and npt for PVH guests. More is less here: dom0 crashes at once with `-cpu max`.
+    # svm and npt are for PVH guests. dom0 crashes at once with `-cpu max`.
     "-M", "q35,accel=tcg", "-cpu", "qemu64,+svm,+npt", "-smp", "2", "-m", "4096",
     "-kernel", "image/xen",
     # 1.5 GiB for dom0 leaves room for a dozen guests of 128 MiB.
@@ -36,13 +36,13 @@ MACHINE = [
         "image/vmlinuz root=/dev/vda rw console=hvc0 init=/sbin/lab-init net.ifnames=0 quiet mitigations=off,"
         "image/initrd"
     ),
-    # Unsafe means no flushing: a lab's disk is thrown away.
+    # cache=unsafe never flushes: the disk of a lab is discarded.
     "-drive", "file=disk.qcow2,if=none,id=disk,format=qcow2,cache=unsafe", "-device", "virtio-blk-pci,drive=disk",
     "-device", "virtio-net-pci,netdev=net,romfile=",
     "-serial", "file:console.log",
     "-qmp", "unix:qmp.sock,server=on,wait=off",
 ]  # fmt: skip
-"""All but the forwarded port. A saved state fits only a machine of the same arguments."""
+"""QEMU's arguments except the forwarded port. A saved state needs a machine with the same arguments."""
 
 _PROCESS = "process.json"
 _READY = "LAB: ready"
@@ -50,12 +50,12 @@ _DEAD = ("Panic on CPU", "Kernel panic", "Domain 0 crashed")
 
 
 def version() -> str:
-    """QEMU's first line about itself. A saved state is read by the version that wrote it."""
+    """First line of QEMU's --version: only the version that saved a state can continue it."""
     return run([MACHINE[0], "--version"]).splitlines()[0]
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at the moment."""
+    """A TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -63,13 +63,16 @@ def free_port() -> int:
 
 
 def make_disk(directory: Path, backing: str, backing_format: str) -> None:
-    """disk.qcow2 in a machine's directory: writes stay in it, `backing` (relative to the directory) is only read."""
+    """Make disk.qcow2, which takes all writes, above `backing`, a path relative to the directory."""
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", backing_format, directory / "disk.qcow2"])
 
 
 def start(directory: Path, port: int, state: str | None = None) -> Process:
-    """Starts QEMU in the background, in a session of its own. dom0's sshd is at this port of 127.0.0.1 and nothing in
-    the machine reaches any other host. `state` is a file to continue from, relative to the directory."""
+    """Start QEMU in the background, in a session of its own.
+
+    dom0's sshd is at `port` of 127.0.0.1, and the machine reaches no other host. `state` is the path of a saved state to
+    continue, relative to the directory.
+    """
     arguments = [
         *MACHINE,
         "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
@@ -84,13 +87,13 @@ def start(directory: Path, port: int, state: str | None = None) -> Process:
     except ProcessLookupError:
         raise _ended(directory) from None
     (directory / _PROCESS).write_text(json.dumps(process))
-    # It outlives us: keep subprocess from warning that nobody waited for it.
+    # QEMU outlives this process: stop subprocess from warning about that.
     child.returncode = 0
     return process
 
 
 def end_left_over(directory: Path) -> None:
-    """Ends the machine of a directory whose maker was killed before it could."""
+    """End the machine that a killed process left in a directory."""
     try:
         process = Process(*json.loads((directory / _PROCESS).read_bytes()))
     except (FileNotFoundError, ValueError):
@@ -99,7 +102,7 @@ def end_left_over(directory: Path) -> None:
 
 
 def monitor(directory: Path, process: Process, limit_s: float = 20) -> Monitor:
-    """Connects to a machine's monitor, which is there a moment after its start."""
+    """Connect to a machine's monitor, which appears a moment after its start."""
     deadline = time.monotonic() + limit_s
     while process.alive() and time.monotonic() < deadline:
         try:
@@ -110,7 +113,7 @@ def monitor(directory: Path, process: Process, limit_s: float = 20) -> Monitor:
 
 
 def await_boot(directory: Path, process: Process, limit_s: float) -> None:
-    """Waits until dom0 says that it is ready. Raises ToolError with the console's last line when it does not."""
+    """Wait until dom0 is ready. Raises ToolError with the console's last line when it crashes or takes too long."""
     console = directory / "console.log"
     deadline = time.monotonic() + limit_s
     while True:
@@ -128,24 +131,24 @@ def await_boot(directory: Path, process: Process, limit_s: float) -> None:
 
 
 def quit_and_wait(directory: Path, process: Process) -> None:
-    """Ends a machine so that its disk is written out whole."""
+    """End a machine so that its whole disk is written."""
     with monitor(directory, process) as connection, suppress(ToolError):
-        # It may be gone before its answer is read; what counts is that it ends.
+        # QEMU may end before its answer is read.
         connection.execute("quit")
     deadline = time.monotonic() + 20
     while process.alive():
         if time.monotonic() > deadline:
-            raise ToolError("QEMU did not end when it was told to")
+            raise ToolError("QEMU did not end after `quit`")
         time.sleep(0.02)
 
 
 def link(directory: Path, name: str, target: Path) -> None:
-    """A relative link in a machine's directory, so that the cache can be moved as a whole."""
+    """Make a relative link in a machine's directory, so that the whole cache can be moved."""
     (directory / name).symlink_to(os.path.relpath(target, directory))
 
 
 def retry(attempts: int, body: Callable[[], None], note: Callable[[str], None]) -> None:
-    """Calls `body` until it does not raise ToolError; says why it failed, and raises the last failure."""
+    """Call `body` until it raises no ToolError, at most `attempts` times. `note` gets each failure; the last is raised."""
     for number in range(1, attempts + 1):
         try:
             body()

@@ -10,7 +10,7 @@ from runxtools.errors import ToolError
 
 
 class Monitor:
-    """A conversation with one QEMU. Use as a context manager."""
+    """A connection to one QEMU, and a context that closes it."""
 
     def __init__(self, path: Path, timeout_s: float = 60) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -32,7 +32,7 @@ class Monitor:
         self._socket.close()
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """Runs one command and returns what it returns. Raises ToolError with QEMU's own words when it refuses."""
+        """Run one command: its result. Raises ToolError with QEMU's message when it refuses."""
         try:
             self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
             while True:
@@ -41,20 +41,20 @@ class Monitor:
                     raise ToolError(f"QEMU refused {command}: {reply['error']['desc']}")
                 if "return" in reply:
                     return reply["return"]
-                # Anything else is an event.
+                # Other messages are events.
         except OSError as error:
             raise ToolError(f"QEMU does not answer to {command}: {error}") from None
 
     def save_state(self, path: Path, limit_s: float = 120) -> None:
-        """Stops the machine and writes its state (memory and devices) to a file, with QEMU's migration."""
+        """Stop the machine and write its state (memory and devices) to a file, by QEMU's migration."""
         self.execute("stop")
-        # No reason to spare bandwidth: the default is made for a network and a running machine.
+        # The default limit is for a network and a running machine.
         self.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         self.execute("migrate", uri=f"exec:exec cat >{_shell_quoted(path)}")
         self._await_migration(limit_s)
 
     def await_state(self, limit_s: float = 120) -> None:
-        """Waits until a machine started with -incoming has read its state, and sets it going."""
+        """Wait until a machine started with -incoming has read its state, then let it run."""
         self._await_migration(limit_s)
         self.execute("cont")
 
@@ -66,7 +66,7 @@ class Monitor:
                 return
             if progress.get("status") in ("failed", "cancelled"):
                 raise ToolError(f"QEMU could not transfer its state: {progress.get('error-desc', progress['status'])}")
-            time.sleep(0.05)  # QMP has an event for it only with a capability set before; a look costs nothing
+            time.sleep(0.05)  # QMP has an event for this, but only after a capability is set; polling is simpler
         raise ToolError(f"QEMU's state was not transferred in {limit_s:.0f} s")
 
     def _read(self) -> dict[str, Any]:

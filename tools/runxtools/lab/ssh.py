@@ -1,4 +1,4 @@
-"""Commands in dom0 over ssh: exact arguments, streams and exit status, and one connection for all of them."""
+"""Run commands in dom0 over ssh: exact arguments, streams and exit status, one connection for all commands."""
 
 import os
 import shlex
@@ -12,13 +12,13 @@ from runxtools.errors import ToolError
 from runxtools.process import Process
 
 _ADDRESS_LIMIT = 107
-"""Bytes of a unix socket's path (unix(7))."""
-# ssh binds a longer temporary name first.
+"""Greatest length of a unix socket's path, in bytes (unix(7))."""
+# Room for the temporary name that ssh binds first.
 _SOCKET_PATH_LIMIT = _ADDRESS_LIMIT - 17
 
 
 class Connection:
-    """How to reach sshd on a port of 127.0.0.1. `control` is the path of the shared connection's socket."""
+    """A connection to sshd at a port of 127.0.0.1; `control` is the path of its socket."""
 
     def __init__(self, port: int, key: Path, known_hosts: Path, control: Path) -> None:
         if len(os.fsencode(control)) > _SOCKET_PATH_LIMIT:
@@ -43,26 +43,24 @@ class Connection:
         ]  # fmt: skip
 
     def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
-        """The local command that runs `argv` in dom0, uses the caller's streams and ends with its exit status.
+        """The local command that runs `argv` in dom0, with the caller's streams and the exit status of `argv`.
 
-        With `tty` it has a terminal there, whatever the caller's streams are.
-
-        ssh takes one line for the shell of the other side, so the line is quoted here. The total length is limited to
-        about 128 KiB, the longest single argument Linux takes.
+        With `tty` it has a terminal there, whatever the caller's streams are. ssh takes one line for the remote shell, so the
+        words are quoted here. Their total length is limited to about 128 KiB, the longest argument that Linux accepts.
         """
         return ["ssh", *self._options, "-o", "ControlMaster=no", "-tt" if tty else "-T", "127.0.0.1", remote_line(argv)]
 
     def open(self) -> Process:
-        """Opens the shared connection and leaves it in the background. Raises ToolError if dom0 does not answer."""
+        """Open the shared connection in the background. Raises ToolError if dom0 does not answer."""
         master = ["ssh", *self._options, "-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-N", "-f", "127.0.0.1"]
         run(master, "the ssh connection to dom0", own_session=True)
         return self._master()
 
     @contextmanager
     def forwarded(self, remote: str, local: Path) -> Iterator[None]:
-        """The unix socket `remote` of dom0 at the path `local` here, over the shared connection, which has to be open.
+        """Forward the path `local` to the unix socket `remote` of dom0 during the context. The connection must be open.
 
-        That something listens there is seen when a client connects. Raises ToolError if it cannot be done.
+        Whether a program listens at `remote` shows only when a client connects. Raises ToolError when ssh cannot forward.
         """
         if len(os.fsencode(local)) > _ADDRESS_LIMIT:
             raise ToolError(f"the path of a forwarded socket is too long: {local}", "set TMPDIR to a shorter path")
@@ -77,11 +75,11 @@ class Connection:
         run(["ssh", *self._options, "-O", order, "-L", f"{local}:{remote}", "127.0.0.1"], f"{order} of dom0's socket {remote}")
 
     def is_open(self) -> bool:
-        """Whether the shared connection is there."""
+        """Whether the shared connection is open."""
         return self._control.exists()
 
     def close(self) -> None:
-        """Closes the shared connection, and with it every command that still runs over it."""
+        """Close the shared connection, and so end every command that runs over it."""
         self._tell("exit")
 
     def _master(self) -> Process:
@@ -100,10 +98,10 @@ class Connection:
 
 
 def remote_line(argv: Sequence[str | bytes]) -> bytes:
-    """The line that makes a POSIX shell execute exactly `argv`, and end with its status or 128 + its signal.
+    """The line with which a POSIX shell executes exactly `argv` and ends with its status, or 128 + its signal.
 
-    `exec` takes a program where a bare word could be a builtin. The shell itself stays, because sshd has no number for
-    a signal's end; its own remark on that ("Killed") must not get into the program's standard error.
+    `exec` prevents that a builtin is taken for the program. The shell itself must wait, because sshd reports no number for a
+    signal; the shell's message on a signal ("Killed") must not get into the program's standard error.
     """
     words = b" ".join(os.fsencode(shlex.quote(os.fsdecode(word))) for word in argv)
     return b"exec 3>&2 2>/dev/null; (exec " + words + b" 2>&3 3>&-); exit $?"

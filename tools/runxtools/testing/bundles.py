@@ -10,7 +10,8 @@ from runxtools import ociimage
 from runxtools.double.host import Double
 from runxtools.testing.containers import RUNX, until
 
-CASES = Path(__file__).parents[3] / "tests/cases"
+CONFIG = Path(__file__).with_name("ctr.json")
+"""What containerd's ctr makes of an image: seven mounts, capabilities, limits, masked paths."""
 BUSYBOX = Path("/bin/busybox")
 LIMIT_S = 60
 
@@ -44,7 +45,7 @@ class Bundle:
         self.state = directory / "state"
         ociimage.write(directory / "image.tar", BUSYBOX)
         image_root(directory / "image.tar", directory / "rootfs")
-        self.config: dict[str, Any] = json.loads((CASES / "ctr-plain/config.json").read_text())
+        self.config: dict[str, Any] = json.loads(CONFIG.read_text())
         self.config["root"] = {"path": "rootfs"}
 
     def write(self, *args: str) -> None:

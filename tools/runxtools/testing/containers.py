@@ -4,26 +4,9 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-
-class Host(Protocol):
-    """What `runxtools.lab.lab.Lab` and `runxtools.double.host.Double` have both."""
-
-    def run(
-        self, argv: Sequence[str | bytes], stdin: bytes = b"", timeout: float = 120, check: bool = False
-    ) -> "subprocess.CompletedProcess[bytes]": ...
-
-    def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]": ...
-
-    def put(self, local: Any, remote: str) -> None: ...
-
-    def get(self, remote: str, local: Any) -> None: ...
-
-    def socket(self, path: str) -> AbstractContextManager[Path]: ...
-
+from runxtools.machine import Machine
 
 IMAGE = "localhost/runx-test:latest"
 RUNX = "/usr/local/bin/runx"
@@ -55,13 +38,13 @@ def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "
 
 
 def run(
-    host: Host, argv: Sequence[str], options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
+    host: Machine, argv: Sequence[str], options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
 ) -> "subprocess.CompletedProcess[bytes]":
     return host.run(command(argv, options, image=image), stdin=stdin, timeout=LIMIT_S)
 
 
 def sh(
-    host: Host, script: str, *arguments: str, options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
+    host: Machine, script: str, *arguments: str, options: Sequence[str] = (), stdin: bytes = b"", image: str = IMAGE
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run a shell script as the container's process."""
     return run(host, ["/bin/sh", "-c", script, "sh", *arguments], options, stdin, image)
@@ -70,7 +53,7 @@ def sh(
 class Running:
     """A container started with `ctr run` that has printed `ready`."""
 
-    def __init__(self, host: Host, script: str, options: Sequence[str] = ()) -> None:
+    def __init__(self, host: Machine, script: str, options: Sequence[str] = ()) -> None:
         self.host = host
         self.id = new_id()
         argv = command(["/bin/sh", "-c", script], options, self.id)

@@ -16,7 +16,7 @@ from runxtools.double.xenstored import HEADER, WRITE, XenStored
 
 
 class FakeXen(XenStored):
-    """Serves xenstore's protocol on a unix socket from a thread until left."""
+    """Serve xenstore's protocol on a unix socket from a thread until left."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -1,4 +1,4 @@
-"""Long commands: their output goes to a log file, what is shown is progress, and when one fails the end of its log."""
+"""Run long commands: write their output to a log file, show progress, and show the log's end if one fails."""
 
 import os
 import subprocess
@@ -11,27 +11,27 @@ from runxtools import cache
 from runxtools.command import PATH
 from runxtools.errors import ToolError
 
-# One date for everything that would otherwise carry the moment it was built (reproducible-builds.org).
+# The date in all results, in place of the time of the build (reproducible-builds.org).
 SOURCE_DATE_EPOCH = os.environ.get("SOURCE_DATE_EPOCH", "1704067200")
 
 _QUIET_S = 60
-"""Without a terminal, progress is a line this often."""
+"""Seconds between lines of progress without a terminal."""
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of compilers: nothing of the caller's but where programs and the home directory are."""
+    """The environment of compilers: of the caller's, only PATH, HOME, TMPDIR and APT_CONFIG."""
     kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "APT_CONFIG") if name in os.environ}
     fixed = {"PATH": PATH, "LC_ALL": "C", "TZ": "UTC", "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH, **kept}
     return fixed | dict(extra or {})
 
 
 def say(text: str) -> None:
-    """One line of what is going on."""
+    """Print a line of progress."""
     print(text, flush=True)
 
 
 class Counter:
-    """Shows how far a command is, by counting lines of its output that begin with one of make's short words."""
+    """Show the progress of make by counting the lines of its output that begin with a short word such as CC."""
 
     _WORDS = ("CC", "AS", "LD", "AR", "HOSTCC", "HOSTLD", "LDS", "VDSO", "OBJCOPY")
 
@@ -43,7 +43,7 @@ class Counter:
         self.count = 0
 
     def line(self, line: bytes) -> None:
-        """Takes a line of the command's output."""
+        """Count a line of the command's output, and show progress now and then."""
         words = line.split(None, 1)
         if not line.startswith(b"  ") or not words or words[0].decode(errors="replace") not in self._WORDS:
             return
@@ -52,25 +52,25 @@ class Counter:
         if now - self._shown < (0.5 if sys.stdout.isatty() else _QUIET_S):
             return
         self._shown = now
-        # A count that has run past the total was an estimate; say no nonsense about what is left.
+        # The total is an estimate, which the count may pass.
         total = max(self._total, self.count)
         text = f"{self._what}: {self.count}/{total} files, {(now - self._start) / 60:.1f} of about {self._left():.0f} min"
         print(f"\r{text}\x1b[K" if sys.stdout.isatty() else text, end="" if sys.stdout.isatty() else "\n", flush=True)
 
     def _left(self) -> float:
         elapsed = (time.monotonic() - self._start) / 60
-        # The first files say little about the rest.
+        # The times of the first files tell little about the rest.
         done = self.count / max(self._total, self.count)
         return elapsed / done if done > 0.1 else max(self._about_min, elapsed)
 
     def end(self) -> None:
-        """Clears the line."""
+        """Clear the line of progress."""
         if sys.stdout.isatty():
             print("\r\x1b[K", end="", flush=True)
 
 
 class Log:
-    """The log of one part. A new one keeps the last: NAME.log.old."""
+    """The log file of one part. The previous log becomes NAME.log.old."""
 
     def __init__(self, name: str) -> None:
         directory = cache.root() / "guest-logs"
@@ -90,7 +90,7 @@ class Log:
         counter: Counter | None = None,
         check: bool = True,
     ) -> int:
-        """Runs a program with its output in the log; its exit status. Raises ToolError with the log's end when it fails."""
+        """Run a program with its output in the log: its exit status. Raises ToolError with the log's end if it fails."""
         words = [os.fspath(word) for word in argv]
         self._file.write(f"\n$ {' '.join(words)}\n".encode(errors="surrogateescape"))
         self._file.flush()
@@ -104,7 +104,7 @@ class Log:
                     if counter:
                         counter.line(line)
         except FileNotFoundError:
-            raise ToolError(f"{what}: there is no program {words[0]}") from None
+            raise ToolError(f"{what}: program {words[0]} not found") from None
         finally:
             self._file.flush()
             if counter:
@@ -114,7 +114,7 @@ class Log:
         return process.returncode
 
     def tail(self, count: int = 20) -> str:
-        """The last lines; of a compiler's run, those around its first error."""
+        """The lines around the first error of a compiler, else the last lines."""
         lines = self.path.read_bytes().decode(errors="replace").splitlines()
         for number, line in enumerate(lines):
             if " error: " in line or line.startswith(("E: ", "ERROR:")):

@@ -1,8 +1,8 @@
-"""`./build install`: runx with private copies of the libraries it uses, and the guest's files, below a prefix.
+"""`./build install`: install runx, private copies of its libraries, and the guest's files below a prefix.
 
-PREFIX/bin/runx                      starts the interpreter with -I -S and looks nowhere but in PREFIX/lib/runx
-PREFIX/lib/runx/                     the package, its grammars, the libraries; all compiled
-PREFIX/share/runx/ARCH/              kernel, initrd and block, the script of disks
+PREFIX/bin/runx           starts the interpreter with -I -S, which imports from PREFIX/lib/runx only
+PREFIX/lib/runx/          the package, its grammars and its libraries, compiled
+PREFIX/share/runx/ARCH/   kernel, initrd and hotplug scripts
 """
 
 import json
@@ -14,14 +14,15 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.runner import Log, environment, say
-from recipes.settings import ARCHES, CHECKOUT, HOST_SCRIPTS, Arch, Settings
 from runxtools import cache
+from runxtools.arches import ARCHES, Arch
+from runxtools.checkout import CHECKOUT, HOST_SCRIPTS
 from runxtools.errors import ToolError
+from runxtools.runner import Log, environment, say
 
 _LAUNCHER = """\
 #!{python} -IS
-# runx, an OCI runtime for Xen. -I and -S: neither the caller's environment nor the machine's Python packages matter.
+# runx, an OCI runtime for Xen. -I and -S ignore the caller's environment and the machine's Python packages.
 import sys
 
 sys.path.insert(0, "{library}")
@@ -32,21 +33,21 @@ program()
 """
 _MARK = "installed-by-runx-build"
 _GUEST_FILES = ("kernel", "initrd")
-# What tells pip, and the TLS library below it, how to reach the packages.
+# Variables that tell pip, and its TLS library, how to reach the packages.
 _PIP_SETTINGS = ("PIP_", "SSL_", "REQUESTS_", "http_", "https_", "HTTP_", "HTTPS_", "no_proxy", "NO_PROXY")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to install: PREFIX is where it will run, DESTDIR is put before it while copying."""
+    """Where to install: runx will run from `prefix`; files are copied below `destdir` if there is one."""
 
     prefix: Path
     destdir: Path | None
     python: Path
-    """The interpreter that will run it."""
+    """The interpreter that will run runx."""
 
     def real(self, path: Path) -> Path:
-        """The path under which a file of the installation is written now."""
+        """The path to which an installed file is written now."""
         return self.destdir / path.relative_to("/") if self.destdir else path
 
     @property
@@ -56,41 +57,44 @@ class Place:
 
 
 def place(prefix: str, destdir: str | None, python: str) -> Place:
-    """Raises ToolError for a prefix that is not absolute, or an interpreter that cannot run runx."""
+    """The place of these options. Raises ToolError for a relative prefix, or an interpreter that does not exist."""
     if not prefix.startswith("/"):
-        raise ToolError(f"--prefix {prefix} is no absolute path")
+        raise ToolError(f"--prefix {prefix} is not an absolute path")
     if any(character in prefix for character in '"\\\n'):
-        raise ToolError("the prefix has a character that the launcher cannot quote")
+        raise ToolError('--prefix: the launcher cannot quote ", \\ and newlines')
     if not os.access(python, os.X_OK) or not python.startswith("/"):
-        raise ToolError(f"--python {python}: there is no such program", "apt-get install python3, or give its absolute path")
+        raise ToolError(f"--python {python}: no such program", "apt-get install python3, or give its absolute path")
     return Place(Path(os.path.normpath(prefix)), Path(destdir).absolute() if destdir else None, Path(python))
 
 
-def install(settings: Settings, place: Place) -> None:
-    """Installs everything. For another machine's architecture, into a destdir alone: a package for that machine, whose Python has
-    to be of the version of the one here. Raises ToolError when the guest's files have not been built."""
-    if not settings.native and not place.destdir:
-        message = f"ARCH={settings.arch.name} is not this machine's: what is installed would not run here"
-        raise ToolError(message, "--destdir DIRECTORY makes a package for a machine where it does")
-    guests = [arch for arch in ARCHES if all((settings.out / arch / name).is_file() for name in _GUEST_FILES)]
-    if settings.arch.name not in guests:
-        raise ToolError(f"{settings.results} has no kernel and initrd yet", f"./build ARCH={settings.arch.name}")
+def install(out: Path, arch: Arch, place: Place) -> None:
+    """Install runx for hosts of `arch`, and every guest in `out`.
+
+    Another architecture than this machine's needs a destdir, and a Python of the same version as this one there. Raises
+    ToolError when the guest has not been built.
+    """
+    if not arch.native and not place.destdir:
+        message = f"ARCH={arch.name} is not this machine's: it would not run here"
+        raise ToolError(message, "--destdir DIRECTORY makes a package for such a machine")
+    guests = [guest for guest in ARCHES if all((out / guest / name).is_file() for name in _GUEST_FILES)]
+    if arch.name not in guests:
+        raise ToolError(f"{out / arch.name} has no kernel and initrd yet", f"./build ARCH={arch.name}")
     _check_writable(place)
     ours = _libraries(place)
-    _install_library(place, ours if settings.native else _libraries(place, settings.arch), ours)
+    _install_library(place, ours if arch.native else _libraries(place, arch), ours)
     _install_launcher(place)
-    for arch in guests:
-        target = place.real(place.prefix / "share" / "runx" / arch)
+    for guest in guests:
+        target = place.real(place.prefix / "share" / "runx" / guest)
         target.mkdir(parents=True, exist_ok=True)
         for name in _GUEST_FILES:
-            _copy(settings.out / arch / name, target / name, 0o644)
+            _copy(out / guest / name, target / name, 0o644)
         for script in HOST_SCRIPTS:
             _copy(script, target / script.name, 0o755)
     say(f"installed: {place.prefix}/bin/runx" + (f" in {place.destdir}" if place.destdir else ""))
 
 
 def uninstall(place: Place) -> None:
-    """Removes what install() made, and nothing else."""
+    """Remove the files of install(), and no others."""
     library = place.real(place.library)
     if not (library / _MARK).is_file():
         raise ToolError(f"{library} was not installed by ./build install")
@@ -109,7 +113,7 @@ def _check_writable(place: Place) -> None:
 
 
 def _copy(source: Path, target: Path, mode: int) -> None:
-    """Puts a whole file in place at once: what runs from the old one goes on doing so."""
+    """Replace a file at once; processes that use the old file keep it."""
     temporary = target.with_name(f".{target.name}.new")
     shutil.copyfile(source, temporary)
     temporary.chmod(mode)
@@ -120,7 +124,7 @@ def _copy(source: Path, target: Path, mode: int) -> None:
 
 
 def requirements() -> list[str]:
-    """What pyproject.toml says runx needs."""
+    """The dependencies in pyproject.toml."""
     with (CHECKOUT / "pyproject.toml").open("rb") as file:
         return list(tomllib.load(file)["project"]["dependencies"])
 
@@ -137,7 +141,7 @@ def _python_version(python: Path) -> str:
 
 
 def _pip(python: Path) -> list[str | Path]:
-    """A pip that installs for this interpreter: its own, or ours."""
+    """Command of a pip that installs for this interpreter: its own, or ours. Raises ToolError for none."""
     candidates: list[list[str | Path]] = [[python, "-m", "pip"], [sys.executable, "-m", "pip", "--python", python]]
     for candidate in candidates:
         result = subprocess.run([*candidate, "--version"], capture_output=True, check=False, env=environment())
@@ -147,7 +151,7 @@ def _pip(python: Path) -> list[str | Path]:
 
 
 def _libraries(place: Place, foreign: Arch | None = None) -> Path:
-    """A directory with the libraries, of this machine or of another one, compiled for their final place."""
+    """Directory of the libraries, compiled for their final place; `foreign`: of another architecture."""
     pins = (CHECKOUT / "requirements-dev.txt").read_text()
     wanted = requirements()
     python = _python_version(place.python)
@@ -166,7 +170,7 @@ def _libraries(place: Place, foreign: Arch | None = None) -> Path:
     def fill(directory: Path) -> None:
         say(f"libraries: {', '.join(wanted)} and what they need, about 15 s")
         log = Log("libraries")
-        # The versions the tests run with.
+        # The versions that the tests run with.
         constraints = directory / "constraints"
         constraints.write_text(pins)
         target = directory / "lib"
@@ -183,22 +187,22 @@ def _libraries(place: Place, foreign: Arch | None = None) -> Path:
         shutil.rmtree(target / "bin", ignore_errors=True)
         _compile(place, target, target)
 
-    # A part for each place, since making one removes older ones of the same part.
+    # A part for each place: making an entry removes older entries of its part.
     part = f"install-libraries.{cache.key_of({'place': str(place.library) + (foreign.name if foreign else '')})[:6]}"
     return cache.find(cache.root(), part, key) or cache.make(cache.root(), part, key, fill)
 
 
 def _platform(arch: Arch, python: str) -> tuple[str, ...]:
-    """What tells pip to fetch for another architecture, and this version of Python (PEP 425)."""
+    """Options of pip for another architecture and this version of Python (PEP 425)."""
     _, _, major, minor, _ = python.split()
     named = (f"--platform={kind}_{arch.wheels}" for kind in ("manylinux_2_17", "manylinux2014"))
     return (*named, f"--python-version={major}.{minor}", "--implementation=cp", f"--abi=cp{major}{minor}")
 
 
 def _compile(place: Place, directory: Path, root: Path) -> None:
-    """Compiles every module below DIRECTORY, whose ROOT will be PREFIX/lib/runx.
+    """Compile every module below `directory`; `root` will be PREFIX/lib/runx.
 
-    Without checks: a .pyc is used as it is, so dates do not matter and no source is looked at.
+    The .pyc files are unchecked (PEP 552): Python uses them without a look at source files and dates.
     """
     code = (
         "import compileall, py_compile, sys\n"
@@ -215,7 +219,7 @@ def _compile(place: Place, directory: Path, root: Path) -> None:
 
 
 def _write_tables(place: Place, library: Path, ours: Path) -> None:
-    """The parsers' tables, as the runx at LIBRARY writes them, with libraries that this machine can run."""
+    """Write the parsers' tables with the runx at `library`, and with `ours`, libraries that this machine can run."""
     code = "import sys; sys.path[:0] = sys.argv[1:]; from runx.compiler.grammar import write_tables; write_tables()"
     result = subprocess.run(
         [place.python, "-I", "-S", "-c", code, ours / "lib", library], capture_output=True, text=True, check=False
@@ -228,11 +232,11 @@ def _write_tables(place: Place, library: Path, ours: Path) -> None:
 
 
 def _install_library(place: Place, libraries: Path, ours: Path) -> None:
-    """Makes PREFIX/lib/runx anew beside the old one, then swaps them. `ours`: the libraries of this machine."""
+    """Make a new PREFIX/lib/runx beside the old one, then swap them. `ours`: libraries of this machine."""
     target = place.real(place.library)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not (target / _MARK).exists() and any(target.iterdir()):
-        raise ToolError(f"{target} is there and not ours", "remove it, or choose another --prefix")
+        raise ToolError(f"{target} exists and was not installed by ./build install", "remove it, or choose another --prefix")
     new, old = target.with_name("runx.new"), target.with_name("runx.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -254,7 +258,7 @@ def _install_library(place: Place, libraries: Path, ours: Path) -> None:
 
 
 def _open_to_all(directory: Path) -> None:
-    """Everybody may read what is installed, whatever umask this ran under."""
+    """Let every user read the installed files, whatever the umask was."""
     for parent, directories, files in os.walk(directory):
         for name in (*directories, *files):
             path = Path(parent, name)

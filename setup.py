@@ -1,0 +1,14 @@
+"""What pyproject.toml cannot say of the wheel: the grammars, which lie beside the package here, are in it there."""
+
+import tempfile
+
+from setuptools import find_packages, setup
+
+# The directory `build` that setuptools would make here has the name of a program of ours.
+with tempfile.TemporaryDirectory(prefix="runx-wheel-") as scratch:
+    setup(
+        packages=[*find_packages(include=["runx", "runx.*"]), "runx.grammars"],
+        package_dir={"runx.grammars": "grammars"},
+        package_data={"runx.grammars": ["*.lark"]},
+        options={"build": {"build_base": scratch}},
+    )

@@ -1,0 +1,33 @@
+"""The OCI runtime specification as tests see it: its schemas, and its examples of configurations."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from runxtools import specification
+
+EXAMPLES = Path(__file__).parents[1] / "spec-examples"
+
+
+@cache
+def _directory() -> Path:
+    return specification.find() or specification.make()
+
+
+def newer() -> bool:
+    """Whether the schemas are of a version newer than the one that runx knows: they have fields of which runx knows nothing."""
+    return specification.version(_directory()) > specification.KNOWN
+
+
+@cache
+def schemas() -> dict[str, Any]:
+    """The schemas by file name, without two faults that those of 1.3.0 have."""
+    # defs.json has a reference without its slash, config-vm.json a schema of every entry as that of the first one.
+    texts = {path.name: path.read_text().replace('"#definitions/', '"#/definitions/') for path in _directory().glob("*.json")}
+    return {name: json.loads(text, object_hook=_entries) for name, text in texts.items()}
+
+
+def _entries(node: dict[str, Any]) -> dict[str, Any]:
+    items = node.get("items")
+    return {**node, "items": items[0]} if isinstance(items, list) and len(items) == 1 else node

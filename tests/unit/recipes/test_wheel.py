@@ -1,0 +1,102 @@
+"""`pip install .` makes a runx that plans as the checkout does; so does the source distribution."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from runx.paths import machine
+
+CHECKOUT = Path(__file__).parents[3]
+GUEST = """[paths]
+kernel = "/guest/kernel"
+initrd = "/guest/initrd"
+"""
+
+
+def run(*argv: str | Path, cwd: Path) -> str:
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, as pip leaves files behind where it builds."""
+    copy = tmp_path_factory.mktemp("wheel") / "checkout"
+    shutil.copytree(CHECKOUT, copy, ignore=shutil.ignore_patterns(".*", "out", "__pycache__", "*.egg-info", "snapshots"))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def environment(checkout: Path) -> Path:
+    """A fresh virtual environment into which pip has installed the checkout, with the versions the tests run with."""
+    directory = checkout.parent / "venv"
+    run(sys.executable, "-m", "venv", directory, cwd=checkout)
+    pins = checkout / "requirements-dev.txt"
+    run(directory / "bin/python", "-m", "pip", "install", "--quiet", "--no-input", "-c", pins, ".", cwd=checkout)
+    return directory
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """The bundle of containerd's ctr, and beside it a runx.toml that names a guest."""
+    shutil.copytree(CHECKOUT / "tests/cases/ctr-plain", tmp_path / "bundle")
+    (tmp_path / "bundle/rootfs").mkdir()
+    (tmp_path / "runx.toml").write_text(GUEST)
+    return tmp_path / "bundle"
+
+
+@pytest.mark.parametrize("arguments", [["--format", "json"], ["--format", "text"]])
+def test_plans_are_those_of_the_checkout(environment: Path, bundle: Path, arguments: list[str]) -> None:
+    argv = ["plan", *arguments, "--config", str(bundle.parent / "runx.toml"), str(bundle)]
+    here = run(sys.executable, "-m", "runx", *argv, cwd=CHECKOUT)
+    assert '/guest/kernel"' in here
+    assert run(environment / "bin/runx", *argv, cwd=bundle) == here
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["features"], ["--help"]])
+def test_commands_say_what_the_checkout_says(environment: Path, tmp_path: Path, arguments: list[str]) -> None:
+    here = run(sys.executable, "-m", "runx", *arguments, cwd=CHECKOUT)
+    assert run(environment / "bin/runx", *arguments, cwd=tmp_path) == here
+
+
+def test_the_guest_is_looked_for_beside_the_environment(environment: Path, tmp_path: Path) -> None:
+    assert f'kernel = "{environment}/share/runx/{machine()}/kernel"' in run(environment / "bin/runx", "config", cwd=tmp_path)
+
+
+def test_the_checkout_is_left_as_it_was(environment: Path, checkout: Path) -> None:  # `build` is a file, which setuptools minds
+    made = {path.name for path in checkout.iterdir()} - {path.name for path in CHECKOUT.iterdir()}
+    assert made <= {"runx.egg-info"}
+    assert (checkout / "build").read_bytes() == (CHECKOUT / "build").read_bytes()
+
+
+def test_the_source_distribution_makes_the_same_wheel(environment: Path, checkout: Path, tmp_path: Path) -> None:
+    python = environment / "bin/python"
+    requires = tomllib.loads((checkout / "pyproject.toml").read_text())["build-system"]["requires"]
+    run(python, "-m", "pip", "install", "--quiet", "--no-input", *requires, cwd=checkout)
+    for build in ("build_wheel", "build_sdist"):
+        run(python, "-c", f"from setuptools.build_meta import *; {build}({str(tmp_path / 'direct')!r})", cwd=checkout)
+    (source,) = (tmp_path / "direct").glob("*.tar.gz")
+    wheel = [python, "-m", "pip", "wheel", "--quiet", "--no-input", "--no-deps", "--no-build-isolation"]
+    run(*wheel, "-w", tmp_path / "from-source", source, cwd=tmp_path)
+    direct, from_source = (contents(tmp_path / name) for name in ("direct", "from-source"))
+    assert from_source == direct
+    ours = {name: (CHECKOUT / name).read_bytes() for name in below("runx", "*.py")}
+    ours |= {f"runx/{name}": (CHECKOUT / name).read_bytes() for name in below("grammars", "*.lark")}
+    assert {name: data for name, data in direct.items() if name.startswith("runx/")} == ours
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """The files of the wheel in a directory."""
+    (path,) = directory.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        return {name: wheel.read(name) for name in wheel.namelist() if not name.endswith("/RECORD")}
+
+
+def below(directory: str, pattern: str) -> list[str]:
+    return [str(path.relative_to(CHECKOUT)) for path in sorted((CHECKOUT / directory).rglob(pattern))]

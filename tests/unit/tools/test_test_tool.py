@@ -1,0 +1,93 @@
+"""tools/test: which steps it takes, in which order, and what it says at its end."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runxtools import test as tool
+from runxtools.checkout import CHECKOUT
+
+
+class Commands:
+    """In the place of what tools/test runs: it remembers the commands, those of `failing` fail."""
+
+    def __init__(self) -> None:
+        self.run: list[str] = []
+        self.failing: dict[str, int] = {}
+
+    def __call__(self, argv: list[str | Path], **_: Any) -> "subprocess.CompletedProcess[bytes]":
+        words = " ".join(map(str, argv)).removeprefix(f"{sys.executable} ")
+        self.run.append(words.removeprefix("python -m pytest -q "))
+        status = next((status for part, status in self.failing.items() if part in words), 0)
+        return subprocess.CompletedProcess(argv, status)
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
+    commands = Commands()
+    monkeypatch.setattr(tool, "set_up", lambda _: Path("python"))
+    monkeypatch.setattr(subprocess, "run", commands)
+    yield commands
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["tools/test", *words])
+    return tool.main()
+
+
+LINT, UNIT, DOUBLE, LAB = "tests/test_linters.py", "tests/unit", "tests/integration", "tests/lab"
+LAB_COMMANDS = ["./build all", "tools/lab up", LAB]
+
+
+@pytest.mark.parametrize(
+    ("words", "run"),
+    [
+        ([], [LINT, "./build initrd", UNIT, DOUBLE, *LAB_COMMANDS]),
+        (["--no-lab"], [LINT, "./build initrd", UNIT, DOUBLE]),
+        (["--lab-only"], LAB_COMMANDS),
+        (["--only", "lint"], [LINT]),
+        (["--only", "double", "--only", "lint"], [LINT, "./build initrd", DOUBLE]),
+        (["--only", "unit", "--", "-k", "cpio"], ["./build initrd", f"{UNIT} -k cpio"]),
+    ],
+)
+def test_steps(commands: Commands, monkeypatch: pytest.MonkeyPatch, words: list[str], run: list[str]) -> None:
+    assert call(monkeypatch, *words) == 0
+    assert commands.run == run
+
+
+def test_paths_of_steps_exist() -> None:
+    paths = [word.rpartition("=")[2] for step in tool.STEPS.values() for word in step.pytest]
+    assert all((CHECKOUT / path).exists() for path in paths)
+
+
+def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    commands.failing = {UNIT: 1, "tools/lab up": 125}
+    assert call(monkeypatch) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-8:-1] == [
+        "  linters                      0 s  passed",
+        "  ./build initrd               0 s  passed",
+        "  unit and snapshot tests      0 s  failed",
+        "  tests on xl-double           0 s  passed",
+        "  ./build all                  0 s  passed",
+        "  tools/lab up                 0 s  failed",
+        "  tests in the Xen lab         0 s  not run",
+    ]
+    assert lines[-1] == "tools/test: failed: unit and snapshot tests, tools/lab up, tests in the Xen lab, 0.0 min"
+    assert commands.run[-1] == "tools/lab up"
+
+
+def test_no_test_selected_is_a_fault_only_without_arguments(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands.failing = {UNIT: tool.NOTHING_SELECTED}
+    assert call(monkeypatch, "--only", "unit") == 1
+    assert call(monkeypatch, "--only", "unit", "--", "-k", "nothing") == 0
+
+
+def test_without_the_guest_there_is_no_lab(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands.failing = {"./build all": 1}
+    assert call(monkeypatch, "--only", "lab") == 1
+    assert commands.run == ["./build all"]
