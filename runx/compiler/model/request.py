@@ -53,6 +53,8 @@ class Limits(NamedTuple):
     """A weight against other containers', of which 1024 is the usual one."""
     cpus: frozenset[int] | None
     """The CPUs that the cpuset names."""
+    origin: Path = ("linux", "resources")
+    """The object that has the limits; () for the argument of `runx update`."""
 
 
 class BootFile(NamedTuple):

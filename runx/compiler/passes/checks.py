@@ -7,50 +7,9 @@ from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.host.config import MAX_VCPUS, MIN_MEMORY_MIB
 from runx.compiler.host.facts import Facts, bridge_directory
 from runx.compiler.model.request import Container
+from runx.compiler.model.settings import IGNORED, REFUSED, places
 from runx.compiler.passes.own_ramdisk import check_own_ramdisk
 from runx.compiler.passes.sandbox import check_sandbox
-
-_EVERYTHING_ELSE = "nothing in a virtual machine corresponds to it"
-
-# Settings that config.md or config-linux.md lets a runtime leave out, and why this one does.
-IGNORED: tuple[tuple[Path, str], ...] = (
-    (("process", "apparmorProfile"), "the virtual machine confines the process; its kernel has no AppArmor"),
-    (("process", "selinuxLabel"), "the virtual machine confines the process; its kernel has no SELinux"),
-    (("process", "commandLine"), "for Windows"),
-    (("process", "user", "username"), "for Windows"),
-    (("process", "execCPUAffinity"), "for processes that are added to a running container, which runx does not do"),
-    (("linux", "mountLabel"), "the virtual machine confines the process; its kernel has no SELinux"),
-    (("linux", "uidMappings"), "ids are the virtual machine's own"),
-    (("linux", "gidMappings"), "ids are the virtual machine's own"),
-    (("linux", "timeOffsets"), "the virtual machine keeps its own time"),
-    (("linux", "netDevices"), "network devices of the host are not moved into a virtual machine"),
-    (("linux", "intelRdt"), _EVERYTHING_ELSE),
-    (("linux", "personality"), "processes run as on the guest's own architecture"),
-    (("linux", "memoryPolicy"), "the virtual machine's memory is one node"),
-    (("linux", "resources", "unified"), "cgroup settings of the host do not reach into the virtual machine"),
-    (("linux", "resources", "devices"), "the virtual machine has no devices of the host to guard"),
-    (("linux", "resources", "blockIO"), "the virtual machine has no block device of the host"),
-    (("linux", "resources", "hugepageLimits"), _EVERYTHING_ELSE),
-    (("linux", "resources", "network"), _EVERYTHING_ELSE),
-    (("linux", "resources", "rdma"), _EVERYTHING_ELSE),
-    *(
-        (("linux", "resources", "memory", name), "a virtual machine's memory is one number; see limit")
-        for name in (
-            "reservation", "kernel", "kernelTCP", "useHierarchy", "checkBeforeUpdate",
-        )
-    ),
-    *((("linux", "resources", "memory", name), "the guest has no swap") for name in ("swap", "swappiness")),
-    (
-        ("linux", "resources", "memory", "disableOOMKiller"),
-        "the guest's kernel kills what exceeds its memory, as nobody outside would make room",
-    ),
-    (("linux", "resources", "cpu", "mems"), "the virtual machine's memory is one node"),
-    *(
-        (("linux", "resources", "cpu", name), "a virtual machine's CPU time is a number of CPUs; see quota")
-        for name in ("burst", "realtimePeriod", "realtimeRuntime", "idle")
-    ),
-    *(((name,), "for another platform") for name in ("solaris", "windows", "zos", "freebsd")),
-)  # fmt: skip
 
 HOST_NAME_MAX = 64
 """Bytes; gethostname(2)."""
@@ -84,12 +43,10 @@ def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
             report.error(path, f"{mount.source} is a {kind}, which cannot be shared with a virtual machine", hint)
 
 
-def _mount_mappings(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
-    for index, mount in enumerate(container.document.get("mounts", ())):
-        for name in ("uidMappings", "gidMappings"):
-            if mount.get(name):
-                hint = "change the owner of the source, or mount it without mappings"
-                report.error(("mounts", index, name), "id-mapped mounts are not supported", hint)
+def _refused(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    for pattern, setting in REFUSED:
+        for path in places(container.document, pattern):
+            report.error(path, setting.how, setting.hint)
 
 
 def _terminal(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
@@ -254,7 +211,7 @@ def _not_carried(container: Container, facts: Facts, report: Report) -> None:  #
 CHECKS = (
     _root,
     _mount_sources,
-    _mount_mappings,
+    _refused,
     _terminal,
     _bridges,
     _boot_files,

@@ -94,8 +94,9 @@ def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:
     return int(limit) if limit > 0 or (limit == 0 and zero_counts) else None
 
 
-def read_limits(resources: dict[str, Any], report: Report) -> Limits:
-    """Memory and CPU limits; zero and negative numbers mean no limit (config-linux.md, "Memory" and "CPU")."""
+def read_limits(resources: dict[str, Any], report: Report, origin: Path = ("linux", "resources")) -> Limits:
+    """The memory and CPU limits of the object at `origin`. Zero and negative numbers mean no limit (config-linux.md, "Memory" and
+    "CPU"). Faults go to `report`."""
     memory = resources.get("memory", {}).get("limit", 0)
     cpu = resources.get("cpu", {})
     cpus = None
@@ -106,11 +107,12 @@ def read_limits(resources: dict[str, Any], report: Report) -> Limits:
         try:
             cpus = parse_cpuset(cpu["cpus"])
         except ValueError as error:
-            report.error(("linux", "resources", "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}")
+            report.error((*origin, "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}")
     return Limits(
         memory_bytes=memory if 0 < memory < NO_MEMORY_LIMIT else None,
         cpu_quota_us=cpu["quota"] if cpu.get("quota", 0) > 0 else None,
         cpu_period_us=cpu.get("period", 0) or DEFAULT_CPU_PERIOD_US,
         cpu_shares=cpu.get("shares", 0) or None,
         cpus=cpus,
+        origin=origin,
     )

@@ -27,9 +27,6 @@ def read_seccomp(profile: dict[str, Any], report: Report) -> None:
         for number, name in enumerate(rule.get("names", ())):
             if not name:
                 report.error((*here, "names", number), "must name a system call, not be empty")
-    for name in ("listenerPath", "listenerMetadata"):
-        if profile.get(name):
-            report.ignore((*path, name), "no rule notifies a listener")
     for index, flag in enumerate(profile.get("flags", ())):
         if flag == FLAGS[3]:
             report.ignore((*path, "flags", index), "no rule notifies a listener")

@@ -12,13 +12,8 @@ from runx.compiler.model.request import BootFile, Hardware, ImageRequest
 
 
 def read_vm_boot(vm: dict[str, Any], report: Report) -> tuple[BootFile | None, BootFile | None, tuple[str, ...]]:
-    """Kernel, ramdisk, and the parameters for the kernel's command line. Reports what of `hypervisor` and `kernel` cannot be."""
-    hypervisor, kernel = vm.get("hypervisor", {}), vm.get("kernel", {})
-    if hypervisor.get("path"):
-        report.ignore(("vm", "hypervisor", "path"), "the hypervisor is Xen, which runs already")
-    if hypervisor.get("parameters"):
-        hint = "Xen takes parameters when the host boots"
-        report.error(("vm", "hypervisor", "parameters"), "the hypervisor runs already and takes no parameters", hint)
+    """Kernel, ramdisk, and the parameters for the kernel's command line. Faults of parameters go to `report`."""
+    kernel = vm.get("kernel", {})
     parameters = tuple(kernel.get("parameters", ()))
     for index, parameter in enumerate(parameters):
         if not re.fullmatch(r"[!#-~]+", parameter):
