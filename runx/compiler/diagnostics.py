@@ -10,7 +10,24 @@ from typing import NamedTuple
 from runx.errors import RunxError
 
 Path = tuple[str | int, ...]
-"""Members and indices from the document's root."""
+"""Members and indices from the document's root; or from another source, if the first part is an Elsewhere."""
+
+
+class Elsewhere(str):
+    """The source of a value that config.json does not have: an option, or a line of another file. The first part of a path."""
+
+    file: str
+    line: int | None
+
+    def __new__(cls, file: str, line: int | None = None) -> "Elsewhere":
+        self = super().__new__(cls, f"{file}:{line}" if line else file)
+        self.file, self.line = file, line
+        return self
+
+
+def source_of(path: Path) -> Elsewhere | None:
+    """The source of the value at `path`; None for the document itself."""
+    return path[0] if path and isinstance(path[0], Elsewhere) else None
 
 
 class Location(NamedTuple):
@@ -98,9 +115,9 @@ class Report:
 
 
 def path_text(path: Path) -> str:
-    """`mounts[3].options[1]`; a member that is not a plain word is written as in `annotations["a.b"]`."""
+    """`mounts[3].options[1]`; a member that is not a plain word is written as in `annotations["a.b"]`. The source is left out."""
     text = ""
-    for part in path:
+    for part in path[1:] if source_of(path) else path:
         if isinstance(part, int):
             text += f"[{part}]"
         elif part.replace("_", "a").isalnum():
@@ -164,11 +181,11 @@ def _sorted(located: Iterable[tuple[Location | None, Diagnostic]]) -> tuple[tupl
 
 
 def _show(place: Location | None, diagnostic: Diagnostic, file_name: str, line: str = "") -> str:
-    text = file_name
+    text = source_of(diagnostic.path) or file_name
     if place:
         text += f":{place.line}:{place.column}"
-    if diagnostic.path:
-        text += f": {visible(path_text(diagnostic.path))}"
+    if path := path_text(diagnostic.path):
+        text += f": {visible(path)}"
     # What the configuration says is repeated here, and it may be an image that says it.
     text += f": {visible(diagnostic.message)}"
     if place and line.strip():

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, quote
+from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, quote, source_of
 
 SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes. The largest configurations in use (Kubernetes with many volumes) are below 1 MiB."""
@@ -48,10 +48,13 @@ class Source:
             self.fail(Location(1, 1), "must be an object")
 
     def locate(self, path: Path, character: int | None = None) -> Location | None:
-        """Where the value at `path` starts; for one that is absent, where the object that lacks it does.
+        """The place where the value at `path` starts; of an absent value the place of the object that lacks it; of a value from
+        another source None.
 
-        character: that one of the string at `path`, counted from 0, instead.
+        character: the place of this character of the string at `path`, counted from 0, instead.
         """
+        if source_of(path):
+            return None
         if self._places is None:
             self._places = _Walk(self).places
         if character is not None and path in self._places:

@@ -88,12 +88,13 @@ class CniFault(Exception):
 
 
 def read_network(
-    document: Any, name: str, address: _Address | None, prefix: int | None, place: Path, report: Report
+    document: Any, file: str, name: str, address: _Address | None, prefix: int | None, asked: Path, report: Report
 ) -> NetworkRequest:
-    """What the network `name` of a CNI file gives an interface with this address (None: the file's, or by DHCP).
+    """The settings of an interface with this address (None: the file's address, or DHCP) in the network `name` of a CNI file.
 
-    What is left out goes to `report` at `place`, the entry of process.env. Raises CniFault.
+    asked: the entry of process.env that names the file. Ignored settings of the file go to `report`. Raises CniFault.
     """
+    place: Path = (*asked, file)
     bridge = _bridge_of(document, name, place, report)
     for key, message in _REFUSED.items():
         if bridge.get(key):
@@ -120,7 +121,7 @@ def read_network(
         search=tuple(dns.get("search", ())) or ((domain,) if domain else ()),
         dns_options=tuple(dns.get("options", ())),
         bridge_addresses=tuple(_bridge_addresses(bridge, ranges, interface, gateway)),
-        path=place,
+        path=asked,
     )
 
 

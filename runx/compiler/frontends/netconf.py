@@ -59,7 +59,7 @@ def _read_all(env: tuple[str, ...], read: Callable[[str], bytes], report: Report
             continue
         try:
             document = Source(read(netconf.file)).document
-            yield read_network(document, netconf.name, netconf.address, netconf.prefix, place, report)
+            yield read_network(document, *netconf, place, report)
         except CniFault as fault:
             report.error(place, f"NETCONF: {netconf.file}: {fault}", fault.hint)
         except CompileError as error:

@@ -6,7 +6,7 @@ One table drives the reading, the checks and `runx config`. tomllib is loaded on
 import re
 from typing import Any, Literal, NamedTuple
 
-from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
+from runx.compiler.diagnostics import CompileError, Diagnostic, Elsewhere, Location, Path, did_you_mean, quote
 from runx.compiler.model.plan import ARM
 from runx.compiler.model.xl_keys import KEY, reserved
 from runx.errors import RunxError
@@ -94,6 +94,10 @@ class HostConfig:
     def where(self, key: str) -> str:
         """`runx.toml:3`, or `default`."""
         return f"{self.file}:{self.lines[key]}" if key in self.lines else "default"
+
+    def origin(self, key: str) -> Path:
+        """The place of a setting that the file sets, for messages."""
+        return (Elsewhere(self.file, self.lines[key]), *key.split("."))
 
     @property
     def memory_mib(self) -> int:

@@ -41,6 +41,9 @@ class NetworkRequest(NamedTuple):
     bridge_addresses: tuple[str, ...]
     """What the bridge must have, as the file says that it is the gateway."""
     path: Path
+    """What asks for the network."""
+    bridge_origin: Path = ()
+    """What names the bridge, if it is not at `path`."""
 
 
 class Limits(NamedTuple):

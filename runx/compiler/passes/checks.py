@@ -59,8 +59,9 @@ def _bridges(container: Container, facts: Facts, report: Report) -> None:
     for network in container.networks:
         whose = "NETCONF: " if network.path[0] == "process" else ""
         if facts.kind(bridge_directory(network.bridge)) != "directory":
-            hint = f"ip link add {network.bridge} type bridge, or another bridge in the network's file"
-            report.error(network.path, f"{whose}the host has no bridge {network.bridge}", hint)
+            elsewhere = "runx.toml" if network.bridge_origin else "the network's file"
+            hint = f"ip link add {network.bridge} type bridge, or another bridge in {elsewhere}"
+            report.error(network.bridge_origin or network.path, f"{whose}the host has no bridge {network.bridge}", hint)
             continue
         for address in network.bridge_addresses:
             if not facts.has_address(network.bridge, address):

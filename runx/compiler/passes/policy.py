@@ -34,7 +34,8 @@ def with_host_network(container: Container, host: HostConfig) -> Container:
     if "network" in container.namespaces or container.networks or not host.network_host:
         return container
     bridge = host.network_host
-    request = NetworkRequest("host", bridge, None, None, (), (), (), (), (), ("linux", "namespaces"))
+    asked, named = ("linux", "namespaces"), host.origin("network.host")
+    request = NetworkRequest("host", bridge, None, None, (), (), (), (), (), path=asked, bridge_origin=named)
     return container._replace(networks=(request,), host_bridge=bridge)
 
 

@@ -279,6 +279,21 @@ def test_diagnostics_for_tools(bundle: Path) -> None:
     assert [(d["severity"], d["line"], d["message"]) for d in missing] == [("error", None, "bundle /no/such: no such directory")]
 
 
+def test_a_fault_of_another_source_names_it(bundle: Path, tmp_path: Path) -> None:
+    toml = tmp_path / "runx.toml"
+    toml.write_text("# ours\n[root]\ncarrier = 'ram'\nram_limit = '1MiB'\n")
+    (bundle / "rootfs/file").write_bytes(bytes(2 << 20))
+    for options, source, line in (
+        ((), str(toml), 3),
+        (("--root-carrier", "ram"), "--root-carrier", None),
+    ):
+        done = run("plan", "--format", "json", "--config", toml, *options, bundle)
+        fault = json.loads(done.stdout)[0]
+        assert (fault["file"], fault["line"], fault["column"]) == (source, line, None)
+        assert fault["path"] == ("root.carrier" if line else "")
+        assert done.stderr.decode().startswith(f"runx: {source}:3: root.carrier: " if line else f"runx: {source}: ")
+
+
 def test_people_see_the_line(bundle: Path, tmp_path: Path) -> None:
     (bundle / "config.json").write_text('{\n\t"é界": 1, "ociVersion": 3}\n')
     done = run("--log", tmp_path / "log", "plan", bundle)
