@@ -77,6 +77,7 @@ def _main(argv: list[str], root: str) -> int:
             return _explain(arguments, inputs)
         result = _compile(inputs)
     except RunxError as error:
+        error.shows_ids = True
         if values["format"] == "json":
             _write_json(_diagnostics(error))
         raise
@@ -177,13 +178,14 @@ def _diagnostics(error: RunxError) -> list[dict[str, Any]]:
 
     if not isinstance(error, CompileError):
         nowhere = {"file": None, "path": "", "line": None, "column": None}
-        return [{"severity": "error", **nowhere, "message": error.message, "hint": error.hint}]
+        return [{"id": error.fault_id, "severity": "error", **nowhere, "message": error.message, "hint": error.hint}]
     found = []
     for severity, located in (("error", error.located), ("warning", error.ignored)):
         for place, diagnostic in located:
             source = source_of(diagnostic.path)
             found.append(
                 {
+                    "id": diagnostic.id,
                     "severity": severity,
                     "file": source.file if source else error.file_name,
                     "path": path_text(diagnostic.path),

@@ -54,7 +54,7 @@ def quote(text: str) -> str:
     Raises RunxError for NUL, which no argument can hold.
     """
     if "\0" in text:
-        raise RunxError(f"{text!r} holds a NUL character, which a shell cannot")
+        raise RunxError(f"{text!r} holds a NUL character, which a shell cannot", fault_id="RX904")
     if text and _BARE.issuperset(text):
         return text
     return "'" + text.replace("'", "'\\''") + "'"

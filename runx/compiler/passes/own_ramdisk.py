@@ -15,18 +15,20 @@ def check_own_ramdisk(container: Container, facts: Facts, report: Report) -> Non
         return
     for path in LEFT_TO_OWN_RAMDISK:
         if container.asks_for(path):
-            report.ignore(path, _BY_THE_RAMDISK)
+            report.ignore("RX022", path, _BY_THE_RAMDISK)
     if "consoleSize" in container.document.get("process", {}):
-        report.ignore(("process", "consoleSize"), "a console has no size that the guest could be told")
+        report.ignore("RX022", ("process", "consoleSize"), "a console has no size that the guest could be told")
     slot = 0
     for mount in container.mounts:
         if mount.type == "bind":
-            report.ignore(mount.path, f"for the container's own ramdisk to mount: entry {slot} of the 9p share `mounts`")
+            report.ignore("RX022", mount.path, f"for the container's own ramdisk to mount: entry {slot} of the 9p share `mounts`")
             slot += 1
         else:
-            report.ignore(mount.path, _BY_THE_RAMDISK)
+            report.ignore("RX022", mount.path, _BY_THE_RAMDISK)
     for network in container.networks:
-        report.ignore(network.path, "the interface is there, but the container's own ramdisk decides on addresses and names")
+        report.ignore(
+            "RX022", network.path, "the interface is there, but the container's own ramdisk decides on addresses and names"
+        )
 
 
 def terminal_alone(process: Process) -> Process:

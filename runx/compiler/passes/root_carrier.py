@@ -36,7 +36,9 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
     none.
     """
     if option and option not in CARRIERS:
-        raise RunxError(f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "say one of them, or leave it out")
+        raise RunxError(
+            f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "say one of them, or leave it out", "RX210"
+        )
     if container.is_sandbox:
         return RootChoice("none", "the sandbox of a pod runs no program")
     asked, by, origin = _asked(container, host, option, report)
@@ -44,12 +46,12 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
     if container.image is not None and container.ramdisk is None:
         if asked in ("9p", "ram") and not is_hosts:
             message = f"the carrier is {asked}, but the root filesystem is vm.image, a disk"
-            report.error(origin, message, "leave one of them out")
+            report.error("RX211", origin, message, "leave one of them out")
         return RootChoice("disk", "vm.image")
     if container.ramdisk is not None:
         if asked in ("disk", "ram") and not is_hosts:
             message = f"the carrier is {asked}, but the container's own ramdisk would not know about it"
-            report.error(origin, message, "leave it out")
+            report.error("RX212", origin, message, "leave it out")
         return RootChoice("9p", "the container's own ramdisk mounts the share")
     if asked == "9p" or facts.kind(container.root_path) != "directory":
         return RootChoice("9p", by)
@@ -64,7 +66,7 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
     if not obstacle:
         obstacle, hint = _no_identity(container, made)
     if obstacle:
-        report.error(origin, f"the carrier is disk, but {obstacle}", hint)
+        report.error("RX213", origin, f"the carrier is disk, but {obstacle}", hint)
         return RootChoice("9p", by)
     return RootChoice("disk", by, made)
 
@@ -86,12 +88,12 @@ def _in_memory(
             obstacle = f"an image of the root filesystem may take more than {host.ram_limit_mib} MiB, root.ram_limit"
             hint = "use the carrier disk, or raise root.ram_limit in /etc/runx/runx.toml"
     if obstacle:
-        report.error(origin, f"the carrier is ram, but {obstacle}", hint)
+        report.error("RX214", origin, f"the carrier is ram, but {obstacle}", hint)
         return RootChoice("9p", by)
     given = container.hardware.memory_bytes
     if given and given < start_mib(images_mib) << 20:
         what = f"the root filesystem in memory, {images_mib} MiB, needs {start_mib(images_mib)} MiB to start"
-        report.error((*container.hardware.origin, "memory"), what, "give it more, or use the carrier disk")
+        report.error("RX215", (*container.hardware.origin, "memory"), what, "give it more, or use the carrier disk")
     return RootChoice("ram", by, made, images_mib)
 
 
@@ -104,7 +106,7 @@ def _asked(container: Container, host: HostConfig, option: str, report: Report) 
         value = container.annotations[name]
         if value in CARRIERS:
             return value, name, ("annotations", name)
-        report.error(("annotations", name), f"must be {', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}, not {quote(value)}")
+        report.error("RX210", ("annotations", name), f"must be {', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}, not {quote(value)}")
     if "root.carrier" in host.lines:
         return host.root_carrier, "root.carrier of runx.toml", host.origin("root.carrier")
     return host.root_carrier, "auto", ("root", "path")

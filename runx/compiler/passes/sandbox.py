@@ -38,7 +38,7 @@ def check_sandbox(container: Container, facts: Facts, report: Report) -> None:  
         return
     for path in LEFT_BY_SANDBOX:
         if container.asks_for(path):
-            report.ignore(path, _REASON)
+            report.ignore("RX023", path, _REASON)
     for name in container.annotations:
         if name in ANNOTATIONS:
-            report.ignore(("annotations", name), "it is about a virtual machine, which the sandbox of a pod has not")
+            report.ignore("RX023", ("annotations", name), "it is about a virtual machine, which the sandbox of a pod has not")

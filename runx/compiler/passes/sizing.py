@@ -80,7 +80,7 @@ def _vcpus(limits: Limits, sizing: Sizing, report: Report) -> int:
     wanted = by_quota or len(limits.cpus or ()) or sizing.default_vcpus
     if wanted > MAX_VCPUS:
         path = (*limits.origin, "cpu", "quota" if by_quota else "cpus")
-        report.ignore(path, f"{wanted} CPUs are asked for; a guest has {MAX_VCPUS} at most")
+        report.ignore("RX431", path, f"{wanted} CPUs are asked for; a guest has {MAX_VCPUS} at most")
     return min(wanted, MAX_VCPUS)
 
 

@@ -46,7 +46,7 @@ def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[
     `report`, with paths into `asked`; the result means nothing then.
     """
     checked(asked, RESOURCES, (), report)
-    report.ignored.clear()  # properties that the specification does not have: refused below
+    report.notices.clear()  # properties that the specification does not have: refused below
     if report.errors:
         return kept
     resources = {name: dict(value) if isinstance(value, dict) else value for name, value in kept["resources"].items()}
@@ -59,7 +59,7 @@ def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[
         elif not _says_what_is(path, value, asked, kept["resources"]):
             known = (WHY_UNCHANGEABLE[path[:n]] for n in (2, 1) if path[:n] in WHY_UNCHANGEABLE)
             reason = next(known, "the specification has no such property")
-            report.error(path, f"cannot be changed: {reason}", "leave it out")
+            report.error("RX910", path, f"cannot be changed: {reason}", "leave it out")
             continue
         _put(resources, path, value)
     size = _size(kept, resources, changed, report)
@@ -121,7 +121,7 @@ def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], r
         if cpus and cpus > most["vcpus"]:
             message = f"needs {cpus} virtual CPUs; this machine was created with {most['vcpus']} and cannot have more"
             path: Path = ("cpu", "quota") if ("cpu", "quota") in changed else ("cpu", "period")
-            report.error(path, message, "create the container anew with the larger limit")
+            report.error("RX911", path, message, "create the container anew with the larger limit")
         # A cpuset says where to run, not on how many.
         vcpus = sizing.hardware_vcpus or min(cpus or len(limits.cpus or ()) or most["vcpus"], most["vcpus"])
         now = now._replace(vcpus=vcpus, cap_percent=wanted.cap_percent or _held_percent(limits, most["vcpus"]))
@@ -131,14 +131,14 @@ def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], r
 def _memory_mib(limits: Limits, sizing: Sizing, kept: dict[str, Any], report: Report) -> int:
     path = ("memory", "limit")
     if sizing.hardware_memory_bytes:
-        report.error(path, "the size of this machine is that of vm.hwConfig.memory", "leave it out")
+        report.error("RX912", path, "the size of this machine is that of vm.hwConfig.memory", "leave it out")
     most: int = kept["most"]["memory_mib"]
     if limits.memory_bytes is None:
         return most
     wanted = machine_memory_mib(limits, sizing, kept["created"]["vcpus"])
     if wanted > most:
         message = f"{limits.memory_bytes} bytes need a machine of {wanted} MiB; this one was created with {most} and cannot grow"
-        report.error(path, message, "create the container anew with the larger limit")
+        report.error("RX911", path, message, "create the container anew with the larger limit")
     return wanted
 
 
