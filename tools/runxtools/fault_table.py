@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-COMPILER = Path(__file__).parents[2] / "runx/compiler"
+RUNX = Path(__file__).parents[2] / "runx"
+MODULES = sorted([*(RUNX / "compiler").rglob("*.py"), RUNX / "shell.py"])
 
 AREAS = {
     "RX0": "The text of config.json and its form",
@@ -173,7 +174,7 @@ class Use(NamedTuple):
 
 def uses() -> Iterator[Use]:
     """Every ID in the compiler's sources."""
-    for path in sorted(COMPILER.rglob("*.py")):
+    for path in MODULES:
         tree = ast.parse(path.read_text())
         notices = {
             id(node.args[0])
@@ -183,7 +184,12 @@ def uses() -> Iterator[Use]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and is_fault_id(node.value):
                 kind = "notice" if id(node) in notices else "error"
-                yield Use(str(node.value), path.relative_to(COMPILER).as_posix(), kind)
+                yield Use(str(node.value), name_of(path), kind)
+
+
+def name_of(path: Path) -> str:
+    """A module as the page names it."""
+    return path.relative_to(RUNX).as_posix().removeprefix("compiler/")
 
 
 def is_fault_id(value: object) -> bool:

@@ -10,9 +10,8 @@ from compiler_cases import TESTS, TextFacts, all_cases
 from runx.compiler.diagnostics import CompileError, Report
 from runx.compiler.pipeline import Inputs, compile
 from runx.errors import RunxError
-from runxtools.fault_table import AREAS, COMPILER, FAULTS, is_fault_id, page, uses
+from runxtools.fault_table import AREAS, FAULTS, MODULES, is_fault_id, name_of, page, uses
 
-MODULES = sorted(COMPILER.rglob("*.py"))
 REPORTS = {"error": 0, "ignore": 0, "Diagnostic": 0, "CniFault": 0, "fail": 0, "fault": 0}
 """Functions that report, and the argument that is the ID."""
 
@@ -26,7 +25,7 @@ def calls(tree: ast.AST) -> list[tuple[str, ast.Call]]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(COMPILER).as_posix())
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_report_has_an_id(path: Path) -> None:
     """As a literal, or a variable called id, ids or fault_id that was given one."""
     for name, call in calls(ast.parse(path.read_text())):
