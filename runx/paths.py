@@ -36,8 +36,8 @@ def state_root(file: str = "") -> str:
 def written_state_root(text: str) -> str:
     """The `state` of section [paths] in the text of a runx.toml, in the one form that is allowed for it; "" for none.
 
-    The fast verbs need it, and a parser of TOML would be most of what they load. Whatever TOML makes of the same text,
-    host_config.py refuses a file where that is something else than what is found here.
+    Every fast command needs it. To load tomllib takes 10 ms, where Python starts in 7 ms and `state` may take 1.8 times as long.
+    compiler/host/config.py refuses a file in which TOML has another value than this function finds.
     """
     section = ""
     for line in text.split("\n"):

@@ -78,6 +78,7 @@ def _main(argv: list[str], root: str) -> int:
             return _explain(arguments, inputs)
         result = _compile(inputs)
     except RunxError as error:
+        error.shows_ids = True
         if values["format"] == "json":
             _write_json(_diagnostics(error))
         raise
@@ -174,24 +175,28 @@ def _saved_plan(path: str) -> dict[str, Any]:
 
 def _diagnostics(error: RunxError) -> list[dict[str, Any]]:
     """What is wrong, and what would be ignored, for tools."""
-    from runx.compiler.diagnostics import CompileError, path_text
+    from runx.compiler.diagnostics import CompileError, path_text, source_of
 
     if not isinstance(error, CompileError):
         nowhere = {"file": None, "path": "", "line": None, "column": None}
-        return [{"severity": "error", **nowhere, "message": error.message, "hint": error.hint}]
-    return [
-        {
-            "severity": severity,
-            "file": error.file_name,
-            "path": path_text(diagnostic.path),
-            "line": place.line if place else None,
-            "column": place.column if place else None,
-            "message": diagnostic.message,
-            "hint": diagnostic.hint,
-        }
-        for severity, located in (("error", error.located), ("warning", error.ignored))
-        for place, diagnostic in located
-    ]
+        return [{"id": error.fault_id, "severity": "error", **nowhere, "message": error.message, "hint": error.hint}]
+    found = []
+    for severity, located in (("error", error.located), ("warning", error.ignored)):
+        for place, diagnostic in located:
+            source = source_of(diagnostic.path)
+            found.append(
+                {
+                    "id": diagnostic.id,
+                    "severity": severity,
+                    "file": source.file if source else error.file_name,
+                    "path": path_text(diagnostic.path),
+                    "line": place.line if place else source.line if source else None,
+                    "column": place.column if place else None,
+                    "message": diagnostic.message,
+                    "hint": diagnostic.hint,
+                }
+            )
+    return found
 
 
 def _write_json(value: object) -> None:

@@ -77,7 +77,7 @@ def _plan(console: Console, plan: VmPlan) -> None:
     _table(console, "Hooks", ("when", "path", "arguments", "environment", "limit", "failure", "from"), map(_hook, plan.hooks))
     if plan.cgroups_path:
         _section(console, "Host", [("cgroup of the supervisor", plan.cgroups_path)])
-    _table(console, "Ignored", ("setting", "why"), ((entry.path, entry.reason) for entry in plan.ignored))
+    _table(console, "Ignored", ("setting", "why", "ID"), ((entry.path, entry.reason, entry.id) for entry in plan.ignored))
 
 
 def _artifacts(console: Console, artifacts: Artifacts) -> None:

@@ -10,7 +10,24 @@ from typing import NamedTuple
 from runx.errors import RunxError
 
 Path = tuple[str | int, ...]
-"""Members and indices from the document's root."""
+"""Members and indices from the document's root; or from another source, if the first part is an Elsewhere."""
+
+
+class Elsewhere(str):
+    """The source of a value that config.json does not have: an option, or a line of another file. The first part of a path."""
+
+    file: str
+    line: int | None
+
+    def __new__(cls, file: str, line: int | None = None) -> "Elsewhere":
+        self = super().__new__(cls, f"{file}:{line}" if line else file)
+        self.file, self.line = file, line
+        return self
+
+
+def source_of(path: Path) -> Elsewhere | None:
+    """The source of the value at `path`; None for the document itself."""
+    return path[0] if path and isinstance(path[0], Elsewhere) else None
 
 
 class Location(NamedTuple):
@@ -21,8 +38,10 @@ class Location(NamedTuple):
 
 
 class Diagnostic(NamedTuple):
-    """One fault. `hint` says what to do about it and may be empty. `character`: where in the string at `path`, from 0."""
+    """One fault or notice. `id`: of docs/faults.md. `hint` says what to do about it and may be empty. `character`: the character
+    of the string at `path`, from 0."""
 
+    id: str
     path: Path
     message: str
     hint: str = ""
@@ -58,7 +77,7 @@ class CompileError(RunxError):
         """Each fault with the line it is in, and a caret below its column."""
         lines = self._text.split("\n")
         return "\n".join(
-            _show(place, diagnostic, self.file_name, lines[place.line - 1] if place and self._text else "")
+            _show(place, diagnostic, self.file_name, lines[place.line - 1] if place and self._text else "", self.shows_ids)
             for place, diagnostic in self.located
         )
 
@@ -68,39 +87,45 @@ class Report:
 
     def __init__(self) -> None:
         self.errors: dict[Path, Diagnostic] = {}
-        self.ignored: dict[Path, str] = {}
+        self.notices: dict[Path, Diagnostic] = {}
 
-    def error(self, path: Path, message: str, hint: str = "", character: int | None = None) -> None:
+    @property
+    def ignored(self) -> dict[Path, str]:
+        """The reasons, by the paths of the settings that are ignored."""
+        return {path: notice.message for path, notice in self.notices.items()}
+
+    def error(self, fault_id: str, path: Path, message: str, hint: str = "", character: int | None = None) -> None:
         """Record a fault. The first one at a path stands, also for what is below: a missing object has no wrong members."""
         if not any(path[:length] in self.errors for length in range(len(path) + 1)):
-            self.errors[path] = Diagnostic(path, message, hint, character)
+            self.errors[path] = Diagnostic(fault_id, path, message, hint, character)
 
     def has_errors_below(self, path: Path) -> bool:
         """Whether anything at `path` or in it is wrong, so that what is said about it as a whole may be wrong too."""
         return any(known[: len(path)] == path for known in self.errors)
 
-    def ignore(self, path: Path, reason: str) -> None:
+    def ignore(self, fault_id: str, path: Path, reason: str) -> None:
         """Record a setting that the plan does not honour, and why. One string may hold several."""
-        known = self.ignored.get(path)
+        known = self.notices.get(path)
         if known is None:
-            self.ignored[path] = reason
-        elif reason not in known:
-            self.ignored[path] = f"{known}; {reason}"
+            self.notices[path] = Diagnostic(fault_id, path, reason)
+        elif reason not in known.message:
+            ids = known.id if fault_id in known.id else f"{known.id}, {fault_id}"
+            self.notices[path] = Diagnostic(ids, path, f"{known.message}; {reason}")
 
     def raise_errors(
         self, locate: Callable[[Path, int | None], Location | None], file_name: str = "config.json", text: str = ""
     ) -> None:
         """Raise CompileError with everything recorded, if anything is. locate: as Source.locate."""
         if self.errors:
-            ignored = [(locate(path, None), Diagnostic(path, reason)) for path, reason in self.ignored.items()]
+            ignored = [(locate(path, None), notice) for path, notice in self.notices.items()]
             located = [(locate(path, diagnostic.character), diagnostic) for path, diagnostic in self.errors.items()]
             raise CompileError(located, file_name, text, ignored)
 
 
 def path_text(path: Path) -> str:
-    """`mounts[3].options[1]`; a member that is not a plain word is written as in `annotations["a.b"]`."""
+    """`mounts[3].options[1]`; a member that is not a plain word is written as in `annotations["a.b"]`. The source is left out."""
     text = ""
-    for part in path:
+    for part in path[1:] if source_of(path) else path:
         if isinstance(part, int):
             text += f"[{part}]"
         elif part.replace("_", "a").isalnum():
@@ -163,14 +188,16 @@ def _sorted(located: Iterable[tuple[Location | None, Diagnostic]]) -> tuple[tupl
     return tuple(sorted(located, key=lambda pair: (pair[0] or Location(0, 0), path_text(pair[1].path), pair[1].message)))
 
 
-def _show(place: Location | None, diagnostic: Diagnostic, file_name: str, line: str = "") -> str:
-    text = file_name
+def _show(place: Location | None, diagnostic: Diagnostic, file_name: str, line: str = "", with_id: bool = False) -> str:
+    text = source_of(diagnostic.path) or file_name
     if place:
         text += f":{place.line}:{place.column}"
-    if diagnostic.path:
-        text += f": {visible(path_text(diagnostic.path))}"
+    if path := path_text(diagnostic.path):
+        text += f": {visible(path)}"
     # What the configuration says is repeated here, and it may be an image that says it.
     text += f": {visible(diagnostic.message)}"
+    if with_id:
+        text += f" [{diagnostic.id}]"
     if place and line.strip():
         source, caret = excerpt(line, place.column)
         margin = f"{place.line:5} | "

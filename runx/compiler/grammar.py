@@ -27,7 +27,7 @@ def load_grammar(name: str) -> Lark:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except OSError as error:
-        raise RunxError(f"{path}: {reason(error)}", "the installation of runx is incomplete") from None
+        raise RunxError(f"{path}: {reason(error)}", "the installation of runx is incomplete", "RX905") from None
     try:
         with open(os.path.join(GRAMMAR_DIR, f"{name}.tables"), "rb") as tables:
             mark = _mark(text)

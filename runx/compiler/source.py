@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, quote
+from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, quote, source_of
 
 SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes. The largest configurations in use (Kubernetes with many volumes) are below 1 MiB."""
@@ -25,33 +25,36 @@ class Source:
         """What messages call the file."""
         self.text = ""
         if len(raw) > SIZE_LIMIT:
-            self.fail(None, f"larger than {SIZE_LIMIT // 1024 // 1024} MiB")
+            self.fail("RX001", None, f"larger than {SIZE_LIMIT // 1024 // 1024} MiB")
         try:
             self.text = raw.decode()
         except UnicodeDecodeError as error:
             before = raw[: error.start].decode()
-            self.fail(_location(before, len(before)), f"not UTF-8: byte 0x{raw[error.start]:02x}")
+            self.fail("RX002", _location(before, len(before)), f"not UTF-8: byte 0x{raw[error.start]:02x}")
         self._places: dict[Path, int] | None = None
         self._suspicious = False
         try:
             self.document: Any = json.loads(self.text, object_pairs_hook=self._object, parse_constant=self._constant)
         except json.JSONDecodeError as error:
-            self.fail(Location(error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
+            self.fail("RX003", Location(error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
         except RecursionError:
-            self.fail(None, "not a configuration: nested too deeply")
+            self.fail("RX004", None, "not a configuration: nested too deeply")
         except ValueError:  # sys.set_int_max_str_digits
-            self.fail(None, "not a configuration: a number of thousands of digits")
+            self.fail("RX004", None, "not a configuration: a number of thousands of digits")
         # Escapes are the only way to these characters, so most texts need no second look.
         if self._suspicious or "\\u0000" in self.text or "\\ud" in self.text or "\\uD" in self.text:
             self._find_faults()
         if not isinstance(self.document, dict):
-            self.fail(Location(1, 1), "must be an object")
+            self.fail("RX011", Location(1, 1), "must be an object")
 
     def locate(self, path: Path, character: int | None = None) -> Location | None:
-        """Where the value at `path` starts; for one that is absent, where the object that lacks it does.
+        """The place where the value at `path` starts; of an absent value the place of the object that lacks it; of a value from
+        another source None.
 
-        character: that one of the string at `path`, counted from 0, instead.
+        character: the place of this character of the string at `path`, counted from 0, instead.
         """
+        if source_of(path):
+            return None
         if self._places is None:
             self._places = _Walk(self).places
         if character is not None and path in self._places:
@@ -73,9 +76,9 @@ class Source:
         if walk.faults:
             raise CompileError([(_location(self.text, at), fault) for at, fault in walk.faults], self.name, self.text)
 
-    def fail(self, place: Location | None, message: str) -> NoReturn:
+    def fail(self, fault_id: str, place: Location | None, message: str) -> NoReturn:
         """Raise CompileError about the text as a whole."""
-        raise CompileError([(place, Diagnostic((), message))], self.name, self.text)
+        raise CompileError([(place, Diagnostic(fault_id, (), message))], self.name, self.text)
 
 
 class _Walk:
@@ -92,7 +95,7 @@ class _Walk:
     def _value(self, path: Path, at: int) -> int:
         """Record the value at offset `at` and return the offset after it."""
         if len(path) > DEPTH_LIMIT:
-            self._source.fail(_location(self.text, at), "not a configuration: nested too deeply")
+            self._source.fail("RX004", _location(self.text, at), "not a configuration: nested too deeply")
         self.places[path] = at
         first = self.text[at]
         if first == "{":
@@ -103,7 +106,7 @@ class _Walk:
         if isinstance(value, str):
             self._string(path, at, value)
         elif isinstance(value, float) and not self.text[at:end].strip("-").startswith(tuple("0123456789")):
-            self.faults.append((at, Diagnostic(path, f"not JSON: {self.text[at:end]} is not a number")))
+            self.faults.append((at, Diagnostic("RX003", path, f"not JSON: {self.text[at:end]} is not a number")))
         return end
 
     def _members(self, path: Path, at: int) -> int:
@@ -114,7 +117,7 @@ class _Walk:
             name, at = self._decoder.raw_decode(self.text, at)
             self._string(path, start, name)
             if name in seen:
-                self.faults.append((start, Diagnostic((*path, name), "given twice", "keep one of them")))
+                self.faults.append((start, Diagnostic("RX006", (*path, name), "given twice", "keep one of them")))
             seen.add(name)
             at = self._value((*path, name), self._blank(self._blank(at) + 1))
             at = self._blank(at)
@@ -134,9 +137,9 @@ class _Walk:
 
     def _string(self, path: Path, at: int, value: str) -> None:
         if "\0" in value:
-            self.faults.append((at, Diagnostic(path, f"{quote(value)} holds a NUL character")))
+            self.faults.append((at, Diagnostic("RX007", path, f"{quote(value)} holds a NUL character")))
         elif not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            self.faults.append((at, Diagnostic(path, "holds half of a surrogate pair, which is not a character")))
+            self.faults.append((at, Diagnostic("RX007", path, "holds half of a surrogate pair, which is not a character")))
 
     def _blank(self, at: int) -> int:
         while self.text[at] in " \t\r\n":

@@ -15,9 +15,11 @@ def command_line(domain: Domain) -> str:
     for parameter in domain.cmdline:
         # The kernel separates at spaces; double quotes protect them but cannot be protected themselves.
         if not parameter or not parameter.isascii() or not parameter.isprintable() or " " in parameter or '"' in parameter:
-            raise RunxError(f"kernel parameter {parameter!r}: spaces, quotes and other than ASCII characters are not possible")
+            message = f"kernel parameter {parameter!r}: spaces, quotes and other than ASCII characters are not possible"
+            raise RunxError(message, fault_id="RX903")
     line = " ".join(domain.cmdline)
     limit = ARM_LIMIT if domain.machine == "arm" else LIMITS[domain.type]
     if len(line) > limit:
-        raise RunxError(f"the kernel command line has {len(line)} bytes; a {domain.type} guest takes {limit}")
+        message = f"the kernel command line has {len(line)} bytes; a {domain.type} guest takes {limit}"
+        raise RunxError(message, fault_id="RX903")
     return line

@@ -6,17 +6,8 @@ PID 1 runs it beside the setup script and outside of the container's PID namespa
 from collections.abc import Iterator
 from ipaddress import ip_interface
 
-from runx.compiler.backends.setup_script import command, quote
 from runx.compiler.model.plan import Interface, VmPlan
-
-_HEAD = """\
-#!/bin/sh
-# Brings up the network of container {id}. Written by runx; see docs/guest.md.
-set -eu
-at=start
-trap '[ $? -eq 0 ] || echo "runx: $at failed" >&2' EXIT
-mkdir /run/network
-"""
+from runx.shell import command, head, quote
 
 _FIRST_IPV6_METRIC = 1024
 """The kernel's own, for a route that is given none (Linux, IP6_RT_PRIO_USER)."""
@@ -27,7 +18,8 @@ def network_script(plan: VmPlan) -> str:
     interfaces = plan.machine.interfaces
     if not interfaces:
         return ""
-    script = [_HEAD.format(id=plan.id)]
+    about = f"Brings up the network of container {plan.id}. Written by runx; see docs/guest.md."
+    script = [head(about), "mkdir /run/network\n"]
     # What DHCP clients know comes after this in the process's resolv.conf.
     lines = resolv_conf(interfaces)
     if lines:

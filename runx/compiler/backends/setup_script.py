@@ -7,15 +7,7 @@ line becomes the container's error message.
 from collections.abc import Iterator
 
 from runx.compiler.model.plan import Device, Disk, Mount, VmPlan
-from runx.errors import RunxError
-
-_HEAD = """\
-#!/bin/sh
-# Assembles the root of container {id} at /newroot. Written by runx; see docs/guest.md.
-set -eu
-at=start
-trap '[ $? -eq 0 ] || echo "runx: $at failed" >&2' EXIT
-"""
+from runx.shell import command, head, quote
 
 # One QEMU in dom0 and 4 MiB of the guest go to each share, so there are two at most. mmap: shared mappings work, and the host's
 # changes are seen. msize: the largest the transport takes.
@@ -36,33 +28,14 @@ _RESOLV_CONF = "/run/network/resolv.conf"
 _PROPAGATED = frozenset(("shared", "rshared", "unbindable", "runbindable"))
 """What a root is told to be. It is private already, and with no peer on the host a slave is private too."""
 
-_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_")
-
 
 def setup_script(plan: VmPlan) -> str:
     """The script's text."""
-    script = [_HEAD.format(id=plan.id)]
+    script = [head(f"Assembles the root of container {plan.id} at /newroot. Written by runx; see docs/guest.md.")]
     for name, commands in _steps(plan):
         if commands:
             script.append(f"\nat={quote(name)}\n" + "".join(f"{command}\n" for command in commands))
     return "".join(script)
-
-
-def quote(text: str) -> str:
-    """`text` as one word of the shell (POSIX sh, 2.2.2): as it is when nothing in it is special, else in single quotes.
-
-    Raises RunxError for NUL, which no argument can hold.
-    """
-    if "\0" in text:
-        raise RunxError(f"{text!r} holds a NUL character, which a shell cannot")
-    if text and _BARE.issuperset(text):
-        return text
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
-def command(*words: str) -> str:
-    """One command line."""
-    return " ".join(quote(word) for word in words)
 
 
 def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:

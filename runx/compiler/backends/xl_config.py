@@ -43,7 +43,7 @@ def _added(before: _Value | None, setting: XlSetting) -> _Value:
         return setting.value
     if isinstance(before, tuple) and isinstance(setting.value, tuple):
         return before + setting.value
-    raise RunxError(f"{setting.name} of {setting.origin} cannot be added to what runx writes")
+    raise RunxError(f"{setting.name} of {setting.origin} cannot be added to what runx writes", fault_id="RX904")
 
 
 def _written(value: _Value) -> str:
@@ -67,7 +67,7 @@ def quote(text: str) -> str:
     It has none for NUL: RunxError.
     """
     if "\0" in text:
-        raise RunxError(f"{text!r} holds a NUL character, which xl's configuration cannot")
+        raise RunxError(f"{text!r} holds a NUL character, which xl's configuration cannot", fault_id="RX904")
     for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t")):
         text = text.replace(plain, escaped)
     return f'"{text}"'
@@ -76,7 +76,7 @@ def quote(text: str) -> str:
 def _share(tag: str, path: str) -> str:
     """One 9pfs specification (xl.cfg(5), `p9`): key=value pairs, separated by commas that nothing can escape."""
     if "," in tag or "," in path:
-        raise RunxError(f"{path}: a shared path cannot hold a comma")
+        raise RunxError(f"{path}: a shared path cannot hold a comma", fault_id="RX904")
     # none: the guest's root acts on files as the host's root does; the trees belong to the container alone.
     return f"tag={tag},security_model=none,path={path}"
 
@@ -100,7 +100,7 @@ def _vif(interface: Interface) -> str:
 
 def _script(path: str) -> str:
     if "," in path or not path.isprintable():
-        raise RunxError(f"{path}: the path of a hotplug script cannot hold a comma", "install runx elsewhere")
+        raise RunxError(f"{path}: the path of a hotplug script cannot hold a comma", "install runx elsewhere", "RX904")
     return path
 
 

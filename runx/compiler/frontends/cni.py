@@ -80,30 +80,32 @@ _REFUSED = {
 
 
 class CniFault(Exception):
-    """The configuration cannot be followed; the text completes `FILE: `."""
+    """The configuration cannot be followed; the text completes `FILE: `. `fault_id`: as of Report.error."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, fault_id: str, message: str, hint: str = "") -> None:
         super().__init__(message)
+        self.fault_id = fault_id
         self.hint = hint
 
 
 def read_network(
-    document: Any, name: str, address: _Address | None, prefix: int | None, place: Path, report: Report
+    document: Any, file: str, name: str, address: _Address | None, prefix: int | None, asked: Path, report: Report
 ) -> NetworkRequest:
-    """What the network `name` of a CNI file gives an interface with this address (None: the file's, or by DHCP).
+    """The settings of an interface with this address (None: the file's address, or DHCP) in the network `name` of a CNI file.
 
-    What is left out goes to `report` at `place`, the entry of process.env. Raises CniFault.
+    asked: the entry of process.env that names the file. Ignored settings of the file go to `report`. Raises CniFault.
     """
+    place: Path = (*asked, file)
     bridge = _bridge_of(document, name, place, report)
     for key, message in _REFUSED.items():
         if bridge.get(key):
-            raise CniFault(f"{key}: {message}", "use a bridge that needs no such setting")
+            raise CniFault("RX507", f"{key}: {message}", "use a bridge that needs no such setting")
     for key, reason in _IGNORED.items():
         if bridge.get(key):
-            report.ignore((*place, key), reason)
+            report.ignore("RX508", (*place, key), reason)
     ipam = bridge.get("ipam", {})
     if ipam.get("resolvConf"):
-        report.ignore((*place, "ipam", "resolvConf"), "files of the host are not read; put the servers under dns")
+        report.ignore("RX508", (*place, "ipam", "resolvConf"), "files of the host are not read; put the servers under dns")
     ranges = list(_ranges(ipam))
     interface, gateway = _static(ipam, ranges, address, prefix)
     dns = ipam.get("dns") or bridge.get("dns") or {}
@@ -120,7 +122,7 @@ def read_network(
         search=tuple(dns.get("search", ())) or ((domain,) if domain else ()),
         dns_options=tuple(dns.get("options", ())),
         bridge_addresses=tuple(_bridge_addresses(bridge, ranges, interface, gateway)),
-        path=place,
+        path=asked,
     )
 
 
@@ -130,35 +132,35 @@ def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report)
         document = _shaped(document, _LIST, place, report)
         _expect_name(document["name"], name)
         if not document["plugins"]:
-            raise CniFault("plugins: empty")
+            raise CniFault("RX504", "plugins: empty")
         first, *others = document["plugins"]
         for other in others:
             reason = "a chained plugin acts on the host, which runx leaves as it is"
-            report.ignore((*place, str(other.get("type", "plugin"))), reason)
+            report.ignore("RX509", (*place, str(other.get("type", "plugin"))), reason)
     else:
         first = document
         if not isinstance(document.get("name"), str):
-            raise CniFault("name: missing" if "name" not in document else "name: must be a string")
+            raise CniFault("RX504", "name: missing" if "name" not in document else "name: must be a string")
         _expect_name(document["name"], name)
     kind = first.get("type")
     if kind != "bridge":
         what = f"type {quote(kind)} is not supported" if isinstance(kind, str) else "type: missing"
-        raise CniFault(what, 'a container is attached to a bridge of the host: "type": "bridge"')
+        raise CniFault("RX506", what, 'a container is attached to a bridge of the host: "type": "bridge"')
     return _shaped(first, _BRIDGE, place, report)
 
 
 def _expect_name(found: str, wanted: str) -> None:
     if found != wanted:
-        raise CniFault(f"holds the network {quote(found)}, not {quote(wanted)}", "name the network as its file does")
+        raise CniFault("RX505", f"holds the network {quote(found)}, not {quote(wanted)}", "name the network as its file does")
 
 
 def _shaped(value: dict[str, Any], shape: dict[str, Any], place: Path, report: Report) -> dict[str, Any]:
     own = Report()
     result: dict[str, Any] = checked(value, shape, (), own)
     if own.errors:
-        raise CniFault("; ".join(f"{path_text(fault.path)}: {fault.message}" for fault in own.errors.values()))
-    for path, reason in own.ignored.items():
-        report.ignore((*place, *path), reason)
+        raise CniFault("RX504", "; ".join(f"{path_text(fault.path)}: {fault.message}" for fault in own.errors.values()))
+    for path, notice in own.notices.items():
+        report.ignore(notice.id, (*place, *path), notice.message)
     return result
 
 
@@ -183,7 +185,7 @@ def _static(
             return None, None
         first, *others = ipam["addresses"]
         if others:
-            raise CniFault("ipam.addresses: one address for an interface is supported", "use a NETCONF for each")
+            raise CniFault("RX513", "ipam.addresses: one address for an interface is supported", "use a NETCONF for each")
         interface = _parsed(ip_interface, first["address"], "ipam.addresses: {} is no IP address with a prefix length")
         gateway = first.get("gateway")
         return interface, gateway and _parsed(ip_address, gateway, "ipam.addresses: the gateway {} is no IP address")
@@ -192,9 +194,11 @@ def _static(
         if address in subnet:
             return ip_interface(f"{address}/{subnet.prefixlen if prefix is None else prefix}"), gateway
     if same:
-        raise CniFault(f"{address} is not in {' or '.join(str(subnet) for subnet, _ in same)}", "take an address of the subnet")
+        raise CniFault(
+            "RX511", f"{address} is not in {' or '.join(str(subnet) for subnet, _ in same)}", "take an address of the subnet"
+        )
     if prefix is None:
-        raise CniFault(f"has no subnet for {address}", f"give the prefix length with the address: {address}/PREFIX")
+        raise CniFault("RX511", f"has no subnet for {address}", f"give the prefix length with the address: {address}/PREFIX")
     return ip_interface(f"{address}/{prefix}"), None
 
 
@@ -223,13 +227,13 @@ def _routes(
     is_gateway = bridge.get("isGateway") or named
     if not has_default and (bridge.get("isDefaultGateway") or (is_gateway and not given)):
         if gateway is None:
-            raise CniFault("isGateway: no gateway and no subnet to take one from", "give ipam a subnet or a gateway")
+            raise CniFault("RX512", "isGateway: no gateway and no subnet to take one from", "give ipam a subnet or a gateway")
         given.append((everything, gateway))
     for target, via in given:
         if via is None:
-            raise CniFault(f"ipam.routes: no gateway for {target}", "give the route a gw, or ipam a gateway")
+            raise CniFault("RX512", f"ipam.routes: no gateway for {target}", "give the route a gw, or ipam a gateway")
         if via.version != interface.version:
-            raise CniFault(f"ipam.routes: {via} is no gateway for {target}")
+            raise CniFault("RX512", f"ipam.routes: {via} is no gateway for {target}")
         yield "default" if target == everything else str(target), str(via)
 
 
@@ -237,4 +241,4 @@ def _parsed(parse: Any, text: str, message: str) -> Any:
     try:
         return parse(text)
     except ValueError:
-        raise CniFault(message.format(quote(text))) from None
+        raise CniFault("RX510", message.format(quote(text))) from None

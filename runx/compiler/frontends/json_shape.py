@@ -55,34 +55,38 @@ def checked(value: Any, shape: Any, path: Path, report: Report) -> Any:
         return _array(value, shape[0], path, report)
     if isinstance(shape, Map):
         return _map(value, shape.values, path, report)
-    fault = _scalar_fault(value, shape)
-    if not fault:
+    fault_id, message = _scalar_fault(value, shape)
+    if not fault_id:
         return value
-    report.error(path, fault)
+    report.error(fault_id, path, message)
     return ABSENT
 
 
-def _scalar_fault(value: Any, shape: Any) -> str:
+def _scalar_fault(value: Any, shape: Any) -> tuple[str, str]:
+    """ID and message; both "" for a value that fits."""
     if shape is object:
-        return ""
+        return "", ""
     if shape is bool:
-        return "" if isinstance(value, bool) else f"must be true or false, not {_name(value)}"
+        return ("", "") if isinstance(value, bool) else ("RX011", f"must be true or false, not {_name(value)}")
     if isinstance(shape, Int):
         if isinstance(value, bool) or not isinstance(value, int):
-            return f"must be a whole number, not {_name(value)}"
-        return "" if shape.low <= value <= shape.high else f"must be a number from {shape.low} to {shape.high}, not {value}"
+            return "RX011", f"must be a whole number, not {_name(value)}"
+        if not shape.low <= value <= shape.high:
+            return "RX012", f"must be a number from {shape.low} to {shape.high}, not {value}"
+        return "", ""
     if not isinstance(value, str):
-        return f"must be a string, not {_name(value)}"
+        return "RX011", f"must be a string, not {_name(value)}"
     if isinstance(shape, OneOf) and value not in shape.words:
-        return f"must be one of {', '.join(shape.words)}, not {quote(value)}{did_you_mean(value, shape.words)}"
+        known = ", ".join(shape.words)
+        return "RX013", f"must be one of {known}, not {quote(value)}{did_you_mean(value, shape.words)}"
     if isinstance(shape, Matching) and not re.fullmatch(shape.pattern, value):
-        return f"must be {shape.what}, not {quote(value)}"
-    return ""
+        return "RX014", f"must be {shape.what}, not {quote(value)}"
+    return "", ""
 
 
 def _object(value: Any, shape: dict[str, Any], path: Path, report: Report) -> Any:
     if not isinstance(value, dict):
-        report.error(path, f"must be an object, not {_name(value)}")
+        report.error("RX011", path, f"must be an object, not {_name(value)}")
         return ABSENT
     result: dict[str, Any] = {}
     for name, member_shape in shape.items():
@@ -91,17 +95,17 @@ def _object(value: Any, shape: dict[str, Any], path: Path, report: Report) -> An
         if member is not ABSENT:
             result[plain] = member
         elif name != plain:
-            report.error((*path, plain), "missing")
+            report.error("RX010", (*path, plain), "missing")
     for name in value:
         if name not in shape and f"{name}!" not in shape:
             known = [known.removesuffix("!") for known in shape]
-            report.ignore((*path, name), f"unknown property{did_you_mean(name, known)}")
+            report.ignore("RX015", (*path, name), f"unknown property{did_you_mean(name, known)}")
     return result
 
 
 def _array(value: Any, item_shape: Any, path: Path, report: Report) -> Any:
     if not isinstance(value, list):
-        report.error(path, f"must be an array, not {_name(value)}")
+        report.error("RX011", path, f"must be an array, not {_name(value)}")
         return ABSENT
     items: list[Any] = []
     for index, item in enumerate(value):
@@ -109,7 +113,7 @@ def _array(value: Any, item_shape: Any, path: Path, report: Report) -> Any:
         copy = checked(item, item_shape, item_path, report)
         if copy is ABSENT:
             # Something must stand here, or the paths of later items would be wrong.
-            report.error(item_path, "must not be null")
+            report.error("RX011", item_path, "must not be null")
             copy = _placeholder(item_shape)
         items.append(copy)
     return items
@@ -117,7 +121,7 @@ def _array(value: Any, item_shape: Any, path: Path, report: Report) -> Any:
 
 def _map(value: Any, member_shape: Any, path: Path, report: Report) -> Any:
     if not isinstance(value, dict):
-        report.error(path, f"must be an object, not {_name(value)}")
+        report.error("RX011", path, f"must be an object, not {_name(value)}")
         return ABSENT
     members = {name: checked(member, member_shape, (*path, name), report) for name, member in value.items()}
     return {name: member for name, member in members.items() if member is not ABSENT}

@@ -55,19 +55,19 @@ def _read_all(env: tuple[str, ...], read: Callable[[str], bytes], report: Report
         try:
             netconf = parse_netconf(entry.removeprefix(VARIABLE))
         except ValueError as error:
-            report.error(place, f"NETCONF: {error}", _HINT)
+            report.error("RX501", place, f"NETCONF: {error}", _HINT)
             continue
         try:
             document = Source(read(netconf.file)).document
-            yield read_network(document, netconf.name, netconf.address, netconf.prefix, place, report)
+            yield read_network(document, *netconf, place, report)
         except CniFault as fault:
-            report.error(place, f"NETCONF: {netconf.file}: {fault}", fault.hint)
+            report.error(fault.fault_id, place, f"NETCONF: {netconf.file}: {fault}", fault.hint)
         except CompileError as error:
             # Where, but nothing of the text: whoever wrote the variable may not be who may read the file.
             where = error.message.removeprefix("config.json")
-            report.error(place, f"NETCONF: {netconf.file}{where.splitlines()[0]}", "a CNI configuration is JSON")
+            report.error("RX503", place, f"NETCONF: {netconf.file}{where.splitlines()[0]}", "a CNI configuration is JSON")
         except RunxError as error:
-            report.error(place, f"NETCONF: {error.message}", error.hint)
+            report.error("RX502", place, f"NETCONF: {error.message}", error.hint)
 
 
 def parse_netconf(text: str) -> Netconf:

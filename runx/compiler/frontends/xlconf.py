@@ -51,7 +51,7 @@ def read_xlconf(text: str, origin: Path, start: int, report: Report) -> XlReques
         statements = parse_xlconf(text)
     except XlSyntaxError as error:
         hint = 'write KEY = "VALUE" or KEY += ["VALUE", …], separated by ; or new lines, as in xl.cfg(5)'
-        report.error(origin, f"{label(origin)}{error}", hint, start + error.at)
+        report.error("RX710", origin, f"{label(origin)}{error}", hint, start + error.at)
         return None
     placed = tuple(statement._replace(at=start + statement.at) for statement in statements)
     return XlRequest(placed, origin) if placed else None

@@ -6,7 +6,7 @@ One table drives the reading, the checks and `runx config`. tomllib is loaded on
 import re
 from typing import Any, Literal, NamedTuple
 
-from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, did_you_mean, quote
+from runx.compiler.diagnostics import CompileError, Diagnostic, Elsewhere, Location, Path, did_you_mean, quote
 from runx.compiler.model.plan import ARM
 from runx.compiler.model.xl_keys import KEY, reserved
 from runx.errors import RunxError
@@ -95,6 +95,10 @@ class HostConfig:
         """`runx.toml:3`, or `default`."""
         return f"{self.file}:{self.lines[key]}" if key in self.lines else "default"
 
+    def origin(self, key: str) -> Path:
+        """The place of a setting that the file sets, for messages."""
+        return (Elsewhere(self.file, self.lines[key]), *key.split("."))
+
     @property
     def memory_mib(self) -> int:
         return int(self.value("defaults.memory"))
@@ -111,7 +115,7 @@ class HostConfig:
             return "pvh" if machine in ARM else "pv"
         if chosen == "pv" and machine in ARM:
             message = f"{self.where('defaults.type')}: defaults.type: there are no pv guests on Arm"
-            raise RunxError(message, 'write "auto" or "pvh"')
+            raise RunxError(message, 'write "auto" or "pvh"', "RX605")
         return "pv" if chosen == "pv" else "pvh"
 
     @property
@@ -185,36 +189,41 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise CompileError([(None, Diagnostic((), "not UTF-8"))], name) from None
+        raise CompileError([(None, Diagnostic("RX601", (), "not UTF-8"))], name) from None
     document = _parse(text, name)
     lines = _lines(text)
     faults: list[tuple[Location | None, Diagnostic]] = []
     values: dict[str, Any] = {}
 
-    def fault(path: Path, message: str, hint: str = "") -> None:
+    def fault(fault_id: str, path: Path, message: str, hint: str = "") -> None:
         key = ".".join(map(str, path))
         line = lines.get(key) or lines.get(str(path[0]))
-        faults.append((Location(line, 1) if line else None, Diagnostic(path, message, hint)))
+        faults.append((Location(line, 1) if line else None, Diagnostic(fault_id, path, message, hint)))
 
     for section, members in document.items():
         if section not in _SECTIONS:
-            fault((section,), f"unknown section{did_you_mean(section, _SECTIONS)}", f"there are {', '.join(_SECTIONS)}")
+            fault("RX602", (section,), f"unknown section{did_you_mean(section, _SECTIONS)}", f"there are {', '.join(_SECTIONS)}")
         elif not isinstance(members, dict):
-            fault((section,), f"must be a section, [{section}]")
+            fault("RX603", (section,), f"must be a section, [{section}]")
         else:
             for member, value in members.items():
                 setting = _BY_KEY.get(f"{section}.{member}")
                 if setting is None:
                     known = [setting.name for setting in SETTINGS if setting.section == section]
-                    fault((section, member), f"unknown setting{did_you_mean(member, known)}", f"there are {', '.join(known)}")
+                    fault(
+                        "RX602",
+                        (section, member),
+                        f"unknown setting{did_you_mean(member, known)}",
+                        f"there are {', '.join(known)}",
+                    )
                     continue
                 try:
                     values[setting.key] = _READERS[setting.kind](value)
                 except ValueError as error:
-                    fault((section, member), f"must be {error}, not {_shown(value)}")
+                    fault("RX603", (section, member), f"must be {error}, not {_shown(value)}")
     if not faults and values.get("paths.state", "") != written_state_root(text):
         hint = 'state = "/PATH" on a line of its own, below a line [paths]; all verbs find it there, without a parser of TOML'
-        fault(("paths", "state"), "must be written in the plain way", hint)
+        fault("RX604", ("paths", "state"), "must be written in the plain way", hint)
     if faults:
         raise CompileError(faults, name, text)
     return HostConfig(values, {key: lines.get(key) or lines.get(key.partition(".")[0], 1) for key in values}, name)
@@ -229,9 +238,9 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
         message = str(error)[: place.start()] if place else str(error).removesuffix(" (at end of document)")
         at = Location(int(place[1]), int(place[2])) if place else Location(text.rstrip("\n").count("\n") + 1, 1)
-        raise CompileError([(at, Diagnostic((), f"not TOML: {message[:1].lower()}{message[1:]}"))], name, text) from None
+        raise CompileError([(at, Diagnostic("RX601", (), f"not TOML: {message[:1].lower()}{message[1:]}"))], name, text) from None
     except RecursionError:
-        raise CompileError([(None, Diagnostic((), "nested too deeply"))], name) from None
+        raise CompileError([(None, Diagnostic("RX601", (), "nested too deeply"))], name) from None
 
 
 def _lines(text: str) -> dict[str, int]:

@@ -37,9 +37,9 @@ class HostFacts:
             return _read(path)
         except OSError as error:
             if not os.path.isdir(bundle):
-                raise RunxError(f"bundle {bundle}: no such directory") from None
+                raise RunxError(f"bundle {bundle}: no such directory", fault_id="RX901") from None
             hint = "a bundle is a directory with a config.json and a root filesystem" if not os.path.exists(path) else ""
-            raise RunxError(f"{path}: {reason(error)}", hint) from None
+            raise RunxError(f"{path}: {reason(error)}", hint, "RX901") from None
 
     def has_address(self, interface: str, address: str) -> bool:
         from runx.compiler.host.addresses import addresses  # for few containers
@@ -49,17 +49,17 @@ class HostFacts:
     def netconf(self, path: str, root: str) -> bytes:
         real = os.path.realpath(path)
         if os.path.commonpath((real, os.path.realpath(root))) == os.path.realpath(root):
-            raise RunxError(f"{path} is inside the container's root filesystem", "name a file that is the host's own")
+            raise RunxError(f"{path} is inside the container's root filesystem", "name a file that is the host's own", "RX502")
         try:
             return _read(real)
         except OSError as error:
-            raise RunxError(f"{path}: {reason(error)}") from None
+            raise RunxError(f"{path}: {reason(error)}", fault_id="RX502") from None
 
     def root(self, path: str) -> RootFacts:
         try:
             return look(path)
         except OSError as error:
-            raise RunxError(f"root.path: {path}: {reason(error)}") from None
+            raise RunxError(f"root.path: {path}: {reason(error)}", fault_id="RX216") from None
 
     def image_bytes(self, path: str, limit: int) -> int:
         from runx.compiler.host.erofs_size import image_bytes  # for few containers
@@ -67,9 +67,10 @@ class HostFacts:
         try:
             return image_bytes(path, limit)
         except RecursionError:
-            raise RunxError(f"root.path: {path}: its directories lie too deep in one another") from None
+            raise RunxError(f"root.path: {path}: its directories lie too deep in one another", fault_id="RX216") from None
         except OSError as error:
-            raise RunxError(f"root.path: {error.filename or path}: {reason(error)}") from None
+            message = f"root.path: {error.filename or path}: {reason(error)}"
+            raise RunxError(message, fault_id="RX216") from None
 
     def identity(self, path: str) -> str:
         from runx.linux.in_root import directory_identity  # ctypes, for few containers
@@ -119,7 +120,7 @@ class HostFacts:
         except OSError as error:
             if isinstance(error, FileNotFoundError) and not self._host_config:
                 return None
-            raise RunxError(f"{path}: {reason(error)}") from None
+            raise RunxError(f"{path}: {reason(error)}", fault_id="RX606") from None
 
     def machine(self) -> str:
         return paths.machine()
@@ -168,7 +169,7 @@ def _read(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RunxError(f"{path}: not a file")
+            raise RunxError(f"{path}: not a file", fault_id="RX901")
         return file.read(SIZE_LIMIT + 1)
 
 

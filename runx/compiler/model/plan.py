@@ -395,6 +395,8 @@ class Pod(_Part):
 class Ignored(_Part):
     """A setting the plan does not honour, and why (OCI config.md lets a runtime ignore it, or a VM has no such thing)."""
 
+    id: str = ""
+    """The ID of the notice (docs/faults.md); several, separated by commas, if there are several reasons."""
     path: str
     reason: str
 

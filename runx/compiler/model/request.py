@@ -41,6 +41,9 @@ class NetworkRequest(NamedTuple):
     bridge_addresses: tuple[str, ...]
     """What the bridge must have, as the file says that it is the gateway."""
     path: Path
+    """What asks for the network."""
+    bridge_origin: Path = ()
+    """What names the bridge, if it is not at `path`."""
 
 
 class Limits(NamedTuple):
@@ -53,6 +56,8 @@ class Limits(NamedTuple):
     """A weight against other containers', of which 1024 is the usual one."""
     cpus: frozenset[int] | None
     """The CPUs that the cpuset names."""
+    origin: Path = ("linux", "resources")
+    """The object that has the limits; () for the argument of `runx update`."""
 
 
 class BootFile(NamedTuple):

@@ -7,50 +7,9 @@ from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.host.config import MAX_VCPUS, MIN_MEMORY_MIB
 from runx.compiler.host.facts import Facts, bridge_directory
 from runx.compiler.model.request import Container
+from runx.compiler.model.settings import IGNORED, REFUSED, places
 from runx.compiler.passes.own_ramdisk import check_own_ramdisk
 from runx.compiler.passes.sandbox import check_sandbox
-
-_EVERYTHING_ELSE = "nothing in a virtual machine corresponds to it"
-
-# Settings that config.md or config-linux.md lets a runtime leave out, and why this one does.
-IGNORED: tuple[tuple[Path, str], ...] = (
-    (("process", "apparmorProfile"), "the virtual machine confines the process; its kernel has no AppArmor"),
-    (("process", "selinuxLabel"), "the virtual machine confines the process; its kernel has no SELinux"),
-    (("process", "commandLine"), "for Windows"),
-    (("process", "user", "username"), "for Windows"),
-    (("process", "execCPUAffinity"), "for processes that are added to a running container, which runx does not do"),
-    (("linux", "mountLabel"), "the virtual machine confines the process; its kernel has no SELinux"),
-    (("linux", "uidMappings"), "ids are the virtual machine's own"),
-    (("linux", "gidMappings"), "ids are the virtual machine's own"),
-    (("linux", "timeOffsets"), "the virtual machine keeps its own time"),
-    (("linux", "netDevices"), "network devices of the host are not moved into a virtual machine"),
-    (("linux", "intelRdt"), _EVERYTHING_ELSE),
-    (("linux", "personality"), "processes run as on the guest's own architecture"),
-    (("linux", "memoryPolicy"), "the virtual machine's memory is one node"),
-    (("linux", "resources", "unified"), "cgroup settings of the host do not reach into the virtual machine"),
-    (("linux", "resources", "devices"), "the virtual machine has no devices of the host to guard"),
-    (("linux", "resources", "blockIO"), "the virtual machine has no block device of the host"),
-    (("linux", "resources", "hugepageLimits"), _EVERYTHING_ELSE),
-    (("linux", "resources", "network"), _EVERYTHING_ELSE),
-    (("linux", "resources", "rdma"), _EVERYTHING_ELSE),
-    *(
-        (("linux", "resources", "memory", name), "a virtual machine's memory is one number; see limit")
-        for name in (
-            "reservation", "kernel", "kernelTCP", "useHierarchy", "checkBeforeUpdate",
-        )
-    ),
-    *((("linux", "resources", "memory", name), "the guest has no swap") for name in ("swap", "swappiness")),
-    (
-        ("linux", "resources", "memory", "disableOOMKiller"),
-        "the guest's kernel kills what exceeds its memory, as nobody outside would make room",
-    ),
-    (("linux", "resources", "cpu", "mems"), "the virtual machine's memory is one node"),
-    *(
-        (("linux", "resources", "cpu", name), "a virtual machine's CPU time is a number of CPUs; see quota")
-        for name in ("burst", "realtimePeriod", "realtimeRuntime", "idle")
-    ),
-    *(((name,), "for another platform") for name in ("solaris", "windows", "zos", "freebsd")),
-)  # fmt: skip
 
 HOST_NAME_MAX = 64
 """Bytes; gethostname(2)."""
@@ -66,7 +25,7 @@ def _root(container: Container, facts: Facts, report: Report) -> None:
     kind = facts.kind(container.root_path)
     if kind != "directory":
         what = {"missing": "does not exist", "unreadable": "cannot be read"}.get(kind, f"is a {kind}, not a directory")
-        report.error(("root", "path"), f"{container.root_path} {what}")
+        report.error("RX201", ("root", "path"), f"{container.root_path} {what}")
 
 
 def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
@@ -76,39 +35,40 @@ def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
         kind = facts.kind(mount.source)
         path: Path = (*mount.path, "source")
         if kind == "missing":
-            report.error(path, f"{mount.source}: no such file or directory")
+            report.error("RX306", path, f"{mount.source}: no such file or directory")
         elif kind == "unreadable":
-            report.error(path, f"{mount.source} cannot be read")
+            report.error("RX306", path, f"{mount.source} cannot be read")
         elif kind not in ("directory", "file"):
             hint = "the guest's kernel cannot reach what is behind it; only directories and files travel into a virtual machine"
-            report.error(path, f"{mount.source} is a {kind}, which cannot be shared with a virtual machine", hint)
+            report.error("RX307", path, f"{mount.source} is a {kind}, which cannot be shared with a virtual machine", hint)
 
 
-def _mount_mappings(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
-    for index, mount in enumerate(container.document.get("mounts", ())):
-        for name in ("uidMappings", "gidMappings"):
-            if mount.get(name):
-                hint = "change the owner of the source, or mount it without mappings"
-                report.error(("mounts", index, name), "id-mapped mounts are not supported", hint)
+def _refused(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    for pattern, setting in REFUSED:
+        for path in places(container.document, pattern):
+            report.error("RX021", path, setting.how, setting.hint)
 
 
 def _terminal(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     process = container.document.get("process", {})
     if "consoleSize" in process and not process.get("terminal"):
-        report.ignore(("process", "consoleSize"), "the process has no terminal")
+        report.ignore("RX110", ("process", "consoleSize"), "the process has no terminal")
 
 
 def _bridges(container: Container, facts: Facts, report: Report) -> None:
     for network in container.networks:
         whose = "NETCONF: " if network.path[0] == "process" else ""
         if facts.kind(bridge_directory(network.bridge)) != "directory":
-            hint = f"ip link add {network.bridge} type bridge, or another bridge in the network's file"
-            report.error(network.path, f"{whose}the host has no bridge {network.bridge}", hint)
+            elsewhere = "runx.toml" if network.bridge_origin else "the network's file"
+            hint = f"ip link add {network.bridge} type bridge, or another bridge in {elsewhere}"
+            report.error("RX520", network.bridge_origin or network.path, f"{whose}the host has no bridge {network.bridge}", hint)
             continue
         for address in network.bridge_addresses:
             if not facts.has_address(network.bridge, address):
                 hint = f"ip address add {address}/PREFIX dev {network.bridge}, or leave isGateway out of the network's file"
-                report.error(network.path, f"{whose}isGateway: the bridge {network.bridge} has not the address {address}", hint)
+                report.error(
+                    "RX521", network.path, f"{whose}isGateway: the bridge {network.bridge} has not the address {address}", hint
+                )
 
 
 def _boot_files(container: Container, facts: Facts, report: Report) -> None:
@@ -125,16 +85,16 @@ def _image(container: Container, facts: Facts, report: Report) -> None:
     if not image:
         return
     if not image.path.isprintable():
-        report.error((*image.origin, "path"), f"{quote(image.path)} has characters that cannot be printed")
+        report.error("RX222", (*image.origin, "path"), f"{quote(image.path)} has characters that cannot be printed")
     else:
         _host_file((*image.origin, "path"), image.path, facts, report)
     if image.format != "raw" and container.root_read_only:
         # hw/block/xen-block.c gives `read-only` to the file alone, and then opens the format above it for writing.
         message = f"a {image.format} image cannot be attached read-only: QEMU's backend for Xen's disks fails"
         hint = f"qemu-img convert -O raw {'-f vpc ' if image.format == 'vhd' else ''}FILE NEW, or leave root.readonly out"
-        report.error((*image.origin, "format"), message, hint)
+        report.error("RX223", (*image.origin, "format"), message, hint)
     if not container.ramdisk:
-        report.ignore(("root", "path"), "the root filesystem is vm.image")
+        report.ignore("RX202", ("root", "path"), "the root filesystem is vm.image")
 
 
 def _hardware(container: Container, facts: Facts, report: Report) -> None:
@@ -143,14 +103,16 @@ def _hardware(container: Container, facts: Facts, report: Report) -> None:
         _host_file((*hardware.origin, "deviceTree"), hardware.device_tree, facts, report)
     if hardware.memory_bytes and hardware.memory_bytes < MIN_MEMORY_MIB << 20:
         message = f"{hardware.memory_bytes} bytes are too few: a guest needs {MIN_MEMORY_MIB} MiB"
-        report.error((*hardware.origin, "memory"), message, "the number is of bytes")
+        report.error("RX235", (*hardware.origin, "memory"), message, "the number is of bytes")
     if hardware.vcpus and hardware.vcpus > MAX_VCPUS:
-        report.error((*hardware.origin, "vcpus"), f"{hardware.vcpus} CPUs are asked for; a guest has {MAX_VCPUS} at most")
+        report.error(
+            "RX236", (*hardware.origin, "vcpus"), f"{hardware.vcpus} CPUs are asked for; a guest has {MAX_VCPUS} at most"
+        )
 
 
 def _host_file(path: Path, value: str, facts: Facts, report: Report) -> None:
     if not value.startswith("/"):
-        report.error(path, f"must be an absolute path, not {quote(value)}")
+        report.error("RX230", path, f"must be an absolute path, not {quote(value)}")
     else:
         _must_be_file(path, value, facts.kind(value), report, "on the host")
 
@@ -158,17 +120,19 @@ def _host_file(path: Path, value: str, facts: Facts, report: Report) -> None:
 def _must_be_file(path: Path, value: str, kind: str, report: Report, where: str) -> None:
     if kind != "file":
         what = {"missing": "does not exist", "unreadable": "cannot be read"}.get(kind, f"is a {kind}, not a file")
-        report.error(path, f"{quote(value)} {what} {where}")
+        report.error("RX231", path, f"{quote(value)} {what} {where}")
 
 
 def _names(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     for field, name in (("hostname", container.hostname), ("domainname", container.domainname)):
         if name and len(name.encode()) > HOST_NAME_MAX:
-            report.error((field,), f"{quote(name)} is longer than {HOST_NAME_MAX} bytes")
+            report.error("RX425", (field,), f"{quote(name)} is longer than {HOST_NAME_MAX} bytes")
     for name in container.document.get("linux", {}).get("sysctl", ()):
         if name.replace("/", ".") == "kernel.hostname":
             # As runc and crun: what would hold if both were given?
-            report.error(("linux", "sysctl", name), "is the host name, which has a field of its own", "give the name to hostname")
+            report.error(
+                "RX421", ("linux", "sysctl", name), "is the host name, which has a field of its own", "give the name to hostname"
+            )
 
 
 _OF_THE_POD = {
@@ -189,30 +153,36 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
     for index, entry in enumerate(container.document.get("linux", {}).get("namespaces", ())):
         kind, path = entry["type"], entry.get("path")
         if kind in seen:
-            report.error(("linux", "namespaces", index, "type"), f"the namespace {quote(kind)} is given twice")
+            report.error("RX401", ("linux", "namespaces", index, "type"), f"the namespace {quote(kind)} is given twice")
         seen.add(kind)
         if path and kind == "network":
             _network_namespace(("linux", "namespaces", index, "path"), path, facts, report)
         elif container.is_sandbox and kind != "network":
-            report.ignore(("linux", "namespaces", index), _OF_A_SANDBOX)
+            report.ignore("RX402", ("linux", "namespaces", index), _OF_A_SANDBOX)
         elif path and container.pod and kind in _OF_THE_POD:
-            report.ignore(("linux", "namespaces", index), _OF_THE_POD[kind])
+            report.ignore("RX403", ("linux", "namespaces", index), _OF_THE_POD[kind])
         elif path:
             message = f"a virtual machine cannot join the {kind} namespace of another container or of the host"
-            report.error(("linux", "namespaces", index, "path"), message, hint)
+            report.error("RX404", ("linux", "namespaces", index, "path"), message, hint)
         elif kind == "user":
-            report.ignore(("linux", "namespaces", index), "ids are the virtual machine's own, its root is not the host's")
+            report.ignore(
+                "RX405", ("linux", "namespaces", index), "ids are the virtual machine's own, its root is not the host's"
+            )
     if "network" not in seen and not container.host_bridge:
         hint = 'add {"type": "network"}; with ctr, leave --net-host out; or network.host in runx.toml'
-        report.error(("linux", "namespaces"), "the network of the host cannot be used in a virtual machine", hint)
+        report.error("RX406", ("linux", "namespaces"), "the network of the host cannot be used in a virtual machine", hint)
     if container.is_sandbox:
         return
     for kind in ("ipc", "uts", "mount"):
         if kind not in seen:
-            report.ignore(("linux", "namespaces", kind), f"no {kind} namespace: the virtual machine has its own all the same")
+            report.ignore(
+                "RX407", ("linux", "namespaces", kind), f"no {kind} namespace: the virtual machine has its own all the same"
+            )
     if "pid" not in seen:
         report.ignore(
-            ("linux", "namespaces", "pid"), "no pid namespace: the process sees the virtual machine's processes, not the host's"
+            "RX407",
+            ("linux", "namespaces", "pid"),
+            "no pid namespace: the process sees the virtual machine's processes, not the host's",
         )
 
 
@@ -224,23 +194,26 @@ def _cgroups_path(container: Container, facts: Facts, report: Report) -> None:  
     if ".." in names or not names:
         message = f"{quote(path)} names no group below the root of the host's"
         report.error(
-            ("linux", "cgroupsPath"), message, "a path without .., such as /runx/ID; relative to the caller's group without /"
+            "RX424",
+            ("linux", "cgroupsPath"),
+            message,
+            "a path without .., such as /runx/ID; relative to the caller's group without /",
         )
     elif not path.isprintable():
-        report.error(("linux", "cgroupsPath"), f"{quote(path)} has characters that cannot be printed")
+        report.error("RX424", ("linux", "cgroupsPath"), f"{quote(path)} has characters that cannot be printed")
 
 
 def _network_namespace(path: Path, value: str, facts: Facts, report: Report) -> None:
     if not value.startswith("/"):
-        report.error(path, f"must be an absolute path, not {quote(value)}")
+        report.error("RX408", path, f"must be an absolute path, not {quote(value)}")
     elif (kind := facts.kind(value)) != "file":
         what = {"missing": "does not exist", "unreadable": "cannot be read"}.get(kind, f"is a {kind}, not a network namespace")
-        report.error(path, f"{value} {what}", "ip netns list")
+        report.error("RX408", path, f"{value} {what}", "ip netns list")
 
 
 def _devices(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     if container.devices and container.has_bound_dev:
-        report.ignore(("linux", "devices"), "/dev is a directory of the host, to which nothing is added")
+        report.ignore("RX412", ("linux", "devices"), "/dev is a directory of the host, to which nothing is added")
 
 
 def _not_carried(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
@@ -248,13 +221,13 @@ def _not_carried(container: Container, facts: Facts, report: Report) -> None:  #
         return
     for path, reason in IGNORED:
         if container.asks_for(path):
-            report.ignore(path, reason)
+            report.ignore("RX020", path, reason)
 
 
 CHECKS = (
     _root,
     _mount_sources,
-    _mount_mappings,
+    _refused,
     _terminal,
     _bridges,
     _boot_files,

@@ -19,7 +19,7 @@ def cap_percent(limits: Limits, report: Report) -> int | None:
         return None
     if percent < MIN_CAP_PERCENT:
         reason = f"{percent} % of a CPU are asked for; a machine has {MIN_CAP_PERCENT} % at least, or it would not start in time"
-        report.ignore(("linux", "resources", "cpu", "quota"), reason)
+        report.ignore("RX432", (*limits.origin, "cpu", "quota"), reason)
     return max(percent, MIN_CAP_PERCENT)
 
 

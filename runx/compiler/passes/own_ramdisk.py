@@ -1,44 +1,34 @@
 """What is left of a configuration when the container boots a ramdisk of its own: nothing of runx is in such a guest."""
 
-from runx.compiler.diagnostics import Path, Report
+from runx.compiler.diagnostics import Report
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import Process
 from runx.compiler.model.request import Container
+from runx.compiler.model.settings import LEFT_TO_OWN_RAMDISK
 
 _BY_THE_RAMDISK = "the container's own ramdisk decides it; nothing of runx is in its guest"
-
-NOT_CARRIED: tuple[Path, ...] = (
-    *(("process", name) for name in (
-        "args", "env", "cwd", "user", "capabilities", "rlimits", "noNewPrivileges", "oomScoreAdj", "scheduler",
-        "ioPriority",
-    )),
-    ("hostname",),
-    ("domainname",),
-    *(("linux", name) for name in ("devices", "sysctl", "seccomp", "maskedPaths", "readonlyPaths", "rootfsPropagation")),
-    ("linux", "resources", "pids"),
-    ("hooks", "startContainer"),
-)  # fmt: skip
-"""What PID 1 of runx does in the guest."""
 
 
 def check_own_ramdisk(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     """Report what a ramdisk of the container's own leaves undone, each setting by itself."""
     if not container.ramdisk:
         return
-    for path in NOT_CARRIED:
+    for path in LEFT_TO_OWN_RAMDISK:
         if container.asks_for(path):
-            report.ignore(path, _BY_THE_RAMDISK)
+            report.ignore("RX022", path, _BY_THE_RAMDISK)
     if "consoleSize" in container.document.get("process", {}):
-        report.ignore(("process", "consoleSize"), "a console has no size that the guest could be told")
+        report.ignore("RX022", ("process", "consoleSize"), "a console has no size that the guest could be told")
     slot = 0
     for mount in container.mounts:
         if mount.type == "bind":
-            report.ignore(mount.path, f"for the container's own ramdisk to mount: entry {slot} of the 9p share `mounts`")
+            report.ignore("RX022", mount.path, f"for the container's own ramdisk to mount: entry {slot} of the 9p share `mounts`")
             slot += 1
         else:
-            report.ignore(mount.path, _BY_THE_RAMDISK)
+            report.ignore("RX022", mount.path, _BY_THE_RAMDISK)
     for network in container.networks:
-        report.ignore(network.path, "the interface is there, but the container's own ramdisk decides on addresses and names")
+        report.ignore(
+            "RX022", network.path, "the interface is there, but the container's own ramdisk decides on addresses and names"
+        )
 
 
 def terminal_alone(process: Process) -> Process:

@@ -16,7 +16,9 @@ def check_policy(container: Container, host: HostConfig, report: Report) -> None
     """Report what the policy forbids."""
     for name in container.annotations:
         if name in ANNOTATIONS and name not in host.annotations:
-            report.error(("annotations", name), f"not allowed by policy.annotations ({host.where('policy.annotations')})", _HINT)
+            report.error(
+                "RX701", ("annotations", name), f"not allowed by policy.annotations ({host.where('policy.annotations')})", _HINT
+            )
     for kind, file, allowed in (
         ("kernel", container.kernel, host.own_kernels),
         ("ramdisk", container.ramdisk, host.own_ramdisks),
@@ -24,7 +26,7 @@ def check_policy(container: Container, host: HostConfig, report: Report) -> None
         if file and file.in_root and not allowed:
             key = f"policy.own_{kind}s"
             message = f"a {kind} from the root filesystem is not allowed by {key} ({host.where(key)})"
-            report.error(file.origin, message, _HINT)
+            report.error("RX702", file.origin, message, _HINT)
     if container.xlconf:
         _check_xlconf(container.xlconf, host, report)
 
@@ -34,7 +36,8 @@ def with_host_network(container: Container, host: HostConfig) -> Container:
     if "network" in container.namespaces or container.networks or not host.network_host:
         return container
     bridge = host.network_host
-    request = NetworkRequest("host", bridge, None, None, (), (), (), (), (), ("linux", "namespaces"))
+    asked, named = ("linux", "namespaces"), host.origin("network.host")
+    request = NetworkRequest("host", bridge, None, None, (), (), (), (), (), path=asked, bridge_origin=named)
     return container._replace(networks=(request,), host_bridge=bridge)
 
 
@@ -46,7 +49,7 @@ def _check_xlconf(request: XlRequest, host: HostConfig, report: Report) -> None:
     for statement in request.statements:
         if why := xl_keys.reserved(statement.key):
             message = f"{name}{statement.key} cannot be set: {why}"
-            report.error(request.origin, message, "leave it out", statement.at)
+            report.error("RX711", request.origin, message, "leave it out", statement.at)
     refused = [statement for statement in request.statements if statement.key not in host.xlconf_keys]
     if refused:
         keys = [statement.key for statement in refused]
@@ -54,10 +57,10 @@ def _check_xlconf(request: XlRequest, host: HostConfig, report: Report) -> None:
         message = f"{name}not allowed by policy.xlconf_keys ({host.where('policy.xlconf_keys')}): {', '.join(keys)}{guess}"
         line = f"xlconf_keys = {json.dumps([*host.xlconf_keys, *keys])}"
         hint = f"{line} in [policy] of /etc/runx/runx.toml would allow it to every container and image of this host"
-        report.error(request.origin, message, hint, refused[0].at)
+        report.error("RX712", request.origin, message, hint, refused[0].at)
     for statement in request.statements:
         if fault := _fault(statement):
-            report.error(request.origin, f"{name}{fault}", "", statement.at)
+            report.error("RX713", request.origin, f"{name}{fault}", "", statement.at)
 
 
 def _fault(statement: XlStatement) -> str:

@@ -92,7 +92,9 @@ def resolve(
         network_namespace=container.network_namespace,
         takes_interfaces=not (container.networks or container.is_sandbox),
         cgroups_path=container.cgroups_path,
-        ignored=tuple(Ignored(path=path_text(path), reason=reason) for path, reason in report.ignored.items()),
+        ignored=tuple(
+            Ignored(id=notice.id, path=path_text(path), reason=notice.message) for path, notice in report.notices.items()
+        ),
     )
 
 
@@ -165,7 +167,7 @@ def _xl_settings(container: Container, set_here: Mapping[str, object], report: R
     statements, origin = container.xlconf
     left_out = [statement.key for statement in statements if set_here.get(statement.key) is not None]
     if left_out:
-        report.ignore(origin, f"the configuration itself sets {', '.join(left_out)}, and goes before XLCONF")
+        report.ignore("RX714", origin, f"the configuration itself sets {', '.join(left_out)}, and goes before XLCONF")
     return tuple(
         XlSetting(name=statement.key, value=statement.value, origin=path_text(origin))
         for statement in statements
@@ -217,7 +219,9 @@ def _in_root(file: BootFile | None) -> str | None:
 def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
     if "," in place.state_dir or not place.state_dir.isprintable():
         # xl-9pfs(5) separates by commas and knows no quoting.
-        raise RunxError(f"the state directory {place.state_dir!r} cannot be shared with a domain", "use a --root without commas")
+        raise RunxError(
+            f"the state directory {place.state_dir!r} cannot be shared with a domain", "use a --root without commas", "RX902"
+        )
     tags = [*(["root"] if with_root else []), *(["mounts"] if any(mount.carrier == "9p" for mount in mounts) else [])]
     return tuple(Share(tag=tag, path=f"{place.state_dir}/shares/{tag}") for tag in tags)
 

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.diagnostics import Elsewhere, Path, Report, quote
 from runx.compiler.frontends.oci.runx_extensions import ROOT_CARRIER_ANNOTATION
 from runx.compiler.host.config import CARRIERS, HostConfig
 from runx.compiler.host.facts import Facts
@@ -10,6 +10,8 @@ from runx.compiler.host.overlay_layers import RootFacts
 from runx.compiler.model.request import Container
 from runx.compiler.passes.memory import start_mib
 from runx.errors import RunxError
+
+_OPTION = "--root-carrier"
 
 PROGRAMS = {"mkfs.erofs": "erofs-utils", "mke2fs": "e2fsprogs"}
 """What makes the disks of a root, and Debian's packages of it."""
@@ -34,17 +36,22 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
     none.
     """
     if option and option not in CARRIERS:
-        raise RunxError(f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "say one of them, or leave it out")
+        raise RunxError(
+            f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "say one of them, or leave it out", "RX210"
+        )
     if container.is_sandbox:
         return RootChoice("none", "the sandbox of a pod runs no program")
     asked, by, origin = _asked(container, host, option, report)
+    is_hosts = by not in (_OPTION, ROOT_CARRIER_ANNOTATION)
     if container.image is not None and container.ramdisk is None:
-        if asked in ("9p", "ram") and origin:
-            report.error(origin, f"{by} is {asked}, but the root filesystem is vm.image, a disk", "leave one of them out")
+        if asked in ("9p", "ram") and not is_hosts:
+            message = f"the carrier is {asked}, but the root filesystem is vm.image, a disk"
+            report.error("RX211", origin, message, "leave one of them out")
         return RootChoice("disk", "vm.image")
     if container.ramdisk is not None:
-        if asked in ("disk", "ram") and origin:
-            report.error(origin, f"{by} is {asked}, but the container's own ramdisk would not know of it", "leave it out")
+        if asked in ("disk", "ram") and not is_hosts:
+            message = f"the carrier is {asked}, but the container's own ramdisk would not know about it"
+            report.error("RX212", origin, message, "leave it out")
         return RootChoice("9p", "the container's own ramdisk mounts the share")
     if asked == "9p" or facts.kind(container.root_path) != "directory":
         return RootChoice("9p", by)
@@ -52,14 +59,14 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
         return _automatic(container, host, facts)
     made = facts.root(container.root_path)
     if asked == "ram":
-        return _in_memory(container, host, facts, made, by, origin or ("root", "path"), report)
+        return _in_memory(container, host, facts, made, by, origin, report)
     if not (made.upper_is_engines or container.root_read_only):
         made = made._replace(identity=facts.identity(made.upper or made.path))
     obstacle, hint = _obstacle("disk", made, facts)
     if not obstacle:
         obstacle, hint = _no_identity(container, made)
     if obstacle:
-        report.error(origin or ("root", "path"), f"{by} is disk, but {obstacle}", hint)
+        report.error("RX213", origin, f"the carrier is disk, but {obstacle}", hint)
         return RootChoice("9p", by)
     return RootChoice("disk", by, made)
 
@@ -81,26 +88,28 @@ def _in_memory(
             obstacle = f"an image of the root filesystem may take more than {host.ram_limit_mib} MiB, root.ram_limit"
             hint = "use the carrier disk, or raise root.ram_limit in /etc/runx/runx.toml"
     if obstacle:
-        report.error(origin, f"{by} is ram, but {obstacle}", hint)
+        report.error("RX214", origin, f"the carrier is ram, but {obstacle}", hint)
         return RootChoice("9p", by)
     given = container.hardware.memory_bytes
     if given and given < start_mib(images_mib) << 20:
         what = f"the root filesystem in memory, {images_mib} MiB, needs {start_mib(images_mib)} MiB to start"
-        report.error(("vm", "hwConfig", "memory"), what, "give it more, or use the carrier disk")
+        report.error("RX215", (*container.hardware.origin, "memory"), what, "give it more, or use the carrier disk")
     return RootChoice("ram", by, made, images_mib)
 
 
-def _asked(container: Container, host: HostConfig, option: str, report: Report) -> tuple[str, str, Path | None]:
-    """The carrier asked for, by what, and where in the configuration that is; None for the host's own word."""
+def _asked(container: Container, host: HostConfig, option: str, report: Report) -> tuple[str, str, Path]:
+    """The carrier, what asks for it, and the place of that."""
     if option:
-        return option, "--root-carrier", ("root",)
+        return option, _OPTION, (Elsewhere(_OPTION),)
     name = ROOT_CARRIER_ANNOTATION
     if name in container.annotations:
         value = container.annotations[name]
         if value in CARRIERS:
             return value, name, ("annotations", name)
-        report.error(("annotations", name), f"must be {', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}, not {quote(value)}")
-    return host.root_carrier, "root.carrier of runx.toml" if "root.carrier" in host.lines else "auto", None
+        report.error("RX210", ("annotations", name), f"must be {', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}, not {quote(value)}")
+    if "root.carrier" in host.lines:
+        return host.root_carrier, "root.carrier of runx.toml", host.origin("root.carrier")
+    return host.root_carrier, "auto", ("root", "path")
 
 
 def _automatic(container: Container, host: HostConfig, facts: Facts) -> RootChoice:

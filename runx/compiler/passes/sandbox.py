@@ -1,22 +1,13 @@
 """What is left of a configuration when the container is the sandbox of a pod: it holds namespaces and runs no program."""
 
-from runx.compiler.diagnostics import Path, Report
+from runx.compiler.diagnostics import Report
 from runx.compiler.host.config import ANNOTATIONS
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.request import Container, Hardware
-from runx.compiler.passes.own_ramdisk import NOT_CARRIED, terminal_alone
+from runx.compiler.model.settings import LEFT_BY_SANDBOX
+from runx.compiler.passes.own_ramdisk import terminal_alone
 
 _REASON = "the sandbox of a pod has no virtual machine and runs no program"
-
-IGNORED: tuple[Path, ...] = (
-    *(path for path in NOT_CARRIED if path not in (("hostname",), ("domainname",), ("linux", "sysctl"))),
-    *(("process", name) for name in ("apparmorProfile", "selinuxLabel")),
-    ("root", "readonly"),
-    ("mounts",),
-    ("vm",),
-    *(("linux", name) for name in ("resources", "mountLabel", "uidMappings", "gidMappings")),
-)
-"""What a guest would do, or a process in it. Names and sysctl are for the virtual machines of the pod's containers."""
 
 
 def as_sandbox(container: Container) -> Container:
@@ -45,9 +36,9 @@ def check_sandbox(container: Container, facts: Facts, report: Report) -> None:  
     """Report what a sandbox leaves undone, each setting by itself."""
     if not container.is_sandbox:
         return
-    for path in IGNORED:
+    for path in LEFT_BY_SANDBOX:
         if container.asks_for(path):
-            report.ignore(path, _REASON)
+            report.ignore("RX023", path, _REASON)
     for name in container.annotations:
         if name in ANNOTATIONS:
-            report.ignore(("annotations", name), "it is about a virtual machine, which the sandbox of a pod has not")
+            report.ignore("RX023", ("annotations", name), "it is about a virtual machine, which the sandbox of a pod has not")

@@ -17,10 +17,10 @@ def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Con
     try:
         program = facts.filter(profile)
     except NoFilters as error:
-        report.ignore(path, f"no filter is loaded: {error}")
+        report.ignore("RX443", path, f"no filter is loaded: {error}")
         return container, b""
     except FilterError as error:
-        report.error(path, f"not a profile the kernel can follow: {error}")
+        report.error("RX444", path, f"not a profile the kernel can follow: {error}")
         return container, b""
     seccomp = Seccomp(
         default_action=profile["defaultAction"],

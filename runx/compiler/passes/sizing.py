@@ -76,9 +76,11 @@ def machine_memory_mib(limits: Limits, sizing: Sizing, vcpus: int) -> int:
 def _vcpus(limits: Limits, sizing: Sizing, report: Report) -> int:
     if sizing.hardware_vcpus:
         return sizing.hardware_vcpus
-    wanted = quota_cpus(limits) or len(limits.cpus or ()) or sizing.default_vcpus
+    by_quota = quota_cpus(limits)
+    wanted = by_quota or len(limits.cpus or ()) or sizing.default_vcpus
     if wanted > MAX_VCPUS:
-        report.ignore(("linux", "resources", "cpu"), f"{wanted} CPUs are asked for; a guest has {MAX_VCPUS} at most")
+        path = (*limits.origin, "cpu", "quota" if by_quota else "cpus")
+        report.ignore("RX431", path, f"{wanted} CPUs are asked for; a guest has {MAX_VCPUS} at most")
     return min(wanted, MAX_VCPUS)
 
 

@@ -13,17 +13,10 @@ from runx.compiler.frontends.oci.linux import read_limits
 from runx.compiler.frontends.oci.schema import RESOURCES
 from runx.compiler.model.plan import Domain
 from runx.compiler.model.request import Limits
+from runx.compiler.model.settings import CHANGEABLE, WHY_UNCHANGEABLE
 from runx.compiler.model.xl_keys import number
-from runx.compiler.passes.checks import IGNORED
 from runx.compiler.passes.sizing import Size, Sizing, machine_memory_mib, quota_cpus, size_of
 from runx.compiler.source import Source
-
-_RESOURCES = ("linux", "resources")
-_CHANGEABLE = frozenset({("memory", "limit"), *(("cpu", name) for name in ("quota", "period", "shares", "cpus"))})
-_WHY_NOT: dict[Path, str] = {
-    **{path[2:]: reason for path, reason in IGNORED if path[:2] == _RESOURCES},
-    ("pids",): "the number of tasks is limited in the guest, where nothing takes commands",
-}
 
 
 def kept_limits(source: Source, sizing: Sizing, domain: Domain) -> str:
@@ -53,7 +46,7 @@ def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[
     `report`, with paths into `asked`; the result means nothing then.
     """
     checked(asked, RESOURCES, (), report)
-    report.ignored.clear()  # properties that the specification does not have: refused below
+    report.notices.clear()  # properties that the specification does not have: refused below
     if report.errors:
         return kept
     resources = {name: dict(value) if isinstance(value, dict) else value for name, value in kept["resources"].items()}
@@ -61,11 +54,12 @@ def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[
     for path, value in _settings(asked):
         if not _asks(value) or value == _value(kept["resources"], path):
             continue
-        if path in _CHANGEABLE:
+        if path in CHANGEABLE:
             changed.add(path)
         elif not _says_what_is(path, value, asked, kept["resources"]):
-            reason = next((_WHY_NOT[path[:n]] for n in (2, 1) if path[:n] in _WHY_NOT), "the specification has no such property")
-            report.error(path, f"cannot be changed: {reason}", "leave it out")
+            known = (WHY_UNCHANGEABLE[path[:n]] for n in (2, 1) if path[:n] in WHY_UNCHANGEABLE)
+            reason = next(known, "the specification has no such property")
+            report.error("RX910", path, f"cannot be changed: {reason}", "leave it out")
             continue
         _put(resources, path, value)
     size = _size(kept, resources, changed, report)
@@ -113,10 +107,9 @@ def _says_what_is(path: Path, value: Any, asked: dict[str, Any], resources: dict
 
 def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], report: Report) -> Size:
     """The new size: of what is decided by settings that changed, what creating it with them would make of them."""
-    found = Report()
-    limits = read_limits(resources, found)
+    limits = read_limits(resources, report, origin=())
     sizing, now, most = Sizing(**kept["sizing"]), Size(**kept["size"]), kept["most"]
-    wanted = size_of(limits, sizing, found)
+    wanted = size_of(limits, sizing, report)
     if ("memory", "limit") in changed:
         now = now._replace(memory_mib=_memory_mib(limits, sizing, kept, report))
     if ("cpu", "cpus") in changed:
@@ -128,28 +121,24 @@ def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], r
         if cpus and cpus > most["vcpus"]:
             message = f"needs {cpus} virtual CPUs; this machine was created with {most['vcpus']} and cannot have more"
             path: Path = ("cpu", "quota") if ("cpu", "quota") in changed else ("cpu", "period")
-            report.error(path, message, "create the container anew with the larger limit")
+            report.error("RX911", path, message, "create the container anew with the larger limit")
         # A cpuset says where to run, not on how many.
         vcpus = sizing.hardware_vcpus or min(cpus or len(limits.cpus or ()) or most["vcpus"], most["vcpus"])
         now = now._replace(vcpus=vcpus, cap_percent=wanted.cap_percent or _held_percent(limits, most["vcpus"]))
-    for fault, diagnostic in found.errors.items():
-        report.error(fault[len(_RESOURCES) :], diagnostic.message, diagnostic.hint)
-    for ignored, reason in found.ignored.items():
-        report.ignore(ignored[len(_RESOURCES) :], reason)
     return now
 
 
 def _memory_mib(limits: Limits, sizing: Sizing, kept: dict[str, Any], report: Report) -> int:
     path = ("memory", "limit")
     if sizing.hardware_memory_bytes:
-        report.error(path, "the size of this machine is that of vm.hwConfig.memory", "leave it out")
+        report.error("RX912", path, "the size of this machine is that of vm.hwConfig.memory", "leave it out")
     most: int = kept["most"]["memory_mib"]
     if limits.memory_bytes is None:
         return most
     wanted = machine_memory_mib(limits, sizing, kept["created"]["vcpus"])
     if wanted > most:
         message = f"{limits.memory_bytes} bytes need a machine of {wanted} MiB; this one was created with {most} and cannot grow"
-        report.error(path, message, "create the container anew with the larger limit")
+        report.error("RX911", path, message, "create the container anew with the larger limit")
     return wanted
 
 

@@ -271,25 +271,46 @@ def test_diagnostics_for_tools(bundle: Path) -> None:
     index = len(config["mounts"][0]["options"]) - 1
     assert first.pop("message").startswith('unknown option "noexce"')
     assert first == {
-        "severity": "error", "file": "config.json", "path": f"mounts[0].options[{index}]", "line": line, "column": 5, "hint": "",
+        "id": "RX315", "severity": "error", "file": "config.json", "path": f"mounts[0].options[{index}]", "line": line,
+        "column": 5, "hint": "",
     }  # fmt: skip
-    assert ("warning", "unheard", "unknown property") in {(d["severity"], d["path"], d["message"]) for d in others}
+    assert ("RX015", "warning", "unheard", "unknown property") in {
+        (d["id"], d["severity"], d["path"], d["message"]) for d in others
+    }
     assert done.stderr.startswith(f"runx: config.json:{line}:5: mounts[0].options[{index}]: unknown".encode())
     missing = json.loads(run("plan", "--format", "json", "/no/such").stdout)
-    assert [(d["severity"], d["line"], d["message"]) for d in missing] == [("error", None, "bundle /no/such: no such directory")]
+    assert [(d["id"], d["severity"], d["line"], d["message"]) for d in missing] == [
+        ("RX901", "error", None, "bundle /no/such: no such directory")
+    ]
+
+
+def test_a_fault_of_another_source_names_it(bundle: Path, tmp_path: Path) -> None:
+    toml = tmp_path / "runx.toml"
+    toml.write_text("# ours\n[root]\ncarrier = 'ram'\nram_limit = '1MiB'\n")
+    (bundle / "rootfs/file").write_bytes(bytes(2 << 20))
+    for options, source, line in (
+        ((), str(toml), 3),
+        (("--root-carrier", "ram"), "--root-carrier", None),
+    ):
+        done = run("plan", "--format", "json", "--config", toml, *options, bundle)
+        fault = json.loads(done.stdout)[0]
+        assert (fault["file"], fault["line"], fault["column"]) == (source, line, None)
+        assert fault["path"] == ("root.carrier" if line else "")
+        assert done.stderr.decode().startswith(f"runx: {source}:3: root.carrier: " if line else f"runx: {source}: ")
 
 
 def test_people_see_the_line(bundle: Path, tmp_path: Path) -> None:
     (bundle / "config.json").write_text('{\n\t"é界": 1, "ociVersion": 3}\n')
     done = run("--log", tmp_path / "log", "plan", bundle)
     shown = done.stderr.decode()
-    assert "config.json:2:25: ociVersion: must be a string, not the number 3\n" in shown
+    assert "config.json:2:25: ociVersion: must be a string, not the number 3 [RX011]\n" in shown
     assert '\n    2 |  "é界": 1, "ociVersion": 3}\n' in shown
     lines = shown.splitlines()
     at = next(index for index, line in enumerate(lines) if "2:25" in line) + 1
     # 界 takes two columns.
     assert lines[at + 1].index("^") == lines[at].index("3}") + 1
-    assert "^" not in (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert "^" not in log and "RX011" not in log
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,14 @@ def test_cpus(cpu: dict[str, Any], count: int) -> None:
 def test_cap(cpu: dict[str, Any], cap: int | None) -> None:
     found = plan(config(linux={"resources": {"cpu": cpu}}))
     assert found.domain.cap_percent == cap
-    assert ("linux.resources.cpu.quota" in [entry.path for entry in found.ignored]) == (cap == MIN_CAP_PERCENT)
+    reasons = {entry.path: entry.reason for entry in found.ignored}
+    assert ("% of a CPU are asked for" in reasons.get("linux.resources.cpu.quota", "")) == (cap == MIN_CAP_PERCENT)
+
+
+@pytest.mark.parametrize(("cpu", "name"), [({"quota": 10**9}, "quota"), ({"cpus": "0-99"}, "cpus")])
+def test_too_many_cpus_are_told_where_they_are_asked_for(cpu: dict[str, Any], name: str) -> None:
+    reasons = {entry.path: entry.reason for entry in plan(config(linux={"resources": {"cpu": cpu}})).ignored}
+    assert reasons[f"linux.resources.cpu.{name}"].endswith("CPUs are asked for; a guest has 64 at most")
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,8 @@ def test_a_root_in_memory_of_layers() -> None:
         ({ROOT: (64 << 20) + 1}, "", {}, "may take more than 64 MiB, root.ram_limit"),
         ({ROOT: 3 << 20}, "[root]\nram_limit = '2MiB'\n", {}, "may take more than 2 MiB"),
         ({ROOT: 32 << 20}, "", {"vm": {"hwConfig": {"memory": 80 << 20}}}, "32 MiB, needs 102 MiB to start"),
-        ({}, "", {"vm": {"kernel": {"initrd": "/k"}}}, "is ram, but the container's own ramdisk would not know of it"),
+        ({ROOT: 32 << 20}, "", {"vm": {"hwconfig": {"memory": 80 << 20}}}, "vm.hwconfig.memory: the root filesystem"),
+        ({}, "", {"vm": {"kernel": {"initrd": "/k"}}}, "is ram, but the container's own ramdisk would not know about it"),
         ({}, "", {"vm": {"image": {"path": "/image", "format": "raw"}}}, "is ram, but the root filesystem is vm.image"),
     ],
 )
@@ -181,13 +182,27 @@ def test_layers_and_changes() -> None:
         ({"layers": {"mounts_below": ("/b/rootfs/x",)}}, "is a mount point in the root filesystem"),
         ({"layers": {"identity": ""}}, "keeps no time of birth"),
         ({"toml": "[policy]\nannotations = []\n", "annotation": "disk"}, "not allowed by policy.annotations"),
-        ({"config": {"vm": {"kernel": {"initrd": "/k"}}}}, "would not know of it"),
+        ({"config": {"vm": {"kernel": {"initrd": "/k"}}}}, "would not know about it"),
     ],
 )
 def test_a_disk_that_cannot_be_is_an_error(given: dict[str, Any], words: str) -> None:
     with pytest.raises(CompileError) as caught:
         root("" if "annotation" in given else "disk", **given)
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"option": "disk", "annotation": "ram"}, "--root-carrier"),
+        ({"toml": "[root]\n\ncarrier = 'disk'\n"}, "runx.toml:3: root.carrier"),
+        ({"annotation": "disk"}, 'config.json:1:253: annotations["org.runx.root.carrier"]'),
+    ],
+)
+def test_a_fault_of_the_carrier_is_told_where_it_is_asked_for(given: dict[str, Any], place: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        root(**given, missing="mke2fs")
+    assert caught.value.message.startswith(f"{place}: the carrier is disk, but this host has no mke2fs\n")
 
 
 def test_a_carrier_that_is_none() -> None:

@@ -7,15 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from compiler_cases import Case, TextFacts, good_cases
 from runx.compiler.backends.process_record import readable, records_of
-from runx.compiler.backends.setup_script import command, quote
 from runx.compiler.model.plan import Process
 from runx.compiler.pipeline import Inputs, compile
 from runx.errors import RunxError
+from runx.shell import command, quote
 
 # The guest's shell is busybox's ash; Debian's dash is the nearest relative that is always there.
 SHELLS = [["busybox", "sh"]] if shutil.which("busybox") else []
@@ -34,6 +34,7 @@ STUB = """\
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
 @settings(deadline=None, max_examples=60)
 @given(words=st.lists(WORDS, min_size=1, max_size=8))
+@example(words=["", "'", "''", "it's", "'a b'", '"\'"', "\\'", "$(x)'`y`", "~", "#", "a\nb"])
 def test_any_word_survives_the_shell(shell: list[str], words: list[str]) -> None:
     script = command("printf", "%s\\0", *words)
     done = subprocess.run([*shell, "-c", script], capture_output=True, check=True)

@@ -92,7 +92,7 @@ def test_messages(text: str, message: str) -> None:
     with pytest.raises(CompileError) as caught:
         source = Source(text.encode())
         report = Report()
-        report.error(("a",) * 100, "deep")
+        report.error("RX011", ("a",) * 100, "deep")
         report.raise_errors(source.locate)
     assert caught.value.message.startswith(message)
 
@@ -101,7 +101,7 @@ def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
     """Much of it is what the configuration says."""
     source = Source('{"a": {"b\u202e": 1}}'.encode())
     report = Report()
-    report.error(("a", "b\u202e"), "/x\ny\x1b[2J\u009b: no such file")
+    report.error("RX011", ("a", "b\u202e"), "/x\ny\x1b[2J\u009b: no such file")
     with pytest.raises(CompileError) as caught:
         report.raise_errors(source.locate, "config.json", source.text)
     assert caught.value.message == r'config.json:1:14: a["b\u202e"]: /x\ny\x1b[2J\x9b: no such file'
@@ -141,7 +141,7 @@ def test_faults_are_sorted_by_their_place() -> None:
     source = Source(b'{"b": 1,\n "a": 2}')
     report = Report()
     for path in (("a",), ("b",), ("a",), ("a", "below")):
-        report.error(path, f"wrong {path}")
+        report.error("RX011", path, f"wrong {path}")
     with pytest.raises(CompileError) as caught:
         report.raise_errors(source.locate)
     assert [fault.path for fault in caught.value.diagnostics] == [("b",), ("a",)]

@@ -1,5 +1,6 @@
-"""The support table: complete by the specification, true by the compiler, and its page current. And `runx features`."""
+"""The table of settings: complete by the specification, true by the compiler, and its page current. And `runx features`."""
 
+import ast
 import copy
 import json
 import re
@@ -15,12 +16,14 @@ from runx.compiler.diagnostics import CompileError, path_text
 from runx.compiler.frontends.json_shape import Int, Map, Matching, OneOf
 from runx.compiler.frontends.oci.schema import CONFIG
 from runx.compiler.model.plan import HOOK_KINDS
+from runx.compiler.model.settings import FATES, SETTINGS, Setting, path_of
 from runx.compiler.pipeline import Compilation, Inputs, compile
-from runxtools.support_table import FATES, Row, page, rows
+from runxtools.support_table import page
 from spec_fields import FIELDS
 from specification import newer, schemas
 
-ROWS = {row.path: row for row in rows()}
+ROWS = {row.path: row for row in SETTINGS}
+COMPILER = TESTS.parent / "runx/compiler"
 
 
 # The table and the specification.
@@ -58,7 +61,7 @@ def test_the_list_of_fields_is_the_specifications() -> None:
     assert schema_fields() >= FIELDS if newer() else schema_fields() == FIELDS
 
 
-def row_of(field: str) -> Row | None:
+def row_of(field: str) -> Setting | None:
     """Its own row, or that of the field above which it shares the fate of."""
     if field in ROWS:
         return ROWS[field]
@@ -75,6 +78,73 @@ def test_every_field_has_a_fate(field: str) -> None:
 def test_no_row_is_about_something_else() -> None:
     assert not set(ROWS) - FIELDS
     assert {row.fate for row in ROWS.values()} == set(FATES)
+
+
+def properties(shape: Any, path: str = "") -> list[str]:
+    """Every property of a shape, as rows name them."""
+    if isinstance(shape, list):
+        return properties(shape[0], f"{path}[]")
+    if isinstance(shape, Map):
+        return properties(shape.values, f"{path}{{}}")
+    if not isinstance(shape, dict):
+        return []
+    found = []
+    for name, member in shape.items():
+        below = f"{path}.{name}".strip(".!")
+        found += [below, *properties(member, below)]
+    return found
+
+
+def test_every_property_of_the_shape_has_one_row() -> None:
+    """Its own, or the one row above it that is not carried."""
+    assert len(ROWS) == len(SETTINGS)
+    known = [name for name in properties(CONFIG) if not re.match(r"vm\.hwconfig\b", name)]
+    assert len(known) == len(set(known)) and set(ROWS) <= set(known)
+    for name in known:
+        above = [name[: match.start()] for match in re.finditer(r"[.\[{]", name)]
+        deciding = [row for each in (*above, name) if (row := ROWS.get(each)) and (row.fate != "carried" or each == name)]
+        assert len(deciding) == 1, name
+
+
+def tuples(tree: ast.AST) -> list[tuple[object, ...]]:
+    """Every tuple in a source that consists of constants."""
+    nodes = [node.elts for node in ast.walk(tree) if isinstance(node, ast.Tuple)]
+    constant = [[item.value for item in items if isinstance(item, ast.Constant)] for items in nodes]
+    return [tuple(values) for values, items in zip(constant, nodes, strict=True) if values and len(values) == len(items)]
+
+
+def test_a_fate_stands_in_the_table_alone() -> None:
+    """No other module has the path of a property that is not carried, or a table of what an own ramdisk, the sandbox of a pod or
+    `runx update` leaves undone."""
+    fates = {path_of(row) for row in SETTINGS if row.fate != "carried"}
+    fates |= {path[2:] for path in fates if path[:2] == ("linux", "resources")}
+    paths = {path_of(row) for row in SETTINGS}
+    found = []
+    for file in [*COMPILER.rglob("*.py"), *(TESTS.parent / "tools").rglob("*.py")]:
+        if file == COMPILER / "model/settings.py":
+            continue
+        tree, name = ast.parse(file.read_text()), file.relative_to(TESTS.parent)
+        # Engines write memory.swap to say that there is to be none: update.py knows it.
+        found += [f"{name}: {path}" for path in tuples(tree) if path in fates - {("memory", "swap")}]
+        tables = [node for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign)) and "passes" in file.parts]
+        found += [f"{name}: a table with {path}" for node in tables for path in tuples(node) if path in paths]
+        words = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        found += [f"{name}: {word}" for word in words if "." in word and word in ROWS and ROWS[word].fate != "carried"]
+    assert not found
+
+
+def module_of(path: str) -> str:
+    above = re.sub(r"(\[\])?\.?[^.]*$", "", path)
+    return ROWS[path].read or module_of(above)
+
+
+@pytest.mark.parametrize("path", sorted(path for path, row in ROWS.items() if row.fate == "carried"))
+def test_a_carried_property_is_read_where_its_row_says(path: str) -> None:
+    source = ast.parse((COMPILER / module_of(path)).read_text())
+    names = {str(node.value).strip("!") for node in ast.walk(source) if isinstance(node, ast.Constant)}
+    # Hooks and sets of capabilities are read as a whole, whatever their names. Nothing in vm.hypervisor is carried.
+    whole = path in [f"hooks.{kind}" for kind in HOOK_KINDS] or path.startswith("process.capabilities.")
+    assert whole or path == "vm.hypervisor" or path.rpartition(".")[2] in names
 
 
 def test_the_page_is_current() -> None:

@@ -79,7 +79,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
 
 def _first(vm: BootFile | None, own: BootFile | None, report: Report) -> BootFile | None:
     if vm and own:
-        report.ignore(own.origin, f"{path_text(vm.origin)} goes before it")
+        report.ignore("RX232", own.origin, f"{path_text(vm.origin)} goes before it")
     return vm or own
 
 
@@ -113,9 +113,12 @@ def _version(version: str, report: Report) -> str:
     """SemVer 2.0.0, of which runtime-spec 1.x.y is understood. A newer minor version only adds what may be ignored."""
     parts = version.partition("-")[0].partition("+")[0].split(".")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
-        report.error(("ociVersion",), f"not a version such as 1.2.0: {quote(version)}")
+        report.error("RX016", ("ociVersion",), f"not a version such as 1.2.0: {quote(version)}")
     elif parts[0] != "1":
         report.error(
-            ("ociVersion",), f"version {version} of the specification is not supported", "runx follows versions 1.0 to 1.3"
+            "RX016",
+            ("ociVersion",),
+            f"version {version} of the specification is not supported",
+            "runx follows versions 1.0 to 1.3",
         )
     return version

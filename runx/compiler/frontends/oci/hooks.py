@@ -18,13 +18,13 @@ def read_hooks(hooks: dict[str, Any], oci_version: str, report: Report) -> tuple
 def _hook(kind: str, hook: dict[str, Any], place: Path, oci_version: str, report: Report) -> Hook:
     path, timeout = hook.get("path", "/"), hook.get("timeout")
     if not path.startswith("/"):
-        report.error((*place, "path"), f"must be an absolute path, not {quote(path)}")
+        report.error("RX801", (*place, "path"), f"must be an absolute path, not {quote(path)}")
     if timeout is not None and timeout <= 0:
-        report.error((*place, "timeout"), f"must be greater than zero, not {timeout}", "leave it out for no limit")
+        report.error("RX802", (*place, "timeout"), f"must be greater than zero, not {timeout}", "leave it out for no limit")
     env = tuple(hook["env"]) if "env" in hook else None
     for index, entry in enumerate(env or ()):
         if "=" not in entry[1:]:
-            report.error((*place, "env", index), f"must be NAME=value, not {quote(entry)}")
+            report.error("RX803", (*place, "env", index), f"must be NAME=value, not {quote(entry)}")
     return Hook(
         kind=cast(Any, kind),  # one of HOOK_KINDS
         path=path,

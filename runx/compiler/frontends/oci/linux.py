@@ -28,14 +28,14 @@ def read_devices(devices: list[dict[str, Any]], report: Report) -> tuple[Device,
 def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
     kind = {"c": "c", "u": "c", "b": "b", "p": "p"}.get(entry.get("type", ""), "p")
     if not entry.get("path", "/").startswith("/"):
-        report.error((*path, "path"), f"must be an absolute path, not {quote(entry['path'])}")
+        report.error("RX410", (*path, "path"), f"must be an absolute path, not {quote(entry['path'])}")
     numbers = {}
     for name, limit in (("major", 2**12), ("minor", 2**20)):
         if name not in entry and kind != "p":
-            report.error((*path, name), f"missing: a device of type {kind} needs it")
+            report.error("RX411", (*path, name), f"missing: a device of type {kind} needs it")
         numbers[name] = 0 if kind == "p" else entry.get(name, 0)
         if not 0 <= numbers[name] < limit:
-            report.error((*path, name), f"must be a number from 0 to {limit - 1}, not {numbers[name]}")
+            report.error("RX411", (*path, name), f"must be a number from 0 to {limit - 1}, not {numbers[name]}")
     return Device.model_validate(
         {
             "path": entry.get("path", ""),
@@ -62,7 +62,7 @@ def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
         else:
             parts = name.split("/")
         if any(part in ("", ".", "..") for part in parts):
-            report.error(("linux", "sysctl", name), "not the name of a kernel parameter")
+            report.error("RX420", ("linux", "sysctl", name), "not the name of a kernel parameter")
         settings["/".join(parts)] = value
     return settings
 
@@ -72,14 +72,14 @@ def read_paths(linux: dict[str, Any], name: str, report: Report) -> tuple[str, .
     paths = tuple(linux.get(name, ()))
     for index, path in enumerate(paths):
         if not path.startswith("/"):
-            report.error(("linux", name, index), f"must be an absolute path, not {quote(path)}")
+            report.error("RX422", ("linux", name, index), f"must be an absolute path, not {quote(path)}")
     return paths
 
 
 def read_root_propagation(word: str, report: Report) -> str | None:
     """linux.rootfsPropagation: a word of mount(8), also those with which mounts below are meant (`rshared`), as runc has it."""
     if word and word not in PROPAGATION:
-        report.error(("linux", "rootfsPropagation"), f"{quote(word)} is none of {', '.join(PROPAGATION)}")
+        report.error("RX423", ("linux", "rootfsPropagation"), f"{quote(word)} is none of {', '.join(PROPAGATION)}")
     return word or None
 
 
@@ -94,8 +94,9 @@ def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:
     return int(limit) if limit > 0 or (limit == 0 and zero_counts) else None
 
 
-def read_limits(resources: dict[str, Any], report: Report) -> Limits:
-    """Memory and CPU limits; zero and negative numbers mean no limit (config-linux.md, "Memory" and "CPU")."""
+def read_limits(resources: dict[str, Any], report: Report, origin: Path = ("linux", "resources")) -> Limits:
+    """The memory and CPU limits of the object at `origin`. Zero and negative numbers mean no limit (config-linux.md, "Memory" and
+    "CPU"). Faults go to `report`."""
     memory = resources.get("memory", {}).get("limit", 0)
     cpu = resources.get("cpu", {})
     cpus = None
@@ -106,11 +107,12 @@ def read_limits(resources: dict[str, Any], report: Report) -> Limits:
         try:
             cpus = parse_cpuset(cpu["cpus"])
         except ValueError as error:
-            report.error(("linux", "resources", "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}")
+            report.error("RX430", (*origin, "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}")
     return Limits(
         memory_bytes=memory if 0 < memory < NO_MEMORY_LIMIT else None,
         cpu_quota_us=cpu["quota"] if cpu.get("quota", 0) > 0 else None,
         cpu_period_us=cpu.get("period", 0) or DEFAULT_CPU_PERIOD_US,
         cpu_shares=cpu.get("shares", 0) or None,
         cpus=cpus,
+        origin=origin,
     )

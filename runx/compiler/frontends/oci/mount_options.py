@@ -44,7 +44,7 @@ def parse_options(elements: list[str], path: Path, report: Report) -> list[Optio
         try:
             tree = _parser().parse(text)
         except UnexpectedInput as error:
-            report.error(place, _malformed(text, error))
+            report.error("RX310", place, _malformed(text, error))
             continue
         options.extend(_option(item, place) for item in tree.children if isinstance(item, Tree))
     return options
@@ -62,12 +62,12 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
     for option in options:
         word = RECURSIVE.get(option.word, option.word)
         if refusal := REFUSED.get(option.word) or USERSPACE_REFUSED.get(option.word):
-            report.error(option.path, f"option {quote(word)}: {refusal[0]}", refusal[1])
+            report.error("RX311", option.path, f"option {quote(word)}: {refusal[0]}", refusal[1])
         elif option.word.startswith(USERSPACE):
-            report.ignore(option.path, f"{quote(word)}: {USERSPACE_IGNORED}")
+            report.ignore("RX312", option.path, f"{quote(word)}: {USERSPACE_IGNORED}")
         elif option.value is not None:
             if option.word in KNOWN:
-                report.error(option.path, f"the option {quote(word)} takes no value")
+                report.error("RX313", option.path, f"the option {quote(word)} takes no value")
             elif option.word in known_data.settings or known_data.any_setting:
                 data.append(f"{option.word}={option.value}")
             else:
@@ -81,7 +81,7 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
         elif word in BIND:
             binds.append(word)
         elif word in IGNORED:
-            report.ignore(option.path, f"{quote(word)}: {IGNORED[word]}")
+            report.ignore("RX314", option.path, f"{quote(word)}: {IGNORED[word]}")
         elif word in known_data.words:
             data.append(word)
         else:
@@ -95,7 +95,7 @@ def _unknown(option: Option, kind: str, known_data: DataWords, report: Report) -
     known = (*KNOWN, *known_data.words, *known_data.settings)
     what = "a bind mount" if kind == "bind" else f"a mount of type {kind}"
     hint = "a bind mount has no file system of its own to take it" if kind == "bind" and option.value is not None else ""
-    report.error(option.path, f"unknown option {quote(text)} for {what}{did_you_mean(option.word, known)}", hint)
+    report.error("RX315", option.path, f"unknown option {quote(text)} for {what}{did_you_mean(option.word, known)}", hint)
 
 
 @cache

@@ -38,13 +38,13 @@ def read_mounts(mounts: list[dict[str, Any]], bundle: str, report: Report) -> tu
 def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> MountRequest:
     destination = entry.get("destination", "")
     if not destination:
-        report.error((*path, "destination"), "must be a path inside the container")
+        report.error("RX301", (*path, "destination"), "must be a path inside the container")
     # config.md: a relative destination is deprecated, and relative to "/".
     destination = posixpath.normpath("/" + destination.lstrip("/"))
     if any(part == ".." for part in entry.get("destination", "").split("/")):
-        report.error((*path, "destination"), f'must not hold "..", as {quote(entry["destination"])} does')
+        report.error("RX301", (*path, "destination"), f'must not hold "..", as {quote(entry["destination"])} does')
     elif destination == "/":
-        report.error((*path, "destination"), "would hide the root filesystem", "set root.path to what should be there")
+        report.error("RX302", (*path, "destination"), "would hide the root filesystem", "set root.path to what should be there")
 
     options_path: Path = (*path, "options")
     options = parse_options(entry.get("options", []), options_path, report)
@@ -57,12 +57,12 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
     if kind not in GUEST_TYPES:
         what = f"file systems of type {quote(kind)} are not supported" if kind else "missing, and the options hold no bind"
         hint = f"supported are bind, {', '.join(GUEST_TYPES)}"
-        report.error((*path, "type"), f"{what}{did_you_mean(kind, (*GUEST_TYPES, 'bind'))}", hint)
+        report.error("RX303", (*path, "type"), f"{what}{did_you_mean(kind, (*GUEST_TYPES, 'bind'))}", hint)
         return MountRequest(destination, kind, "", MountOptions((), (), (), False, False), path)
     if kind == "cgroup":
         kind = "cgroup2"
         for option in [option for option in options if option.word in _CGROUP1_WORDS or option.word == "name"]:
-            report.ignore(option.path, f"{quote(option.word)} is of cgroups version 1; the guest has version 2")
+            report.ignore("RX304", option.path, f"{quote(option.word)} is of cgroups version 1; the guest has version 2")
             options.remove(option)
     source = entry.get("source") or kind
     return MountRequest(destination, kind, source, sort_options(options, kind, GUEST_TYPES[kind], report), path)
@@ -71,5 +71,5 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
 def _bind_source(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> str:
     source: str = entry.get("source", "")
     if not source:
-        report.error((*path, "source"), "missing: a bind mount needs what to bind")
+        report.error("RX305", (*path, "source"), "missing: a bind mount needs what to bind")
     return source if source.startswith("/") else posixpath.join(bundle, source)

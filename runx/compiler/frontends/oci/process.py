@@ -51,16 +51,16 @@ def _console_size(process: dict[str, Any], report: Report) -> tuple[int, int]:
     rows, columns = (size.get(name, 0) for name in ("height", "width"))
     for name, number in (("height", rows), ("width", columns)):
         if number > 0xFFFF:
-            report.error(("process", "consoleSize", name), f"{number} is more than a terminal can have (65535)")
+            report.error("RX109", ("process", "consoleSize", name), f"{number} is more than a terminal can have (65535)")
     return rows, columns
 
 
 def _args(process: dict[str, Any], report: Report) -> tuple[str, ...]:
     args = tuple(process.get("args", ()))
     if not args:
-        report.error(("process", "args"), "must name a program to execute")
+        report.error("RX101", ("process", "args"), "must name a program to execute")
     elif not args[0]:
-        report.error(("process", "args", 0), "must name a program to execute, not an empty string")
+        report.error("RX101", ("process", "args", 0), "must name a program to execute, not an empty string")
     return args
 
 
@@ -69,14 +69,14 @@ def _env(process: dict[str, Any], report: Report) -> tuple[str, ...]:
     for index, entry in enumerate(env):
         name, equals, _ = entry.partition("=")
         if not name or not equals:
-            report.error(("process", "env", index), f"must be NAME=value, not {quote(entry)}")
+            report.error("RX102", ("process", "env", index), f"must be NAME=value, not {quote(entry)}")
     return env
 
 
 def _cwd(process: dict[str, Any], report: Report) -> str:
     cwd: str = process.get("cwd", "")
     if not cwd.startswith("/"):
-        report.error(("process", "cwd"), f"must be an absolute path, not {quote(cwd)}")
+        report.error("RX103", ("process", "cwd"), f"must be an absolute path, not {quote(cwd)}")
     return cwd
 
 
@@ -86,13 +86,13 @@ def _rlimits(process: dict[str, Any], report: Report) -> tuple[Rlimit, ...]:
         path: Path = ("process", "rlimits", index)
         name, soft, hard = entry.get("type", ""), entry.get("soft", 0), entry.get("hard", 0)
         if name not in RLIMITS:
-            report.error((*path, "type"), f"unknown resource limit {quote(name)}{did_you_mean(name, RLIMITS)}")
+            report.error("RX104", (*path, "type"), f"unknown resource limit {quote(name)}{did_you_mean(name, RLIMITS)}")
         elif name in rlimits:
-            report.error((*path, "type"), f"{name} is given twice")  # config.md: the runtime MUST generate an error
+            report.error("RX105", (*path, "type"), f"{name} is given twice")  # config.md: the runtime MUST generate an error
         elif "hard" in entry and soft > hard:
-            report.error((*path, "soft"), f"{soft} is more than the hard limit {hard}")
+            report.error("RX106", (*path, "soft"), f"{soft} is more than the hard limit {hard}")
         elif name == "RLIMIT_NOFILE" and hard > NOFILE_MAX:
-            report.error((*path, "hard"), f"{hard} is more open files than Linux allows ({NOFILE_MAX})")
+            report.error("RX107", (*path, "hard"), f"{hard} is more open files than Linux allows ({NOFILE_MAX})")
         else:
             rlimits[name] = Rlimit(name=name.removeprefix("RLIMIT_").lower(), soft=soft, hard=hard)
     return tuple(rlimits.values())
@@ -105,6 +105,6 @@ def _capabilities(sets: dict[str, list[str]], report: Report) -> Capabilities:
             if name not in numbers:
                 path: Path = ("process", "capabilities", set_name, index)
                 # config.md, "Linux Process": what cannot be granted is a warning.
-                report.ignore(path, f"Linux has no capability {quote(name)}{did_you_mean(name, CAPABILITIES)}")
+                report.ignore("RX108", path, f"Linux has no capability {quote(name)}{did_you_mean(name, CAPABILITIES)}")
     ordered = {name: sorted(numbers.keys() & names, key=numbers.__getitem__) for name, names in sets.items()}
     return Capabilities(**{name: tuple(names) for name, names in ordered.items()})

@@ -26,7 +26,7 @@ def asked(
     if annotation not in annotations:
         return found[-1] if found else None
     for _, origin in found:
-        report.ignore(origin, f"the annotation {annotation} goes before it")
+        report.ignore("RX232", origin, f"the annotation {annotation} goes before it")
     return annotations[annotation], ("annotations", annotation)
 
 
@@ -43,4 +43,4 @@ def check_annotations(annotations: Mapping[str, str], report: Report) -> None:
     known = (*(PREFIX + kind for kind in KINDS), XLCONF_ANNOTATION, ROOT_CARRIER_ANNOTATION)
     for name in annotations:
         if name.startswith(PREFIX) and name not in known:
-            report.ignore(("annotations", name), f"means nothing to runx{did_you_mean(name, known)}")
+            report.ignore("RX703", ("annotations", name), f"means nothing to runx{did_you_mean(name, known)}")

@@ -22,13 +22,15 @@ def read_scheduler(scheduler: dict[str, Any] | None, report: Report) -> Schedule
         return None
     policy: str = scheduler["policy"]
     if policy == "SCHED_ISO":
-        report.error((*_PATH, "policy"), "Linux has no such policy, though it keeps the name", "use SCHED_OTHER or SCHED_RR")
+        report.error(
+            "RX120", (*_PATH, "policy"), "Linux has no such policy, though it keeps the name", "use SCHED_OTHER or SCHED_RR"
+        )
     _check_nice(policy, scheduler.get("nice", 0), report)
     _check_priority(policy, scheduler.get("priority", 0), report)
     _check_times(policy, scheduler, report)
     for index, flag in enumerate(scheduler.get("flags", ())):
         if flag in CLAMPS:
-            report.ignore((*_PATH, "flags", index), "a virtual machine does not set the speed of the CPUs it runs on")
+            report.ignore("RX124", (*_PATH, "flags", index), "a virtual machine does not set the speed of the CPUs it runs on")
     return Scheduler(
         policy=policy,
         # The kernel ignores the nice value of the other policies as well.
@@ -44,19 +46,19 @@ def read_scheduler(scheduler: dict[str, Any] | None, report: Report) -> Schedule
 def _check_nice(policy: str, nice: int, report: Report) -> None:
     if policy not in _NICE:
         if nice:
-            report.ignore((*_PATH, "nice"), f"{policy} knows no nice value")
+            report.ignore("RX123", (*_PATH, "nice"), f"{policy} knows no nice value")
     elif not -20 <= nice <= 19:
-        report.error((*_PATH, "nice"), f"must be a number from -20 to 19, not {nice}")
+        report.error("RX121", (*_PATH, "nice"), f"must be a number from -20 to 19, not {nice}")
 
 
 def _check_priority(policy: str, priority: int, report: Report) -> None:
     path = (*_PATH, "priority")
     if policy in _REAL_TIME:
         if not 1 <= priority <= 99:
-            report.error(path, f"must be a number from 1 to 99 with {policy}, not {priority}")
+            report.error("RX121", path, f"must be a number from 1 to 99 with {policy}, not {priority}")
     elif priority:
         hint = "use nice" if policy in _NICE else "leave it out"
-        report.error(path, f"is only for SCHED_FIFO and SCHED_RR, not for {policy}", hint)
+        report.error("RX122", path, f"is only for SCHED_FIFO and SCHED_RR, not for {policy}", hint)
 
 
 def _check_times(policy: str, scheduler: dict[str, Any], report: Report) -> None:
@@ -64,24 +66,24 @@ def _check_times(policy: str, scheduler: dict[str, Any], report: Report) -> None
     if policy != "SCHED_DEADLINE":
         for name in ("runtime", "deadline", "period"):
             if scheduler.get(name):
-                report.error((*_PATH, name), f"is only for SCHED_DEADLINE, not for {policy}", "leave it out")
+                report.error("RX122", (*_PATH, name), f"is only for SCHED_DEADLINE, not for {policy}", "leave it out")
         return
     for name in ("runtime", "deadline"):
         if not scheduler.get(name):
             hint = "nanoseconds; runtime is at most deadline, and deadline at most period, which without a number is deadline"
-            report.error((*_PATH, name), "missing: SCHED_DEADLINE needs it", hint)
+            report.error("RX125", (*_PATH, name), "missing: SCHED_DEADLINE needs it", hint)
     if not runtime or not deadline:
         return
     window = period or deadline
     if runtime < _SHORTEST_RUNTIME_NS:
-        report.error((*_PATH, "runtime"), f"{runtime} ns are too few: the kernel takes {_SHORTEST_RUNTIME_NS} at least")
+        report.error("RX126", (*_PATH, "runtime"), f"{runtime} ns are too few: the kernel takes {_SHORTEST_RUNTIME_NS} at least")
     elif runtime > deadline:
-        report.error((*_PATH, "runtime"), f"{runtime} ns are more than the deadline, {deadline}")
+        report.error("RX126", (*_PATH, "runtime"), f"{runtime} ns are more than the deadline, {deadline}")
     elif deadline > window:
-        report.error((*_PATH, "deadline"), f"{deadline} ns are more than the period, {period}")
+        report.error("RX126", (*_PATH, "deadline"), f"{deadline} ns are more than the period, {period}")
     elif not _SHORTEST_PERIOD_NS <= window <= _LONGEST_PERIOD_NS:
         limits = f"from {_SHORTEST_PERIOD_NS} to {_LONGEST_PERIOD_NS} ns"
-        report.error((*_PATH, "period" if period else "deadline"), f"the kernel takes a period {limits}, not {window}")
+        report.error("RX126", (*_PATH, "period" if period else "deadline"), f"the kernel takes a period {limits}, not {window}")
 
 
 def read_io_priority(priority: dict[str, Any] | None, report: Report) -> IoPriority | None:
@@ -91,6 +93,6 @@ def read_io_priority(priority: dict[str, Any] | None, report: Report) -> IoPrior
         return None
     level = priority.get("priority", 0)
     if not 0 <= level <= 7:
-        report.error((*path, "priority"), f"must be a number from 0, which goes first, to 7, not {level}")
+        report.error("RX130", (*path, "priority"), f"must be a number from 0, which goes first, to 7, not {level}")
         return None
     return IoPriority(io_class=priority["class"], level=level)

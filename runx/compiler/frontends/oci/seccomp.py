@@ -19,17 +19,14 @@ def read_seccomp(profile: dict[str, Any], report: Report) -> None:
     """Report the faults of a profile that has the right form, and what of it is left out."""
     path: Path = ("linux", "seccomp")
     if profile.get("defaultAction") == NOTIFY:
-        report.error((*path, "defaultAction"), _NO_LISTENER, _HINT)
+        report.error("RX440", (*path, "defaultAction"), _NO_LISTENER, _HINT)
     for index, rule in enumerate(profile.get("syscalls", ())):
         here: Path = (*path, "syscalls", index)
         if rule.get("action") == NOTIFY:
-            report.error((*here, "action"), _NO_LISTENER, _HINT)
+            report.error("RX440", (*here, "action"), _NO_LISTENER, _HINT)
         for number, name in enumerate(rule.get("names", ())):
             if not name:
-                report.error((*here, "names", number), "must name a system call, not be empty")
-    for name in ("listenerPath", "listenerMetadata"):
-        if profile.get(name):
-            report.ignore((*path, name), "no rule notifies a listener")
+                report.error("RX441", (*here, "names", number), "must name a system call, not be empty")
     for index, flag in enumerate(profile.get("flags", ())):
         if flag == FLAGS[3]:
-            report.ignore((*path, "flags", index), "no rule notifies a listener")
+            report.ignore("RX442", (*path, "flags", index), "no rule notifies a listener")

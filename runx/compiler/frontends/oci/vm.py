@@ -12,18 +12,13 @@ from runx.compiler.model.request import BootFile, Hardware, ImageRequest
 
 
 def read_vm_boot(vm: dict[str, Any], report: Report) -> tuple[BootFile | None, BootFile | None, tuple[str, ...]]:
-    """Kernel, ramdisk, and the parameters for the kernel's command line. Reports what of `hypervisor` and `kernel` cannot be."""
-    hypervisor, kernel = vm.get("hypervisor", {}), vm.get("kernel", {})
-    if hypervisor.get("path"):
-        report.ignore(("vm", "hypervisor", "path"), "the hypervisor is Xen, which runs already")
-    if hypervisor.get("parameters"):
-        hint = "Xen takes parameters when the host boots"
-        report.error(("vm", "hypervisor", "parameters"), "the hypervisor runs already and takes no parameters", hint)
+    """Kernel, ramdisk, and the parameters for the kernel's command line. Faults of parameters go to `report`."""
+    kernel = vm.get("kernel", {})
     parameters = tuple(kernel.get("parameters", ()))
     for index, parameter in enumerate(parameters):
         if not re.fullmatch(r"[!#-~]+", parameter):
             hint = "one parameter a string, without spaces and double quotes"
-            report.error(("vm", "kernel", "parameters", index), f"not a kernel parameter: {quote(parameter)}", hint)
+            report.error("RX233", ("vm", "kernel", "parameters", index), f"not a kernel parameter: {quote(parameter)}", hint)
     files = [BootFile(kernel[name], False, ("vm", "kernel", name)) if kernel.get(name) else None for name in ("path", "initrd")]
     return files[0], files[1], parameters
 
@@ -36,15 +31,15 @@ def read_image(vm: dict[str, Any], report: Report) -> ImageRequest | None:
         return None
     origin: Path = ("vm", "image")
     if not path:
-        report.error((*origin, "path"), "must name the image's file")
+        report.error("RX220", (*origin, "path"), "must name the image's file")
     elif not path.startswith("/"):
-        report.error((*origin, "path"), f"must be an absolute path, not {quote(path)}")
+        report.error("RX220", (*origin, "path"), f"must be an absolute path, not {quote(path)}")
     elif image_format in ("vdi", "vmdk"):
         hint = f"qemu-img convert -f {image_format} -O qcow2 FILE NEW"
-        report.error((*origin, "format"), f"{image_format} is no format that xl attaches", hint)
+        report.error("RX221", (*origin, "format"), f"{image_format} is no format that xl attaches", hint)
     elif image_format not in ("raw", "qcow2", "vhd"):
         # No format is ever guessed: what a guest writes in a raw image could make it look like another one.
-        report.error((*origin, "format"), f"must be raw, qcow2 or vhd, not {quote(image_format or '')}")
+        report.error("RX221", (*origin, "format"), f"must be raw, qcow2 or vhd, not {quote(image_format or '')}")
     else:
         return ImageRequest(path, image_format)
     return None
@@ -54,7 +49,7 @@ def read_hardware(vm: dict[str, Any], report: Report) -> Hardware:
     """`hwConfig`, which the specification's Go types write as `hwconfig`."""
     spellings = [name for name in ("hwConfig", "hwconfig") if any(vm.get(name, {}).values())]
     if len(spellings) > 1:
-        report.error(("vm", spellings[1]), "given twice, as hwConfig and as hwconfig", "keep one of them")
+        report.error("RX234", ("vm", spellings[1]), "given twice, as hwConfig and as hwconfig", "keep one of them")
     if not spellings:
         return Hardware()
     path: Path = ("vm", spellings[0])
@@ -62,7 +57,9 @@ def read_hardware(vm: dict[str, Any], report: Report) -> Hardware:
     dtdevs = tuple(section.get("dtdevs", ()))
     for index, node in enumerate(dtdevs):
         if not node.startswith("/"):
-            report.error((*path, "dtdevs", index), f"must be the path of a node in the host's device tree, not {quote(node)}")
+            report.error(
+                "RX237", (*path, "dtdevs", index), f"must be the path of a node in the host's device tree, not {quote(node)}"
+            )
     return Hardware(
         vcpus=section.get("vcpus") or None,
         memory_bytes=section.get("memory") or None,
