@@ -1,10 +1,14 @@
 """Write the documents that are generated from code: `tools/python -m runxtools.documents`."""
 
-from runxtools import support_table
+from runxtools import fault_table, plan_schema, support_table
 from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of
 
-DOCUMENTS = {"docs/support.md": support_table.page}
+DOCUMENTS = {
+    "docs/faults.md": fault_table.page,
+    "docs/plan.schema.json": plan_schema.page,
+    "docs/support.md": support_table.page,
+}
 """Path of each document, and the function that makes its text."""
 
 
