@@ -1,4 +1,4 @@
-"""`runx features`: what this runtime knows, as the document of the OCI runtime-spec (features.md, features-linux.md)."""
+"""`runx features`: the features of this runtime, as a document of the OCI runtime-spec (features.md, features-linux.md)."""
 
 import json
 from typing import Any
@@ -17,17 +17,17 @@ OCI_VERSION_MAX = "1.3.0"
 
 
 def features() -> dict[str, Any]:
-    """The document. `enabled` and the like tell what runx does on this host; engines ask before they send a setting."""
+    """The document. `enabled` and similar members tell what runx does on this host. Engines read it before they use a setting."""
     return {
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION_MAX,
         "hooks": [kind for kind in HOOK_KINDS if kind != "startContainer"],
         "mountOptions": sorted(KNOWN),
         "linux": {
-            # All of them are known; a virtual machine is a namespace of each kind, and joins none.
+            # All are known. A virtual machine is a namespace of each kind, and joins none.
             "namespaces": sorted(LINUX["namespaces"][0]["type!"].words),
             "capabilities": list(CAPABILITIES),
-            # The supervisor joins linux.cgroupsPath; nothing is limited there.
+            # The supervisor joins linux.cgroupsPath. Nothing is limited there.
             "cgroup": dict.fromkeys(("v1", "v2", "systemd"), True) | dict.fromkeys(("systemdUser", "rdma"), False),
             "seccomp": {
                 "enabled": bool(find_library()),
@@ -35,7 +35,7 @@ def features() -> dict[str, Any]:
                 "operators": sorted(OPERATORS),
                 "archs": sorted(ARCHITECTURES.get(paths.machine(), ())),
                 "knownFlags": sorted(FLAGS),
-                # The fourth needs a listener.
+                # The fourth flag needs a listener.
                 "supportedFlags": sorted(FLAGS[:3]),
             },
             "apparmor": {"enabled": False},

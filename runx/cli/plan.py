@@ -1,4 +1,4 @@
-"""`runx plan`: show everything that would be done for a bundle, and do none of it."""
+"""`runx plan`: show everything that would be done for a bundle, without doing it."""
 
 import io
 import json
@@ -21,7 +21,7 @@ OPTIONS = (
     Option("-o", "--output", value="DIR", help="also write plan.json, domain.cfg, cmdline, overlay/ and overlay.cpio into DIR"),
     Option("-b", "--bundle", value="DIR", help="with -: the bundle directory (default: the current one)"),
     Option("--config", value="FILE", help="the host's settings instead of /etc/runx/runx.toml"),
-    Option("--diff", value="OTHER", help="show only what differs from the plan of OTHER: a bundle, or a plan.json"),
+    Option("--diff", value="OTHER", help="show only the differences from the plan of OTHER: a bundle, or a plan.json"),
     Option("--explain", value="PATH", help="show where the plan's value at PATH comes from and where it shows"),
     Option("--root-carrier", value="CARRIER", help="how the root filesystem travels: disk, 9p, ram or auto"),
     Option("--id", value="ID", default="ID", help="the container's id, which names its domain and its directory (default ID)"),
@@ -33,20 +33,20 @@ usage: runx [global options] plan [options] BUNDLE
        runx [global options] plan [options] -
 
 Shows the virtual machine that runx would make of BUNDLE: the plan, the configuration for xl, the kernel's
-command line and what is added to the ramdisk. Needs no Xen and changes nothing but DIR of -o.
+command line and the additions to the ramdisk. Needs no Xen, and changes nothing but DIR of -o.
 With - the configuration is read from standard input.
 
 Exit status: 0, or 1 for an error. With --diff: 0 no difference, 1 differences, 2 an error.
 """
 
 TROUBLE = 2
-"""Exit status of an error with --diff, as diff(1) has it."""
+"""Exit status of an error with --diff, as in diff(1)."""
 
 _OPERAND = "usage: runx plan [options] BUNDLE, or - for standard input"
 
 
 def main(argv: list[str], root: str = "") -> int:
-    """Run `runx plan` with the words after the verb; `root` is the state root, "" for that of runx.toml. Raises RunxError."""
+    """Run `runx plan` with the words after the command. root: the state root; "" for that of runx.toml. Raises RunxError."""
     try:
         with collector.paused():
             return _main(argv, root)
@@ -121,7 +121,7 @@ def _warn_of_bridges(facts: "Facts") -> None:
     if not isinstance(facts, HostFactsWithBridges):
         return
     for bridge, address in dict.fromkeys(facts.without_address):
-        sys.stderr.write(f"runx: warning: the bridge {bridge} has not the address {address}: `runx create` would fail\n")
+        sys.stderr.write(f"runx: warning: the bridge {bridge} does not have the address {address}: `runx create` would fail\n")
     for bridge in dict.fromkeys(facts.missing):
         sys.stderr.write(f"runx: warning: this host has no bridge {bridge}, without which `runx create` would fail\n")
 
@@ -174,7 +174,7 @@ def _saved_plan(path: str) -> dict[str, Any]:
 
 
 def _diagnostics(error: RunxError) -> list[dict[str, Any]]:
-    """What is wrong, and what would be ignored, for tools."""
+    """The faults, and the settings that would be ignored, for tools."""
     from runx.compiler.diagnostics import CompileError, path_text, source_of
 
     if not isinstance(error, CompileError):
@@ -210,10 +210,11 @@ def _write_stdout(text: str) -> None:
 
 
 def write(artifacts: "Artifacts", directory: str) -> None:
-    """Write the artifacts into `directory`, made when missing, readable by the owner alone as the environment may hold secrets.
+    """Write the artifacts into `directory`, which is made if it is missing. Only the owner can read them, as the environment may
+    hold secrets.
 
-    A directory that holds other things is refused; files of an earlier plan are replaced. Symbolic links in it are replaced or
-    refused, never followed. Raises RunxError.
+    A directory with other files is refused. Files of an earlier plan are replaced. Symbolic links in it are replaced or refused,
+    never followed. Raises RunxError.
     """
     try:
         _make_directory(directory)
@@ -242,7 +243,7 @@ def _make_directory(name: str, parent: int | None = None) -> None:
 
 
 def _write_file(top: int, path: str, mode: int, content: bytes) -> None:
-    """Write `path` below the open directory `top`, whole or not at all."""
+    """Write `path` below the open directory `top`, completely or not at all."""
     *above, name = path.split("/")
     here = os.dup(top)
     try:

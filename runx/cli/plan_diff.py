@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-# Entries of a list are told apart by the first of these that all of them have and no two share, so that one mount more is
-# one difference and not one for every mount after it.
+# The first of these names that all entries of a list have, each with another value, tells the entries apart. So one more mount is
+# one difference, and not one for each mount after it.
 _NAMES = ("destination", "tag", "name", "path")
 
 
 class Change(NamedTuple):
-    """One value that differs: `before` is None where only the second plan has it, `after` where only the first has it."""
+    """One value that differs. `before` is None if only the second plan has it, `after` if only the first has it."""
 
     path: str
     before: Any
@@ -19,7 +19,7 @@ class Change(NamedTuple):
 
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
-    """What has to change for `before` to become `after`; both as of JSON. Nothing when they are equal."""
+    """The changes that make `after` of `before`, both as read from JSON. None if they are equal."""
     if before == after and type(before) is type(after):
         return
     if isinstance(before, dict) and isinstance(after, dict):
@@ -32,7 +32,7 @@ def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
 
 def _members(before: dict[str, Any], after: dict[str, Any], path: str) -> Iterator[Change]:
     for name in [*before, *(name for name in after if name not in before)]:
-        # A null says what an absent member says.
+        # A null means the same as an absent member.
         yield from changes(before.get(name), after.get(name), f"{path}.{name}" if path else name)
 
 
@@ -54,7 +54,7 @@ def _items(before: list[Any], after: list[Any], path: str) -> Iterator[Change]:
 
 
 def _named(before: list[Any], after: list[Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The entries by their names, or None when they have none."""
+    """The entries by their names; None if they have no names."""
     entries = before + after
     if entries and all(isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str) for entry in entries):
         left, right = ({entry[0]: entry[1] for entry in entries} for entries in (before, after))

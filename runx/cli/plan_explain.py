@@ -1,9 +1,9 @@
-"""`runx plan --explain`: why the plan says what it says.
+"""`runx plan --explain`: the causes of a value in the plan.
 
-Nothing here knows what any setting means. The compiler is a pure function and takes about two milliseconds, so it is asked: each
-value of the configuration, each fact of the host and each argument is changed in turn, everything else left as it is, and what
-changes the value in question is what it comes from. In the same way the value is changed in the plan, to see which lines of the
-artifacts follow it.
+This module knows nothing about single settings. The compiler is a pure function and takes about two milliseconds. So each value
+of the configuration, each fact of the host and each argument is changed in turn, with everything else unchanged. If a change
+affects the value in question, it is a cause. In the same way the value is changed in the plan, to see which lines of the
+artifacts follow.
 """
 
 import copy
@@ -25,14 +25,14 @@ from runx.errors import RunxError
 
 _ABSENT = object()
 LONG = 40
-"""Values in a list from which on it is first taken away as a whole."""
+"""A list with more values is first removed as a whole."""
 _TOKEN = re.compile(r'\.?([A-Za-z_][A-Za-z_0-9]*)|\[([0-9]+)\]|\[("(?:[^"\\]|\\.)*")\]')
 
 
 class Cause(NamedTuple):
-    """Something the value comes from: `what` names it, and with `instead` in its place the value would be `value`.
+    """A cause of the value: `what` names it. With `instead` in its place, the value would be `value`.
 
-    _ABSENT as `instead`: with nothing in its place; as `value`: the plan would have none.
+    _ABSENT as `instead`: nothing is in its place. As `value`: the plan would not have the value.
     """
 
     place: Location | None
@@ -52,7 +52,7 @@ class Explanation(NamedTuple):
 
 
 class _Trial:
-    """The host's facts with some of them changed, remembered, as a trial must not see anything but its own change."""
+    """The host's facts, remembered, some of them changed. A trial must see no change but its own."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
@@ -84,7 +84,7 @@ class _Trial:
         return self.kinds[path]
 
     def filter(self, profile: dict[str, Any]) -> bytes:
-        # To build one takes ten times as long as all else.
+        # Building a filter takes ten times as long as everything else.
         if not self._filter or self.filters_matter:
             self._filter = self._facts.filter(profile)
         return self._filter
@@ -94,7 +94,7 @@ class _Trial:
 
 
 def explain(inputs: Inputs, path_wanted: str) -> Explanation:
-    """Explain the plan's value at a path such as `mounts[3].read_only`. Raises RunxError when the plan has none there."""
+    """Explain the plan's value at a path such as `mounts[3].read_only`. Raises RunxError if the plan has none there."""
     facts = _Trial(inputs.facts)
     plan, made, _ = _compile(inputs, facts)
     facts.is_first = False
@@ -125,7 +125,7 @@ def explain(inputs: Inputs, path_wanted: str) -> Explanation:
                 break  # one change that shows it is enough
             if after is _ABSENT:
                 vanishing.append(Cause(source.locate(config_path), path_text(config_path), now, instead, _ABSENT))
-    # What moves entries of a list takes values away too; it counts when nothing else explains one.
+    # A change that moves entries of a list removes values, too. It counts only if nothing else explains the value.
     causes = causes or vanishing
     causes.sort(key=lambda cause: cause.place or Location(0, 0))
     causes += _other_causes(inputs, facts, value, with_changed)
@@ -164,7 +164,7 @@ def _other_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Calla
 
 
 def _host_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Callable[[Inputs], Any]) -> Iterator[Cause]:
-    """runx.toml: what would be without each of its settings."""
+    """runx.toml: the plan without each of its settings."""
     if facts.host is None:
         return
     import tomllib
@@ -202,7 +202,7 @@ def _attempt(inputs: Inputs, facts: _Trial, document: Any) -> Any:
 
 
 def _without_long_lists(document: Any, matters: Callable[[Any], bool]) -> list[tuple[Path, Any]]:
-    """The configuration's values, without those of long lists (of system calls, say) that could as well not be there."""
+    """The configuration's values, without long lists (of system calls, for example) that do not matter."""
     leaves = list(_leaves(document))
     lengths: dict[Path, int] = {}
     for path, _ in leaves:
@@ -216,10 +216,10 @@ def _without_long_lists(document: Any, matters: Callable[[Any], bool]) -> list[t
 def _changeable(
     document: Any, leaves: list[tuple[Path, Any]], attempt: Callable[[Any], Any]
 ) -> Iterator[tuple[Path, Any, list[tuple[Any, Any]]]]:
-    """Each of the values that can be changed, with what may stand there instead (_ABSENT: nothing) and the plan then.
+    """Each value that can be changed, with the values that may be there instead (_ABSENT: nothing) and the plan of each.
 
-    A word of a fixed set cannot become just any other; for it the words at the same place of other entries are taken. An
-    entry of a list none of whose members can change at all ({"type": "pid"}) may be missing as a whole.
+    A word of a fixed set cannot become just any other word: words at the same place of other entries are tried. If no member of
+    an entry of a list can change ({"type": "pid"}), the entry is removed as a whole.
     """
 
     def tried(path: Path, alternatives: list[Any]) -> list[tuple[Any, Any]]:
@@ -261,20 +261,20 @@ def _pattern(path: Path) -> Path:
 
 
 def _alternatives(value: Any) -> list[Any]:
-    """Other values for one: near it, then nothing at all."""
+    """Other values in place of one: similar ones, then nothing."""
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
-        return [value + 1, value * 2 + 2**20, _ABSENT]  # far enough for what is rounded
+        return [value + 1, value * 2 + 2**20, _ABSENT]  # far enough for rounded values
     if not isinstance(value, str):
         return [_ABSENT]
-    # Of a text in a language of its own, the last word may be changed where the whole may not be followed by anything.
+    # A text in a language of its own may end with brackets or quotes: its last word is changed as well.
     inside = re.sub(r"""(["'\])}]\s*)+$""", r"x\g<0>", value)
     return [value + "x", *([inside] if inside != value else []), _ABSENT]
 
 
 def _with(document: Any, path: Path, value: Any) -> Any:
-    """A copy with another value at `path`; what is not on the way there is shared."""
+    """A copy with another value at `path`. Values that are not on the way there are shared."""
     changed = copy.copy(document)
     if len(path) > 1:
         changed[path[0]] = _with(document[path[0]], path[1:], value)
@@ -384,7 +384,7 @@ def _unknown(wanted: str, document: Any, source: Source, inputs: Inputs, facts: 
 
 
 def _decided(wanted: str, plan: Any, source: Source, inputs: Inputs, facts: _Trial) -> list[str] | None:
-    """What the configuration's value at a path decides in the plan; None when the configuration has none there either."""
+    """The plan's values that the configuration's value at a path decides; None if the configuration has no value there."""
     path = next((path for path, _ in _leaves(source.document) if path_text(path) == wanted), None)
     if path is None:
         return None
@@ -416,7 +416,7 @@ def text(explanation: Explanation, file_name: str) -> str:
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
-    """The same for tools; `instead` is null for a value that was taken away."""
+    """The explanation for tools. `instead` is null for a value that was removed."""
     return {
         "path": explanation.path,
         "value": explanation.value,

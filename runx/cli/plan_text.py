@@ -33,17 +33,17 @@ from runx.compiler.model.plan import (
 from runx.compiler.pipeline import Artifacts, Compilation
 
 PIPE_WIDTH = 160
-"""Columns when the output is no terminal: wide enough that hardly anything is folded, so that it can be searched."""
+"""Columns if the output is not a terminal: wide enough that hardly any line is folded, so that it can be searched."""
 
 
 def show(result: Compilation, file: TextIO) -> None:
-    """Write the plan and the artifacts to `file`, in colour when it is a terminal."""
+    """Write the plan and the artifacts to `file`, in colour if it is a terminal."""
     if file.isatty():
         _show(result, Console(file=file, highlight=False))
         return
     buffer = StringIO()
     _show(result, Console(file=buffer, highlight=False, width=PIPE_WIDTH))
-    # Tables are padded with spaces, which are no use in a file.
+    # Tables are padded with spaces, which are useless in a file.
     file.writelines(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
 
 
@@ -89,7 +89,7 @@ def _artifacts(console: Console, artifacts: Artifacts) -> None:
     _table(console, "overlay (added to the ramdisk)", ("file", "mode", "size"), rows)
     for file in artifacts.overlay:
         if file.path == "runx/seccomp":
-            continue  # a program of the kernel's; what it is made of is with the process
+            continue  # a program for the kernel; its description is with the process
         is_record = file.path == "runx/process"
         _text(
             console,
@@ -303,7 +303,7 @@ def _table(console: Console, title: str, columns: tuple[str, ...], rows: Iterabl
 
 def _text(console: Console, title: str, text: str) -> None:
     console.print(Rule(title, align="left", style="dim"))
-    # Line by line and never folded: what is shown here can be copied.
+    # Line by line and never folded, so that it can be copied.
     for line in text.splitlines():
         console.print(Text(visible(line)), soft_wrap=True)
     console.print()

@@ -1,7 +1,7 @@
-"""What is wrong with a configuration: every fault at once, each with its place and, where one helps, a hint.
+"""The faults of a configuration: all at once, each with its place and, where it helps, a hint.
 
-A fault is kept as a path into the document (`("mounts", 3, "options", 1)`); the line and the column are worked out when
-the error is shown, and only then.
+A fault keeps a path into the document (`("mounts", 3, "options", 1)`). Its line and column are computed only when the error is
+shown.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,7 +31,7 @@ def source_of(path: Path) -> Elsewhere | None:
 
 
 class Location(NamedTuple):
-    """A place in the text, both numbers from 1; the column counts characters."""
+    """A place in a text, both numbers from 1. The column counts characters."""
 
     line: int
     column: int
@@ -49,10 +49,9 @@ class Diagnostic(NamedTuple):
 
 
 class CompileError(RunxError):
-    """The configuration cannot become a virtual machine. `located` is sorted by the place in the file.
+    """The configuration cannot become a virtual machine. `located`: the faults, sorted by their place in the file.
 
-    `text` is the file's, for the lines that people are shown below each message; `ignored` is what was already known to be
-    ignored, by path.
+    `text`: of the file, to show the line of each fault. `ignored`: the notices that were known by then.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class CompileError(RunxError):
 
 
 class Report:
-    """Collects faults and what is ignored while the frontends and the checks run."""
+    """Collects faults and notices while the frontends and the passes run."""
 
     def __init__(self) -> None:
         self.errors: dict[Path, Diagnostic] = {}
@@ -95,12 +94,12 @@ class Report:
         return {path: notice.message for path, notice in self.notices.items()}
 
     def error(self, fault_id: str, path: Path, message: str, hint: str = "", character: int | None = None) -> None:
-        """Record a fault. The first one at a path stands, also for what is below: a missing object has no wrong members."""
+        """Record a fault. Later ones at the same path or below it are dropped: a missing object has no wrong members."""
         if not any(path[:length] in self.errors for length in range(len(path) + 1)):
             self.errors[path] = Diagnostic(fault_id, path, message, hint, character)
 
     def has_errors_below(self, path: Path) -> bool:
-        """Whether anything at `path` or in it is wrong, so that what is said about it as a whole may be wrong too."""
+        """Whether there is a fault at `path` or below it, so that a message about the whole could be wrong."""
         return any(known[: len(path)] == path for known in self.errors)
 
     def ignore(self, fault_id: str, path: Path, reason: str) -> None:
@@ -143,7 +142,7 @@ def quote(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` on one line, with everything that a terminal might obey instead of show written as an escape."""
+    """`text` on one line, with control characters of terminals escaped."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
@@ -158,13 +157,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 LINE_WIDTH = 100
-"""Columns of a source line that are shown with a fault."""
+"""The most columns of a source line that are shown with a fault."""
 
 
 def excerpt(line: str, column: int, width: int = LINE_WIDTH) -> tuple[str, str]:
-    """The source line for people, cut around `column` when it is longer than `width`, and the line with the caret.
+    """The source line for people, cut around `column` if it is longer than `width`, and the line with the caret.
 
-    Tabs become spaces, one each, and what a terminal might obey becomes U+FFFD, so the caret stands where it should.
+    Each tab becomes a space, and each other control character U+FFFD, so that the caret is in the right column.
     """
     at = column - 1
     start = max(0, min(at - width // 2, len(line) - width))
@@ -194,7 +193,7 @@ def _show(place: Location | None, diagnostic: Diagnostic, file_name: str, line: 
         text += f":{place.line}:{place.column}"
     if path := path_text(diagnostic.path):
         text += f": {visible(path)}"
-    # What the configuration says is repeated here, and it may be an image that says it.
+    # A message repeats words of the configuration, and these may come from an image.
     text += f": {visible(diagnostic.message)}"
     if with_id:
         text += f" [{diagnostic.id}]"

@@ -1,4 +1,4 @@
-"""Where the grammars are, and how they become parsers."""
+"""Make parsers from the grammars."""
 
 import os
 
@@ -19,8 +19,8 @@ GRAMMAR_DIR = data_dir("grammars")
 def load_grammar(name: str) -> Lark:
     """The LALR parser of grammars/NAME.lark. Raises RunxError when the installation lacks it.
 
-    An installation has the parser's tables in NAME.tables (`write_tables`), which saves 20 ms; without them, or when they are of
-    another text, they are built anew. Lark's own cache would be a predictable file in the temp directory that it unpickles.
+    An installation has the parser's tables in NAME.tables (`write_tables`), which saves 20 ms. Without them, or if they were made
+    from another text, they are built anew. Lark's own cache is not used: it unpickles a predictable file in the temp directory.
     """
     path = os.path.join(GRAMMAR_DIR, f"{name}.lark")
     try:
@@ -55,5 +55,5 @@ def _build(text: str) -> Lark:
 
 
 def _mark(text: str) -> bytes:
-    """What tables begin with: all that they depend on."""
+    """The beginning of a file of tables: everything that the tables depend on."""
     return f"{lark.__version__}\n{text}\0".encode()

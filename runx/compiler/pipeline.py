@@ -1,6 +1,6 @@
-"""The compiler: from an OCI bundle to the plan of a virtual machine and everything that is made from the plan.
+"""The compiler: from an OCI bundle to the plan of a virtual machine, and from the plan to the files of the container.
 
-compile() is the whole of it. Each line is a module: the frontends read, the checks refuse, resolve.py decides, the
+compile() is the whole pipeline. Each line is a module: the frontends read, the checks refuse, resolve.py decides, the
 backends write.
 """
 
@@ -28,7 +28,7 @@ from runx.cpio import OverlayFile, archive
 
 
 class Inputs(NamedTuple):
-    """What a compilation depends on."""
+    """Everything that a compilation depends on."""
 
     bundle: str
     """The absolute path of the bundle."""
@@ -39,13 +39,13 @@ class Inputs(NamedTuple):
     """The directory of the guest's kernel and initrd, which need not exist yet."""
     facts: Facts
     name: str = "config.json"
-    """What messages call the configuration."""
+    """The configuration's name in messages."""
     root_carrier: str = ""
-    """What the command line says of the root's carrier; "" for nothing."""
+    """The root's carrier that the command line asks for; "" for none."""
 
 
 class Artifacts(NamedTuple):
-    """What is written for a container, as text and bytes; of a sandbox the plan alone."""
+    """The files of a container, as text and bytes. A sandbox has the plan alone."""
 
     plan_json: str
     domain_cfg: str
@@ -59,11 +59,11 @@ class Compilation(NamedTuple):
     plan: VmPlan
     artifacts: Artifacts
     kept_limits: str
-    """For `runx update`, as text (limits.py); empty when there is no machine."""
+    """For `runx update`, as text (passes/update.py); empty if there is no virtual machine."""
 
 
 def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; builtins.compile has no use here
-    """Compile a bundle. Changes nothing, and looks at nothing but `inputs.facts`.
+    """Compile a bundle. Change nothing, and look at nothing but `inputs.facts`.
 
     Raises RunxError if there is no configuration, CompileError (a RunxError) with all its faults at once.
     """
@@ -93,7 +93,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
 
 
 def artifacts(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> Artifacts:
-    """Everything that is made of a plan. Raises RunxError for a value that cannot be written where it has to be."""
+    """The files made from a plan. Raises RunxError for a value that a file cannot hold."""
     if plan.domain is None:
         return Artifacts(plan.model_dump_json(indent=2) + "\n", "", "", (), b"")
     cmdline = command_line(plan.domain)

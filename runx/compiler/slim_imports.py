@@ -1,10 +1,10 @@
-"""pydantic and lark without the modules that nothing here uses, which take longer to load than a container takes to compile.
+"""Import pydantic and lark without modules that runx does not use: they take longer to load than a container to compile.
 
-While `without()` lasts, whoever imports one of those modules gets a stand-in. Its names are placeholders, which can be passed
-around, compared and named in annotations; one that is called loads the real module and calls what it stands for. Afterwards
-the real modules are imported as ever.
+Inside `without()`, an import of such a module gives a stand-in. The names in a stand-in are placeholders, which can be passed
+around, compared and used in annotations. A call of a placeholder loads the real module and calls the real object. After
+`without()`, the real modules are imported as usual.
 
-A field of the plan whose type comes from one of these modules has to be taken off the list: pydantic would not know the type.
+If a field of the plan has a type from one of these modules, remove the module from the list: pydantic would not know the type.
 """
 
 import os
@@ -20,27 +20,27 @@ import typing_extensions
 PYDANTIC = (
     # Types that fields could have.
     "annotated_types", "fractions", "ipaddress", "pathlib", "pydantic.types", "secrets", "uuid", "zoneinfo",
-    # JSON schemas, and what finds plugins.
+    # JSON schemas, and the search for plugins.
     "importlib.metadata", "pydantic.json_schema",
 )  # fmt: skip
 LARK = (
-    # What makes a parser of a grammar: an installation has the tables.
+    # The making of parsers: an installation has their tables.
     "getpass", "hashlib", "lark.load_grammar", "tempfile",
     # Other kinds of parsers.
     "lark.parsers.cyk", "lark.parsers.earley", "lark.parsers.xearley",
 )  # fmt: skip
 
-# No plugin of pydantic has a place in this process, and to look for them takes 12 ms.
+# runx uses no plugins of pydantic, and the search for them takes 12 ms.
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
 
 
 @contextmanager
 def without(unused: tuple[str, ...]) -> Iterator[None]:
-    """Let stand-ins take the place of the modules `unused`, but of those that are there already."""
+    """Put stand-ins in the places of the modules `unused` that are not loaded yet."""
     standing = {name: _StandIn(name) for name in unused if name not in sys.modules}
     typed_dict = typing_extensions.TypedDict
     sys.modules |= standing
-    # pydantic_core has a hundred of them for type checkers, and each compiles its annotations.
+    # pydantic_core defines a hundred of them for type checkers, and each compiles its annotations.
     typing_extensions.TypedDict = _Dictionary  # type: ignore[assignment]
     try:
         yield
@@ -56,7 +56,7 @@ def _remove(name: str, module: ModuleType) -> None:
 
 
 class _Dictionary(dict[str, Any]):
-    """In the place of TypedDict: a dictionary, whatever keys a subclass names."""
+    """The stand-in of TypedDict: a dictionary, whatever keys a subclass names."""
 
     def __init_subclass__(cls, **_: object) -> None:
         pass

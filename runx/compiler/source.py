@@ -1,4 +1,4 @@
-"""The text of a config.json: read once, parsed strictly, and able to say where a value stands."""
+"""The text of a config.json: read once and parsed strictly. It finds the place of each value."""
 
 import json
 import re
@@ -17,12 +17,12 @@ class Source:
     """A parsed configuration together with its text.
 
     Raises CompileError for text that is not UTF-8 or not JSON (RFC 8259), for a name given twice in one object, for NaN and
-    the like, and for strings that no system call can take (NUL) or that are not Unicode (half of a surrogate pair).
+    infinity, and for strings with a NUL, which no system call takes, or with half of a surrogate pair.
     """
 
     def __init__(self, raw: bytes, name: str = "config.json") -> None:
         self.name = name
-        """What messages call the file."""
+        """The file's name in messages."""
         self.text = ""
         if len(raw) > SIZE_LIMIT:
             self.fail("RX001", None, f"larger than {SIZE_LIMIT // 1024 // 1024} MiB")
@@ -41,7 +41,7 @@ class Source:
             self.fail("RX004", None, "not a configuration: nested too deeply")
         except ValueError:  # sys.set_int_max_str_digits
             self.fail("RX004", None, "not a configuration: a number of thousands of digits")
-        # Escapes are the only way to these characters, so most texts need no second look.
+        # Such characters need an escape, so most texts need no second pass.
         if self._suspicious or "\\u0000" in self.text or "\\ud" in self.text or "\\uD" in self.text:
             self._find_faults()
         if not isinstance(self.document, dict):
@@ -148,7 +148,7 @@ class _Walk:
 
 
 def _character(text: str, start: int, character: int) -> int:
-    """The offset of a character of the string that begins at `start`; the closing quote's for the one after the last."""
+    """The offset of a character of the string that begins at `start`. After the last character comes the closing quote."""
     at = start + 1
     for _ in range(character):
         if text[at] == '"':

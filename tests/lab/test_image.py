@@ -121,4 +121,4 @@ def test_what_is_no_file_system_is_a_clear_error(lab: Lab, bundle: Bundle) -> No
     lab.run(["truncate", "-s", "8M", f"{bundle.top}/nothing.img"], check=True)
     result = bundle.run("nothing.img", "raw", "true")
     assert result.returncode == 125
-    assert b"an image that is written to is one ext4 file system, without a partition table" in result.stderr
+    assert b"a writable image is one ext4 file system, without a partition table" in result.stderr

@@ -5,7 +5,7 @@
     about = "one line"
     [host]                      # optional: what is at a path; anything not named is a directory
     "/etc/hosts" = "file"       # directory, file, socket, fifo, device, missing or unreadable
-    "cni0 10.1.0.1" = "missing" # an interface has not this address; others have all
+    "cni0 10.1.0.1" = "missing" # an interface does not have this address; others have all
 
     [root]                      # optional: the same for the root filesystem, in which anything not named is missing
 

@@ -4,18 +4,18 @@ from runx.compiler.model.plan import Domain
 from runx.errors import RunxError
 
 LIMITS = {"pv": 1023, "pvh": 2047}
-"""Bytes. What comes after is cut off without a word: for a PV guest by Xen's start_info (MAX_GUEST_CMDLINE in
-xen/include/public/xen.h), for a PVH guest by Linux (COMMAND_LINE_SIZE on x86 and aarch64)."""
+"""Bytes. A longer line is silently cut off: for a PV guest by Xen's start_info (MAX_GUEST_CMDLINE in xen/include/public/xen.h),
+for a PVH guest by Linux (COMMAND_LINE_SIZE on x86 and aarch64)."""
 ARM_LIMIT = 1023
 """COMMAND_LINE_SIZE on 32-bit Arm."""
 
 
 def command_line(domain: Domain) -> str:
-    """The parameters, separated by spaces. Raises RunxError for one that the kernel could not take apart, and for too many."""
+    """The parameters, separated by spaces. Raises RunxError for one that the kernel could not separate, and for too many."""
     for parameter in domain.cmdline:
         # The kernel separates at spaces; double quotes protect them but cannot be protected themselves.
         if not parameter or not parameter.isascii() or not parameter.isprintable() or " " in parameter or '"' in parameter:
-            message = f"kernel parameter {parameter!r}: spaces, quotes and other than ASCII characters are not possible"
+            message = f"kernel parameter {parameter!r}: spaces, quotes and characters other than ASCII are not possible"
             raise RunxError(message, fault_id="RX903")
     line = " ".join(domain.cmdline)
     limit = ARM_LIMIT if domain.machine == "arm" else LIMITS[domain.type]

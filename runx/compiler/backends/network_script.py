@@ -1,6 +1,6 @@
 """/runx/network: the shell script that brings the guest's interfaces up (docs/guest.md; busybox ash).
 
-PID 1 runs it beside the setup script and outside of the container's PID namespace, where the DHCP client stays.
+PID 1 runs it beside the setup script. The DHCP client stays outside of the container's PID namespace.
 """
 
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from runx.compiler.model.plan import Interface, VmPlan
 from runx.shell import command, head, quote
 
 _FIRST_IPV6_METRIC = 1024
-"""The kernel's own, for a route that is given none (Linux, IP6_RT_PRIO_USER)."""
+"""The kernel's metric for a route without one (Linux, IP6_RT_PRIO_USER)."""
 
 
 def network_script(plan: VmPlan) -> str:
-    """The script's text; empty when there is no interface."""
+    """The script's text; empty if there is no interface."""
     interfaces = plan.machine.interfaces
     if not interfaces:
         return ""
     about = f"Brings up the network of container {plan.id}. Written by runx; see docs/guest.md."
     script = [head(about), "mkdir /run/network\n"]
-    # What DHCP clients know comes after this in the process's resolv.conf.
+    # The lines of DHCP clients come after these in the process's resolv.conf.
     lines = resolv_conf(interfaces)
     if lines:
         words = " ".join(map(quote, lines))
@@ -32,7 +32,7 @@ def network_script(plan: VmPlan) -> str:
 
 
 def resolv_conf(interfaces: tuple[Interface, ...]) -> list[str]:
-    """The lines of resolv.conf(5) that the configuration knows."""
+    """The lines of resolv.conf(5) that the configuration gives."""
     search = dict.fromkeys(word for interface in interfaces for word in interface.search)
     options = dict.fromkeys(word for interface in interfaces for word in interface.dns_options)
     servers = dict.fromkeys(server for interface in interfaces for server in interface.nameservers)
@@ -45,20 +45,20 @@ def resolv_conf(interfaces: tuple[Interface, ...]) -> list[str]:
 
 def _interface(interface: Interface, index: int) -> Iterator[str]:
     name = interface.name
-    # Several may appear in any order: what tells them apart is their address.
+    # Several interfaces may appear in any order. Their addresses distinguish them.
     yield command("await-interface", interface.mac, name)
     if interface.mtu:
         yield command("ip", "link", "set", name, "mtu", str(interface.mtu))
     if interface.address is None:
         knows_names = interface.nameservers or interface.search or interface.dns_options
         yield command("ip", "link", "set", name, "up")
-        # Variables for guest-assets/network/udhcpc.script. -n: no lease is a failure; with one the client stays behind.
+        # Variables for guest-assets/network/udhcpc.script. -n: without a lease it fails; with one, the client stays.
         variables = f"METRIC={index} DNS={'no' if knows_names else 'yes'}"
         yield f"{variables} {command('udhcpc', '-i', name, '-n', '-t', '10', '-T', '2')}"
         return
     address = ip_interface(interface.address)
     if address.version == 6:
-        # Nobody else has the address; without this it cannot be used for a second.
+        # Nobody else has the address. Without this, it could not be used for a second.
         yield f"echo 0 > /proc/sys/net/ipv6/conf/{name}/accept_dad"
     yield command("ip", "link", "set", name, "up")
     broadcast = ("broadcast", "+") if address.version == 4 and address.network.prefixlen < 31 else ()
@@ -70,7 +70,7 @@ def _routes(interface: Interface, index: int) -> Iterator[str]:
     address = ip_interface(interface.address or "")
     ip = ("ip", f"-{address.version}", "route", "add")
     metric = _FIRST_IPV6_METRIC + index if address.version == 6 else index
-    # Of several default routes that of the first interface is taken.
+    # Of several default routes, the one of the first interface is used.
     rank = ("metric", str(metric)) if index else ()
     outside = dict.fromkeys(gateway for _, gateway in interface.routes if ip_interface(gateway).ip not in address.network)
     for gateway in outside:

@@ -1,4 +1,4 @@
-"""What the container adds to the base initrd: the setup script, the process record, the seccomp filter (docs/guest.md)."""
+"""The container's additions to the base initrd: the setup script, the process record, the seccomp filter (docs/guest.md)."""
 
 from runx.compiler.backends.network_script import network_script
 from runx.compiler.backends.process_record import process_record
@@ -8,7 +8,7 @@ from runx.cpio import OverlayFile
 
 
 def overlay(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> tuple[OverlayFile, ...]:
-    """The overlay's files, in order; none when nothing of runx is in the guest. copies: those of mounts by value."""
+    """The overlay's files, in order; none if nothing of runx is in the guest. copies: the files of mounts by value."""
     if plan.console != "link":
         return ()
     network = network_script(plan)

@@ -1,4 +1,4 @@
-"""/runx/process: what PID 1 of the guest is to execute (docs/guest.md, "/runx/process")."""
+"""/runx/process: the process that PID 1 of the guest executes (docs/guest.md, "/runx/process")."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from runx.compiler.model.plan import (
 
 
 def process_record(plan: VmPlan) -> bytes:
-    """The records of a container, each `name NUL count NUL` and its values, every one ended by NUL."""
+    """The records of a container. Each is `name NUL count NUL` and its values, and each value ends with NUL."""
     hooks = [hook for hook in plan.hooks if hook.kind == "startContainer"]
     state = _record("hook_state", _hook_state(plan)) if hooks else b""
     follows = _record("network_follows", ["1"]) if plan.takes_interfaces else b""
@@ -27,7 +27,7 @@ def process_record(plan: VmPlan) -> bytes:
 
 
 def records_of(process: Process) -> bytes:
-    """Those of the process alone."""
+    """The records of the process alone."""
     records: list[tuple[str, Iterable[object]]] = [
         ("args", process.args),
         ("env", process.env),
@@ -50,27 +50,27 @@ def records_of(process: Process) -> bytes:
 
 
 def _hook_state(plan: VmPlan) -> list[str]:
-    """The state of the container (OCI runtime.md, "State") before and after the number that PID 1 of the guest knows."""
+    """The state of the container (OCI runtime.md, "State"), before and after the pid. PID 1 of the guest knows the pid."""
     told = {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
     return ['{"status": "created", "pid": ', f", {json.dumps(told)[1:]}\n"]
 
 
 def _hook(hook: Hook, process: Process) -> list[str]:
     env = process.env if hook.env is None else hook.env
-    # Seconds: 0 for no limit.
+    # The limit is in seconds; 0 is none.
     first = [hook.origin, hook.path, str(hook.timeout_s or 0)]
     return [*first, str(len(hook.args)), *hook.args, str(len(env)), *env]
 
 
 def _record(name: str, values: Sequence[str]) -> bytes:
-    # Absent means the default: only rlimit and groups could be empty and present, and then they say the same.
+    # An absent record means the default. Only rlimit and groups could be empty, with the same meaning.
     if not values:
         return b""
     return b"".join(f"{item}\0".encode() for item in (name, len(values), *values))
 
 
 def _flags(seccomp: Seccomp) -> int:
-    """As seccomp(2) numbers them."""
+    """The flags as a number (seccomp(2))."""
     return sum({"SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}[name] for name in seccomp.flags)
 
 
@@ -102,7 +102,7 @@ def _masks(capabilities: Capabilities) -> list[int]:
 
 
 def readable(record: bytes) -> str:
-    """The same for people: a record's name on a line, then its values, indented and quoted as in JSON."""
+    """The records for people: the name on a line, then the values, indented and quoted as in JSON."""
     fields = record.decode().split("\0")[:-1]
     lines: list[str] = []
     while fields:

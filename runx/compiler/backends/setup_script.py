@@ -1,7 +1,7 @@
 """/runx/setup: the shell script that assembles the container's root inside the guest (docs/guest.md; busybox ash).
 
-The plan in the order of its steps, one line each, for people to read. Before each step `at` names it, so that the failing
-line becomes the container's error message.
+It is the plan in the order of its steps, one line for each, so that people can read it. Before each step, `at` gets its name, so
+that the failing step becomes the container's error message.
 """
 
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from runx.compiler.model.plan import Device, Disk, Mount, VmPlan
 from runx.shell import command, head, quote
 
-# One QEMU in dom0 and 4 MiB of the guest go to each share, so there are two at most. mmap: shared mappings work, and the host's
-# changes are seen. msize: the largest the transport takes.
+# Each share needs a QEMU in dom0 and 4 MiB of the guest, so there are at most two. mmap: shared mappings work, and changes of the
+# host are seen. msize: the largest that the transport takes.
 _9P = "trans=xen,version=9p2000.L,cache=mmap,msize=524288"
 
 # config-linux.md, "Default Devices" and "/dev symbolic links".
@@ -23,10 +23,10 @@ _LINKS = (
 )
 
 _RESOLV_CONF = "/run/network/resolv.conf"
-"""Not there when neither the configuration nor a DHCP server knows of names."""
+"""It does not exist if neither the configuration nor a DHCP server gives name servers."""
 
 _PROPAGATED = frozenset(("shared", "rshared", "unbindable", "runbindable"))
-"""What a root is told to be. It is private already, and with no peer on the host a slave is private too."""
+"""The propagations that change the root's mount. It is private anyway, and without a peer on the host a slave is private, too."""
 
 
 def setup_script(plan: VmPlan) -> str:
@@ -56,7 +56,7 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
     yield "loopback", ["ip link set lo up"]
     for mount in plan.mounts:
         yield f"{mount.origin} {mount.destination}", _mount(mount)
-    # A path that 9p cannot hold is a node of the ramdisk, bound over a file.
+    # 9p cannot hold device nodes: they are in the ramdisk, and bound over files.
     if any(device.bound for device in plan.guest.devices):
         yield "device nodes", ["mkdir /nodes"]
     for number, device in enumerate(plan.guest.devices):
@@ -73,7 +73,7 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
         "read-only mounts",
         [command("inroot", "readonly", mount.destination) for mount in plan.mounts if _late_read_only(mount)],
     )
-    # The share itself is served writable, or none of the mount points above could be made.
+    # The share itself is served writable, so that the mount points above could be made.
     yield "root.readonly", ["inroot readonly /"] if plan.root.read_only else []
     yield "hostname", [_kernel_parameter("kernel/hostname", plan.guest.hostname)] if plan.guest.hostname else []
     yield "domainname", [_kernel_parameter("kernel/domainname", plan.guest.domainname)] if plan.guest.domainname else []
@@ -81,18 +81,18 @@ def _steps(plan: VmPlan) -> Iterator[tuple[str, list[str]]]:
         yield f"sysctl {name}", [_kernel_parameter(name, value)]
     yield "linux.readonlyPaths", [command("inroot", "readonly", path) for path in plan.guest.readonly_paths]
     yield "linux.maskedPaths", [command("inroot", "mask", path) for path in plan.guest.masked_paths]
-    # Last: nothing can be bound out of an unbindable root, and what is mounted in a shared one would be mounted in its peers.
+    # Last: nothing can be bound out of an unbindable root, and mounts in a shared one would also be mounted in its peers.
     propagation = plan.guest.root_propagation
     yield "linux.rootfsPropagation", [command("inroot", "propagation", "/", propagation)] if propagation in _PROPAGATED else []
 
 
 _KERNEL_SAYS = "dmesg | grep -E 'EXT4-fs|erofs|xvd|9p' >&2 || true"
-"""mount says "invalid argument" to nearly all that can be wrong."""
+"""mount says only "invalid argument" for nearly every error. The kernel says more."""
 
 
 def _writable_image(disk: Disk) -> list[str]:
     place = f"/dev/{disk.vdev}"
-    what = f"{place} could not be mounted: an image that is written to is one ext4 file system, without a partition table"
+    what = f"{place} could not be mounted: a writable image is one ext4 file system, without a partition table"
     return [f"mount -t ext4 {place} /newroot || {_fail(what)}"]
 
 
@@ -117,10 +117,10 @@ def _overlay_in_memory(lower: str, options: tuple[str, ...] = ()) -> list[str]:
 
 
 def _made_disks(disks: tuple[Disk, ...], options: tuple[str, ...]) -> list[str]:
-    """Those that runx has made of the root filesystem, joined by an overlay: what never changes, what lies on it, and the layer
-    of changes; without that one, which a read-only root does not have, mount points are made in memory."""
+    """The disks that runx has made of the root filesystem, joined by an overlay: the base, the added files, and the layer of
+    changes. A read-only root has no layer: then mount points are made in memory."""
     what = "the disks of the root filesystem could not be mounted: a kernel of its own needs blkfront, EROFS, ext4 and overlay"
-    # The tables of inodes that are not in use are zero already (mke2fs on a sparse file).
+    # noinit_itable: tables of unused inodes are zero already (mke2fs on a sparse file).
     kinds = {"base": "erofs ro", "added": "erofs ro", "layer": "ext4 noinit_itable"}
     commands = [
         "mkdir /disks",
@@ -136,7 +136,7 @@ def _made_disks(disks: tuple[Disk, ...], options: tuple[str, ...]) -> list[str]:
 
 
 def _images_in_memory(count: int, options: tuple[str, ...]) -> list[str]:
-    """Those that came in the ramdisk, below an overlay in memory."""
+    """The images that came in the ramdisk, below an overlay in memory."""
     what = "the images of the root filesystem could not be mounted: a kernel of its own needs loop devices, EROFS and overlay"
     places = [f"/images/{number}" for number in range(count)]
     return [
@@ -164,7 +164,7 @@ def _mount(mount: Mount) -> list[str]:
 
 
 def _late_read_only(mount: Mount) -> bool:
-    """Whether the mount starts empty, so that mount points and device nodes in it have to be made before it is read-only."""
+    """Whether the mount is empty at first, so that mount points and device nodes in it must be made before it is read-only."""
     return mount.carrier == "guest" and mount.type in ("tmpfs", "ramfs") and "ro" in mount.flags
 
 
@@ -177,7 +177,7 @@ def _device(device: Device, number: int) -> list[str]:
     numbers = () if device.type == "p" else (str(device.major), str(device.minor))
     return [
         command("mknod", place, device.type, *numbers),
-        # After the owner: chown clears set-id bits.
+        # After chown, which clears set-id bits.
         command("chown", owner, place),
         command("chmod", mode, place),
         command("inroot", "bind", place, device.path, "-"),

@@ -26,19 +26,19 @@ def xl_config(domain: Domain, cmdline: str) -> str:
         **({"disk": tuple(map(_disk, domain.disks))} if domain.disks else {}),
         **({"vif": tuple(map(_vif, domain.interfaces))} if domain.interfaces else {}),
         **dict(_hardware(domain)),
-        # The supervisor learns the exit status from the console; a domain that stays after its end only holds memory.
+        # The supervisor gets the exit status from the console. A domain that stayed after its end would only hold memory.
         **{f"on_{event}": "destroy" for event in ("poweroff", "reboot", "watchdog", "crash", "soft_reset")},
     }
     for setting in domain.xl_settings:
         settings[setting.name] = _added(settings.get(setting.name), setting)
     if domain.machine in ARM:
-        # As it is without. But `xl mem-set` wants it said, or aborts (tools/libs/light/libxl_arm.c, libxl__arch_extra_memory).
+        # This is the default. But `xl mem-set` aborts without it (tools/libs/light/libxl_arm.c, libxl__arch_extra_memory).
         settings.setdefault("acpi", 0)
     return "".join(f"{name} = {_written(value)}\n" for name, value in settings.items())
 
 
 def _added(before: _Value | None, setting: XlSetting) -> _Value:
-    """A setting of XLCONF's: of its own, or added to a list of runx's. It never takes the place of what runx writes."""
+    """The value of a setting of XLCONF, added to runx's own list if there is one. It never replaces a value of runx."""
     if before is None:
         return setting.value
     if isinstance(before, tuple) and isinstance(setting.value, tuple):
@@ -63,28 +63,28 @@ def _item(value: _Value) -> str:
 def quote(text: str) -> str:
     """`text` as a string of xl's language.
 
-    Its parser (tools/libs/util/libxlu_cfg_l.l) knows the escapes \\\\ \\" \\' \\n \\t and takes other characters as they are.
-    It has none for NUL: RunxError.
+    Its parser (tools/libs/util/libxlu_cfg_l.l) has the escapes \\\\ \\" \\' \\n \\t and takes other characters as they are.
+    Raises RunxError for NUL, which has no escape.
     """
     if "\0" in text:
-        raise RunxError(f"{text!r} holds a NUL character, which xl's configuration cannot", fault_id="RX904")
+        raise RunxError(f"{text!r} holds a NUL character, which xl's configuration cannot have", fault_id="RX904")
     for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t")):
         text = text.replace(plain, escaped)
     return f'"{text}"'
 
 
 def _share(tag: str, path: str) -> str:
-    """One 9pfs specification (xl.cfg(5), `p9`): key=value pairs, separated by commas that nothing can escape."""
+    """One 9pfs specification (xl.cfg(5), `p9`): key=value pairs separated by commas, without escapes."""
     if "," in tag or "," in path:
         raise RunxError(f"{path}: a shared path cannot hold a comma", fault_id="RX904")
-    # none: the guest's root acts on files as the host's root does; the trees belong to the container alone.
+    # none: the guest's root acts on files like the host's root. The trees belong to the container alone.
     return f"tag={tag},security_model=none,path={path}"
 
 
 def _disk(disk: Disk) -> str:
     """One disk (xl-disk-configuration(5)). `target` comes last, since it takes the rest of the text as it is.
 
-    Raw ones are loop devices when xl sees them, which the kernel's own backend serves. libxl has QEMU serve the others.
+    Raw disks are loop devices, which the kernel's own backend serves. For others, libxl starts QEMU.
     """
     access = "ro" if disk.read_only else "rw"
     script = f",script={_script(disk.script)}" if disk.script else ""
@@ -93,7 +93,7 @@ def _disk(disk: Disk) -> str:
 
 def _vif(interface: Interface) -> str:
     """One network device (xl-network-configuration(5))."""
-    # The script gives the backend the bridge's MTU, or this one; what the guest takes is set in the guest.
+    # The script gives the backend this MTU, or the bridge's. The guest sets its own.
     mtu = f",mtu={interface.mtu}" if interface.mtu else ""
     return f"mac={interface.mac},bridge={interface.bridge},script={_script(interface.script)}{mtu}"
 
@@ -105,7 +105,7 @@ def _script(path: str) -> str:
 
 
 def _hardware(domain: Domain) -> Iterator[tuple[str, _Value]]:
-    """What of the host is passed through (xl.cfg(5)), present only when asked for."""
+    """The settings for hardware that is passed through (xl.cfg(5)), if there is any."""
     if domain.device_tree:
         yield "device_tree", domain.device_tree
     if domain.dtdevs:

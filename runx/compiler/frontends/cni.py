@@ -1,5 +1,5 @@
-"""A CNI configuration (CNI specification 0.2.0 and newer; plugins `bridge`, `host-local`, `static`, `dhcp`) as far as it makes
-a virtual interface of a domain.
+"""The parts of a CNI configuration that describe a virtual interface of a domain (CNI specification 0.2.0 and newer; plugins
+`bridge`, `host-local`, `static`, `dhcp`).
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from runx.compiler.frontends.json_shape import Int, Map, Matching, checked
 from runx.compiler.model.request import NetworkRequest
 
 DEFAULT_BRIDGE = "cni0"
-"""What the bridge plugin calls its bridge when the configuration does not."""
+"""The bridge plugin's name of its bridge if the configuration has none."""
 
 _Address = IPv4Address | IPv6Address
 _Interface = IPv4Interface | IPv6Interface
@@ -40,7 +40,7 @@ _IPAM = {
     "dns": _DNS,
     "resolvConf": str, "dataDir": str, "daemonSocketPath": str, "request": object, "provide": object,
 }  # fmt: skip
-# Bridge plugin, "Network configuration reference". object: not read here.
+# Bridge plugin, "Network configuration reference". object: not read.
 _BRIDGE = {
     "type!": str,
     "cniVersion": str,
@@ -64,13 +64,13 @@ _LIST = {
     "plugins!": [Map(object)],
 }
 
-# What a virtual machine on the bridge does not get, and why. The bridge itself is the host's: runx never changes it.
+# Settings without effect on a virtual machine, and the reason. The bridge belongs to the host: runx never changes it.
 _IGNORED = {
-    "ipMasq": "masquerading is up to whoever set the bridge up",
-    "hairpinMode": "a setting of the bridge's port, which is Xen's",
+    "ipMasq": "masquerading is up to the administrator of the bridge",
+    "hairpinMode": "a setting of the bridge's port, which Xen makes",
     "promiscMode": "a setting of the bridge, which runx does not change",
     "macspoofchk": "a setting of the host's firewall, which runx does not change",
-    "portIsolation": "a setting of the bridge's port, which is Xen's",
+    "portIsolation": "a setting of the bridge's port, which Xen makes",
 }
 _REFUSED = {
     "vlan": "VLANs of a bridge are not supported",
@@ -135,7 +135,7 @@ def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report)
             raise CniFault("RX504", "plugins: empty")
         first, *others = document["plugins"]
         for other in others:
-            reason = "a chained plugin acts on the host, which runx leaves as it is"
+            reason = "a chained plugin acts on the host, which runx does not change"
             report.ignore("RX509", (*place, str(other.get("type", "plugin"))), reason)
     else:
         first = document
@@ -180,7 +180,7 @@ def _static(
 ) -> tuple[_Interface | None, _Address | None]:
     """The interface's address with its prefix length, and the gateway of its subnet."""
     if address is None:
-        # Addresses that host-local would hand out are in its own records; a server knows what is free.
+        # host-local knows the free addresses from its own records. Without them only a DHCP server does.
         if ipam.get("type") != "static" or not ipam.get("addresses"):
             return None, None
         first, *others = ipam["addresses"]
@@ -205,7 +205,7 @@ def _static(
 def _bridge_addresses(
     bridge: dict[str, Any], ranges: list[tuple[_Network, _Address]], interface: _Interface | None, gateway: _Address | None
 ) -> Iterator[str]:
-    """The gateways that CNI's own plugin would give the bridge (isGateway): of the interface, else of every subnet."""
+    """The gateways that CNI's own plugin would make addresses of the bridge (isGateway): the interface's, else every subnet's."""
     if bridge.get("isGateway") or bridge.get("isDefaultGateway"):
         found = [gateway] if interface else [each for _, each in ranges]
         yield from (str(each) for each in found if each)

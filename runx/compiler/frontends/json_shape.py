@@ -31,21 +31,21 @@ class Matching(NamedTuple):
 
 
 class Map(NamedTuple):
-    """An object whose names are data."""
+    """An object with free names."""
 
     values: Any
 
 
 ABSENT = object()
-"""What checked() gives for a value that is missing, null or of the wrong shape."""
+"""The result of checked() for a value that is missing, null or of the wrong shape."""
 
 
 def checked(value: Any, shape: Any, path: Path, report: Report) -> Any:
     """A copy of `value` that certainly has `shape`, or ABSENT.
 
-    What does not fit is reported and left out, so that one fault does not hide the next. A null counts as absent, as it does
-    for Go's decoder, on which every engine relies. Members that the shape does not name are reported as ignored (OCI
-    config.md, "Extensibility": a runtime must not fail on them).
+    A value that does not fit is reported and left out, so that one fault does not hide the next. A null counts as absent, as for
+    Go's decoder, on which every engine relies. Members that the shape does not name are reported as ignored (OCI config.md,
+    "Extensibility": a runtime must not fail because of them).
     """
     if value is None:
         return ABSENT
@@ -112,7 +112,7 @@ def _array(value: Any, item_shape: Any, path: Path, report: Report) -> Any:
         item_path = (*path, index)
         copy = checked(item, item_shape, item_path, report)
         if copy is ABSENT:
-            # Something must stand here, or the paths of later items would be wrong.
+            # A placeholder keeps the paths of later items right.
             report.error("RX011", item_path, "must not be null")
             copy = _placeholder(item_shape)
         items.append(copy)

@@ -1,6 +1,6 @@
 """NETCONF in process.env: `/path,name[,IP[/PREFIX]]`, parsed with grammars/netconf.lark, and the CNI file it names.
 
-docs/networking.md says what of a CNI configuration is followed.
+docs/networking.md says which parts of a CNI configuration are followed.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ _EXPECTED = {
 
 
 class Netconf(NamedTuple):
-    """A parsed NETCONF. `prefix` is None when only an address was given, `address` when not even that."""
+    """A parsed NETCONF. `address` and `prefix` are None if they were not given."""
 
     file: str
     name: str
@@ -63,7 +63,7 @@ def _read_all(env: tuple[str, ...], read: Callable[[str], bytes], report: Report
         except CniFault as fault:
             report.error(fault.fault_id, place, f"NETCONF: {netconf.file}: {fault}", fault.hint)
         except CompileError as error:
-            # Where, but nothing of the text: whoever wrote the variable may not be who may read the file.
+            # The place, but no part of the text: the author of the variable may not be allowed to read the file.
             where = error.message.removeprefix("config.json")
             report.error("RX503", place, f"NETCONF: {netconf.file}{where.splitlines()[0]}", "a CNI configuration is JSON")
         except RunxError as error:
@@ -71,7 +71,7 @@ def _read_all(env: tuple[str, ...], read: Callable[[str], bytes], report: Report
 
 
 def parse_netconf(text: str) -> Netconf:
-    """The parts of NETCONF's value. Raises ValueError with what was expected, and at which character, counted from 1."""
+    """The parts of NETCONF's value. Raises ValueError with the expected word, and the character where it should be, from 1."""
     try:
         file, name, address, prefix = _parser().parse(text).children
     except UnexpectedInput as error:

@@ -1,7 +1,7 @@
 """XLCONF in process.env, and the annotation of the same meaning: settings of xl.cfg(5), parsed with grammars/xlconf.lark.
 
-Which keys a container may set is decided by policy.py. What is here is the language alone, and it is xl's own, but for one thing:
-numeric escapes in strings (`\\x41`, `\\101`) are errors, since xl reads them as nothing at all or fails.
+passes/policy.py decides which keys a container may set. This module knows the language alone. It is xl's own with one exception:
+numeric escapes in strings (`\\x41`, `\\101`) are errors, since xl drops them or fails.
 """
 
 import re
@@ -13,9 +13,9 @@ from runx.compiler.model.plan import XlValue
 from runx.compiler.model.request import XlRequest, XlStatement
 
 LENGTH_LIMIT = 65536
-"""Characters; Linux executes nothing with a variable of more than 128 KiB."""
+"""Characters. Linux does not execute a program with a variable of more than 128 KiB."""
 DEPTH_LIMIT = 8
-"""Lists in lists. xl itself reads no more than two levels (`vnuma`)."""
+"""Levels of lists. xl itself reads no more than two (`vnuma`)."""
 
 _ESCAPES = {
     "\\": "\\", "'": "'", '"': '"', "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
@@ -43,9 +43,9 @@ class XlSyntaxError(Exception):
 
 
 def read_xlconf(text: str, origin: Path, start: int, report: Report) -> XlRequest | None:
-    """The settings of `text`; None when it has none, or a fault, which goes to `report`.
+    """The settings of `text`; None if it has none, or has a fault, which goes to `report`.
 
-    origin: the place of the string that holds it, from its character `start` on.
+    origin: the place of the string that holds the text, from its character `start` on.
     """
     try:
         statements = parse_xlconf(text)
@@ -58,20 +58,20 @@ def read_xlconf(text: str, origin: Path, start: int, report: Report) -> XlReques
 
 
 def label(origin: Path) -> str:
-    """What a message begins with: a path into process.env does not name the variable."""
+    """The beginning of a message: a path into process.env does not name the variable."""
     return "XLCONF: " if origin[0] == "process" else ""
 
 
 def parse_xlconf(text: str) -> tuple[XlStatement, ...]:
-    """What the text sets in the end, one statement a key, in the order of their first appearance.
+    """The settings of the text, one statement for each key, in the order of their first appearance.
 
-    As for xl, a later `=` replaces, `+=` joins strings and adds to lists. Raises XlSyntaxError.
+    As in xl, a later `=` replaces, and `+=` joins strings and adds to lists. Raises XlSyntaxError.
     """
     if len(text) > LENGTH_LIMIT:
         raise XlSyntaxError(0, f"longer than {LENGTH_LIMIT} characters")
     settings: dict[str, XlStatement] = {}
     try:
-        # The end of the text ends its line, also one with a comment.
+        # The end of the text ends its last line, which may be a comment.
         trees = _parser().parse(text + "\n").children
     except UnexpectedInput as error:
         raise _syntax_error(text, error) from None
@@ -101,14 +101,14 @@ def _added(before: XlStatement, after: XlStatement) -> XlStatement:
 def _value(node: Tree[Token] | Token, at: int, depth: int) -> XlValue:
     if isinstance(node, Tree):
         if depth == DEPTH_LIMIT:
-            raise XlSyntaxError(at, f"more than {DEPTH_LIMIT} lists in one another")
+            raise XlSyntaxError(at, f"lists are nested more than {DEPTH_LIMIT} deep")
         return tuple(_value(child, at, depth + 1) for child in node.children if child is not None)
     if node.type == "NUMBER":
         return str(node)
 
     def unescaped(match: re.Match[str]) -> str:
         if match[1] not in _ESCAPES:
-            what = f"the escape {quote(match[0])} is none of xl's, which are " + " ".join(f"\\{name}" for name in _ESCAPES)
+            what = f"xl does not have the escape {quote(match[0])}, only " + " ".join(f"\\{name}" for name in _ESCAPES)
             raise XlSyntaxError((node.start_pos or 0) + 1 + match.start(), what)
         return _ESCAPES[match[1]]
 
@@ -121,12 +121,12 @@ def _parser() -> Lark:
 
 
 def _syntax_error(text: str, error: UnexpectedInput) -> XlSyntaxError:
-    # error.expected would hold what may follow in any place like this one.
+    # error.expected would also have words that cannot follow in this place.
     state = getattr(error, "interactive_parser", None)
     names: set[str] = state.accepts() if state else set()
     at = min(error.pos_in_stream or 0, len(text))
     if at < len(text) and text[at] in "\"'" and names & {"STRING"}:
-        return XlSyntaxError(at, f"the string that {text[at]} begins has no end in its line")
+        return XlSyntaxError(at, f"the string that begins with {text[at]} does not end in its line")
     phrases = [phrase for name, phrase in _EXPECTED.items() if name in names]
     expected = " or ".join(filter(None, [", ".join(phrases[:-1]), *phrases[-1:]]))
     found = {"": "the end", "\n": "the end of the line"}.get(text[at : at + 1], quote(text[at : at + 1]))

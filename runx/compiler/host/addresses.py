@@ -1,4 +1,4 @@
-"""The IP addresses of an interface of the host, asked of its kernel (rtnetlink(7), RTM_GETADDR)."""
+"""The IP addresses of an interface of the host, from its kernel (rtnetlink(7), RTM_GETADDR)."""
 
 import socket
 import struct
@@ -13,7 +13,7 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def addresses(interface: str) -> frozenset[str]:
-    """The addresses of an interface, as text; none when there is no such interface. Raises OSError."""
+    """The addresses of an interface, as text; none if there is no such interface. Raises OSError."""
     try:
         wanted = socket.if_nametoindex(interface)
     except OSError:

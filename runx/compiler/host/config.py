@@ -1,6 +1,6 @@
-"""runx.toml: what the host's administrator sets for every container (docs/man/runx.toml.5.md).
+"""runx.toml: the settings of the host's administrator for all containers (docs/man/runx.toml.5.md).
 
-One table drives the reading, the checks and `runx config`. tomllib is loaded only when there is a file.
+One table drives the reading, the checks and `runx config`. tomllib is loaded only if there is a file.
 """
 
 import re
@@ -20,9 +20,9 @@ MAX_RAMDISK_MIB = 512
 """xl takes ramdisks of up to 1 GiB."""
 
 CARRIERS = ("auto", "disk", "9p", "ram")
-"""Of a root filesystem."""
+"""Carriers of a root filesystem."""
 ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.xlconf")
-"""The annotations of a container that mean something to runx."""
+"""The annotations of a container that runx knows."""
 
 BY_VALUE = (
     *(f"/etc/{name} */containers/[0-9a-f]*/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # docker
@@ -54,21 +54,31 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("defaults", "memory", "size", 256, "memory of a virtual machine whose container has no limit"),
-    Setting("defaults", "vcpus", "count", 1, "virtual CPUs of one whose container has neither a quota nor a cpuset"),
+    Setting(
+        "defaults", "vcpus", "count", 1, "virtual CPUs of a virtual machine whose container has neither a quota nor a cpuset"
+    ),
     Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto: pv on x86, pvh on Arm"),
     Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
-    Setting("network", "host", "bridge", "", "bridge that stands for the host's network, by DHCP; without, that is refused"),
+    Setting(
+        "network",
+        "host",
+        "bridge",
+        "",
+        "bridge in place of the host's network, with DHCP; without it, the host's network is refused",
+    ),
     Setting("root", "carrier", "carrier", "auto", "how root filesystems travel: disk, 9p, ram, or auto, which chooses"),
-    Setting("root", "layer_size", "size", 10240, "of the layer that a container with a root by disk writes to"),
-    Setting("root", "cache_size", "size", 10240, "of all kept images of root filesystems; also the largest one there may be"),
-    Setting("root", "ram_limit", "part", 64, "of the images of a root filesystem that travels in the ramdisk"),
+    Setting("root", "layer_size", "size", 10240, "size of the layer that a container with a root filesystem on disks writes to"),
+    Setting(
+        "root", "cache_size", "size", 10240, "size of all kept images of root filesystems together, and the most for one of them"
+    ),
+    Setting("root", "ram_limit", "part", 64, "size of the images of a root filesystem in the ramdisk"),
     Setting(
         "mounts", "by_value", "rules", BY_VALUE, "bind mounts of small files that are copied into the guest: DESTINATION SOURCE"
     ),
-    Setting("mounts", "in_memory", "rules", IN_MEMORY, "bind mounts of directories instead of which the guest makes a tmpfs"),
+    Setting("mounts", "in_memory", "rules", IN_MEMORY, "bind mounts of directories that become a tmpfs of the guest"),
     Setting("policy", "own_kernels", "flag", True, "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", True, "containers may bring a ramdisk in their root filesystem"),
-    Setting("policy", "annotations", "names", ANNOTATIONS, "annotations by which a container may speak to runx"),
+    Setting("policy", "annotations", "names", ANNOTATIONS, "annotations for runx that containers may have"),
     Setting("policy", "xlconf_keys", "keys", (), "keys of xl.cfg(5) that containers may set by XLCONF"),
     Setting("paths", "kernel", "path", "", "the guest's kernel instead of the installed one"),
     Setting("paths", "initrd", "path", "", "the guest's initial ramdisk instead of the installed one"),
@@ -80,7 +90,7 @@ _SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
 
 
 class HostConfig:
-    """The settings in effect. `lines` has the line of each one that the file sets; the others are defaults."""
+    """The settings in effect. `lines`: the line of each setting in the file; all others are defaults."""
 
     def __init__(self, values: dict[str, Any], lines: dict[str, int], file: str) -> None:
         self._values = values
@@ -108,8 +118,8 @@ class HostConfig:
         return int(self.value("defaults.vcpus"))
 
     def type(self, machine: str) -> Literal["pv", "pvh"]:
-        """Of guests of an architecture. A PV guest needs no hardware support and starts fastest on x86_64. Arm has one kind of
-        guests, which xl calls pvh (xl.cfg(5)). Raises RunxError for another one."""
+        """Domain type for guests of `machine`. A PV guest needs no hardware support and starts fastest on x86_64. Arm has one
+        type, which xl calls pvh (xl.cfg(5)). Raises RunxError for another type."""
         chosen = str(self.value("defaults.type"))
         if chosen == "auto":
             return "pvh" if machine in ARM else "pv"
@@ -124,7 +134,7 @@ class HostConfig:
 
     @property
     def network_host(self) -> str:
-        """Empty for none."""
+        """Empty if there is none."""
         return str(self.value("network.host"))
 
     @property
@@ -173,7 +183,7 @@ class HostConfig:
 
     @property
     def kernel(self) -> str:
-        """Empty for the installed one; `initrd` likewise."""
+        """Empty for the installed kernel; `initrd` likewise."""
         return str(self.value("paths.kernel"))
 
     @property
@@ -182,7 +192,7 @@ class HostConfig:
 
 
 def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
-    """The settings of a file, given by its path and its bytes; all defaults for None. Raises CompileError with all its faults."""
+    """The settings of a file, given as its path and its bytes; None for all defaults. Raises CompileError with all its faults."""
     if file is None:
         return HostConfig({}, {}, "")
     name, raw = file
@@ -222,8 +232,10 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
                 except ValueError as error:
                     fault("RX603", (section, member), f"must be {error}, not {_shown(value)}")
     if not faults and values.get("paths.state", "") != written_state_root(text):
-        hint = 'state = "/PATH" on a line of its own, below a line [paths]; all verbs find it there, without a parser of TOML'
-        fault("RX604", ("paths", "state"), "must be written in the plain way", hint)
+        hint = (
+            'write state = "/PATH" on a line of its own, below a line [paths]: all commands find it there without a TOML parser'
+        )
+        fault("RX604", ("paths", "state"), "must be a single-line quoted string", hint)
     if faults:
         raise CompileError(faults, name, text)
     return HostConfig(values, {key: lines.get(key) or lines.get(key.partition(".")[0], 1) for key in values}, name)
@@ -244,7 +256,7 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 
 
 def _lines(text: str) -> dict[str, int]:
-    """Section and `section.name`: its line. tomllib keeps no places; settings are written one a line, so this finds them."""
+    """The line of each section and of each `section.name`. tomllib keeps no places, but each setting has a line of its own."""
     found: dict[str, int] = {}
     section = ""
     for number, line in enumerate(text.split("\n"), 1):
@@ -264,7 +276,7 @@ def _bare(key: str) -> str:
 
 
 def _mib(value: Any) -> int:
-    """0 for what is no size."""
+    """The size in MiB; 0 if the value is not a size."""
     units = {"MiB": 1, "GiB": 1024}
     written = re.fullmatch(r"([1-9]\d{0,6}) ?(MiB|GiB)", value) if isinstance(value, str) else None
     return int(written[1]) * units[written[2]] if written else 0
@@ -320,7 +332,7 @@ def _words(value: Any) -> tuple[str, ...]:
 
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(name in ANNOTATIONS for name in value):
-        raise ValueError(f"a list of annotations, of which there are {', '.join(ANNOTATIONS)}")
+        raise ValueError(f"a list of annotations from {', '.join(ANNOTATIONS)}")
     return tuple(value)
 
 

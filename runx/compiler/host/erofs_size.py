@@ -1,4 +1,4 @@
-"""How large the EROFS image of a directory tree can be, without making it (Linux, Documentation/filesystems/erofs.rst)."""
+"""The most that an EROFS image of a directory tree occupies, without making it (Linux, Documentation/filesystems/erofs.rst)."""
 
 import os
 import stat
@@ -7,21 +7,21 @@ _BLOCK = 4096
 _SUPER = 2 * _BLOCK
 """The superblock, and a block that is not full."""
 _INODE = 64
-"""An extended one, as mkfs.erofs writes them for a tree of many times."""
+"""An extended inode, which mkfs.erofs writes if files have different times."""
 _ENTRY = 12
-"""struct erofs_dirent, beside the name."""
+"""struct erofs_dirent, without the name."""
 _ATTRIBUTE = 8
-"""struct erofs_xattr_entry and what its alignment takes, beside name and value."""
+"""struct erofs_xattr_entry and its alignment, without name and value."""
 _ATTRIBUTES = 12
 """struct erofs_xattr_ibody_header."""
 _ALIGNED = _BLOCK / (_BLOCK - _ENTRY - 255)
-"""An entry of a directory lies in one block, so its end may be empty."""
+"""An entry of a directory is in one block, so the end of a block may be empty."""
 
 
 def image_bytes(top: str, limit: int) -> int:
-    """Bytes that the image of the tree at `top` takes at most; of a tree that is larger than `limit`, some number above it.
+    """The most bytes of an image of the tree at `top`. If they exceed `limit`, the result is some number above it.
 
-    No symbolic link in it is followed, and what is mounted in it counts. Raises OSError.
+    Symbolic links are not followed, and mounts in the tree count. Raises OSError.
     """
     total = _SUPER
     linked: set[tuple[int, int]] = set()
@@ -31,7 +31,7 @@ def image_bytes(top: str, limit: int) -> int:
         for name in (*directories, *files):
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
-                continue  # comes by itself
+                continue  # os.fwalk visits it
             if status.st_nlink > 1:
                 inode = (status.st_dev, status.st_ino)
                 if inode in linked:
@@ -39,7 +39,7 @@ def image_bytes(top: str, limit: int) -> int:
                 linked.add(inode)
             size = status.st_size if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode) else 0
             if stat.S_ISREG(status.st_mode):
-                size = -(-size // _BLOCK) * _BLOCK  # runx has no part of a file beside its inode (exec/pack.py)
+                size = -(-size // _BLOCK) * _BLOCK  # runx stores no tail of a file beside its inode (exec/storage/mkfs.py)
             total += _inode(size, _attributes(f"/proc/self/fd/{fd}/{name}"))
         if total > limit:
             break
@@ -51,8 +51,8 @@ def _fail(error: OSError) -> None:
 
 
 def _inode(size: int, attributes: int) -> int:
-    """What an inode takes with its content: whole blocks, and the end beside the inode if there is room, in one block with it. So
-    a block of such inodes may be half empty, and no more."""
+    """Bytes of an inode and its content: whole blocks, and the tail in the block of the inode if there is room. So a block of
+    such inodes may be half empty, but no more."""
     blocks, end = divmod(size, _BLOCK)
     inode = _INODE + attributes
     if inode + end > _BLOCK:
@@ -61,7 +61,7 @@ def _inode(size: int, attributes: int) -> int:
 
 
 def _attributes(place: str | int) -> int:
-    """What the extended attributes of the file at `place`, or of an open one, take."""
+    """Bytes of the extended attributes of the file at `place`: a path, or a descriptor."""
     follow = isinstance(place, int)
     try:
         names = os.listxattr(place, follow_symlinks=follow)

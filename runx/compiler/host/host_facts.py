@@ -1,4 +1,4 @@
-"""The facts of this machine now: the compiler's only look at the host."""
+"""The facts of this machine now. Nothing else in the compiler looks at the host."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from runx.errors import RunxError, reason
 
 
 class HostFacts:
-    """What is true of this machine now.
+    """The facts of this machine now.
 
-    given: the configuration; the bundle's own is not read then. host_config: the runx.toml, which must exist then.
+    given: the configuration, instead of the bundle's. host_config: the runx.toml, which must exist, instead of the usual one.
     """
 
     def __init__(self, given: bytes | None = None, host_config: str = "", config_name: str = "config.json") -> None:
@@ -25,9 +25,9 @@ class HostFacts:
         self._host_config = host_config
 
     filter_cache = ""
-    """The directory where filters are kept; none unless one is set."""
+    """The directory where filters are kept; "" for none."""
     keeps_filters = False
-    """Put new ones there; False, so that to look changes nothing."""
+    """Whether new filters are put there. False changes nothing on the host."""
 
     def config(self, bundle: str) -> bytes:
         if self._given is not None:
@@ -106,7 +106,7 @@ class HostFacts:
         try:
             plan = json.loads(_read(f"{directory}/plan.json"))
         except (OSError, RunxError, ValueError):
-            return None  # it is another runtime's, or has gone
+            return None  # it belongs to another runtime, or has gone
         if plan["domain"] is not None:
             return None
         guest = plan["guest"]
@@ -140,8 +140,8 @@ class HostFacts:
 
 
 class HostFactsWithBridges(HostFacts):
-    """For `runx plan`, which shows the plan also where its bridges are not: all are taken to exist. `missing` names those,
-    `without_address` those that lack an address, and which."""
+    """Facts for `runx plan`, which also works on hosts without the bridges: all bridges are taken to exist. `missing`: bridges
+    that do not exist. `without_address`: bridges that lack an address, and the address."""
 
     def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
         super().__init__(given, host_config)
@@ -164,7 +164,7 @@ class HostFactsWithBridges(HostFacts):
 
 
 def _read(path: str) -> bytes:
-    """One byte more than SIZE_LIMIT at most. Raises OSError, and RunxError for what is no file."""
+    """The bytes of a file, at most SIZE_LIMIT + 1. Raises OSError, and RunxError if it is not a regular file."""
     # Without O_NONBLOCK, a fifo would hang the caller.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:

@@ -1,7 +1,7 @@
 """From a seccomp profile (OCI config-linux.md, "Seccomp") to the BPF program that the guest loads, by libseccomp.
 
-The program says what runc's would: the same rules, and -ENOSYS for system calls newer than the profile. Nothing of libseccomp's
-headers is needed; ctypes calls the library, whose interface is that of libseccomp.so.2 since version 2.4.
+The program does the same as runc's: the same rules, and -ENOSYS for system calls newer than the profile. libseccomp's headers are
+not needed: ctypes calls the library, with the interface of libseccomp.so.2 since version 2.4.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ ACTIONS = {
     "SCMP_ACT_ALLOW": 0x7FFF0000,
     "SCMP_ACT_LOG": 0x7FFC0000,
 }
-"""seccomp(2)'s return values; errno and trace carry a number in the lower half."""
+"""Return values of seccomp(2). Errno and trace have a number in the lower half."""
 
 OPERATORS = {
     "SCMP_CMP_NE": 1, "SCMP_CMP_LT": 2, "SCMP_CMP_LE": 3, "SCMP_CMP_EQ": 4, "SCMP_CMP_GE": 5, "SCMP_CMP_GT": 6,
@@ -35,10 +35,11 @@ ARCHITECTURES = {
     "aarch64": {"SCMP_ARCH_AARCH64": 0xC00000B7, "SCMP_ARCH_ARM": 0x40000028},
     "arm": {"SCMP_ARCH_ARM": 0x40000028},
 }
-"""Of a guest's architecture: those whose programs its kernel can run, its own first. No other one ever makes a system call."""
+"""By the architecture of a guest: the architectures whose programs its kernel can run, its own first. Programs of others never
+make a system call."""
 
 MAX_INSTRUCTIONS = 4096
-"""BPF_MAXINSNS: what the kernel loads."""
+"""BPF_MAXINSNS: the most that the kernel loads."""
 
 _INSTRUCTION = struct.Struct("=HBBI")
 _X86_64, _X32, _X32_BIT = 0xC000003E, 0x4000003E, 1 << 30
@@ -47,7 +48,7 @@ _NUMBER, _ARCHITECTURE = 0, 4
 """Offsets in struct seccomp_data."""
 _ATTRIBUTE_OPTIMIZE = 8
 _MANY_SYSTEM_CALLS = 32
-"""From here on libseccomp searches in a tree, as runc asks it to."""
+"""With more, the program searches in a tree, which runc asks for, too."""
 _UNKNOWN = -1
 
 
@@ -58,8 +59,8 @@ class _Condition(ctypes.Structure):
 def build(profile: dict[str, Any], machine: str, library: str) -> bytes:
     """The program, an array of struct sock_filter, for a guest of `machine` (`x86_64`, `aarch64` or `arm`).
 
-    profile: of the form that oci_shape.py describes, without SCMP_ACT_NOTIFY. library: the path of libseccomp.so.2.
-    Raises FilterError for a profile that contradicts itself or is too long, OSError when the library cannot be loaded.
+    profile: of the shape in frontends/oci/schema.py, without SCMP_ACT_NOTIFY. library: the path of libseccomp.so.2.
+    Raises FilterError for a profile that contradicts itself or is too long, OSError if the library cannot be loaded.
     """
     scmp = ctypes.CDLL(library)
     scmp.seccomp_init.restype = ctypes.c_void_p
@@ -71,7 +72,7 @@ def build(profile: dict[str, Any], machine: str, library: str) -> bytes:
         ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.POINTER(_Condition),
     )  # fmt: skip
     scmp.seccomp_syscall_resolve_name_arch.argtypes = (ctypes.c_uint32, ctypes.c_char_p)
-    # The guest's kernel will judge, so nothing may depend on what this machine's kernel offers.
+    # The program runs on the guest's kernel, so it must not depend on the features of this machine's kernel.
     _ = any(scmp.seccomp_api_set(level) == 0 for level in (7, 6, 5, 4, 3))
 
     default = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
@@ -97,7 +98,7 @@ def _action(name: str, number: int | None) -> int:
 
 
 def _architectures(scmp: ctypes.CDLL, context: int, profile: dict[str, Any], machine: str) -> list[int]:
-    """Have the filter hold for the guest's own architecture and for those of `profile` it can run; their tokens."""
+    """Make the filter hold for the guest's own architecture and for all of `profile` that it can run; their tokens."""
     possible = ARCHITECTURES[machine]
     own = next(iter(possible.values()))
     wanted = [own, *(possible[name] for name in profile.get("architectures", ()) if name in possible)]
@@ -112,12 +113,12 @@ def _architectures(scmp: ctypes.CDLL, context: int, profile: dict[str, Any], mac
 def _add_rules(scmp: ctypes.CDLL, context: int, profile: dict[str, Any], default: int) -> None:
     calls = [(name, rule) for rule in profile.get("syscalls", ()) for name in rule["names"]]
     if len(calls) > _MANY_SYSTEM_CALLS:
-        scmp.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, 2)  # before version 2.5 there is no such thing
+        scmp.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, 2)  # unknown before version 2.5
     for name, rule in calls:
         action = _action(rule["action"], rule.get("errnoRet"))
         if action == default:
             continue
-        # Rules are given in numbers of this machine; the library translates them.
+        # Rules have numbers of this machine. The library translates them.
         number = scmp.seccomp_syscall_resolve_name(name.encode())
         if number == _UNKNOWN:
             continue
@@ -127,7 +128,7 @@ def _add_rules(scmp: ctypes.CDLL, context: int, profile: dict[str, Any], default
 
 
 def _alternatives(args: list[dict[str, Any]]) -> list[list[_Condition]]:
-    """Conditions that hold together, as one rule; those of which two are on one argument, as a rule each (as runc)."""
+    """The rules of a list of conditions: one rule with all; if two conditions are on one argument, a rule for each (as runc)."""
     conditions = [_Condition(arg["index"], OPERATORS[arg["op"]], arg["value"], arg.get("valueTwo", 0)) for arg in args]
     if len({condition.arg for condition in conditions}) == len(conditions):
         return [conditions]
@@ -141,15 +142,15 @@ def _export(scmp: ctypes.CDLL, context: int) -> bytes:
             _done(scmp.seccomp_export_bpf(context, descriptor), "the program")
             file.seek(0)
             return file.read()
-    except OSError as error:  # not the library's absence, for which a profile is passed over
+    except OSError as error:  # not a missing library, without which a profile is ignored
         raise FilterError(f"no place for the program: {reason(error)}") from None
 
 
 def _stub(scmp: ctypes.CDLL, profile: dict[str, Any], architectures: list[int]) -> bytes:
-    """What stands before the rules: -ENOSYS for system calls with numbers above all that the profile names.
+    """The beginning of the program: -ENOSYS for system calls with numbers above all that the profile names.
 
-    Programs take it to mean that the kernel is older than the call and go on with another; they take EPERM for a failure.
-    As in runc, there is none when the default is to allow, or is ENOSYS anyway.
+    From ENOSYS, programs conclude that the kernel is older than the call, and use another one. EPERM they take for a failure.
+    As in runc, there is no such beginning if the default action allows, or is ENOSYS anyway.
     """
     if profile.get("defaultErrnoRet") == errno.ENOSYS or profile["defaultAction"] in (
         "SCMP_ACT_ALLOW",
@@ -167,7 +168,7 @@ def _stub(scmp: ctypes.CDLL, profile: dict[str, Any], architectures: list[int]) 
     if not sections:
         return b""
     body = [line for section in sections for line in section]
-    # A section jumps to `enosys` or to `rules`, both behind the last one; what belongs to no section goes to the rules.
+    # A section jumps to `enosys` or to `rules`, both after the last section. Other architectures go to the rules.
     enosys_line = (_RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS)
     lines = [(_LOAD, 0, 0, _ARCHITECTURE), *body, (_JUMP, 0, 0, 1), enosys_line]
     enosys = len(lines) - 1
@@ -179,10 +180,10 @@ def _stub(scmp: ctypes.CDLL, profile: dict[str, Any], architectures: list[int]) 
 
 
 def _section(token: int, last: dict[int, int]) -> list[tuple[int, int | str, int | str, int]]:
-    """Of one architecture: compare the number, whose architecture's token is in the accumulator, and jump."""
+    """The section of one architecture: compare the number and jump. The architecture's token is in the accumulator."""
     lines: list[tuple[int, int | str, int | str, int]] = [(_LOAD, 0, 0, _NUMBER)]
     if token == _X86_64:
-        # x32 has the same token, and a bit in its numbers.
+        # x32 has the same token, and a bit in its numbers tells it.
         if _X32 in last:
             lines += [(_JUMP_SET, 0, 1, _X32_BIT), (_JUMP_GREATER, "enosys", "rules", last[_X32])]
         else:

@@ -1,4 +1,4 @@
-"""What the directory of a container's root filesystem is made of: layers that overlayfs joins, or files of its own.
+"""The parts of a container's root filesystem: layers that overlayfs joins, or one directory with its own files.
 
 Read from /proc/self/mountinfo (proc(5)) and the overlay's own options (Linux, Documentation/filesystems/overlayfs.rst).
 """
@@ -12,41 +12,41 @@ from runx.linux import mountinfo
 from runx.linux.mountinfo import MountInfo
 
 _ENGINE_LAYER = re.compile(r".*/(snapshots/[0-9]+/fs|overlay2?/[^/]+/diff)")
-"""A layer in the store of containerd, of docker, of podman and cri-o: never changed once another layer lies on it, and removed
-with the directory it is in."""
+"""A layer in the store of containerd, docker, podman or cri-o. It never changes once another layer is on top of it. It is removed
+with the directory that it is in."""
 _INIT_LAYER = re.compile(r".*/overlay2/[^/]+-init/diff")
-"""Docker's, between the image's layers and the container's: made for each container anew."""
+"""Docker's layer between those of the image and the container's. Docker makes it for each container."""
 _KEPT_OPTIONS = ("redirect_dir", "metacopy")
-"""Options that say how the layers are to be read."""
+"""Options that decide how overlayfs reads the layers."""
 _UNREADABLE_OPTIONS = ("userxattr", "datadir+", "verity")
 
 
 class RootFacts(NamedTuple):
-    """What `path` is made of."""
+    """The parts of the root filesystem at `path`."""
 
     path: str
     """With symbolic links resolved."""
     identity: str = ""
-    """Of the directory that the container's changes belong to: it changes when that directory is another one, whatever its
-    name. "" when the host cannot tell, and as long as nobody has asked."""
+    """Identity of the directory that the container's changes belong to. A new directory of the same name has another one. "" if
+    the host cannot tell, or was not asked."""
     lower: tuple[str, ...] = ()
-    """Directories that will never change, the topmost first; () when there are none, or that is not sure."""
+    """Directories that certainly never change, the topmost first."""
     lower_identity: str = ""
-    """Changes with any of them, and with how they are read."""
+    """Identity of `lower`: it changes with any of the directories, and with the options."""
     options: tuple[str, ...] = ()
-    """overlayfs' options that matter to read them: `metacopy=on`."""
+    """Options of overlayfs that decide how it reads them: `metacopy=on`."""
     added: tuple[str, ...] = ()
-    """Directories that lie on `lower`, the topmost first, and hold something."""
+    """Directories on top of `lower` that are not empty, the topmost first."""
     upper: str = ""
     """The overlay's upper directory; "" for another kind of file system."""
     upper_is_engines: bool = False
-    """What is beside it goes when an engine removes the container."""
+    """An engine removes the directory that it is in, together with the container."""
     mounts_below: tuple[str, ...] = ()
-    """Mount points in it."""
+    """Mount points in the root filesystem."""
 
 
 def look(path: str) -> RootFacts:
-    """Raises OSError when it cannot be looked at."""
+    """The parts of the root filesystem at `path`. Raises OSError if it cannot be examined."""
     real = os.path.realpath(path)
     mounts = mountinfo.read()
     below = tuple(sorted({mount.point for mount in mounts if mount.point.startswith(real.rstrip("/") + "/")}))
@@ -60,17 +60,17 @@ def look(path: str) -> RootFacts:
     try:
         return _layers(facts, options)
     except (OSError, ValueError):
-        return facts  # as a directory of its own, which is always right
+        return facts  # as one directory, which is always right
 
 
 def _layers(facts: RootFacts, options: dict[str, list[str]]) -> RootFacts:
-    """Raises ValueError for layers that may change, OSError for those that cannot be looked at."""
+    """`facts` with the layers. Raises ValueError if a layer may change, OSError if one cannot be examined."""
     lower = [os.path.realpath(_absolute(name)) for value in options["lowerdir"] for name in _separated(value)]
     top = next((index for index, name in enumerate(lower) if not _INIT_LAYER.fullmatch(name)), len(lower))
     added = [*([facts.upper] if facts.upper else []), *lower[:top]]
     lower = lower[top:]
     if not lower or not all(map(_ENGINE_LAYER.fullmatch, lower)):
-        raise ValueError("a layer that may be anybody's")
+        raise ValueError("a layer that is in no engine's store")
     kept = tuple(f"{name}={options[name][0]}" for name in _KEPT_OPTIONS if name in options)
     identity = "\0".join((*kept, *map(_layer_identity, lower)))
     return facts._replace(

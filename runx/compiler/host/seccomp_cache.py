@@ -1,7 +1,7 @@
-"""A container's seccomp filter: its profile as a program for the guest's kernel, kept for the next container with the same one.
+"""A container's seccomp filter: its profile as a program for the guest's kernel, kept for later containers with the same profile.
 
-Containers of an engine share a profile, and to build a program takes longer than the rest of the compiler. A program that is
-found needs no library to be loaded.
+Containers of an engine share a profile, and building the program takes longer than the rest of the compiler. A kept program is
+used without loading libseccomp.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from runx.compiler.host.facts import NoFilters
 from runx.linux.files import write_atomically
 
 KEPT = 64
-"""Programs in the cache; the oldest make room."""
+"""The most programs in the cache. The oldest is removed first."""
 SIZE_LIMIT = 4096 * 8
-"""Bytes: what the kernel loads."""
+"""Bytes: the largest program that the kernel loads."""
 _DIGEST = 32
 _LIBRARY = "libseccomp.so.2"
 
@@ -25,7 +25,7 @@ _LIBRARY = "libseccomp.so.2"
 def host_filter(profile: dict[str, Any], cache: str, keep: bool = True) -> bytes:
     """The program of a profile for guests of this host, by this host's libseccomp.
 
-    cache: the directory of programs made before; "" for none. keep: put the program there, make the directory when missing.
+    cache: the directory of kept programs; "" for none. keep: put the program there, and make the directory if it is missing.
     Raises NoFilters, or FilterError for a profile that libseccomp refuses.
     """
     library = find_library()
@@ -57,7 +57,7 @@ def _made(profile: dict[str, Any], library: str, directory: int, key: str) -> by
 
 
 def find_library() -> str:
-    """Where the dynamic linker would find it; looked up by hand, as ctypes.util starts a compiler for that."""
+    """The path of libseccomp, as the dynamic linker would find it; "" for none. Not by ctypes.util, which starts a compiler."""
     triplet = getattr(sys.implementation, "_multiarch", "")
     for directory in (f"/usr/lib/{triplet}", f"/lib/{triplet}", "/usr/lib64", "/usr/lib", "/lib64", "/lib", "/usr/local/lib"):
         path = os.path.realpath(f"{directory}/{_LIBRARY}")
@@ -67,7 +67,7 @@ def find_library() -> str:
 
 
 def _key(profile: dict[str, Any], library: str) -> str:
-    """Everything a program depends on. A library is told by its file, which is replaced when its version changes."""
+    """A hash of everything that a program depends on. The library's file stands for its version."""
     status = os.stat(library)
     facts = [__version__, paths.machine(), library, status.st_size, status.st_mtime_ns, profile]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -82,7 +82,7 @@ def _make_cache(cache: str) -> None:
 
 
 def _open_cache(cache: str) -> int:
-    """The directory, or -1 when there is none to be trusted: one that is not this user's alone."""
+    """A descriptor of the directory; -1 if there is none, or if others than this user have access to it."""
     if not cache:
         return -1
     try:
@@ -97,7 +97,7 @@ def _open_cache(cache: str) -> int:
 
 
 def _find(directory: int, key: str) -> bytes:
-    """The program kept under `key`, or nothing: a file that is not whole counts for none."""
+    """The program kept under `key`; empty if there is none, or if its file is not complete."""
     if directory < 0:
         return b""
     try:
@@ -110,7 +110,7 @@ def _find(directory: int, key: str) -> bytes:
 
 
 def _keep(directory: int, key: str, program: bytes) -> None:
-    """Put it there, whole or not at all. A cache that cannot be written is no reason to fail."""
+    """Keep a program, completely or not at all. A cache that cannot be written is not an error."""
     try:
         write_atomically(key, hashlib.sha256(program).digest() + program, directory=directory)
         names = os.listdir(directory)

@@ -1,7 +1,7 @@
-"""The plan of a virtual machine: what the compiler's frontends fill and its backends read.
+"""The plan of a virtual machine: the compiler's passes make it, and its backends read it.
 
-A plan is frozen, holds only nouns of the domain, and goes to JSON and back without loss. The executor reads that JSON with
-the standard library and knows nothing of OCI's configuration.
+A plan is frozen, uses the field's nouns, and survives JSON without loss. The executor reads the JSON with the standard library,
+and knows nothing about OCI's configuration.
 """
 
 from typing import Literal, Union
@@ -14,7 +14,7 @@ with slim_imports.without(slim_imports.PYDANTIC):
     from pydantic import BaseModel, ConfigDict
 
     class _Part(BaseModel):
-        # defer_build: a model is compiled when it is first used, which halves the cost of importing this module.
+        # defer_build: pydantic compiles a model at its first use, which halves the cost of importing this module.
         model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
@@ -33,7 +33,7 @@ CAPABILITIES = (
 SCHEDULER_POLICIES = {
     "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5, "SCHED_DEADLINE": 6,
 }  # fmt: skip
-"""sched(7): every name and its number, as are the two below (Linux, include/uapi/linux/sched.h and ioprio.h)."""
+"""sched(7): every name and its number. So are the two tables below (Linux, include/uapi/linux/sched.h and ioprio.h)."""
 SCHEDULER_FLAGS = {
     "SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04, "SCHED_FLAG_KEEP_POLICY": 0x08,
     "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20, "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
@@ -69,9 +69,9 @@ class Interface(_Part):
     address: str | None = None
     """`192.168.0.7/24` or `fd00::7/64`; None: by DHCP."""
     routes: tuple[tuple[str, str], ...] = ()
-    """Destination (`default` or a network) and gateway."""
+    """Destination (`default` or a network) and gateway of each."""
     nameservers: tuple[str, ...] = ()
-    """For resolv.conf(5), as are the two below; with any of them what a DHCP server says of names is not taken."""
+    """For resolv.conf(5), as the two fields below. With any of them, a DHCP server's words about names are not used."""
     search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     origin: str
@@ -87,15 +87,15 @@ class Disk(_Part):
     source: str
     """Absolute path of the file on the host."""
     path: str
-    """Where xl finds it: below the container's state directory, so that it needs no quoting; bound there as shares are."""
+    """Path that xl gets: below the container's state directory, so that it needs no quoting. `source` is bound there."""
     read_only: bool
     holds: Literal["image", "base", "added", "layer"] = "image"
-    """`image`: what the configuration names. Of a root that runx makes disks of: `base`, its unchanging part; `added`, what
-    lies on it; `layer`, ext4, to which the container writes."""
+    """`image`: the image that the configuration names. For a root filesystem that runx copies to disks: `base`, its unchanging
+    part; `added`, the files on top of that; `layer`, the ext4 disk that the container writes to."""
     script: str = ""
-    """The program by which xl tells dom0's kernel of the disk; "": QEMU serves it, which takes none."""
+    """The hotplug script that gives the disk to dom0's kernel; "" for a disk that QEMU serves, which needs none."""
     made_of: str = ""
-    """Of `added` alone: the directory that it is made of."""
+    """For `added`: the directory that it is a copy of."""
 
 
 class IoMemory(_Part):
@@ -105,7 +105,7 @@ class IoMemory(_Part):
     """Machine frame number of the first page."""
     pages: int
     first_gfn: int | None = None
-    """Where the guest sees them; None: at the same number."""
+    """Frame number of the first page in the guest; None: the same number."""
 
 
 XlValue = TypeAliasType("XlValue", Union[str, "tuple[XlValue, ...]"])
@@ -117,17 +117,17 @@ class XlSetting(_Part):
 
     name: str
     value: XlValue
-    """Added to what runx writes under the same name, which is a list then."""
+    """If runx writes a list under the same name, this is a list too, and is added to it."""
     origin: str
     """Where it comes from: `process.env[2]`."""
 
 
 ARM = ("aarch64", "arm")
-"""Of `Domain.machine`, those of Xen on Arm."""
+"""Values of `Domain.machine` for Xen on Arm."""
 
 
 class Domain(_Part):
-    """What xl.cfg(5) needs to know."""
+    """The domain, as xl.cfg(5) describes one."""
 
     name: str
     """Domain name, derived from the container's id and the state root; at most 80 characters of `[A-Za-z0-9_+.-]`."""
@@ -137,22 +137,22 @@ class Domain(_Part):
     kernel: str
     """Absolute path of the guest kernel on the host."""
     own_kernel: str | None = None
-    """Where the container's own kernel is, inside its root filesystem; `kernel` is the copy of it that create makes."""
+    """Path of the container's own kernel in its root filesystem; `kernel` is the copy that create makes."""
     base_ramdisk: str | None
     """Absolute path of the base initrd on the host; the overlay is appended to a copy of it. None: the ramdisk is the
-    container's own, and nothing is added."""
+    container's own, and nothing is appended."""
     ramdisk: str
     """Absolute path of the ramdisk on the host: that copy, or the container's own."""
     own_ramdisk: str | None = None
-    """Where the container's own ramdisk is, inside its root filesystem; `ramdisk` is the copy of it that create makes."""
+    """Path of the container's own ramdisk in its root filesystem; `ramdisk` is the copy that create makes."""
     memory_mib: int
     vcpus: int
     cpus: str | None = None
     """CPUs of the host that the virtual ones are pinned to, `0-3,7`; None: any."""
     cap_percent: int | None = None
-    """CPU time at most, in percent of one CPU; None: as much as the virtual CPUs can take."""
+    """The most CPU time, in percent of one CPU; None: as much as the virtual CPUs can use."""
     cpu_weight: int | None = None
-    """CPU time in relation to other domains, from 1 to 65535; None: Xen's default, 256."""
+    """Share of CPU time relative to other domains, from 1 to 65535; None: Xen's default, 256."""
     cmdline: tuple[str, ...]
     """Kernel parameters, in order."""
     shares: tuple[Share, ...]
@@ -172,44 +172,44 @@ class RootImage(_Part):
     """An EROFS image of a part of the root filesystem."""
 
     holds: Literal["base", "added"]
-    """As Disk.holds."""
+    """As in Disk.holds."""
     source: str
     """Absolute path of the file on the host."""
     made_of: str = ""
-    """Of `added` alone: the directory that it is made of."""
+    """For `added`: the directory that it is a copy of."""
 
 
 class Root(_Part):
-    """The container's root filesystem and how it travels."""
+    """The container's root filesystem, and how it gets into the guest."""
 
     carrier: Literal["9p", "disk", "ram", "none"]
     """`9p`: the share `root`. `disk`: the guest mounts disks of the domain. `ram`: it mounts images that are in its ramdisk.
     `none`: there is no guest."""
     reason: str
-    """Why this carrier."""
+    """Why it is this carrier."""
     path: str
     """Absolute path of the directory on the host; with `vm.image`, only a kernel of the container's own comes from it."""
     lower: tuple[str, ...] = ()
-    """Layers that `base` is made of, joined by overlayfs, the topmost first; () with `disk` and `ram`: it is made of `path`."""
+    """Layers that `base` is a copy of, joined by overlayfs, the topmost first. () with `disk` and `ram`: a copy of `path`."""
     lower_options: tuple[str, ...] = ()
-    """overlayfs' options to read them."""
+    """Options with which overlayfs reads `lower`."""
     layer_mib: int | None = None
-    """Size of the disk `layer`, when it has to be made; it takes the place of what was written to it alone."""
+    """Size of the disk `layer` if it has to be made. On the host it is sparse: it occupies only what was written to it."""
     cache_mib: int | None = None
-    """How large all images that are kept may be together."""
+    """The most that all kept images may occupy together."""
     layer_of: str = ""
-    """Directory with which the layer's life ends."""
+    """Directory whose end is the end of the layer."""
     images: tuple[RootImage, ...] = ()
-    """With `ram`: those in the ramdisk, in the order in which they lie on each other; /runx/root/0 and so on."""
+    """With `ram`: the images in the ramdisk, the lowest first; /runx/root/0 and so on."""
     images_mib: int = 0
-    """How large they are together at most."""
+    """The most that `images` occupy together."""
     read_only: bool
     served_read_only: bool = False
-    """Nothing of runx is in the guest that would make it read-only, so the host does."""
+    """The host makes it read-only, as nothing of runx is in the guest to do it."""
 
 
 def copy_of(slot: int) -> str:
-    """Path in the guest of a file that comes by value, for mounts with that slot."""
+    """Path in the guest of the copy of a file, for the mount by value with that slot."""
     return f"/runx/files/{slot}"
 
 
@@ -226,13 +226,13 @@ class Mount(_Part):
     source: str
     """Host path; for `guest` the source argument of mount(2)."""
     slot: int | None = None
-    """For `9p`: the name of this mount's place in the share, a number from 0. For `value`: that of the copy (`copy_of`)."""
+    """For `9p`: the name of the mount's entry in the share, a number from 0. For `value`: the number of the copy (`copy_of`)."""
     is_file: bool = False
     """For `9p` and `value`: the source is a file, not a directory."""
     recursive: bool = False
-    """For `9p`: rbind, the mounts below the source come too."""
+    """For `9p`: rbind, so that mounts below the source are included."""
     read_only: bool = False
-    """For `9p`: the host enforces it as well as the guest."""
+    """For `9p`: host and guest both enforce it."""
     flags: tuple[str, ...] = ()
     """mount(8)'s flag words in effect (`ro`, `nosuid`, …), sorted, one of each family; `tmpcopyup` may be among them."""
     data: tuple[str, ...] = ()
@@ -244,7 +244,7 @@ class Mount(_Part):
 
     @property
     def comes_to(self) -> str:
-        """Path in the guest, outside the container's root, at which a bind finds what it binds; "" for `guest`."""
+        """Source of the bind mount in the guest, outside the container's root; "" for `guest`."""
         if self.slot is None:
             return ""
         return f"/shares/mounts/{self.slot}" if self.carrier == "9p" else copy_of(self.slot)
@@ -286,22 +286,22 @@ class Seccomp(_Part):
     """The filter of the process's system calls (OCI config-linux.md, "Seccomp"). The program itself is a file of the overlay."""
 
     default_action: str
-    """What happens to a call that no rule names: `SCMP_ACT_ERRNO`."""
+    """Action for a call that no rule names: `SCMP_ACT_ERRNO`."""
     system_calls: int
-    """How many the profile names."""
+    """Number of system calls that the profile names."""
     instructions: int
-    """The program's length."""
+    """Number of instructions in the program."""
     sha256: str
-    """Of the program."""
+    """Hash of the program."""
     flags: tuple[str, ...] = ()
-    """Of seccomp(2), as the profile writes them."""
+    """Flags of seccomp(2), as the profile writes them."""
 
 
 class Scheduler(_Part):
     """sched_setattr(2): how the guest's kernel gives CPU time to the process."""
 
     policy: str
-    """`SCHED_FIFO`; flags likewise as the configuration writes them."""
+    """`SCHED_FIFO`, as the configuration writes it; `flags` likewise."""
     nice: int = 0
     priority: int = 0
     flags: tuple[str, ...] = ()
@@ -332,25 +332,25 @@ class Process(_Part):
     umask: int | None = None
     rlimits: tuple[Rlimit, ...] = ()
     capabilities: Capabilities | None = None
-    """None: nothing of runx is in the guest to set them. Without a `capabilities` object there are none, as under runc."""
+    """None: nothing of runx is in the guest to set them. Without a `capabilities` object all sets are empty, as under runc."""
     no_new_privileges: bool = False
     seccomp: Seccomp | None = None
     oom_score_adj: int | None = None
     scheduler: Scheduler | None = None
     io_priority: IoPriority | None = None
     pids_limit: int | None = None
-    """How many tasks the container may have, threads counted (cgroups(7), pids.max); None: as many as the guest can."""
+    """The most tasks that the container may have, threads included (cgroups(7), pids.max); None: as many as the guest can."""
     terminal: bool = False
     """Standard input, output and error are one terminal, made in the guest."""
     rows: int = 0
-    """Its size at the start (process.consoleSize); 0 when the engine will set it."""
+    """The terminal's size at the start (process.consoleSize); 0 if the engine sets it later."""
     columns: int = 0
     pid_namespace: bool = False
     """The process is PID 1 of its own PID namespace in the guest (linux.namespaces has `pid`)."""
 
 
 class Guest(_Part):
-    """What the setup script arranges around the process."""
+    """The surroundings of the process, which the setup script makes."""
 
     hostname: str | None = None
     domainname: str | None = None
@@ -363,19 +363,19 @@ class Guest(_Part):
 
 
 class Hook(_Part):
-    """A program of the engine's that runs at a certain time (OCI config.md, "POSIX-platform Hooks")."""
+    """A program of the engine that runs at a certain time (OCI config.md, "POSIX-platform Hooks")."""
 
     kind: Literal["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
     path: str
-    """Absolute; on the host, but for startContainer, whose programs are in the container's root."""
+    """Absolute path on the host; for startContainer, in the container's root."""
     args: tuple[str, ...]
-    """The argument vector, its name at the front."""
+    """The argument vector, with the program's name first."""
     env: tuple[str, ...] | None
-    """All of its environment; None, as runc has it: that of `runx`, and for startContainer that of the process."""
+    """Its whole environment. None, as in runc: the environment of `runx`, and for startContainer that of the process."""
     timeout_s: int | None
-    """Seconds after which it is killed and has failed; None: no limit."""
+    """Seconds after which it is killed, which is a failure; None: no limit."""
     failure: Literal["ends", "warns"]
-    """What a failure does: it ends the container, or is a warning and the next hook runs."""
+    """Effect of a failure: it ends the container, or it is a warning and the next hook runs."""
     origin: str
     """Where it comes from: `hooks.prestart[0]`."""
 
@@ -385,15 +385,15 @@ class Pod(_Part):
 
     part: Literal["sandbox", "container"]
     """`sandbox`: it holds the namespaces of the pod and runs no program of its own, so it has no virtual machine.
-    `container`: one of those that share them."""
+    `container`: it shares these namespaces."""
     sandbox_id: str
-    """The container's id of the sandbox; "" when it is not told."""
+    """The id of the sandbox; "" if the configuration does not tell it."""
     origin: str
-    """What says so: `annotations["io.kubernetes.cri.container-type"]`."""
+    """The setting that says so: `annotations["io.kubernetes.cri.container-type"]`."""
 
 
 class Ignored(_Part):
-    """A setting the plan does not honour, and why (OCI config.md lets a runtime ignore it, or a VM has no such thing)."""
+    """A setting that the plan does not honour, and why (OCI config.md lets a runtime ignore it, or a VM has no such thing)."""
 
     id: str = ""
     """The ID of the notice (docs/faults.md); several, separated by commas, if there are several reasons."""
@@ -412,11 +412,11 @@ class VmPlan(_Part):
     annotations: tuple[tuple[str, str], ...] = ()
     pod: Pod | None = None
     console: Literal["link", "passthrough", "none"] = "link"
-    """How streams, signals and the exit status travel: docs/console-link.md, or hvc0 as it is when the ramdisk is the container's
-    own. Of `process` there is only the terminal then, as with `none`, when there is no guest."""
+    """How streams, signals and the exit status travel. `link`: docs/console-link.md. `passthrough`: hvc0 unchanged, if the
+    ramdisk is the container's own. `none`: there is no guest. `process` has only the terminal then, as with `passthrough`."""
     domain: Domain | None
-    """None: the container is the sandbox of a pod, and its supervisor all there is. `guest` has what containers of the pod take
-    from it."""
+    """None: the container is the sandbox of a pod, which has a supervisor and no virtual machine. The pod's containers take the
+    settings in `guest`."""
     root: Root
     mounts: tuple[Mount, ...] = ()
     process: Process
@@ -426,9 +426,9 @@ class VmPlan(_Part):
     network_namespace: str | None = None
     """Absolute path of the network namespace on the host that the container joins; None: a new one, which engines may fill."""
     takes_interfaces: bool = False
-    """The guest gets the interfaces that are in that namespace when it starts; else those of `domain` alone."""
+    """The guest gets the interfaces that are in that namespace when it starts; false: only the interfaces of `domain`."""
     cgroups_path: str | None = None
-    """linux.cgroupsPath as given; the supervisor joins it so that engines' statistics find a live cgroup."""
+    """linux.cgroupsPath as given. The supervisor joins this cgroup, so that engines find a live one for their statistics."""
     ignored: tuple[Ignored, ...] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""What the frontends read: the container as its configuration asks for it, before anything is decided."""
+"""The container as its configuration asks for it, before anything is decided: the output of the frontends."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -7,7 +7,7 @@ from runx.compiler.model.plan import Device, Hook, IoMemory, Pod, Process, XlVal
 
 
 class MountOptions(NamedTuple):
-    """What the options of a mount say; the fields of the same names in plan.Mount explain them."""
+    """The options of a mount. plan.Mount explains the fields of the same names."""
 
     flags: tuple[str, ...]
     data: tuple[str, ...]
@@ -27,8 +27,8 @@ class MountRequest(NamedTuple):
 
 
 class NetworkRequest(NamedTuple):
-    """What one NETCONF, or the host's bridge for the host's network, asks for; plan.Interface explains the fields of the same
-    names."""
+    """A network that NETCONF asks for, or a bridge of the host in place of the host's network. plan.Interface explains the fields
+    of the same names."""
 
     network: str
     bridge: str
@@ -39,29 +39,29 @@ class NetworkRequest(NamedTuple):
     search: tuple[str, ...]
     dns_options: tuple[str, ...]
     bridge_addresses: tuple[str, ...]
-    """What the bridge must have, as the file says that it is the gateway."""
+    """Addresses that the bridge must have, as the file makes it the gateway."""
     path: Path
-    """What asks for the network."""
+    """Place of the setting that asks for the network."""
     bridge_origin: Path = ()
-    """What names the bridge, if it is not at `path`."""
+    """Place of the setting that names the bridge; () for `path`."""
 
 
 class Limits(NamedTuple):
-    """linux.resources, as far as a virtual machine's size expresses it. None: no limit."""
+    """The limits of linux.resources that decide the size of a virtual machine. None: no limit."""
 
     memory_bytes: int | None
     cpu_quota_us: int | None
     cpu_period_us: int
     cpu_shares: int | None
-    """A weight against other containers', of which 1024 is the usual one."""
+    """A weight relative to other containers; 1024 is the usual one."""
     cpus: frozenset[int] | None
-    """The CPUs that the cpuset names."""
+    """The CPUs in the cpuset."""
     origin: Path = ("linux", "resources")
-    """The object that has the limits; () for the argument of `runx update`."""
+    """Place of the object with the limits; () for the argument of `runx update`."""
 
 
 class BootFile(NamedTuple):
-    """A kernel or a ramdisk for the guest. `path` is absolute, inside the root filesystem with `in_root`, else on the host."""
+    """A kernel or a ramdisk for the guest. `path` is absolute: inside the root filesystem with `in_root`, else on the host."""
 
     path: str
     in_root: bool
@@ -69,7 +69,7 @@ class BootFile(NamedTuple):
 
 
 class XlStatement(NamedTuple):
-    """A setting of xl.cfg(5). `adds`: `+=`. `at`: its character in the string that `XlRequest.origin` is the place of."""
+    """A setting of xl.cfg(5). `adds`: `+=`. `at`: its first character in the string at `XlRequest.origin`, from 0."""
 
     key: str
     adds: bool
@@ -78,7 +78,7 @@ class XlStatement(NamedTuple):
 
 
 class XlRequest(NamedTuple):
-    """What XLCONF or its annotation asks for, one statement a key."""
+    """The settings that XLCONF or its annotation asks for, one statement for each key."""
 
     statements: tuple[XlStatement, ...]
     origin: Path
@@ -93,7 +93,7 @@ class ImageRequest(NamedTuple):
 
 
 class Hardware(NamedTuple):
-    """vm.hwConfig; None and () where it says nothing."""
+    """vm.hwConfig. None and (): the property is absent."""
 
     vcpus: int | None = None
     memory_bytes: int | None = None
@@ -105,7 +105,7 @@ class Hardware(NamedTuple):
 
 
 class Container(NamedTuple):
-    """A configuration without faults of form; names and references may still be wrong."""
+    """A configuration whose form is right. Names and references may still be wrong."""
 
     document: dict[str, Any]
     """The configuration, every value of the type the specification gives it; for the checks."""
@@ -129,10 +129,10 @@ class Container(NamedTuple):
     networks: tuple[NetworkRequest, ...] = ()
     network_namespace: str | None = None
     host_bridge: str | None = None
-    """The bridge that takes the place of the host's network, which the container asks for and the host's runx.toml maps so."""
+    """The bridge in place of the host's network, which the container asks for (network.host of runx.toml)."""
     kernel: BootFile | None = None
     ramdisk: BootFile | None = None
-    """Instead of runx's: nothing of runx is in the guest then."""
+    """A ramdisk instead of runx's. Then nothing of runx is in the guest."""
     kernel_parameters: tuple[str, ...] = ()
     image: ImageRequest | None = None
     hardware: Hardware = Hardware()
@@ -142,7 +142,7 @@ class Container(NamedTuple):
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether it only holds the namespaces of a pod: there is no virtual machine then."""
+        """Whether it only holds the namespaces of a pod, without a virtual machine."""
         return self.pod is not None and self.pod.part == "sandbox"
 
     def asks_for(self, path: Path) -> bool:

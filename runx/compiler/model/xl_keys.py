@@ -1,15 +1,15 @@
-"""Keys of xl.cfg(5) and whose they are: what a host may let containers set by XLCONF, and what never (docs/pipeline.md)."""
+"""Keys of xl.cfg(5): which a host may let containers set by XLCONF, and which never (docs/pipeline.md)."""
 
 import re
 
 KEY = re.compile(r"[a-z][_0-9a-z]*")
 
-_BOOT = "runx gives the guest what it boots"
-_DOM0 = "it has dom0 run or serve something else for the guest"
+_BOOT = "runx decides what the guest boots"
+_DOM0 = "it makes dom0 run or serve something else for the guest"
 
 RESERVED = {
     "name": "runx finds the domain by its name",
-    "uuid": "it has to be another one for each container",
+    "uuid": "each container needs another one",
     "type": "defaults.type in runx.toml sets it",
     "builder": "defaults.type in runx.toml sets the type",
     "memory": "linux.resources.memory.limit, vm.hwConfig.memory or defaults.memory in runx.toml sets it",
@@ -28,7 +28,8 @@ RESERVED = {
     "channel": "its console would take the place of the container's streams",
     "dm_restrict": _DOM0,
 }  # fmt: skip
-"""What runx writes, or what would break the guest's link to the supervisor or its bounds. No policy allows these."""
+"""Keys that runx writes, or that would break the guest's link to the supervisor or its bounds. No policy allows them. Each has
+the reason."""
 
 RESERVED_PREFIXES = {
     "on_": "the supervisor waits for the domain's end and destroys it",
@@ -38,10 +39,10 @@ RESERVED_PREFIXES = {
 }
 
 APPENDED = ("vif", "dtdev", "iomem", "irqs")
-"""Lists that runx may write too: `+=` adds to them, and `=`, which would take runx's own away, is refused."""
+"""Lists that runx may write too: `+=` adds to them. `=` is refused, as it would remove runx's own items."""
 
 YIELDING = ("cpus", "cap", "cpu_weight", "device_tree")
-"""What the configuration may set as well: then it goes before XLCONF, which may be the image's."""
+"""Keys that the configuration may set as well. It goes before XLCONF, which may be from the image."""
 
 NUMBERS = frozenset(
     {
@@ -51,19 +52,19 @@ NUMBERS = frozenset(
         "period", "slice", "latency", "extratime", "videoram", "vmtrace_buf_kb",
     }
 )  # fmt: skip
-"""Where xl reads a number and, when it finds none, goes on without it (tools/xl/xl_parse.c)."""
+"""Keys with a number. xl ignores a value that it cannot read as one (tools/xl/xl_parse.c)."""
 
 LISTS = frozenset(
     {
         *APPENDED, "disk", "ioports", "pci", "pvcalls", "usbctrl", "usbdev", "vdispl", "vfb", "vkb", "vnuma", "vsnd", "vtpm",
     }
 )  # fmt: skip
-"""Where xl reads a list and, when it finds a single value, goes on without it."""
+"""Keys with a list. xl ignores a single value."""
 
 _NUMBER = re.compile(r"[+-]?(0x[0-9a-f]{1,15}|0[0-7]{0,20}|[1-9][0-9]{0,17})", re.IGNORECASE)
 
 PROGRAMS = ("vif", "disk")
-"""Where `script=` names a program that the host runs as root."""
+"""Keys in which `script=` names a program that the host runs as root."""
 
 
 def reserved(key: str) -> str:
@@ -78,7 +79,7 @@ def is_number(text: str) -> bool:
 
 
 def number(text: str) -> int:
-    """What xl reads such a text as."""
+    """The number that xl reads in such a text."""
     digits = text.lstrip("+-").lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
     return int(text, base)

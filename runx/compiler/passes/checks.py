@@ -1,6 +1,6 @@
-"""What a container may not ask for, and what is ignored: an ordered list of small checks across fields.
+"""Settings that a container may not have, and settings that are ignored: an ordered list of small checks across fields.
 
-A check reads the container and the host's facts and tells the report, which sorts the messages by their place.
+A check reads the container and the host's facts, and writes to the report, which sorts the messages by their place.
 """
 
 from runx.compiler.diagnostics import Path, Report, quote
@@ -39,7 +39,7 @@ def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
         elif kind == "unreadable":
             report.error("RX306", path, f"{mount.source} cannot be read")
         elif kind not in ("directory", "file"):
-            hint = "the guest's kernel cannot reach what is behind it; only directories and files travel into a virtual machine"
+            hint = "it leads to something of the host's kernel; only directories and files can be shared"
             report.error("RX307", path, f"{mount.source} is a {kind}, which cannot be shared with a virtual machine", hint)
 
 
@@ -67,7 +67,10 @@ def _bridges(container: Container, facts: Facts, report: Report) -> None:
             if not facts.has_address(network.bridge, address):
                 hint = f"ip address add {address}/PREFIX dev {network.bridge}, or leave isGateway out of the network's file"
                 report.error(
-                    "RX521", network.path, f"{whose}isGateway: the bridge {network.bridge} has not the address {address}", hint
+                    "RX521",
+                    network.path,
+                    f"{whose}isGateway: the bridge {network.bridge} does not have the address {address}",
+                    hint,
                 )
 
 
@@ -103,7 +106,7 @@ def _hardware(container: Container, facts: Facts, report: Report) -> None:
         _host_file((*hardware.origin, "deviceTree"), hardware.device_tree, facts, report)
     if hardware.memory_bytes and hardware.memory_bytes < MIN_MEMORY_MIB << 20:
         message = f"{hardware.memory_bytes} bytes are too few: a guest needs {MIN_MEMORY_MIB} MiB"
-        report.error("RX235", (*hardware.origin, "memory"), message, "the number is of bytes")
+        report.error("RX235", (*hardware.origin, "memory"), message, "the number is in bytes")
     if hardware.vcpus and hardware.vcpus > MAX_VCPUS:
         report.error(
             "RX236", (*hardware.origin, "vcpus"), f"{hardware.vcpus} CPUs are asked for; a guest has {MAX_VCPUS} at most"
@@ -129,7 +132,7 @@ def _names(container: Container, facts: Facts, report: Report) -> None:  # noqa:
             report.error("RX425", (field,), f"{quote(name)} is longer than {HOST_NAME_MAX} bytes")
     for name in container.document.get("linux", {}).get("sysctl", ()):
         if name.replace("/", ".") == "kernel.hostname":
-            # As runc and crun: what would hold if both were given?
+            # As in runc and crun: with both, it is unclear which one holds.
             report.error(
                 "RX421", ("linux", "sysctl", name), "is the host name, which has a field of its own", "give the name to hostname"
             )
@@ -141,7 +144,7 @@ _OF_THE_POD = {
     "pid": "the virtual machine has its own: processes of the other containers of the pod are not seen",
     "user": "ids are the virtual machine's own, its root is not the host's",
 }
-"""Namespaces of its pod that a container joins elsewhere; what it has instead."""
+"""Namespaces of its pod that a container joins under other runtimes, and what it has instead."""
 _OF_A_SANDBOX = "each virtual machine of the pod has its own, and the sandbox runs no program that would need one"
 
 
@@ -176,13 +179,13 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
     for kind in ("ipc", "uts", "mount"):
         if kind not in seen:
             report.ignore(
-                "RX407", ("linux", "namespaces", kind), f"no {kind} namespace: the virtual machine has its own all the same"
+                "RX407", ("linux", "namespaces", kind), f"no {kind} namespace is given: the virtual machine has its own anyway"
             )
     if "pid" not in seen:
         report.ignore(
             "RX407",
             ("linux", "namespaces", "pid"),
-            "no pid namespace: the process sees the virtual machine's processes, not the host's",
+            "no pid namespace is given: the process sees the virtual machine's processes, not the host's",
         )
 
 
@@ -192,12 +195,12 @@ def _cgroups_path(container: Container, facts: Facts, report: Report) -> None:  
         return
     names = [name for name in path.split("/") if name not in ("", ".")]
     if ".." in names or not names:
-        message = f"{quote(path)} names no group below the root of the host's"
+        message = f"{quote(path)} is not a control group below the host's root group"
         report.error(
             "RX424",
             ("linux", "cgroupsPath"),
             message,
-            "a path without .., such as /runx/ID; relative to the caller's group without /",
+            "write a path without .., such as /runx/ID; without the first /, it is relative to the caller's group",
         )
     elif not path.isprintable():
         report.error("RX424", ("linux", "cgroupsPath"), f"{quote(path)} has characters that cannot be printed")
@@ -241,4 +244,4 @@ CHECKS = (
     check_own_ramdisk,
     check_sandbox,
 )
-"""In the order of reading: what is executed and on what first, what is left out last."""
+"""In the order of reading: the files first, notices last."""

@@ -1,36 +1,36 @@
-"""linux.resources.cpu as Xen's scheduler has it (xl.cfg(5), `cpus`, `cap`, `cpu_weight`)."""
+"""linux.resources.cpu in terms of Xen's scheduler (xl.cfg(5), `cpus`, `cap`, `cpu_weight`)."""
 
 from runx.compiler.diagnostics import Report
 from runx.compiler.host.config import MAX_VCPUS
 from runx.compiler.model.request import Limits
 
 MIN_CAP_PERCENT = 10
-"""Below this a machine takes minutes to start, and an engine gives up on it."""
+"""With less, a virtual machine takes minutes to start, and engines give up."""
 
 _SHARES_DEFAULT, _WEIGHT_DEFAULT, _WEIGHT_MAX = 1024, 256, 65535
 
 
 def cap_percent(limits: Limits, report: Report) -> int | None:
-    """The most CPU time, in percent of one CPU; None when the number of virtual CPUs says it already."""
+    """The most CPU time, in percent of one CPU; None if the number of virtual CPUs limits it to the same."""
     if limits.cpu_quota_us is None:
         return None
     percent = -(-100 * limits.cpu_quota_us // limits.cpu_period_us)
     if percent % 100 == 0 or percent > 100 * MAX_VCPUS:
         return None
     if percent < MIN_CAP_PERCENT:
-        reason = f"{percent} % of a CPU are asked for; a machine has {MIN_CAP_PERCENT} % at least, or it would not start in time"
+        reason = f"{percent} % of a CPU are asked for; a virtual machine needs {MIN_CAP_PERCENT} % to start in time"
         report.ignore("RX432", (*limits.origin, "cpu", "quota"), reason)
     return max(percent, MIN_CAP_PERCENT)
 
 
 def cpu_weight(limits: Limits) -> int | None:
-    """The weight of a domain against others; None for the usual one."""
+    """The weight of a domain relative to others; None for the usual one."""
     weight = (limits.cpu_shares or _SHARES_DEFAULT) * _WEIGHT_DEFAULT // _SHARES_DEFAULT
     return None if weight == _WEIGHT_DEFAULT else min(max(weight, 1), _WEIGHT_MAX)
 
 
 def cpu_list(limits: Limits) -> str | None:
-    """The CPUs to run on, in as few ranges as there can be: `0-3,7`; None for any."""
+    """The CPUs to run on, in as few ranges as possible: `0-3,7`; None for any."""
     cpus = limits.cpus
     if not cpus:
         return None

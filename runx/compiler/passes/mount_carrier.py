@@ -1,6 +1,8 @@
-"""Which bind mounts need no share: small files that an engine manages, and memory of the host that the guest has of its own.
+"""The bind mounts that need no share: small files that an engine manages, and directories in memory, which the guest makes
+itself.
 
-A rule is two patterns as in fnmatch(3), DESTINATION SOURCE, where * stands for any characters. Ids of engines are hexadecimal.
+A rule consists of two patterns as in fnmatch(3), DESTINATION SOURCE. A * stands for any characters. Ids of engines are
+hexadecimal.
 """
 
 from collections.abc import Iterable
@@ -13,14 +15,15 @@ from runx.compiler.model.request import Container, MountRequest
 
 
 class Unshared(NamedTuple):
-    """By their indices in Container.mounts: the content of files, the size in KiB of directories that the guest makes."""
+    """By the index in Container.mounts: the files to copy, and the size in KiB of directories that the guest makes."""
 
     files: dict[int, SmallFile]
     memory_kib: dict[int, int]
 
 
 def unshared_mounts(container: Container, host: HostConfig, facts: Facts) -> Unshared:
-    """What the host's rules say of the container's bind mounts. A ramdisk of the container's own finds all in the share."""
+    """The container's bind mounts that need no share, by the host's rules. With a ramdisk of the container's own, all are in the
+    share."""
     files: dict[int, SmallFile] = {}
     memory_kib: dict[int, int] = {}
     for index, mount in enumerate(() if container.ramdisk else container.mounts):

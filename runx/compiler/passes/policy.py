@@ -1,4 +1,4 @@
-"""What the host's administrator lets containers ask for (runx.toml, [policy])."""
+"""The policy of the host's administrator for containers (runx.toml, [policy])."""
 
 import json
 import re
@@ -9,11 +9,11 @@ from runx.compiler.model import xl_keys
 from runx.compiler.model.plan import XlValue
 from runx.compiler.model.request import Container, NetworkRequest, XlRequest, XlStatement
 
-_HINT = "it is the host's administrator who decides, in /etc/runx/runx.toml"
+_HINT = "the host's administrator decides in /etc/runx/runx.toml"
 
 
 def check_policy(container: Container, host: HostConfig, report: Report) -> None:
-    """Report what the policy forbids."""
+    """Report settings that the policy forbids."""
     for name in container.annotations:
         if name in ANNOTATIONS and name not in host.annotations:
             report.error(
@@ -32,7 +32,8 @@ def check_policy(container: Container, host: HostConfig, report: Report) -> None
 
 
 def with_host_network(container: Container, host: HostConfig) -> Container:
-    """The container with a network on the bridge that stands for the host's (runx.toml, network.host), if it asks for that."""
+    """The container with a network on the bridge in place of the host's network (runx.toml, network.host), if it asks for
+    that."""
     if "network" in container.namespaces or container.networks or not host.network_host:
         return container
     bridge = host.network_host
@@ -42,8 +43,8 @@ def with_host_network(container: Container, host: HostConfig) -> Container:
 
 
 def _check_xlconf(request: XlRequest, host: HostConfig, report: Report) -> None:
-    """The most serious fault of each request: what nobody may set, then what this host does not allow, then values."""
-    from runx.compiler.frontends.xlconf import label  # loaded already by who has such a request, and by nobody else
+    """Report the most serious fault: first keys that nobody may set, then keys that this host does not allow, then values."""
+    from runx.compiler.frontends.xlconf import label  # loaded already if there is such a request, and else not needed
 
     name = label(request.origin)
     for statement in request.statements:
@@ -64,7 +65,7 @@ def _check_xlconf(request: XlRequest, host: HostConfig, report: Report) -> None:
 
 
 def _fault(statement: XlStatement) -> str:
-    """What xl would misunderstand without a word, or run. "" for nothing."""
+    """The fault of a value that xl would silently misunderstand, or run. "" for none."""
     key, value = statement.key, statement.value
     if key in xl_keys.APPENDED:
         if not statement.adds:

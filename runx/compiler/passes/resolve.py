@@ -1,4 +1,4 @@
-"""From what a container asks for to what its virtual machine is: every default, and how each thing is carried."""
+"""From the container to its virtual machine: every default, and how each thing is carried."""
 
 import hashlib
 import posixpath
@@ -33,23 +33,23 @@ from runx.compiler.passes.sizing import size_of, sizing_of
 from runx.errors import RunxError
 
 PASSTHROUGH_CMDLINE = ("console=hvc0", "panic=-1")
-"""With a ramdisk of the container's own what hvc0 prints is the container's output, so the kernel is not told to be quiet."""
+"""With a ramdisk of the container's own, hvc0 is the container's output. The container decides whether the kernel is quiet."""
 
-# console: hvc0 is Xen's console, whose output becomes the container's log. quiet, loglevel: emergencies alone, as each line
-# costs time on that console. panic: restart at once, for which the domain is destroyed, instead of hanging.
+# console: hvc0 is Xen's console. Its output becomes the container's log. quiet, loglevel: only emergencies, as each line costs
+# time on that console. panic: restart at once instead of hanging. A restart destroys the domain.
 CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
 
 SHARES_CMDLINE = ("init_on_alloc=1",)
-"""Linux does not set the state of a new 9p client on Xen (net/9p/trans_xen.c, p9_xen_create): where that memory held a 1 or
-a 2 before, the mount fails with EIO. Memory that is zeroed when it is allocated is the state "connected"."""
+"""Linux does not set the state of a new 9p client on Xen (net/9p/trans_xen.c, p9_xen_create). If that memory held a 1 or a 2
+before, the mount fails with EIO. If memory is zeroed when it is allocated, the state is "connected"."""
 
 IMAGES_CMDLINE = ("rootfstype=ramfs",)
-"""The kernel unpacks the ramdisk into a ramfs. A tmpfs would take half of the memory at most, and what the ramdisk itself still
-occupies does not count as any (Linux, init/do_mounts.c, mm/shmem.c)."""
+"""The kernel unpacks the ramdisk into a ramfs. A tmpfs would have at most half of the memory, not counting the memory of the
+ramdisk itself (Linux, init/do_mounts.c, mm/shmem.c)."""
 
 
 class Place(NamedTuple):
-    """Who the container is and where runx keeps it."""
+    """The container's id, and the directories that concern it."""
 
     container_id: str
     bundle: str
@@ -72,8 +72,8 @@ class Place(NamedTuple):
 def resolve(
     container: Container, place: Place, host: HostConfig, facts: Facts, root: RootChoice, unshared: Unshared, report: Report
 ) -> VmPlan:
-    """The plan. Raises RunxError when the state directory's path cannot appear in xl's configuration, and for a type of virtual
-    machine that this host has not."""
+    """The plan. Raises RunxError if the state directory's path cannot be in xl's configuration, or if this host does not have the
+    type of virtual machine."""
     mounts = _mounts(container, facts, unshared)
     domain = None if container.is_sandbox else _domain(container, place, host, facts.machine(), mounts, root, report)
     return VmPlan(
@@ -142,7 +142,7 @@ def _domain(
 def _guest(container: Container, place: Place, mounts: tuple[Mount, ...], facts: Facts) -> Guest:
     pod = _of_the_pod(container, place, facts)
     return Guest(
-        # runc leaves the host's name; a virtual machine has none until it is given one.
+        # runc leaves the host's name. A virtual machine has no name until it gets one.
         hostname=container.hostname or pod.hostname or (None if container.is_sandbox else place.container_id[:64]),
         domainname=container.domainname or pod.domainname,
         devices=() if container.is_sandbox else _devices(container, mounts),
@@ -154,14 +154,14 @@ def _guest(container: Container, place: Place, mounts: tuple[Mount, ...], facts:
 
 
 def _of_the_pod(container: Container, place: Place, facts: Facts) -> SandboxFacts:
-    """What a container would find in the namespaces of its pod: engines configure the sandbox alone."""
+    """The settings in the namespaces of the container's pod: engines configure the sandbox alone."""
     if not container.pod or container.is_sandbox or not container.pod.sandbox_id:
         return SandboxFacts()
     return facts.sandbox(f"{place.state_root}/{container.pod.sandbox_id}") or SandboxFacts()
 
 
 def _xl_settings(container: Container, set_here: Mapping[str, object], report: Report) -> tuple[XlSetting, ...]:
-    """What XLCONF sets, without what the configuration sets itself."""
+    """The settings of XLCONF, without those that the configuration sets itself."""
     if not container.xlconf:
         return ()
     statements, origin = container.xlconf
@@ -208,7 +208,7 @@ def mac_address(container_id: str, state_root: str, index: int) -> str:
 
 
 def _boot_file(file: BootFile | None, copy: str) -> str | None:
-    # The root filesystem is hostile, and xl opens by name: it gets a copy that the container cannot exchange.
+    # The root filesystem is hostile, and xl opens files by name. The container cannot exchange a copy.
     return None if file is None else copy if file.in_root else file.path
 
 
@@ -218,7 +218,7 @@ def _in_root(file: BootFile | None) -> str | None:
 
 def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
     if "," in place.state_dir or not place.state_dir.isprintable():
-        # xl-9pfs(5) separates by commas and knows no quoting.
+        # xl-9pfs(5) separates by commas, and has no quoting.
         raise RunxError(
             f"the state directory {place.state_dir!r} cannot be shared with a domain", "use a --root without commas", "RX902"
         )
@@ -268,18 +268,19 @@ def _once(place: Place, host: HostConfig) -> str:
 
 
 def _root_images(once: str, made: RootFacts, host: HostConfig) -> Iterator[RootImage]:
-    """Those of a root that is made images, in the order in which they lie on each other.
+    """The images of a root filesystem, the lowest first.
 
-    once: how the paths begin of those that this container alone has.
+    once: the beginning of the paths of images that only this container has.
     """
-    # What never changes is made once, and named by what it is made of; a directory may change between two containers.
+    # An image of layers that never change is made once, with their identity as its name. A directory may change between
+    # containers.
     yield RootImage(holds="base", source=f"{host.images}/images/{made.lower_identity}" if made.lower else f"{once}-base")
     for number, directory in enumerate(reversed(made.added if made.lower else ()), 1):
         yield RootImage(holds="added", source=f"{once}-added{number}", made_of=directory)
 
 
 def _root_disks(container: Container, place: Place, made: RootFacts, host: HostConfig) -> Iterator[Disk]:
-    """Those of a root that runx makes disks of, in the order in which they lie on each other."""
+    """The disks of a root filesystem that runx copies to disks, the lowest first."""
 
     def disk(number: int, holds: Literal["base", "added", "layer"], source: str, made_of: str = "") -> Disk:
         # The path needs no quoting in xl's configuration, wherever the source is.
@@ -301,7 +302,7 @@ def _root_disks(container: Container, place: Place, made: RootFacts, host: HostC
 
 
 LAYER_NAME = "runx-layer"
-"""Beside a container's upper directory it must not be taken for something of the engine's."""
+"""It stands beside a container's upper directory, and must not look like a file of the engine."""
 
 
 def _mounts(container: Container, facts: Facts, unshared: Unshared) -> tuple[Mount, ...]:
@@ -309,7 +310,7 @@ def _mounts(container: Container, facts: Facts, unshared: Unshared) -> tuple[Mou
     slots = {"9p": 0, "value": 0}
     for index, request in enumerate(container.mounts):
         if container.ramdisk and request.type != "bind":
-            continue  # nothing of runx is in the guest to make it
+            continue  # nothing of runx is in the guest to make the mount
         if index in unshared.memory_kib:
             mounts.append(_in_memory(request, unshared.memory_kib[index]))
             continue
@@ -323,7 +324,7 @@ def _mounts(container: Container, facts: Facts, unshared: Unshared) -> tuple[Mou
 
 
 def _in_memory(request: MountRequest, size_kib: int) -> Mount:
-    """The guest's own instead of a tmpfs of the host, as large."""
+    """A tmpfs of the guest, of the same size as the host's tmpfs that it replaces."""
     options = request.options
     return Mount(
         destination=request.destination,
@@ -356,7 +357,7 @@ def _mount(request: MountRequest, carrier: Literal["9p", "value", "guest"], slot
 
 
 def _devices(container: Container, mounts: tuple[Mount, ...]) -> tuple[Device, ...]:
-    """The default devices, then those of the configuration, which win at the same path. As runc, none when /dev is bound."""
+    """The default devices, and those of the configuration, which replace defaults. None if /dev is bound, as in runc."""
     if container.has_bound_dev:
         return ()
     named = {device.path for device in container.devices}
@@ -366,5 +367,5 @@ def _devices(container: Container, mounts: tuple[Mount, ...]) -> tuple[Device, .
 
 def _in_tmpfs(path: str, mounts: tuple[Mount, ...]) -> bool:
     covering = [mount for mount in mounts if path.startswith(mount.destination + "/")]
-    # Of mounts at equal depth the last one is on top.
+    # Of several mounts at the same place, the last one is on top.
     return bool(covering) and max(reversed(covering), key=lambda mount: len(mount.destination)).type in ("tmpfs", "ramfs")

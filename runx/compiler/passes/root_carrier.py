@@ -1,4 +1,4 @@
-"""How the container's root filesystem travels: who asked for what, and what of it can be."""
+"""How the container's root filesystem travels: the carrier that is asked for, and whether it is possible."""
 
 from typing import Literal, NamedTuple
 
@@ -14,14 +14,14 @@ from runx.errors import RunxError
 _OPTION = "--root-carrier"
 
 PROGRAMS = {"mkfs.erofs": "erofs-utils", "mke2fs": "e2fsprogs"}
-"""What makes the disks of a root, and Debian's packages of it."""
+"""Programs that make the disks of a root filesystem, and Debian's packages with them."""
 _OF = {"disk": tuple(PROGRAMS), "ram": ("mkfs.erofs",)}
-"""Which of them a carrier needs."""
+"""The programs that a carrier needs."""
 
 
 class RootChoice(NamedTuple):
-    """`facts`: what the disks, or the images in the ramdisk, are made of; None unless runx makes them. `images_mib`: what the
-    images take at most."""
+    """The carrier, and why it is this one. `facts`: the parts of the root filesystem, if runx makes disks or images of it.
+    `images_mib`: the most that the images occupy."""
 
     carrier: Literal["9p", "disk", "ram", "none"]
     reason: str
@@ -30,14 +30,14 @@ class RootChoice(NamedTuple):
 
 
 def choose_root(container: Container, host: HostConfig, option: str, facts: Facts, report: Report) -> RootChoice:
-    """The carrier. Faults go to `report`; the choice is good enough for further checks then.
+    """Choose the carrier. Faults go to `report`. With a fault, the choice is only good for further checks.
 
-    option: of the command line; it goes before the annotation, which goes before runx.toml. Raises RunxError for one that is
-    none.
+    option: of the command line. It goes before the annotation, which goes before runx.toml. Raises RunxError if it is not a
+    carrier.
     """
     if option and option not in CARRIERS:
         raise RunxError(
-            f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "say one of them, or leave it out", "RX210"
+            f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "use one of them, or leave it out", "RX210"
         )
     if container.is_sandbox:
         return RootChoice("none", "the sandbox of a pod runs no program")
@@ -74,9 +74,9 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
 def _in_memory(
     container: Container, host: HostConfig, facts: Facts, made: RootFacts, by: str, origin: Path, report: Report
 ) -> RootChoice:
-    """The carrier `ram`."""
+    """The choice of the carrier `ram`."""
     if made.upper and made.upper in made.added:
-        # What it hides of the layers would take memory; and all of it has to be seen to know how large the images are.
+        # As layers, hidden files would occupy memory. And the size of the images must be known now.
         made = RootFacts(made.path)
     obstacle, hint = _obstacle("ram", made, facts)
     images_mib = 0
@@ -113,13 +113,13 @@ def _asked(container: Container, host: HostConfig, option: str, report: Report) 
 
 
 def _automatic(container: Container, host: HostConfig, facts: Facts) -> RootChoice:
-    """A disk behaves as a root filesystem should and needs no QEMU; 9p is for what no disk is made of, or not once for all. Never
-    memory: it would take more of it for each container, and what the container writes would be lost at its end."""
+    """The choice of `auto`: disks if they are made once for all containers, as they behave like other root filesystems and need
+    no QEMU; else 9p. Never memory: each container would need more of it, and would lose its changes at its end."""
     if container.kernel is not None or host.kernel:
-        return RootChoice("9p", "auto: another kernel than runx's may lack what a root by disk needs")
+        return RootChoice("9p", "auto: another kernel than runx's may lack the drivers for a root on disks")
     made = facts.root(container.root_path)
     if not (made.lower and made.upper_is_engines):
-        return RootChoice("9p", "auto: it is a directory that may change, of which an image would have to be made each time")
+        return RootChoice("9p", "auto: it is a directory that may change, so an image would have to be made each time")
     obstacle, _ = _obstacle("disk", made, facts)
     if obstacle:
         return RootChoice("9p", f"auto: {obstacle}")
@@ -127,7 +127,7 @@ def _automatic(container: Container, host: HostConfig, facts: Facts) -> RootChoi
 
 
 def _obstacle(carrier: str, made: RootFacts, facts: Facts) -> tuple[str, str]:
-    """What keeps images of the root from being made, and what would help. "" for nothing."""
+    """Why images of the root filesystem cannot be made, and a hint. "" if they can."""
     lacking = [program for program in _OF[carrier] if not facts.has_program(program)]
     if lacking:
         packages = " ".join(PROGRAMS[program] for program in lacking)
@@ -135,14 +135,14 @@ def _obstacle(carrier: str, made: RootFacts, facts: Facts) -> tuple[str, str]:
     if made.mounts_below:
         return (
             f"{quote(made.mounts_below[0])} is a mount point in the root filesystem",
-            "9p carries what is mounted there, the other carriers do not",
+            "9p carries mounts below the root filesystem, the other carriers do not",
         )
     return "", ""
 
 
 def _no_identity(container: Container, made: RootFacts) -> tuple[str, str]:
-    """The same for the layer of its changes."""
+    """The same for the layer with its changes."""
     if not (made.identity or made.upper_is_engines or container.root_read_only):
-        what = "the file system of root.path keeps no time of birth, so that its changes could be taken for another directory's"
+        what = "the file system of root.path keeps no time of birth, so a layer could be taken for that of another directory"
         return what, "use root.readonly, or a root filesystem on ext4, xfs, btrfs or a newer tmpfs"
     return "", ""

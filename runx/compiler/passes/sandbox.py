@@ -1,4 +1,4 @@
-"""What is left of a configuration when the container is the sandbox of a pod: it holds namespaces and runs no program."""
+"""A configuration of the sandbox of a pod, which holds namespaces and runs no program."""
 
 from runx.compiler.diagnostics import Report
 from runx.compiler.host.config import ANNOTATIONS
@@ -11,7 +11,7 @@ _REASON = "the sandbox of a pod has no virtual machine and runs no program"
 
 
 def as_sandbox(container: Container) -> Container:
-    """The container without all that is for a guest; as it is, when it is no sandbox."""
+    """A sandbox without its settings for a guest. Another container is returned as it is."""
     if not container.is_sandbox:
         return container
     return container._replace(
@@ -33,7 +33,7 @@ def as_sandbox(container: Container) -> Container:
 
 
 def check_sandbox(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
-    """Report what a sandbox leaves undone, each setting by itself."""
+    """Report each setting that a sandbox ignores."""
     if not container.is_sandbox:
         return
     for path in LEFT_BY_SANDBOX:
@@ -41,4 +41,6 @@ def check_sandbox(container: Container, facts: Facts, report: Report) -> None:  
             report.ignore("RX023", path, _REASON)
     for name in container.annotations:
         if name in ANNOTATIONS:
-            report.ignore("RX023", ("annotations", name), "it is about a virtual machine, which the sandbox of a pod has not")
+            report.ignore(
+                "RX023", ("annotations", name), "it is about a virtual machine, which the sandbox of a pod does not have"
+            )

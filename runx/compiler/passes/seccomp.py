@@ -1,4 +1,4 @@
-"""The container's seccomp filter: what the plan says of it, and the program that the guest loads."""
+"""The container's seccomp filter: its description in the plan, and the program that the guest loads."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from runx.compiler.model.request import Container
 
 
 def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Container, bytes]:
-    """The container with what the plan says of its filter, and the program; that is empty when there is none."""
+    """The container with the description of its filter, and the program, which is empty if there is none."""
     path = ("linux", "seccomp")
     profile = container.document.get("linux", {}).get("seccomp")
     if profile is None or container.ramdisk or container.is_sandbox or report.has_errors_below(path):
@@ -20,7 +20,7 @@ def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Con
         report.ignore("RX443", path, f"no filter is loaded: {error}")
         return container, b""
     except FilterError as error:
-        report.error("RX444", path, f"not a profile the kernel can follow: {error}")
+        report.error("RX444", path, f"not a profile that the kernel can follow: {error}")
         return container, b""
     seccomp = Seccomp(
         default_action=profile["defaultAction"],

@@ -1,4 +1,4 @@
-"""The size of a virtual machine: what its container's limits make of it, when it is created and when they change."""
+"""The size of a virtual machine, from the limits of its container: at its creation, and when they change."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from runx.compiler.passes.memory import kept_mib, memory_mib, start_mib
 
 
 class Sizing(NamedTuple):
-    """What decides beside linux.resources. None: vm.hwConfig says nothing."""
+    """Everything beside linux.resources that decides the size. None: vm.hwConfig does not have the property."""
 
     hardware_memory_bytes: int | None
     hardware_vcpus: int | None
@@ -23,7 +23,7 @@ class Sizing(NamedTuple):
 
 
 class Size(NamedTuple):
-    """Of a domain; the fields of plan.Domain with the same names."""
+    """The size of a domain. plan.Domain explains the fields of the same names."""
 
     memory_mib: int
     vcpus: int
@@ -33,7 +33,7 @@ class Size(NamedTuple):
 
 
 def sizing_of(container: Container, shares: int, disks: int, images_mib: int, host: HostConfig) -> Sizing:
-    """For a container whose machine has so many 9p shares, and disks, and images of its root in memory."""
+    """For a container whose machine has this number of 9p shares and disks, and images of its root in memory of this size."""
     hardware = container.hardware
     return Sizing(
         hardware.memory_bytes,
@@ -42,13 +42,13 @@ def sizing_of(container: Container, shares: int, disks: int, images_mib: int, ho
         host.vcpus,
         shares=shares,
         disks=disks,
-        interfaces=len(container.networks) or 1,  # what an engine puts into the namespace is one, as a rule
+        interfaces=len(container.networks) or 1,  # an engine usually puts one into the namespace
         images_mib=images_mib,
     )
 
 
 def size_of(limits: Limits, sizing: Sizing, report: Report) -> Size:
-    """The size for these limits. What cannot be had of them goes to `report` as ignored."""
+    """The size for these limits. Limits that are impossible go to `report` as ignored."""
     vcpus = _vcpus(limits, sizing, report)
     return Size(
         memory_mib=machine_memory_mib(limits, sizing, vcpus),
@@ -60,7 +60,7 @@ def size_of(limits: Limits, sizing: Sizing, report: Report) -> Size:
 
 
 def machine_memory_mib(limits: Limits, sizing: Sizing, vcpus: int) -> int:
-    """The memory of a machine with so many virtual CPUs."""
+    """The memory of a machine with this number of virtual CPUs."""
     if sizing.hardware_memory_bytes:
         return -(-sizing.hardware_memory_bytes // 2**20)
     if limits.memory_bytes is None:
@@ -85,5 +85,5 @@ def _vcpus(limits: Limits, sizing: Sizing, report: Report) -> int:
 
 
 def quota_cpus(limits: Limits) -> int | None:
-    """How many CPUs the quota is, rounded up; None without one."""
+    """The number of CPUs in the quota, rounded up; None without a quota."""
     return None if limits.cpu_quota_us is None else -(-limits.cpu_quota_us // limits.cpu_period_us)

@@ -1,7 +1,7 @@
-"""Limits that change: linux.resources of a container that has been created, merged with what is asked for now.
+"""Changes of limits: linux.resources of a container that exists, merged with the argument of `runx update`.
 
-What is kept of a container is a JSON object: `resources` as its configuration has them, and as they were changed since; `sizing`
-(sizing.py); `created` and `size`, its size then and now; `most`, how large it can become.
+The kept limits of a container are a JSON object. `resources`: as its configuration has them, with later changes. `sizing`: see
+sizing.py. `created` and `size`: its size at its creation and now. `most`: the largest size that it can have.
 """
 
 import json
@@ -20,7 +20,7 @@ from runx.compiler.source import Source
 
 
 def kept_limits(source: Source, sizing: Sizing, domain: Domain) -> str:
-    """What is kept of a container when it is created, as text."""
+    """The kept limits of a container at its creation, as text."""
     linux = source.document.get("linux") or {}
     size = {name: getattr(domain, name) for name in Size._fields}
     settings = {setting.name: setting.value for setting in domain.xl_settings}
@@ -30,7 +30,7 @@ def kept_limits(source: Source, sizing: Sizing, domain: Domain) -> str:
         "created": size,
         "size": size,
         "most": {
-            # Numbers, as the compiler has made sure.
+            # The compiler has checked that they are numbers.
             "memory_mib": max(domain.memory_mib, number(str(settings.get("maxmem", 0)))),
             "vcpus": max(domain.vcpus, number(str(settings.get("maxvcpus", 0)))),
         },
@@ -39,14 +39,14 @@ def kept_limits(source: Source, sizing: Sizing, domain: Domain) -> str:
 
 
 def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[str, Any]:
-    """What is to be kept after an update of `kept` by `asked`, an object of the form of linux.resources.
+    """The kept limits after an update of `kept` by `asked`, an object of the form of linux.resources.
 
-    As for runc, 0, "", null and what is absent ask for nothing, and negative numbers for no limit, which is as much as the
-    machine can have. What a running machine cannot have is an error, unless the container was created with it. Faults go to
-    `report`, with paths into `asked`; the result means nothing then.
+    As in runc, 0, "", null and absent properties ask for nothing. Negative numbers ask for no limit, which gives the most that
+    the machine can have. A setting that a running machine cannot change is an error, unless the container was created with it.
+    Faults go to `report`, with paths into `asked`. With a fault, the result has no meaning.
     """
     checked(asked, RESOURCES, (), report)
-    report.notices.clear()  # properties that the specification does not have: refused below
+    report.notices.clear()  # properties that the specification does not have are refused below
     if report.errors:
         return kept
     resources = {name: dict(value) if isinstance(value, dict) else value for name, value in kept["resources"].items()}
@@ -67,7 +67,7 @@ def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[
 
 
 def _settings(asked: dict[str, Any]) -> list[tuple[Path, Any]]:
-    """Memory and CPU member by member, the others as a whole."""
+    """The settings of `asked`: memory and CPU by member, the others as a whole."""
     settings: list[tuple[Path, Any]] = []
     for name, value in asked.items():
         if name in ("memory", "cpu") and value:
@@ -97,8 +97,8 @@ def _put(resources: dict[str, Any], path: Path, value: Any) -> None:
 
 
 def _says_what_is(path: Path, value: Any, asked: dict[str, Any], resources: dict[str, Any]) -> bool:
-    """Whether a setting that cannot be changed asks for what a machine is like anyway."""
-    if path == ("memory", "swap"):  # of memory and swap together: engines write the limit when there is to be no swap
+    """Whether a setting that cannot be changed asks for the present state."""
+    if path == ("memory", "swap"):  # of memory and swap together: engines write the limit if there is to be no swap
         return bool(value == (_value(asked, ("memory", "limit")) or _value(resources, ("memory", "limit"))))
     if path == ("pids",):
         return bool(value.get("limit", 0) < 0 and (_value(resources, ("pids", "limit")) or -1) < 0)
@@ -106,7 +106,7 @@ def _says_what_is(path: Path, value: Any, asked: dict[str, Any], resources: dict
 
 
 def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], report: Report) -> Size:
-    """The new size: of what is decided by settings that changed, what creating it with them would make of them."""
+    """The new size. The parts decided by settings that changed are as if the container were created with them."""
     limits = read_limits(resources, report, origin=())
     sizing, now, most = Sizing(**kept["sizing"]), Size(**kept["size"]), kept["most"]
     wanted = size_of(limits, sizing, report)
@@ -122,7 +122,7 @@ def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], r
             message = f"needs {cpus} virtual CPUs; this machine was created with {most['vcpus']} and cannot have more"
             path: Path = ("cpu", "quota") if ("cpu", "quota") in changed else ("cpu", "period")
             report.error("RX911", path, message, "create the container anew with the larger limit")
-        # A cpuset says where to run, not on how many.
+        # A cpuset says on which CPUs to run, not on how many.
         vcpus = sizing.hardware_vcpus or min(cpus or len(limits.cpus or ()) or most["vcpus"], most["vcpus"])
         now = now._replace(vcpus=vcpus, cap_percent=wanted.cap_percent or _held_percent(limits, most["vcpus"]))
     return now
@@ -131,7 +131,7 @@ def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], r
 def _memory_mib(limits: Limits, sizing: Sizing, kept: dict[str, Any], report: Report) -> int:
     path = ("memory", "limit")
     if sizing.hardware_memory_bytes:
-        report.error("RX912", path, "the size of this machine is that of vm.hwConfig.memory", "leave it out")
+        report.error("RX912", path, "the size of this machine is vm.hwConfig.memory", "leave it out")
     most: int = kept["most"]["memory_mib"]
     if limits.memory_bytes is None:
         return most
@@ -143,6 +143,7 @@ def _memory_mib(limits: Limits, sizing: Sizing, kept: dict[str, Any], report: Re
 
 
 def _held_percent(limits: Limits, vcpus: int) -> int | None:
-    """A machine gives up virtual CPUs because it is asked to: the scheduler holds one that does not."""
+    """The cap for fewer virtual CPUs than at the creation. The guest is asked to give them up, and the cap also holds one that
+    does not."""
     cpus = quota_cpus(limits)
     return 100 * cpus if cpus and cpus < vcpus else None

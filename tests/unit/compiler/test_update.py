@@ -237,9 +237,7 @@ def test_a_quota_below_the_least_is_told(host: Host) -> None:
 def test_what_the_vm_section_says_stands(host: Host) -> None:
     host.config["vm"] = {"hwConfig": {"vcpus": 4, "memory": 512 * MIB}}
     create(host)
-    assert (
-        "--memory: the size of this machine is that of vm.hwConfig.memory" in host.runx("update", "--memory", "100m", "c").stderr
-    )
+    assert "--memory: the size of this machine is vm.hwConfig.memory" in host.runx("update", "--memory", "100m", "c").stderr
     assert host.runx("update", "--cpu-quota", "200000", "c").returncode == 0
     assert [call[0] for call in changes(host)] == ["sched-credit2"]
     assert (host.xen.settings(1)["cap"], host.xen.settings(1)["vcpus"]) == ("200", "4")

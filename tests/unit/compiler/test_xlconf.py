@@ -134,8 +134,8 @@ def test_limits() -> None:
         ("a=[1", 4, 'expected ",", "]" or a new line, not the end'),
         ("a", 1, 'expected "=" or "+=", not the end'),
         ("a=\n1", 2, 'expected a string in quotes, a number or "[", not the end of the line'),
-        ("b=1;a='x", 6, "the string that ' begins has no end in its line"),
-        ('a="b\\q"', 4, 'the escape "\\\\q" is none of xl\'s'),
+        ("b=1;a='x", 6, "the string that begins with ' does not end in its line"),
+        ('a="b\\q"', 4, 'xl does not have the escape "\\\\q", only '),
         ("a=1\na+=[2]", 4, "a is a single value already, to which a list cannot be added"),
     ],
 )

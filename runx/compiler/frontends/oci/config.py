@@ -26,10 +26,10 @@ from runx.compiler.source import Source
 
 
 def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str], bytes], report: Report) -> Container:
-    """The container that `source` describes; faults and what is ignored go to `report`.
+    """The container that `source` describes. Faults and notices go to `report`.
 
-    read_netconf: the bytes of a CNI file of the host, and below which directory it must not lie; raises RunxError.
-    When `report` holds errors afterwards, the parts they concern are empty or defaults, good enough for further checks alone.
+    read_netconf: returns the bytes of a CNI file of the host, which must not be below the given directory; raises RunxError.
+    If `report` has errors afterwards, the parts with errors are empty or defaults, which are good only for further checks.
     """
     document = checked(source.document, CONFIG, (), report)
     linux = document.get("linux", {})
@@ -84,25 +84,25 @@ def _first(vm: BootFile | None, own: BootFile | None, report: Report) -> BootFil
 
 
 def _network_namespace(namespaces: list[dict[str, str]]) -> str | None:
-    """The path of the network namespace that is to be joined."""
+    """The path of the network namespace that the container joins."""
     return next((entry.get("path") for entry in namespaces if entry.get("type") == "network"), None) or None
 
 
 def _networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:
     if not any(entry.startswith("NETCONF=") for entry in env):
         return ()
-    # Few containers have one: its grammar and the addresses' module are loaded for those alone.
+    # Few containers have one, and its grammar and the module ipaddress take time to load.
     from runx.compiler.frontends.netconf import read_networks
 
     return read_networks(env, read, report)
 
 
 def _xlconf(env: tuple[str, ...], annotations: dict[str, str], report: Report) -> XlRequest | None:
-    """The settings for xl; an empty value asks for none."""
+    """The settings for xl. An empty value asks for none."""
     request = asked("XLCONF", XLCONF_ANNOTATION, env, annotations, report)
     if not request:
         return None
-    # Its grammar is loaded for the few containers that have one.
+    # Few containers have one, and its grammar takes time to load.
     from runx.compiler.frontends.xlconf import read_xlconf
 
     text, origin = request
@@ -110,7 +110,7 @@ def _xlconf(env: tuple[str, ...], annotations: dict[str, str], report: Report) -
 
 
 def _version(version: str, report: Report) -> str:
-    """SemVer 2.0.0, of which runtime-spec 1.x.y is understood. A newer minor version only adds what may be ignored."""
+    """A version of SemVer 2.0.0. runx follows 1.x.y: a newer minor version only adds settings that may be ignored."""
     parts = version.partition("-")[0].partition("+")[0].split(".")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
         report.error("RX016", ("ociVersion",), f"not a version such as 1.2.0: {quote(version)}")

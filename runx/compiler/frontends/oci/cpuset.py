@@ -5,11 +5,11 @@ from functools import cache
 from runx.compiler.grammar import Lark, Token, Tree, UnexpectedInput, UnexpectedToken, load_grammar
 
 CPU_LIMIT = 8192
-"""The most CPUs that any Linux is built for (CONFIG_NR_CPUS)."""
+"""The most CPUs of any Linux kernel (CONFIG_NR_CPUS)."""
 
 
 def parse_cpuset(text: str) -> frozenset[int]:
-    """The CPUs named by `text`, read from left to right. Raises ValueError with a message for what is not such a list."""
+    """The CPUs named by `text`, read from left to right. Raises ValueError with a message if it is not such a list."""
     text = text.strip()
     try:
         tree = _parser().parse(text)

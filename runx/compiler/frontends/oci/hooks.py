@@ -7,7 +7,7 @@ from runx.compiler.model.plan import HOOK_KINDS, Hook
 
 
 def read_hooks(hooks: dict[str, Any], oci_version: str, report: Report) -> tuple[Hook, ...]:
-    """All of them, in the order in which they run."""
+    """All hooks, in the order in which they run."""
     return tuple(
         _hook(kind, hook, ("hooks", kind, index), oci_version, report)
         for kind in HOOK_KINDS
@@ -28,7 +28,7 @@ def _hook(kind: str, hook: dict[str, Any], place: Path, oci_version: str, report
     return Hook(
         kind=cast(Any, kind),  # one of HOOK_KINDS
         path=path,
-        # As Go's os/exec, through which runc starts them.
+        # As in Go's os/exec, with which runc starts hooks.
         args=tuple(hook.get("args", ())) or (path,),
         env=env,
         timeout_s=timeout,

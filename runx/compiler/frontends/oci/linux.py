@@ -1,4 +1,4 @@
-"""The parts of the `linux` object (OCI config-linux.md) that a virtual machine carries: devices, sysctls, paths, limits."""
+"""The parts of the `linux` object (OCI config-linux.md) that a virtual machine has: devices, sysctls, paths, limits."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ DEFAULT_DEVICES = tuple(
 
 DEFAULT_CPU_PERIOD_US = 100_000
 NO_MEMORY_LIMIT = 0x7FFFFFFFFFFFF000
-"""What version 1 of cgroups calls no limit: the largest multiple of a page."""
+"""No limit, as version 1 of cgroups writes it: the largest multiple of a page."""
 
 
 def read_devices(devices: list[dict[str, Any]], report: Report) -> tuple[Device, ...]:
-    """The devices a configuration names. Faults of paths and numbers go to `report`."""
+    """The devices of the configuration. Faults of paths and numbers go to `report`."""
     return tuple(_device(entry, ("linux", "devices", index), report) for index, entry in enumerate(devices))
 
 
@@ -41,7 +41,7 @@ def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
             "path": entry.get("path", ""),
             "type": kind,
             **numbers,
-            # Docker passes st_mode, the type of file included.
+            # Docker passes st_mode, which includes the type of file.
             "mode": entry.get("fileMode", 0o666) & 0o7777,
             "uid": entry.get("uid", 0),
             "gid": entry.get("gid", 0),
@@ -50,9 +50,9 @@ def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
 
 
 def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
-    """Name with slashes (`net/ipv4/ip_forward`): value.
+    """The settings, by names with slashes (`net/ipv4/ip_forward`).
 
-    As for sysctl(8), the first separator of a name decides whether its dots or its slashes separate.
+    As in sysctl(8), the first separator of a name decides whether dots or slashes separate its parts.
     """
     settings: dict[str, str] = {}
     for name, value in sysctl.items():
@@ -77,16 +77,16 @@ def read_paths(linux: dict[str, Any], name: str, report: Report) -> tuple[str, .
 
 
 def read_root_propagation(word: str, report: Report) -> str | None:
-    """linux.rootfsPropagation: a word of mount(8), also those with which mounts below are meant (`rshared`), as runc has it."""
+    """linux.rootfsPropagation: a word of mount(8). As in runc, it may be a recursive one (`rshared`)."""
     if word and word not in PROPAGATION:
-        report.error("RX423", ("linux", "rootfsPropagation"), f"{quote(word)} is none of {', '.join(PROPAGATION)}")
+        report.error("RX423", ("linux", "rootfsPropagation"), f"must be one of {', '.join(PROPAGATION)}, not {quote(word)}")
     return word or None
 
 
 def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:
-    """How many tasks there may be, None for no limit: of an absent or a negative number, and of 0 before version 1.3.
+    """The most tasks. None means no limit: the number is absent, negative, or 0 before version 1.3.
 
-    Version 1.3 made 0 a limit like any other (config-linux.md, "PIDs"), with which nothing can be started beside the process.
+    Since version 1.3, 0 is a limit, too (config-linux.md, "PIDs"): the process cannot start another task.
     """
     limit = resources.get("pids", {}).get("limit", -1)
     minor = oci_version.split(".")[1:2]
@@ -101,7 +101,7 @@ def read_limits(resources: dict[str, Any], report: Report, origin: Path = ("linu
     cpu = resources.get("cpu", {})
     cpus = None
     if cpu.get("cpus", "").strip():
-        # Few containers have one: the grammar is loaded for those alone.
+        # Few containers have one, and the grammar takes time to load.
         from runx.compiler.frontends.oci.cpuset import parse_cpuset
 
         try:

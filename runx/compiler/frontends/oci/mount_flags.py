@@ -1,13 +1,13 @@
-"""The words of mount(8) that are flags of a mount rather than data of a file system, and what each does.
+"""The words of mount(8) that are flags of a mount rather than data of a file system, and their effects.
 
-The same words as runc's, less those that are listed in REFUSED. `runx features` lists KNOWN.
+They are runc's words without those in REFUSED. `runx features` lists KNOWN.
 """
 
 from typing import NamedTuple
 
 
 class Flag(NamedTuple):
-    """`family` holds the words that exclude one another; a word that only undoes others names them in `undoes`."""
+    """Words of one `family` exclude one another. A word that only undoes another one names that in `undoes`."""
 
     family: str
     undoes: str = ""
@@ -28,7 +28,7 @@ FLAGS = {
     "nodiratime": Flag("diratime"), "diratime": Flag("diratime", "nodiratime"),
     "nosymfollow": Flag("symfollow"), "symfollow": Flag("symfollow", "nosymfollow"),
     "lazytime": Flag("lazytime"), "nolazytime": Flag("lazytime", "lazytime"),
-    # Not a flag of mount(2): runc's extension for a tmpfs that starts with what its mount point held.
+    # Not a flag of mount(2): runc's extension for a tmpfs that begins with the content of its mount point.
     "tmpcopyup": Flag("tmpcopyup"),
 }  # fmt: skip
 
@@ -37,10 +37,10 @@ PROPAGATION = (
 )  # fmt: skip
 
 BIND = {"bind": False, "rbind": True}
-"""Word: whether the mounts below the source come too."""
+"""Whether the word includes the mounts below the source."""
 
-# mount_setattr(2) with AT_RECURSIVE. The guest sees a bind mount, whatever is mounted below its source, as one file system,
-# so a flag of it holds for everything below already.
+# mount_setattr(2) with AT_RECURSIVE. In the guest a bind mount is one file system, whatever is mounted below its source, so a
+# flag holds for everything below anyway.
 RECURSIVE = {
     f"r{word}": word
     for word in (
@@ -64,11 +64,11 @@ REFUSED = {
 }
 
 USERSPACE = ("x-", "X-")
-"""mount(8): what begins so is a comment, or for programs that read the options; no kernel is given it."""
+"""mount(8): words that begin so are comments, or for programs that read the options. The kernel does not get them."""
 
 USERSPACE_IGNORED = "for programs that read the options (mount(8)), not for a kernel"
 
-# Those that mount(8) itself acts on, and which would make another mount than the one without them.
+# mount(8) itself acts on these words: with them it would make another mount.
 USERSPACE_REFUSED = {
     "X-mount.subdir": ("is not supported", "give the directory as the mount's source"),
     **dict.fromkeys(

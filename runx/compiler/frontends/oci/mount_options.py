@@ -21,7 +21,7 @@ from runx.compiler.model.request import MountOptions
 
 
 class Option(NamedTuple):
-    """`word` or `word=value` (then `value` is not None), and where it came from."""
+    """`word`, or `word=value` if `value` is not None, and its place."""
 
     word: str
     value: str | None
@@ -29,7 +29,7 @@ class Option(NamedTuple):
 
 
 class DataWords(NamedTuple):
-    """What a file system itself understands. `any_setting`: other `key=value` pairs go to the guest's kernel to judge."""
+    """The options of a file system itself. `any_setting`: other `key=value` pairs are left to the guest's kernel to check."""
 
     words: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class DataWords(NamedTuple):
 
 
 def parse_options(elements: list[str], path: Path, report: Report) -> list[Option]:
-    """The options of the array at `path`, in order; joined ones are taken apart. Malformed ones are reported and left out."""
+    """The options of the array at `path`, in order. Joined options are separated. Malformed ones are reported and left out."""
     options: list[Option] = []
     for index, text in enumerate(elements):
         place = (*path, index)
@@ -51,7 +51,7 @@ def parse_options(elements: list[str], path: Path, report: Report) -> list[Optio
 
 
 def sort_options(options: list[Option], kind: str, known_data: DataWords, report: Report) -> MountOptions:
-    """Sort options into what they are. Of words that exclude one another the last stands, as for mount(8).
+    """Sort options into flags, data and propagation. Of words that exclude one another the last one counts, as in mount(8).
 
     `kind` (`bind`, `tmpfs`) is for messages. A word that is neither a flag nor in `known_data` is reported.
     """

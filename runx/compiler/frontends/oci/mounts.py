@@ -7,7 +7,7 @@ from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
 from runx.compiler.frontends.oci.mount_options import DataWords, parse_options, sort_options
 from runx.compiler.model.request import MountOptions, MountRequest
 
-# The file systems the guest's kernel makes, and the options of their own that they read (the kernel's fs_parameter_spec tables).
+# The file systems that the guest's kernel makes, and their own options (the kernel's fs_parameter_spec tables).
 GUEST_TYPES = {
     "tmpfs": DataWords(
         ("inode32", "inode64", "noswap"),
@@ -23,7 +23,7 @@ GUEST_TYPES = {
     "cgroup2": DataWords(("nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot")),
 }
 
-# What engines write for version 1 of cgroups; the guest has version 2 alone.
+# Options of engines for version 1 of cgroups. The guest has version 2 alone.
 _CGROUP1_WORDS = (
     "all", "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls", "net_prio", "perf_event",
     "pids", "rdma", "xattr", "noprefix", "clone_children", "none",
@@ -55,7 +55,7 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
 
     kind = entry.get("type", "")
     if kind not in GUEST_TYPES:
-        what = f"file systems of type {quote(kind)} are not supported" if kind else "missing, and the options hold no bind"
+        what = f"file systems of type {quote(kind)} are not supported" if kind else "missing, and the options have no bind"
         hint = f"supported are bind, {', '.join(GUEST_TYPES)}"
         report.error("RX303", (*path, "type"), f"{what}{did_you_mean(kind, (*GUEST_TYPES, 'bind'))}", hint)
         return MountRequest(destination, kind, "", MountOptions((), (), (), False, False), path)
@@ -71,5 +71,5 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
 def _bind_source(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> str:
     source: str = entry.get("source", "")
     if not source:
-        report.error("RX305", (*path, "source"), "missing: a bind mount needs what to bind")
+        report.error("RX305", (*path, "source"), "missing: a bind mount needs a source")
     return source if source.startswith("/") else posixpath.join(bundle, source)

@@ -1,6 +1,6 @@
-"""The part that a container has in a pod, as the engines that make pods write it into annotations.
+"""The part that a container has in a pod, from the annotations of the engines that make pods.
 
-containerd's CRI plugin has names of its own (pkg/cri/annotations); cri-o and podman share theirs (pkg/annotations).
+containerd's CRI plugin has its own names (pkg/cri/annotations). cri-o and podman share theirs (pkg/annotations).
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ _ANNOTATIONS = (
     ("io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"),
     ("io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"),
 )
-"""Of each family: the part, and the sandbox's id."""
+"""For each family of engines: the annotations with the part, and with the sandbox's id."""
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-"""Of the ids that these engines give; nothing that a path could be made of."""
+"""Characters of these engines' ids. No other character of a path is among them."""
 
 
 _PODMAN = ("io.container.manager", "libpod")
 _PODMAN_PAUSES = ["/catatonit", "-P"]
-"""podman (4.3) does not mark the sandboxes of its pods, but this is what they run, of an image that podman makes for them. The
-program does nothing but wait, so there is nothing else that could be asked for by it (catatonit(1), -P)."""
+"""podman (4.3) does not mark the sandboxes of its pods, but they run this command, from an image that podman makes for them. The
+program only waits, so no user has another reason to run it (catatonit(1), -P)."""
 
 
 def read_pod(annotations: dict[str, str], args: Sequence[str]) -> Pod | None:
-    """The part; None for a container of no pod. args: process.args."""
+    """The part; None for a container without a pod. args: process.args."""
     for type_name, id_name in _ANNOTATIONS:
         part = annotations.get(type_name)
         if part in ("sandbox", "container"):

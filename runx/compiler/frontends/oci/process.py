@@ -14,7 +14,7 @@ RLIMITS = (
 )  # fmt: skip
 
 NOFILE_MAX = 2147483584
-"""The most that the kernel lets fs.nr_open, and with it RLIMIT_NOFILE, be on 64 bits (fs/file.c)."""
+"""The largest fs.nr_open, and so the largest RLIMIT_NOFILE, of a 64-bit kernel (fs/file.c)."""
 
 
 def read_process(process: dict[str, Any], pid_namespace: bool, pids_limit: int | None, report: Report) -> Process:
@@ -44,7 +44,7 @@ def read_process(process: dict[str, Any], pid_namespace: bool, pids_limit: int |
 
 
 def _console_size(process: dict[str, Any], report: Report) -> tuple[int, int]:
-    """Rows and columns of the terminal at its start, 0 and 0 without (struct winsize of ioctl_tty(2) has 16 bits for each)."""
+    """Rows and columns of the terminal at its start; 0 and 0 without one (ioctl_tty(2), struct winsize: 16 bits for each)."""
     size = process.get("consoleSize")
     if not size or not process.get("terminal"):
         return 0, 0
@@ -104,7 +104,7 @@ def _capabilities(sets: dict[str, list[str]], report: Report) -> Capabilities:
         for index, name in enumerate(names):
             if name not in numbers:
                 path: Path = ("process", "capabilities", set_name, index)
-                # config.md, "Linux Process": what cannot be granted is a warning.
+                # config.md, "Linux Process": a capability that cannot be granted is a warning.
                 report.ignore("RX108", path, f"Linux has no capability {quote(name)}{did_you_mean(name, CAPABILITIES)}")
     ordered = {name: sorted(numbers.keys() & names, key=numbers.__getitem__) for name, names in sets.items()}
     return Capabilities(**{name: tuple(names) for name, names in ordered.items()})

@@ -1,5 +1,5 @@
-"""What a container brings in its root filesystem to boot from: a kernel (the annotation org.runx.kernel, or RUNX_KERNEL in its
-environment) and a ramdisk (org.runx.ramdisk, RUNX_RAMDISK)."""
+"""Annotations org.runx.* and variables of process.env that are for runx, such as a kernel and a ramdisk in the container's root
+filesystem (org.runx.kernel or RUNX_KERNEL, org.runx.ramdisk or RUNX_RAMDISK)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -16,8 +16,8 @@ KINDS: tuple[Literal["kernel", "ramdisk"], ...] = ("kernel", "ramdisk")
 def asked(
     variable: str, annotation: str, env: Sequence[str], annotations: Mapping[str, str], report: Report
 ) -> tuple[str, Path] | None:
-    """What a container asks of runx, and where it says so. An annotation is the engine's word and goes before the variable, which
-    may be the image's. Of a variable given twice the last counts, as it does for the process."""
+    """The value of a setting for runx, and its place; None if there is none. The annotation is from the engine, and goes before
+    the variable, which may be from the image. If a variable is given twice, the last one counts, as in the process."""
     found: list[tuple[str, Path]] = [
         (entry.partition("=")[2], ("process", "env", index))
         for index, entry in enumerate(env)
@@ -33,13 +33,13 @@ def asked(
 def read_own_file(
     kind: Literal["kernel", "ramdisk"], env: Sequence[str], annotations: Mapping[str, str], report: Report
 ) -> BootFile | None:
-    """The file asked for, if any. An empty value asks for nothing, so that a user can take back what an image says."""
+    """The file that the container asks for, if any. An empty value asks for none: so a user can undo the image's variable."""
     path, origin = asked(f"RUNX_{kind.upper()}", PREFIX + kind, env, annotations, report) or ("", ())
     return BootFile("/" + path.lstrip("/"), True, origin) if path else None
 
 
 def check_annotations(annotations: Mapping[str, str], report: Report) -> None:
-    """Report those that would speak to runx, but say nothing it knows."""
+    """Report annotations for runx that runx does not know."""
     known = (*(PREFIX + kind for kind in KINDS), XLCONF_ANNOTATION, ROOT_CARRIER_ANNOTATION)
     for name in annotations:
         if name.startswith(PREFIX) and name not in known:

@@ -11,13 +11,13 @@ _NICE = ("SCHED_OTHER", "SCHED_BATCH")
 _REAL_TIME = ("SCHED_FIFO", "SCHED_RR")
 _SHORTEST_RUNTIME_NS = 1024
 _SHORTEST_PERIOD_NS, _LONGEST_PERIOD_NS = 100_000, (2**22) * 1000
-"""What the kernel takes from SCHED_DEADLINE tasks (kernel/sched/deadline.c, __checkparam_dl and its sysctls)."""
+"""Bounds of the kernel for SCHED_DEADLINE tasks (kernel/sched/deadline.c, __checkparam_dl and its sysctls)."""
 
 _PATH: Path = ("process", "scheduler")
 
 
 def read_scheduler(scheduler: dict[str, Any] | None, report: Report) -> Scheduler | None:
-    """The scheduling of the process. Numbers that its policy has no use for are faults, as they are for runc."""
+    """The scheduling of the process. Numbers that its policy does not use are faults, as in runc."""
     if scheduler is None or report.has_errors_below(_PATH):
         return None
     policy: str = scheduler["policy"]
@@ -46,7 +46,7 @@ def read_scheduler(scheduler: dict[str, Any] | None, report: Report) -> Schedule
 def _check_nice(policy: str, nice: int, report: Report) -> None:
     if policy not in _NICE:
         if nice:
-            report.ignore("RX123", (*_PATH, "nice"), f"{policy} knows no nice value")
+            report.ignore("RX123", (*_PATH, "nice"), f"{policy} does not use the nice value")
     elif not -20 <= nice <= 19:
         report.error("RX121", (*_PATH, "nice"), f"must be a number from -20 to 19, not {nice}")
 

@@ -1,7 +1,7 @@
 """The shape of config.json: OCI runtime-spec 1.3, config.md and config-linux.md, on the Linux platform.
 
-Everything the specification names is here, also what the compiler goes on to ignore: a value of the wrong type is a mistake
-in either case. Sections of which nothing is read (other platforms) are left unchecked.
+It has every property of the specification, also those that the compiler ignores: a value of the wrong type is a mistake in
+either case. Sections for other platforms are not checked. model/settings.py says what becomes of each property.
 """
 
 from typing import Any
@@ -146,12 +146,12 @@ _HARDWARE = {
     "irqs": [UINT32],
 }  # fmt: skip
 
-# config-vm.md. What it requires is left to the frontend: Go writes a missing object as one with empty strings.
+# config-vm.md. The frontend checks what is required: Go writes a missing object as one with empty strings.
 VM: dict[str, Any] = {
     "hypervisor": {"path": str, "parameters": STRINGS},
     "kernel": {"path": str, "parameters": STRINGS, "initrd": str},
     "image": {"path": str, "format": str},
-    # The schema's spelling and that of the Go types.
+    # The spelling of the schema, and the spelling of Go's types.
     "hwConfig": _HARDWARE,
     "hwconfig": _HARDWARE,
 }

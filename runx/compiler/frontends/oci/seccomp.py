@@ -1,4 +1,4 @@
-"""The `seccomp` object (OCI config-linux.md, "Seccomp"): what of a profile cannot be followed in a virtual machine."""
+"""The `seccomp` object (OCI config-linux.md, "Seccomp"): the parts of a profile that a virtual machine cannot follow."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _HINT = "use SCMP_ACT_ERRNO, SCMP_ACT_KILL_PROCESS or another action that needs 
 
 
 def read_seccomp(profile: dict[str, Any], report: Report) -> None:
-    """Report the faults of a profile that has the right form, and what of it is left out."""
+    """Report the faults of a profile whose form is right, and its parts that are left out."""
     path: Path = ("linux", "seccomp")
     if profile.get("defaultAction") == NOTIFY:
         report.error("RX440", (*path, "defaultAction"), _NO_LISTENER, _HINT)

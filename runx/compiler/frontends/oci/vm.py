@@ -24,7 +24,7 @@ def read_vm_boot(vm: dict[str, Any], report: Report) -> tuple[BootFile | None, B
 
 
 def read_image(vm: dict[str, Any], report: Report) -> ImageRequest | None:
-    """`image`: the container's root filesystem as a disk."""
+    """`image`: the container's root filesystem as a disk; None without one, and for a fault."""
     image = vm.get("image", {})
     path, image_format = image.get("path"), image.get("format")
     if not path and not image_format:
@@ -36,9 +36,9 @@ def read_image(vm: dict[str, Any], report: Report) -> ImageRequest | None:
         report.error("RX220", (*origin, "path"), f"must be an absolute path, not {quote(path)}")
     elif image_format in ("vdi", "vmdk"):
         hint = f"qemu-img convert -f {image_format} -O qcow2 FILE NEW"
-        report.error("RX221", (*origin, "format"), f"{image_format} is no format that xl attaches", hint)
+        report.error("RX221", (*origin, "format"), f"xl cannot attach images of format {image_format}", hint)
     elif image_format not in ("raw", "qcow2", "vhd"):
-        # No format is ever guessed: what a guest writes in a raw image could make it look like another one.
+        # No format is ever guessed: a guest could write data into a raw image that make it look like another format.
         report.error("RX221", (*origin, "format"), f"must be raw, qcow2 or vhd, not {quote(image_format or '')}")
     else:
         return ImageRequest(path, image_format)
