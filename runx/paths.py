@@ -36,7 +36,7 @@ def state_root(file: str = "") -> str:
 def written_state_root(text: str) -> str:
     """The `state` of section [paths] in the text of a runx.toml, in the one form that is allowed for it; "" for none.
 
-    Every fast command needs it. To load tomllib takes 10 ms, where Python starts in 7 ms and `state` may take 1.8 times as long.
+    Every fast command needs it, and tomllib would double their time (docs/decisions/0009-state-root-without-toml.md).
     compiler/host/config.py refuses a file in which TOML has another value than this function finds.
     """
     section = ""
