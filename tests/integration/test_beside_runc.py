@@ -13,10 +13,11 @@ import pytest
 from runxtools import ociimage
 from runxtools.checkout import CHECKOUT
 from runxtools.double.host import Double
-from runxtools.testing.bundles import BUSYBOX, CASES, LIMIT_S, image_root
+from runxtools.testing.bundles import BUSYBOX, LIMIT_S, image_root
 from runxtools.testing.containers import RUNX
 
 TABLE = CHECKOUT / "docs/differences.md"
+CASES = CHECKOUT / "tests/cases"
 RUNC_CANNOT = ("ctr-mount-ro-noexec", "podman-full")
 """A bind mount by type alone, without the option, which runc 1.1 takes for a file system of that type; and so few open files
 allowed that runc itself runs out of them."""

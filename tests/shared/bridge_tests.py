@@ -1,4 +1,4 @@
-"""Networks by NETCONF: a container on a bridge of dom0, and what dom0 sees of it; in the lab and in the double."""
+"""Networks by NETCONF: a container on a bridge of dom0, in the lab and in the double."""
 
 import json
 import re
@@ -17,7 +17,7 @@ SUBNET = "10.213.77"
 
 
 class Bridge:
-    """A bridge of dom0 with the first address of SUBNET.0/24 and of fd00:213::/64, and files that name it."""
+    """A bridge of dom0 with the first address of SUBNET.0/24 and of fd00:213::/64, and CNI files that name it."""
 
     def __init__(self, host: Machine, directory: str) -> None:
         self.host = host
@@ -33,7 +33,7 @@ class Bridge:
         host.run(["sh", "-euc", script, "sh", self.name, SUBNET], check=True)
 
     def netconf(self, address: str = "", **changes: object) -> list[str]:
-        """Options of ctr for a network of this bridge; its file is like those of CNI's own documentation."""
+        """Options of ctr for a network of this bridge, with a file like those in CNI's documentation."""
         settings = {"cniVersion": "0.2.0", "name": "testnet", "type": "bridge", "bridge": self.name} | changes
         path = f"{self.directory}/{uuid.uuid4().hex}.conf"
         self.host.run(["sh", "-c", 'cat > "$1"', "sh", path], stdin=json.dumps(settings).encode(), check=True)
@@ -48,7 +48,7 @@ def bridge(host: Machine, scratch: str) -> Iterator[Bridge]:
     made = Bridge(host, scratch)
     yield made
     try:
-        until(lambda: not made.ports(), made.ports)  # interfaces of containers that have ended
+        until(lambda: not made.ports(), made.ports)  # also interfaces of ended containers
     finally:
         host.run(["ip", "link", "del", made.name], check=True)
 
@@ -86,7 +86,7 @@ def test_a_static_address_reaches_dom0_and_is_reached(host: Machine, bridge: Bri
 
 
 def test_tcp_both_ways(host: Machine, bridge: Bridge) -> None:
-    """Whole and in order, at the container's MTU."""
+    """All bytes arrive in order, at the container's MTU."""
     options = bridge.netconf(f"{SUBNET}.8/24")
     script = f"""
         (echo pong; cat) | nc -l -p 4000 -w 60 > /tmp/in &
@@ -119,7 +119,7 @@ print(answer, size)
 
 @pytest.fixture
 def leases(host: Machine, bridge: Bridge, scratch: str) -> Iterator[Iterator[bytes]]:
-    """A DHCP server on the bridge; the lines of its log. Two minutes are the least that dnsmasq lends for."""
+    """A DHCP server on the bridge: the lines of its log. dnsmasq's shortest lease is two minutes."""
     words = [
         "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--port=0", "--bind-interfaces", f"--interface={bridge.name}",
         f"--dhcp-range={SUBNET}.100,{SUBNET}.110,255.255.255.0,2m", f"--dhcp-option=6,{SUBNET}.53",
@@ -137,7 +137,7 @@ def leases(host: Machine, bridge: Bridge, scratch: str) -> Iterator[Iterator[byt
 
 
 def test_dhcp(host: Machine, bridge: Bridge, leases: Iterator[bytes]) -> None:
-    """The lease is taken before the process starts, and renewed while it runs, by a client that the process cannot see."""
+    """The lease is taken before the process starts, and renewed while it runs, by a client that is invisible to it."""
     script = "echo ready; read line; ip -4 addr show eth0; ip route; cat /etc/resolv.conf; ps"
     container = Running(host, script, bridge.netconf())
     try:
@@ -160,7 +160,7 @@ def test_dhcp(host: Machine, bridge: Bridge, leases: Iterator[bytes]) -> None:
 
 @pytest.fixture
 def host_is_bridge(host: Machine, bridge: Bridge) -> Iterator[None]:
-    """A runx.toml that maps the host's network to the bridge. It lies over /etc, which may be another machine's too."""
+    """A runx.toml that maps the host's network to the bridge, in an overlay on /etc, which the double shares with its host."""
     put = """
         mkdir -p /run/settings/runx
         cat > /run/settings/runx/runx.toml
@@ -172,7 +172,7 @@ def host_is_bridge(host: Machine, bridge: Bridge) -> Iterator[None]:
 
 
 def test_the_hosts_network(host: Machine) -> None:
-    """Refused, with what helps."""
+    """The error has a hint."""
     result = host.run(command(["true"], ["--net-host"]), timeout=LIMIT_S)
     assert result.returncode
     assert b"the network of the host cannot be used in a virtual machine" in result.stderr
@@ -206,7 +206,7 @@ def test_a_missing_bridge_is_told_before_anything_starts(host: Machine, bridge: 
 
 
 def test_ten_at_once(host: Machine, bridge: Bridge) -> None:
-    """Each with an address and a MAC address of its own; all of them reach one another's bridge."""
+    """Each has its own IP and MAC address, and reaches the bridge."""
     settings = {"ipam": {"type": "host-local", "subnet": f"{SUBNET}.0/24"}}
     script = f"{REACH} echo ready; read -r line; cat /sys/class/net/eth0/address; reach {SUBNET}.1 && echo reached"
     options = [["--memory-limit", str(40 << 20), *bridge.netconf(f"{SUBNET}.{20 + n}", **settings)] for n in range(10)]

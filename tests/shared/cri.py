@@ -1,7 +1,7 @@
-"""A client of Kubernetes' container runtime interface (CRI), version 1, by which a kubelet speaks to containerd.
+"""A client of Kubernetes' container runtime interface (CRI), version 1, with which a kubelet calls containerd.
 
-Of the interface's api.proto there are the messages and fields that the tests use. A map is written as what it is on the wire,
-a repeated message of key and value; an enumeration as its number.
+It has the messages and fields of api.proto that the tests use. A map is written as on the wire: a repeated message of key and
+value. An enumeration is written as its number.
 """
 
 import re
@@ -88,14 +88,14 @@ RuntimeCondition: string type 1, bool status 2, string reason 3, string message 
 RuntimeStatus: RuntimeCondition* conditions 1
 StatusResponse: RuntimeStatus status 1
 """
-"""Name of a message, and its fields: type (with * for a repeated one), name and number."""
+"""Messages by name; each line is a field: type (with * if it is repeated), name and number."""
 
 POD, CONTAINER, NODE = 0, 1, 2
-"""NamespaceMode: whose namespace."""
+"""Values of NamespaceMode."""
 READY, NOT_READY = 0, 1
-"""PodSandboxState."""
+"""Values of PodSandboxState."""
 CREATED, RUNNING, EXITED = 0, 1, 2
-"""ContainerState."""
+"""Values of ContainerState."""
 
 _PACKAGE = "runtime.v1"
 _FIELD = re.compile(r"(\w+)(\*?) (\w+) (\d+)")
@@ -121,19 +121,19 @@ def _classes() -> dict[str, type[Message]]:
 
 
 def pairs(**values: str) -> list[dict[str, str]]:
-    """A map of the interface."""
+    """A map as the interface has it."""
     return [{"key": key, "value": value} for key, value in values.items()]
 
 
 class Client:
-    """Call of the RuntimeService and the ImageService at a unix socket: `call("StopPodSandbox", pod_sandbox_id=ID)`."""
+    """Calls RuntimeService and ImageService at a unix socket: `call("StopPodSandbox", pod_sandbox_id=ID)`."""
 
     def __init__(self, socket: Path) -> None:
         self._channel = grpc.insecure_channel(f"unix:{socket}")
         self._classes = _classes()
 
     def call(self, name: str, **fields: Any) -> Any:
-        """The response to a request with these fields. Raises CallError with what the other end says."""
+        """Send a request with these fields: the response. Raises CallError with the other end's message."""
         request, response = self._classes[f"{name}Request"], self._classes[f"{name}Response"]
         service = "ImageService" if name.startswith("Image") else "RuntimeService"
         method = self._channel.unary_unary(
@@ -151,4 +151,4 @@ class Client:
 
 
 class CallError(Exception):
-    """What containerd said of a call that failed."""
+    """containerd's message on a failed call."""

@@ -1,6 +1,6 @@
-"""containerd's ctr runs containers with runx as Xen virtual machines, and cannot tell them from runc's.
+"""containerd's ctr with runx: containers are Xen virtual machines, and behave as those of runc.
 
-The tests that hold in the lab and in the double alike: modules there import them, and their conftest.py have `host`.
+Modules of the lab and of the double import these tests; their conftest.py has the fixture `host`.
 """
 
 import json
@@ -56,8 +56,8 @@ STOPPED_READER = """
     }
     cat "$errors"
 """
-"""In dom0: a command whose output nobody reads until it says on its standard error that it cannot go on. (Not over ssh, whose
-channels hold 2 MiB and stop both streams when nobody reads one.)"""
+"""Runs in dom0: a command whose output is not read until its standard error says that it cannot continue. ssh would not do: its
+channels hold 2 MiB, and an unread stream stops the other one."""
 
 
 def test_a_reader_that_stops_loses_nothing_and_stalls_the_writer_alone(host: Machine, scratch: str) -> None:
@@ -94,7 +94,7 @@ def test_arguments_are_exact(host: Machine) -> None:
 
 @pytest.fixture
 def user_image(host: Machine, scratch: str, tmp_path: Path) -> Iterator[str]:
-    """The test image, but its process is to be `user` of /etc/passwd. (This ctr has no option for it.)"""
+    """The test image with the user `user` of /etc/passwd, for which this ctr has no option."""
     name = "localhost/runx-test-user:latest"
     host.get("/bin/busybox", tmp_path / "busybox")
     ociimage.write(tmp_path / "image.tar", tmp_path / "busybox", name, "user")
@@ -193,7 +193,7 @@ def test_what_is_not_supported_is_an_error_that_says_so(host: Machine) -> None:
 
 
 def test_bad_input_leaves_nothing(host: Machine, scratch: str) -> None:
-    """What a verb refuses is one message with its place, in the log too, and no state."""
+    """A refused bundle gives one message with its place, also in the log, and no state."""
     log = f"{scratch}/log"
     base = [RUNX, "--root", f"{scratch}/root", "--log", log, "--log-format", "json"]
     result = host.run([*base, "create", "--bundle", f"{scratch}/none", new_id()])
@@ -226,7 +226,7 @@ _CNI = """
 
 
 def test_a_chain_of_cni_plugins(host: Machine) -> None:
-    """`ctr run --cni` fills the namespace between create and start, by the pid."""
+    """`ctr run --cni` fills the network namespace of the pid between create and start."""
     bridge = f"cni{new_id()[-8:]}"
     chain = {
         "cniVersion": "0.4.0",
@@ -262,7 +262,7 @@ def test_a_chain_of_cni_plugins(host: Machine) -> None:
     assert "default via 10.214.9.1 dev eth0" in text and "default via fd00:214::1 dev eth0" in text
     assert result.returncode == 0
 
-    # The interface goes with its namespace, which the kernel removes a little after its last process.
+    # The kernel removes a namespace, and its interface, a little after its last process.
     def ports() -> bytes:
         return host.run(["ls", f"/sys/class/net/{bridge}/brif"], check=True).stdout
 

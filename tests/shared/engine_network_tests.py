@@ -1,4 +1,4 @@
-"""Networks that engines make by themselves, which podman and docker have alike: `engine` is a command line of theirs."""
+"""Networks that podman and docker make by themselves; `engine` is the command line of one of them."""
 
 import subprocess
 
@@ -7,7 +7,7 @@ from runxtools.machine import Machine
 from runxtools.testing.containers import LIMIT_S, until
 
 KEPT = ("cni-podman0", "docker0")
-"""Bridges that engines make for their first container and keep."""
+"""Bridges of dom0: engines make one for their first container and keep it."""
 
 
 def links(host: Machine) -> set[str]:
@@ -16,7 +16,7 @@ def links(host: Machine) -> set[str]:
 
 
 def test_the_default_network(host: Machine, engine: list[str]) -> None:
-    """A published port answers, containers reach each other by address, and nothing is left."""
+    """A published port answers, containers reach each other by address, and no interface is left."""
     before = links(host)
     serve = "echo served by web > /tmp/page; httpd -p 80 -h /tmp; echo ready; while :; do sleep 0.1; done"
     run = [*engine, "run", "--detach", "--publish", "8080:80", IMAGE, "/bin/sh", "-c", serve]
@@ -46,7 +46,7 @@ def test_the_default_network(host: Machine, engine: list[str]) -> None:
 
 
 def test_a_network_of_another_container(host: Machine, engine: list[str]) -> None:
-    """A virtual machine has its interfaces for itself."""
+    """A virtual machine cannot share its interfaces."""
     run = [*engine, "run", "--detach", IMAGE, "/bin/sh", "-c", "while :; do sleep 0.1; done"]
     first = host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()
     second = host.run([*engine, "run", "--rm", "--network", f"container:{first}", IMAGE, "true"], timeout=LIMIT_S)

@@ -1,4 +1,4 @@
-"""What podman and docker do alike with runx. `engine` is the command line of one of them, which has the test image."""
+"""Tests of podman and docker with runx; `engine` is the command line of one of them, with the test image."""
 
 import subprocess
 
@@ -23,10 +23,10 @@ def test_a_container(host: Machine, engine: list[str]) -> None:
 
 
 def test_stop_and_logs(host: Machine, engine: list[str]) -> None:
-    """A container in the background: its output is kept, and `stop` reaches its trap."""
+    """A container in the background keeps its output, and `stop` reaches its trap."""
     script = "trap 'echo stopping; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
     run = [*engine, "run", "--detach", "--network", "none", IMAGE, "/bin/sh", "-c", script]
-    # The supervisor and who waits for it live on: neither may keep the caller's pipes.
+    # The supervisor and its parent continue to run: neither may keep the caller's pipes.
     container = host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()
     follow = host.popen([*engine, "logs", "--follow", container], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert follow.stdout is not None

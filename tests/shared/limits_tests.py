@@ -1,4 +1,4 @@
-"""Control groups and limits that change: what containerd's metrics find, what `runx update` does to a machine that runs."""
+"""Control groups and changed limits: containerd's metrics, and `runx update` of a running machine."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from runxtools.machine import Machine
 from runxtools.testing.containers import LIMIT_S, RUNX, Running
 
 STATE = "/run/containerd/runc/default"
-"""Where containerd has runx keep the containers of its usual namespace."""
+"""State root of runx for containers of containerd's namespace `default`."""
 
 
 def runx(host: Machine, *words: str) -> "tuple[int, bytes, bytes]":
@@ -16,7 +16,7 @@ def runx(host: Machine, *words: str) -> "tuple[int, bytes, bytes]":
 
 
 def groups(host: Machine, container: str) -> list[str]:
-    """The directories of a container's group."""
+    """Directories of a container's control group."""
     found = host.run(["find", "/sys/fs/cgroup", "-type", "d", "-name", container], timeout=LIMIT_S)
     return found.stdout.decode().split()
 
@@ -72,6 +72,6 @@ def test_processors(host: Machine) -> None:
 
 
 def domains(host: Machine) -> dict[str, int]:
-    """Name and memory in MiB of each."""
+    """Memory of each domain in MiB, by name."""
     lines = host.run(["xl", "list"], check=True, timeout=LIMIT_S).stdout.decode().splitlines()[1:]
     return {line.split()[0]: int(line.split()[2]) for line in lines}

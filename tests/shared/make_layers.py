@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Make a root filesystem of two layers, and what lies on them, as an engine that uses overlayfs makes them: by overlayfs itself.
+"""Make a root filesystem of two layers and an upper directory, by overlayfs, as engines do.
 
     make_layers.py TOP PROGRAM MIB SPARSE_MIB CHANGED
 
-TOP/snapshots/1/fs and 2/fs are the layers, 3/fs is the upper directory of the overlay that stays mounted at TOP/bundle/rootfs;
-with CHANGED, `1`, it holds something. PROGRAM is a static program, for the root's /bin. One file has MIB of random bytes, one
-that is sparse SPARSE_MIB.
+TOP/snapshots/1/fs and 2/fs are the layers, 3/fs is the upper directory of the overlay, which stays mounted at TOP/bundle/rootfs.
+The upper directory has files if CHANGED is `1`. PROGRAM is a static program for the root's /bin. One file has MIB of random
+bytes, a sparse one SPARSE_MIB.
 """
 
 import os
@@ -76,14 +76,14 @@ def image(root: Path, program: str, mib: int, sparse_mib: int) -> None:
     os.mknod(root / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(root / "disk", stat.S_IFBLK | 0o600, os.makedev(259, 1_000_000))
     with socket.socket(socket.AF_UNIX) as listener:
-        os.chdir(root)  # a socket's path is short
+        os.chdir(root)  # the path of a socket must be short
         listener.bind("socket")
     for name in ("linked", "linked-across", "linked-gone"):
         write(root / name, name)
         os.link(root / name, root / f"{name}-too")
     for number in range(0, len(ANY_BYTE), 100):
         write(root / os.fsdecode(b"bytes-" + ANY_BYTE[number : number + 100]))
-    write(root / ("n" * 254))  # mkfs.erofs cannot take 255
+    write(root / ("n" * 254))  # mkfs.erofs refuses 255
     for number in range(2000):
         write(root / f"many/{number}", str(number))
     for name in (
@@ -103,7 +103,7 @@ def image(root: Path, program: str, mib: int, sparse_mib: int) -> None:
 
 
 def change(root: Path) -> None:
-    """The second layer: it hides, replaces and adds."""
+    """The second layer hides, replaces and adds files."""
     shutil.rmtree(root / "gone")  # whiteouts
     (root / "gone-file").unlink()
     (root / "linked-gone").unlink()
@@ -127,7 +127,7 @@ def change(root: Path) -> None:
 
 
 def change_again(root: Path) -> None:
-    """What lies on the layers: `docker cp` and the like."""
+    """The upper directory: files of `docker cp` and the like."""
     (root / "added/deep/er/file").unlink()
     shutil.rmtree(root / "opaque")
     write(root / "opaque", "a file now")

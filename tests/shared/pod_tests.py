@@ -1,6 +1,6 @@
-"""Pods of Kubernetes: containerd's CRI plugin, called as a kubelet calls it, runs their containers with runx.
+"""Pods of Kubernetes: containerd's CRI plugin, called as by a kubelet, runs their containers with runx.
 
-The tests that run in the lab and in the double alike: modules there import them, their conftest.py have `host` and `scratch`.
+Modules of the lab and of the double import these tests; their conftest.py has the fixtures `host` and `scratch`.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def cri(host: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cri
 
 @pytest.fixture
 def nothing_is_left(cri: Cri) -> Iterator[None]:
-    """Of all pods of a test."""
+    """Client of a containerd for the pods of a module."""
     yield
     cri.remove_pods()
     cri.until_nothing_is_left()
@@ -36,13 +36,13 @@ def pod(cri: Cri, nothing_is_left: None, scratch: str) -> Pod:
 
 
 def in_network(pod: Pod, *command: str) -> str:
-    """What a command prints in the pod's network namespace."""
+    """Output of a command in the pod's network namespace."""
     enter = ["nsenter", f"--net=/proc/{pod.sandbox}/ns/net"]
     return pod.cri.host.run([*enter, *command], check=True).stdout.decode()
 
 
 def test_a_sandbox_is_no_virtual_machine(host: Machine, pod: Pod) -> None:
-    """Nor does anything of its image run: its one process is the supervisor, in the pod's network namespace."""
+    """No program of its image runs: its one process is the supervisor, in the pod's network namespace."""
     status = pod.status()
     assert status.state == READY
     assert status.network.ip.startswith(ADDRESS)
@@ -55,7 +55,7 @@ def test_a_sandbox_is_no_virtual_machine(host: Machine, pod: Pod) -> None:
 
 
 def test_containers_one_after_the_other(host: Machine, cri: Cri, pod: Pod) -> None:
-    """As a kubelet runs them: one that prepares, then one that stays and is started again when it has ended."""
+    """An init container, then a container that is started again after its end, as a kubelet does."""
 
     def page() -> bytes:
         wget = ["busybox", "wget", "-q", "-O", "-", f"http://{pod.status().network.ip}/page"]
@@ -97,7 +97,7 @@ def test_a_second_container_at_once_is_refused(pod: Pod) -> None:
 
 
 def test_a_sandbox_that_is_killed(host: Machine, pod: Pod) -> None:
-    """The pod is not ready any more, its container lives on, and all of it can be removed."""
+    """The pod is no longer ready, its container continues, and all of it can be removed."""
     container = pod.run("one", WAIT)
     host.run(["kill", "-9", str(pod.sandbox)], check=True)
     until(lambda: pod.status().state == NOT_READY)
@@ -105,7 +105,7 @@ def test_a_sandbox_that_is_killed(host: Machine, pod: Pod) -> None:
 
 
 def test_a_pod_is_stopped_with_all_in_it(cri: Cri, pod: Pod) -> None:
-    """The machine has nothing of it any more, before the pod is removed."""
+    """The machine has nothing left of the pod before the pod is removed."""
     container = pod.run("one", f"trap '' TERM; {WAIT}")
     kinds = {line.partition(" ")[0] for line in cri.left()}
     assert kinds == {"domain", "state", "network", "link", "control", "mount", "process"}

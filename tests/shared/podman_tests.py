@@ -1,4 +1,4 @@
-"""podman runs containers with runx as it is: conmon waits for the supervisor, the log file tells why something failed."""
+"""An unchanged podman with runx: conmon waits for the supervisor, and the log file has the reason of a failure."""
 
 import errno
 import json
@@ -18,8 +18,8 @@ from runxtools.testing.containers import LIMIT_S, RUNX
 
 @pytest.fixture
 def engine(host: Machine, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
-    """podman's command line, with a storage of its own that has the test image."""
-    # In the double the guest's kernel is the host's, which may not have that controller to give.
+    """podman's command line, with its own storage that has the test image."""
+    # In the double the guest's kernel is the host's, which may lack that controller.
     controllers = host.run(["cat", "/sys/fs/cgroup/cgroup.controllers"], check=True).stdout.split()
     limit = "" if b"pids" in controllers else "pids_limit = 0\n"
     backend = "cni" if host.run(["test", "-e", "/usr/lib/podman/netavark"]).returncode else "netavark"
@@ -43,14 +43,13 @@ def engine(host: Machine, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
     host.run([*command, "load", "-i", f"{scratch}/image.tar"], check=True, timeout=LIMIT_S)
     yield command
     host.run([*command, "rm", "--all", "--force"], check=True, timeout=LIMIT_S)
-    # Its own, made for its first network; never taken away.
+    # podman's own; it makes it for its first network and keeps it.
     host.run(["sh", "-c", "! mountpoint -q /run/netns || umount -R /run/netns"], check=True)
 
 
 @pytest.mark.parametrize(("carrier", "at_the_next_start"), [("disk", b"named\n/etc/hosts:1\n"), ("ram", b"/etc/hosts:1\n")])
 def test_a_container_without_shares(host: Machine, engine: list[str], carrier: str, at_the_next_start: bytes) -> None:
-    """Its root by disk or in memory, the files that podman manages by value: it needs no 9p. What it writes to a disk is there
-    when it starts again."""
+    """A root by disk or in memory, and copies of podman's files: no 9p is needed. Writes to a disk survive a restart."""
     script = (
         "cat /kept; hostname > /kept; grep -c named /etc/hosts /etc/hostname; echo more >> /etc/hosts;"
         "df -k /dev/shm | tail -1; exit 6"
@@ -70,7 +69,7 @@ def test_a_container_without_shares(host: Machine, engine: list[str], carrier: s
 
 
 def test_a_seccomp_profile(host: Machine, engine: list[str], scratch: str, tmp_path: Path) -> None:
-    """podman takes the user's profile for its own here; the error is one that mkdir never has."""
+    """The profile replaces podman's own; mkdir never gives its error otherwise."""
     rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EXDEV}
     (tmp_path / "profile.json").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
     host.put(tmp_path / "profile.json", f"{scratch}/profile.json")

@@ -1,4 +1,4 @@
-"""Pods of Kubernetes, made as a kubelet makes them: by containerd's CRI plugin, beside a machine's own containerd."""
+"""Pods of Kubernetes, made as by a kubelet: by the CRI plugin of a containerd beside the machine's own."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, until
 
 BRIDGE = "pods0"
 ADDRESS = "10.214.10."
-"""What the addresses of pods begin with."""
+"""First bytes of the addresses of pods."""
 _KUBEPODS = "/sys/fs/cgroup/kubepods"
 _CONFIG = """\
 version = 2
@@ -61,8 +61,10 @@ _END = """
 
 
 class Cri:
-    """A containerd whose CRI plugin has one runtime, runx; a network for pods; and the test image, which is a pod's sandbox as
-    well: no program of it is to run. `home` is its directory on the host, for all that it keeps."""
+    """A containerd whose CRI plugin has one runtime, runx; a network for pods; and the test image.
+
+    The test image is the sandbox's image too, as no program of that runs. `home` is its directory on the host.
+    """
 
     def __init__(self, host: Machine, home: str, client: Client) -> None:
         self.host = host
@@ -80,14 +82,14 @@ class Cri:
         }
 
     def left(self) -> list[str]:
-        """What the host has of pods and their containers, a line for each, but for what the plugin keeps on file."""
+        """A line for each part of pods and containers on the host, except files of the plugin."""
         script = "".join(f"{command} | sed 's/^/{kind}: /'\n" for kind, (command, _) in self._traces.items())
         lines = self.host.run(["bash", "-eo", "pipefail"], stdin=script.encode(), check=True).stdout.decode().splitlines()
         found = (line.partition(": ") for line in lines)
         return [f"{kind} {thing}" for kind, _, thing in found if re.search(self._traces[kind][1], thing)]
 
     def until_nothing_is_left(self) -> None:
-        """A shim ends some time after its container. Raises AssertionError with what stays."""
+        """Wait until nothing is left: a shim ends some time after its container. Raises AssertionError."""
         until(lambda: not self.left(), self.left)
 
     def remove_pods(self) -> None:
@@ -98,7 +100,7 @@ class Cri:
 
 @contextmanager
 def started(host: Machine, directory: Path) -> Iterator[Cri]:
-    """Such a containerd until the context ends. Raises AssertionError with its log. `directory`: an empty one of this machine."""
+    """Run a containerd during the context, with an empty local `directory`. Raises AssertionError with its log."""
     home = host.run(["mktemp", "-d", "/tmp/pods.XXXXXX"], check=True).stdout.decode().strip()
     ipam = {"type": "host-local", "dataDir": f"{home}/leases", "ranges": [[{"subnet": f"{ADDRESS}0/24"}]]}
     bridge = {"type": "bridge", "bridge": BRIDGE, "isDefaultGateway": True, "ipam": ipam}
@@ -114,7 +116,7 @@ def started(host: Machine, directory: Path) -> Iterator[Cri]:
         host.put(directory / "image.tar", f"{home}/image.tar")
         host.run([*ctr, "image", "import", f"{home}/image.tar"], check=True, timeout=LIMIT_S)
         with host.socket(f"{home}/socket") as socket, closing(Client(socket)) as client:
-            # The plugin hears of the image a little later.
+            # The plugin learns of the image a little later.
             until(lambda: client.call("ImageStatus", image={"image": IMAGE}).image.id)
             yield Cri(host, home, client)
     finally:
@@ -122,7 +124,7 @@ def started(host: Machine, directory: Path) -> Iterator[Cri]:
 
 
 class Pod:
-    """A sandbox that is ready, and what a kubelet does with it. `directory` is the host's, for its logs."""
+    """A ready sandbox, used as by a kubelet. `directory` on the host is for its logs."""
 
     def __init__(self, cri: Cri, directory: str, pid: int = CONTAINER, **settings: Any) -> None:
         self.cri = cri
@@ -144,7 +146,7 @@ class Pod:
 
     @cached_property
     def sandbox(self) -> int:
-        """The pid of the sandbox's process."""
+        """Pid of the sandbox's process."""
         words = [RUNX, "--root", self.cri.states, "ps", "--format", "json", self.id]
         (pid,) = json.loads(self.cri.host.run(words, check=True).stdout)
         return int(pid)
@@ -164,11 +166,11 @@ class Pod:
         return container
 
     def run(self, name: str, script: str, attempt: int = 0, **settings: Any) -> str:
-        """Create and start a container; with a script that says `ready`, return when it has."""
+        """Create and start a container: its id. If its script prints `ready`, wait for that."""
         container = self.create(name, script, attempt, **settings)
         self.cri.call("StartContainer", container_id=container)
         if "echo ready" in script:
-            # There, as to ask from here over and over would slow down an emulated machine.
+            # Wait on the host: repeated questions from here would slow down an emulated machine.
             wait = 'until grep -q "stdout F ready$" "$1"; do sleep 0.1; done'
             self.cri.host.run(["sh", "-c", wait, "sh", self._log(name, attempt)], check=True, timeout=LIMIT_S)
         return container
@@ -177,14 +179,14 @@ class Pod:
         self.cri.call("StopContainer", container_id=container, timeout=timeout_s)
 
     def end(self, container: str) -> Any:
-        """Its status when it has ended."""
+        """Wait for the container's end: its status."""
         return until(lambda: (status := self.container(container)).state == EXITED and status)
 
     def container(self, container: str) -> Any:
         return self.cri.call("ContainerStatus", container_id=container).status
 
     def log(self, name: str, attempt: int = 0, stream: str = "stdout") -> str:
-        """What a container has written, from its log as kubelets read them: time, stream, F for a full line, the line."""
+        """Output of a container, from its log, which has time, stream, F for a full line, and the line."""
         text = self.cri.host.run(["cat", self._log(name, attempt)], check=True).stdout.decode()
         lines = [line.split(" ", 3) for line in text.split("\n")[:-1]]
         assert all(words[2] == "F" for words in lines)
@@ -194,6 +196,6 @@ class Pod:
         return f"{self.logs}/{name}/{attempt}.log"
 
     def states(self) -> dict[str, int]:
-        """The state of each container of the pod, by name."""
+        """State of each container of the pod, by name."""
         listed = self.cri.call("ListContainers").containers
         return {one.metadata.name: one.state for one in listed if one.pod_sandbox_id == self.id}

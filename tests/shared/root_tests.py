@@ -1,4 +1,4 @@
-"""Roots that travel as disks and in memory, through containerd's ctr: in the lab and in the double alike."""
+"""Root filesystems by disk and in memory, with containerd's ctr, in the lab and in the double."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, sh, until
 DISK = ("--annotation", "org.runx.root.carrier=disk")
 RAM = ("--annotation", "org.runx.root.carrier=ram")
 made = pytest.mark.parametrize("carrier", [pytest.param(DISK, id="disk"), pytest.param(RAM, id="ram")])
-"""A test of both carriers for which images are made."""
+"""Run a test with both carriers that need images."""
 NOT_IN_TMPFS = ["user-attributes", "O_TMPFILE", "O_DIRECT"]
 """Checks of behaviour.c that fail in an overlay on a tmpfs before Linux 6.6."""
 _START = 'ctr task start "$1"; status=$?; ctr task delete "$1" > /dev/null 2>&1; exit $status'
@@ -24,7 +24,7 @@ _CHANGE = (
 
 
 class Kept:
-    """A container that is started again and again, as `docker start` does it."""
+    """A container that is started several times, as by `docker start`."""
 
     def __init__(self, host: Machine, script: str, *options: str) -> None:
         self.host = host
@@ -39,11 +39,11 @@ class Kept:
         return self.host.run(["sh", "-c", _START, "sh", self.id], timeout=LIMIT_S)
 
     def change(self, script: str) -> None:
-        """What `docker cp` and others do to a container that does not run: in the directory of its root, by way of overlayfs."""
+        """Change the stopped container's root through overlayfs, like `docker cp`."""
         self.host.run(["sh", "-ec", _CHANGE, "sh", self.id, script], check=True, timeout=LIMIT_S)
 
     def layers(self) -> list[str]:
-        """All layers of changes in containerd's store."""
+        """Paths of all layers of changes in containerd's store."""
         upper = self.host.run(["ctr", "snapshot", "mounts", "/mnt", self.id]).stdout.decode()
         snapshots = upper.partition("upperdir=")[2].partition(",")[0].rpartition("/snapshots/")[0] if upper else self.snapshots
         self.snapshots = snapshots
@@ -91,7 +91,7 @@ def test_what_was_written_is_there_at_the_next_start(kept: Kept) -> None:
     assert third.stdout.startswith(b"kept\nkept\ncat: "), third.stdout
     (layer,) = kept.layers()
     kept.remove()
-    until(lambda: layer not in kept.layers())  # it goes with the container, as all that containerd keeps of it
+    until(lambda: layer not in kept.layers())  # removed with the container, as all of its state in containerd
 
 
 _WRITES = """
@@ -104,7 +104,7 @@ while :; do echo $i > /many/$i; rm /many/$i; echo more >> /synced-not; done
 
 
 def killed_and_started(host: Machine) -> "subprocess.CompletedProcess[bytes]":
-    """The next start of a container whose domain was destroyed while it wrote, after it had called sync(2)."""
+    """Start a container again whose domain was destroyed while it wrote, after a sync(2)."""
     container = Kept(host, _WRITES, *DISK)
     process = host.popen(container.run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
@@ -156,7 +156,7 @@ def test_what_the_engine_changes_is_in_memory_too(in_memory: Kept) -> None:
 
 
 def compiled(name: str, directory: Path) -> Path:
-    """A static program of a source beside this file."""
+    """Compile a static program from a source beside this file."""
     flags = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static"]
     subprocess.run(["gcc", *flags, "-o", directory / name, Path(__file__).with_name(f"{name}.c")], check=True)
     return directory / name
@@ -164,7 +164,7 @@ def compiled(name: str, directory: Path) -> Path:
 
 @pytest.fixture
 def behave(host: Machine, scratch: str, tmp_path: Path) -> list[str]:
-    """Options of `ctr run` by which a container has the program of behaviour.c as /mnt/behave."""
+    """Options of `ctr run` that give a container the program of behaviour.c as /mnt/behave."""
     host.put(compiled("behaviour", tmp_path), f"{scratch}/behave")
     return ["--mount", f"type=bind,src={scratch},dst=/mnt,options=rbind:ro"]
 
@@ -195,11 +195,11 @@ def test_a_read_only_root_has_no_layer(host: Machine, carrier: tuple[str, ...]) 
 
 
 CAPABILITIES = b" security.capability="
-"""What 9p does not show in a virtual machine (docs/roots.md)."""
+"""Entries that 9p does not show in a virtual machine (docs/roots.md)."""
 
 
 class Layers:
-    """A root filesystem of layers of all kinds of files, in a bundle (make_layers.py)."""
+    """A bundle whose root filesystem has layers with all kinds of files (make_layers.py)."""
 
     def __init__(self, host: Machine, top: str, directory: Path) -> None:
         self.host = host
@@ -249,7 +249,7 @@ def layers(host: Machine, scratch: str, tmp_path: Path) -> Iterator[Layers]:
 
 @pytest.mark.parametrize("changed", [False, True])
 def test_a_container_sees_what_overlayfs_shows_to_the_host(layers: Layers, changed: bool) -> None:
-    """Each file with its content, owner, mode, times, links and attributes, on each carrier."""
+    """Compare content, owner, mode, times, links and attributes of every file on each carrier."""
     layers.make(mib=8, sparse_mib=16, changed=changed)
     expected = layers.seen_from_the_host()
     assert len(expected) > 2000
@@ -318,7 +318,7 @@ cat /etc/made.conf
 /usr/bin/dpkg --force-bad-path -P made >> /log 2>&1
 ls -d /etc/made.conf /usr/share/made 2>&1
 """
-"""After the other."""
+"""Two containers one after the other."""
 SAID = """\
 wal
 2000
@@ -343,7 +343,7 @@ changed
 
 @pytest.fixture(scope="session")
 def programs_of_debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tar file of PACKAGE_SCRIPT's."""
+    """The tar file that PACKAGE_SCRIPT makes."""
     directory = tmp_path_factory.mktemp("debian")
     subprocess.run(["sh", "-c", PACKAGE_SCRIPT], cwd=directory, check=True)
     return directory / "tree.tar"
@@ -352,7 +352,7 @@ def programs_of_debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.skipif(not shutil.which("sqlite3"), reason="sqlite3 is not installed")
 @pytest.mark.parametrize("carrier", ["disk", "ram", "9p"])
 def test_a_database_and_a_package_manager(host: Machine, scratch: str, programs_of_debian: Path, carrier: str) -> None:
-    """sqlite3 with several writers, in both kinds of its journal; dpkg installs a package, upgrades it, and removes it."""
+    """sqlite3 has several writers in both modes of its journal. dpkg installs, upgrades and removes a package."""
     host.put(programs_of_debian, f"{scratch}/tree.tar")
     options = [
         "--annotation",

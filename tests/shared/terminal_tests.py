@@ -1,4 +1,4 @@
-"""`ctr run -t`: a terminal in the guest, seen through ctr's own."""
+"""`ctr run -t`: a terminal in the guest, through ctr's own terminal."""
 
 import shlex
 import subprocess
@@ -8,7 +8,7 @@ from runxtools.testing.containers import LIMIT_S, command
 
 
 def test_a_terminal(host: Machine) -> None:
-    # ctr tells the size when the process has started: until then there is none.
+    # ctr sends the size after the process has started; before, the size is 0.
     script = """
         trap 'echo caught; exit 9' INT
         while size=$(stty size 2> /dev/null); [ -z "$size" ]; do sleep 0.1; done

@@ -1,26 +1,26 @@
-"""The compiler's cases: tests/cases/CASE/config.json, and what it is compiled with.
+"""Cases of the compiler: tests/cases/CASE/config.json, and the host for which it is compiled.
 
-`case.toml` beside a configuration says what the case is about and what the host looks like:
+`case.toml` beside a configuration describes the case and its host:
 
     about = "one line"
-    [host]                      # optional: what is at a path; anything not named is a directory
+    [host]                      # optional: the kind of a path; other paths are directories
     "/etc/hosts" = "file"       # directory, file, socket, fifo, device, missing or unreadable
-    "cni0 10.1.0.1" = "missing" # an interface does not have this address; others have all
+    "cni0 10.1.0.1" = "missing" # the interface lacks this address; others have all
 
-    [root]                      # optional: the same for the root filesystem, in which anything not named is missing
+    [root]                      # optional: the same for the root filesystem; other paths are missing
 
     [files]                     # optional: CNI files of the host
     "/etc/cni/net.d/a.conf" = '''{ … }'''
 
-    [sandbox]                   # optional: of the pod that the container is of, its state directory and fields of SandboxFacts
+    [sandbox]                   # optional: state directory of the container's pod, and fields of SandboxFacts
 
-    [layers]                    # optional: what the root filesystem is made of, as fields of RootFacts
+    [layers]                    # optional: layers of the root filesystem, as fields of RootFacts
 
-    [sizes]                     # optional: bytes of the image of a directory; of others it is 5 MiB
+    [sizes]                     # optional: bytes of the image of a directory (default: 5 MiB)
 
-A runx.toml beside them is the host's.
+A runx.toml beside them is that of the host.
 
-A configuration that is refused only as long as something is not supported yet says so: `refused = "hooks"`.
+A configuration that is refused only because something is not supported yet has a line such as `refused = "hooks"`.
 """
 
 import tomllib
@@ -38,11 +38,11 @@ SNAPSHOTS = TESTS / "snapshots"
 
 
 ALLOW_ALL = bytes.fromhex("06000000 0000ff7f")
-"""A filter of one instruction. What libseccomp makes of a profile differs from version to version, so cases are not given it."""
+"""A filter of one instruction, for all cases: the filters of libseccomp differ between its versions."""
 
 
 class Case:
-    """One case, and the facts of a host made up for it. Every bundle is /bundle, every state root /run/runx."""
+    """One case, and the facts of its host. The bundle is /bundle, the state root /run/runx."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -57,7 +57,7 @@ class Case:
 
     @property
     def refused(self) -> bool:
-        """Whether the case is to fail: its name begins with bad-, or `refused` in case.toml says why it does for now."""
+        """Whether the case must fail: its name begins with bad-, or case.toml has `refused`."""
         return self.directory.name.startswith("bad-") or "refused" in self.settings
 
     def compile(self) -> Compilation:
@@ -80,7 +80,7 @@ class Case:
         return ALLOW_ALL
 
     def root(self, path: str) -> RootFacts:
-        """`[layers]` of case.toml: the fields of RootFacts that are not as for a directory."""
+        """Facts of a directory, with the fields of `[layers]` in case.toml."""
         given = {
             name: tuple(value) if isinstance(value, list) else value for name, value in self.settings.get("layers", {}).items()
         }
@@ -93,7 +93,7 @@ class Case:
         return "0123abcd"
 
     def small_file(self, path: str) -> SmallFile | None:
-        """`[small_files]` of case.toml: their text."""
+        """A file of `[small_files]` in case.toml."""
         text = self.settings.get("small_files", {}).get(path)
         return None if text is None else SmallFile(text.encode(), 0o644, 0, 0)
 
@@ -128,12 +128,12 @@ def all_cases() -> list[Case]:
 
 
 def good_cases() -> list[Case]:
-    """Those that compile."""
+    """The cases that compile."""
     return [case for case in all_cases() if not case.refused]
 
 
 class TextFacts:
-    """Facts for a test that brings its configuration as text; every path is a directory unless `kinds` says otherwise."""
+    """Facts for a configuration given as text. Every path is a directory, except those in `kinds`."""
 
     def __init__(self, text: str | bytes, kinds: dict[str, str] | None = None, files: dict[str, str] | None = None) -> None:
         self.raw = text if isinstance(text, bytes) else text.encode()

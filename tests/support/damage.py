@@ -1,6 +1,6 @@
-"""Damaged configurations, made from the good ones of tests/cases: what test_damage.py compiles.
+"""Damaged configurations for test_damage.py, made from the good ones of tests/cases.
 
-Every one follows from its number alone, so a failure is repeated with `damaged(NUMBER)`.
+Each depends on its number only, so `damaged(NUMBER)` repeats a failure.
 """
 
 import copy
@@ -27,26 +27,26 @@ VALUES: tuple[Any, ...] = (
     ["x", 1], {"path": "/x"}, {"type": "pid"}, {"limit": 0}, {"names": [], "action": "SCMP_ACT_LOG"},
     {"hwConfig": {}, "hwconfig": {}}, {"policy": "SCHED_RR"}, "SPECIAL-DEEP",
 )  # fmt: skip
-"""What stands on an edge somewhere."""
+"""Values at some limit."""
 
 MARKS = (
     b"", b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80", b'"', b"\\", b"\\u0000", b"\\ud800", b"{", b"}", b"[", b"]", b",", b":", b"-",
     b"1e999", b"NaN", b"-Infinity", b"9" * 5000, b"null", b"//", b"\xef\xbb\xbf", b"\r", b"\t", b"[" * 3000,
 )  # fmt: skip
-"""What is put into the text."""
+"""Bytes that are inserted into the text."""
 
 SHOWN_EVERY = 50
-"""Laying out a plan for people takes longer than all else, so one in so many is."""
+"""One plan in so many is shown as text, which takes longer than everything else."""
 
 CASES = good_cases()
 _DOCUMENTS = [json.loads((case.directory / "config.json").read_text()) for case in CASES]
 
 Place = tuple[Any, Any]
-"""A container of JSON and the name or the index of a value in it."""
+"""An object or array, and the name or index of a value in it."""
 
 
 class Damaged(Case):
-    """A case with another configuration; `strange` hosts know none of its paths."""
+    """A case with another configuration; a `strange` host has none of its paths."""
 
     def __init__(self, case: Case, raw: bytes, strange: str) -> None:
         super().__init__(case.directory)
@@ -107,10 +107,10 @@ def _change(document: dict[str, Any], dice: random.Random) -> None:
         holder[key] = copy.deepcopy(dice.choice(VALUES))
     elif what == 2:
         holder[key] = _other_type(holder[key], dice)
-    elif what == 3:  # what another configuration has anywhere
+    elif what == 3:  # any value of another configuration
         theirs, name = dice.choice(_places(dice.choice(_DOCUMENTS)))
         holder[key] = copy.deepcopy(theirs[name])
-    elif what == 4:  # what another one has under the same name
+    elif what == 4:  # another configuration's value of the same name
         donors = [(theirs, name) for theirs, name in _places(dice.choice(_DOCUMENTS)) if name == key]
         if donors:
             theirs, name = dice.choice(donors)
@@ -122,7 +122,7 @@ def _change(document: dict[str, Any], dice: random.Random) -> None:
             holder[dice.choice((f"{key}x", key.upper(), "", "\0", "ü"))] = copy.deepcopy(holder[key])
     else:
         there, name = dice.choice(places)
-        if not _holds(holder[key], there):  # nothing may end up inside itself
+        if not _holds(holder[key], there):  # a copy, so that no value contains itself
             there[name] = copy.deepcopy(holder[key])
 
 
@@ -152,7 +152,7 @@ def _edit(raw: bytes, dice: random.Random) -> bytes:
 
 
 def failures(numbers: range) -> list[str]:
-    """What goes wrong with the configurations of these numbers: anything but a plan or a CompileError that says something."""
+    """Faults of the configurations of these numbers: anything but a plan or a CompileError with a message."""
     return [f"{number}: {fault}" for number in numbers if (fault := _failure(number))]
 
 
@@ -166,7 +166,7 @@ def _failure(number: int) -> str:
         shown = error.for_people()
         if not error.diagnostics or not all(character.isprintable() or character == "\n" for character in error.message + shown):
             return f"{error.message!r}\n{shown!r}"
-    except BaseException:  # also what is no Exception is a failure of this one, and the others go on
+    except BaseException:  # a BaseException also is a failure of this number only
         return f"{traceback.format_exc()}\n{facts.raw!r}"
     else:
         plan = result.plan
@@ -174,7 +174,7 @@ def _failure(number: int) -> str:
             return "the plan is not what its file says"
         if plan.domain is None:
             return "" if plan.pod and result.artifacts.domain_cfg == "" else "no domain, and no reason"
-        # One value a line, and nothing of the configuration can begin another one.
+        # One value a line: text of the configuration must not begin another line.
         lines = result.artifacts.domain_cfg.splitlines()
         names = [line.split(" = ")[0] for line in lines if not line.startswith((" ", "]"))]
         if names != list(dict.fromkeys(names)) or names[:2] != ["name", "type"]:

@@ -1,4 +1,4 @@
-"""Runs the guest's /init and inroot on this machine: in namespaces of their own, with a pty as the console link.
+"""Run the guest's /init and inroot on this machine, in new namespaces, with a pty as the console link.
 
 The root is the tree of the base initrd (busybox of `./build`, or the machine's static one) with /init compiled from the
 sources here. Everything mounted dies with the namespaces. Needs root and musl-gcc.
@@ -34,7 +34,7 @@ inroot mount proc proc /proc nosuid,nodev,noexec
 
 
 def compile_guest(folder: Path) -> tuple[Path, Path]:
-    """Compiles /init and the probe; returns their paths."""
+    """Compile /init and the probe: their paths."""
     init, probe = folder / "init", folder / "probe"
     flags = ["-static", "-Os", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
     code = sorted(INIT_SOURCES.rglob("*.c"))
@@ -44,7 +44,7 @@ def compile_guest(folder: Path) -> tuple[Path, Path]:
 
 
 def initrd_entries(path: Path) -> dict[str, tuple[int, bytes]]:
-    """Name → (mode, data) of a gzipped newc archive."""
+    """Mode and data of each member of a gzipped newc archive, by name."""
     raw = gzip.decompress(path.read_bytes())
     entries: dict[str, tuple[int, bytes]] = {}
     at = 0
@@ -61,7 +61,7 @@ def initrd_entries(path: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def busybox() -> bytes:
-    """A static busybox: the one of `./build` when it is there, else Debian's."""
+    """A static busybox: that of `./build` if it exists, else Debian's."""
     built = CHECKOUT / "out" / os.uname().machine / "initrd"
     if built.exists():
         return initrd_entries(built)["bin/busybox"][1]
@@ -71,7 +71,7 @@ def busybox() -> bytes:
 
 
 def install_busybox(root: Path, binary: bytes) -> None:
-    """Puts busybox and its names into ROOT/bin, as the base initrd has them."""
+    """Put busybox and links of its names into ROOT/bin, as in the base initrd."""
     (root / "bin").mkdir(parents=True, exist_ok=True)
     target = root / "bin" / "busybox"
     target.write_bytes(binary)
@@ -82,7 +82,7 @@ def install_busybox(root: Path, binary: bytes) -> None:
 
 
 def make_root(root: Path, init: Path, probe: Path) -> Path:
-    """Makes the ramdisk's tree at ROOT, with a small container root in ROOT/newroot."""
+    """Make the ramdisk's tree at ROOT, with a small root of a container in ROOT/newroot."""
     for name in ("dev", "proc", "sys", "run", "runx", "newroot", "shares/mounts", "tmp"):
         (root / name).mkdir(parents=True)
     root.chmod(0o755)
@@ -100,7 +100,7 @@ def make_root(root: Path, init: Path, probe: Path) -> Path:
 
 
 def records(**values: object) -> bytes:
-    """/runx/process: each value a string, bytes, a number, or a list of them."""
+    """Content of /runx/process. Each value is a string, bytes, a number, or a list of these."""
     out = b""
     for name, value in values.items():
         items = list(value) if isinstance(value, list | tuple) else [value]
@@ -110,7 +110,7 @@ def records(**values: object) -> bytes:
 
 
 def unshare(*arguments: str) -> list[str]:
-    """The start of a command line that runs in new namespaces and dies with its starter."""
+    """First words of a command that runs in new namespaces and dies with its starter."""
     return ["unshare", "--mount", "--propagation", "private", "--uts", "--ipc", *arguments]
 
 
@@ -118,7 +118,7 @@ class GuestBox:
     """One /init, from its start to its end."""
 
     def __init__(self, root: Path, *, setup: str = DEFAULT_SETUP, process: bytes) -> None:
-        """Starts /init with ROOT as its ramdisk."""
+        """Start /init with ROOT as its ramdisk."""
         (root / "runx" / "setup").write_text(setup)
         (root / "runx" / "process").write_bytes(process)
         (root / "link").touch()
@@ -151,7 +151,7 @@ class GuestBox:
         self.proc.wait()
 
     def send(self, kind: int, payload: bytes = b"") -> None:
-        """Queues a frame; it goes out while frames are being read."""
+        """Queue a frame, to be sent while frames are read."""
         self._unsent += link.frame(kind, payload)
         self._push()
 
@@ -164,7 +164,7 @@ class GuestBox:
             pass
 
     def frame(self, timeout_s: float = DEADLINE_S) -> tuple[int, bytes] | None:
-        """The next frame, or None when the other end has gone. AssertionError when none comes in time."""
+        """The next frame, or None when the other end is closed. Raises AssertionError when none comes in time."""
         end = time.monotonic() + timeout_s
         while True:
             if len(self._buffer) >= 4:
@@ -207,26 +207,26 @@ class GuestBox:
         self.send(HOST_CREDIT, struct.pack("<BI", 1 if kind == STDOUT else 2, count))
 
     def until(self, kind: int) -> bytes:
-        """Reads up to the first frame of this kind and returns its payload."""
+        """Read up to the first frame of this kind: its payload."""
         while got := self.frame():
             if got[0] == kind:
                 return got[1]
         raise AssertionError(f"/init ended without frame {kind}; seen {self.seen}, log {self.log!r}")
 
     def until_output(self, text: bytes, kind: int = STDOUT) -> None:
-        """Reads until the stream's output so far contains TEXT."""
+        """Read until the stream's output contains TEXT."""
         while text not in self.streams[kind]:
             assert self.frame(), f"/init ended; output {self.streams}, log {self.log!r}"
 
     def exit_status(self) -> int:
-        """Reads to EXIT, and sees that nothing follows and that /init powers off."""
+        """Read to EXIT, and check that no frame follows and that /init powers off."""
         status = self.until(EXIT)
         assert len(status) == 1
         self.gone()
         return status[0]
 
     def fatal(self) -> tuple[int, str]:
-        """Reads to FATAL, and sees that nothing follows and that /init powers off."""
+        """Read to FATAL, and check that no frame follows and that /init powers off."""
         payload = self.until(FATAL)
         self.gone()
         assert EXIT not in self.seen
@@ -239,7 +239,7 @@ class GuestBox:
 
 
 def pairs(output: bytes) -> dict[str, list[bytes]]:
-    """The probe's output: name → its values."""
+    """The probe's output: values by name."""
     parts = output.split(b"\0")
     assert parts.pop() == b""
     found: dict[str, list[bytes]] = {}

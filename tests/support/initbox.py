@@ -1,4 +1,4 @@
-"""What tests of the guest's PID 1 have in common: processes that /init starts, here in namespaces."""
+"""Helpers for tests of the guest's PID 1, which starts processes in namespaces here."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import guestbox as gb
 from guestbox import GuestBox, pairs
 
 Start = Callable[..., GuestBox]
-"""The fixture `start`: starts /init for a process with these records."""
+"""Type of the fixture `start`, which starts /init for a process with these records."""
 PATH = "PATH=/usr/bin:/bin"
 DEV_SETUP = gb.DEFAULT_SETUP + "inroot node c 1 5 666 0 0 /dev/zero\ninroot node c 1 3 666 0 0 /dev/null\n"
 
@@ -18,7 +18,7 @@ def shell(script: str) -> tuple[str, str, str]:
 
 
 def wait_for_go(root: Path) -> str:
-    """A setup script that says LOG and ends only after let_go()."""
+    """A setup script that logs, and ends only after let_go()."""
     os.mkfifo(root / "tmp/go")
     return gb.DEFAULT_SETUP + "echo ready; read line </tmp/go"
 

@@ -1,6 +1,6 @@
-"""Who imports whom, and whether imports go down: from rooms on higher floors to rooms on lower ones.
+"""Imports between modules, and the rule that they go down: from rooms on higher floors to rooms on lower ones.
 
-A room is a module or a package. Floors are a sequence, the lowest first, each of them the rooms on it.
+A room is a module or a package. `floors` lists the rooms of each floor, the lowest floor first.
 """
 
 import ast
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def modules(directory: Path, package: str) -> dict[str, Path]:
-    """The modules of the package in `directory`, by name."""
+    """Paths of the modules of a package in `directory`, by name."""
     return {
         ".".join(path.relative_to(directory).with_suffix("").parts).removesuffix(".__init__"): path
         for path in (directory / package).rglob("*.py")
@@ -18,7 +18,7 @@ def modules(directory: Path, package: str) -> dict[str, Path]:
 
 
 def imports(source: str, modules: Iterable[str]) -> set[str]:
-    """Every module that a source imports, wherever in it: of `from package import x` the module x, if it is one."""
+    """Modules that a source imports anywhere in it; for `from package import x` the module x, if it is one."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

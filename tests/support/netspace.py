@@ -1,4 +1,4 @@
-"""Network namespaces of this machine in which scripts for guests are run, by a shell of this machine."""
+"""Network namespaces of this machine, in which its shell runs scripts of guests."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ SCRIPTS = Path(__file__).parents[2] / "guest-assets" / "network"
 
 
 class Namespace:
-    """A network namespace with interfaces of these MAC addresses, in an order of its own."""
+    """A network namespace with an interface for each of these MAC addresses."""
 
     def __init__(self, directory: Path, macs: list[str]) -> None:
         self.process = subprocess.Popen(

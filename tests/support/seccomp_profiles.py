@@ -1,4 +1,4 @@
-"""seccomp profiles for tests, and the programs that become of them."""
+"""seccomp profiles for tests, and the filters that libseccomp makes of them."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ def real_profile(case: str) -> dict[str, Any]:
 
 
 def compiled(seccomp: dict[str, Any], **process: Any) -> Any:
-    """With the real library in place of the cases' own filter."""
+    """Facts with the real library in place of the cases' filter."""
     config = json.loads((CASES / "minimal/config.json").read_text())
     config["process"].update(process)
     config["linux"]["seccomp"] = seccomp

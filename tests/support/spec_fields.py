@@ -1,6 +1,6 @@
 """The fields of config.json in runtime-spec 1.3, on Linux and with the vm section.
 
-Other platforms' sections are one field each. `[]` is any entry of an array, `{}` any member of an object with free names; a
+The section of each other platform is one field. `[]` is any entry of an array, `{}` any member of an object with free names. A
 group in braces stands for each of its words.
 """
 

@@ -1,4 +1,4 @@
-"""The OCI runtime specification as tests see it: its schemas, and its examples of configurations."""
+"""The OCI runtime specification's schemas, and its examples of configurations."""
 
 import json
 from functools import cache
@@ -16,14 +16,14 @@ def _directory() -> Path:
 
 
 def newer() -> bool:
-    """Whether the schemas are of a version newer than the one that runx knows: they have fields of which runx knows nothing."""
+    """Whether the schemas are newer than the version that runx knows, and may have more fields."""
     return specification.version(_directory()) > specification.KNOWN
 
 
 @cache
 def schemas() -> dict[str, Any]:
-    """The schemas by file name, without two faults that those of 1.3.0 have."""
-    # defs.json has a reference without its slash, config-vm.json a schema of every entry as that of the first one.
+    """The schemas by file name. Two faults of version 1.3.0 are mended."""
+    # A reference in defs.json lacks its slash. In config-vm.json the schema of all entries is a list of one.
     texts = {path.name: path.read_text().replace('"#definitions/', '"#/definitions/') for path in _directory().glob("*.json")}
     return {name: json.loads(text, object_hook=_entries) for name, text in texts.items()}
 

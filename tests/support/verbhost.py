@@ -1,4 +1,4 @@
-"""A machine to call runx on: the Xen of bookkeeping, a bundle, and assets that are only there."""
+"""A host for runx: the fake Xen, a bundle, and assets that only exist."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from runxtools.testing.fakexen import FakeXen
 
 
 class Host:
-    """A machine with the fake Xen, a bundle, and runx."""
+    """A host with the fake Xen, a bundle, and runx."""
 
     def __init__(self, xen: FakeXen, directory: Path) -> None:
         self.xen = xen
@@ -25,7 +25,7 @@ class Host:
             "annotations": {"org.example.key": 'a "value"'},
             "linux": {"namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "mount"}]},
         }
-        # The guest's files need only be there: no guest is booted.
+        # The guest's files need only exist: no guest is booted.
         assets = directory / "assets"
         assets.mkdir()
         for name in ("kernel", "initrd", "block", "vif-bridge", "vif-netns"):
@@ -45,9 +45,9 @@ class Host:
         return [sys.executable, "-I", "-S", "-c", self.program, "--root", str(self.root), *log, *words]
 
     def supervise_through(self, *tracer: str, patch: str = "") -> None:
-        """From now on supervisors run `patch` first, and are traced by these words of strace(1), if there are any.
+        """Make supervisors run `patch` first, and trace them with these options of strace(1), if any, from now on.
 
-        strace must not inherit the supervisor's pipes, for whose end `create` waits: it attaches to the process.
+        strace attaches to the process, as it must not inherit the supervisor's pipes, for whose end `create` waits.
         """
         wrapper = self.bundle.parent / "supervise"
         patch = f"import sys; sys.path[:0] = {sys.path!r}; {patch}\n"
@@ -64,13 +64,13 @@ class Host:
         self.program = f"import sys; sys.executable = {str(wrapper)!r}; {self.program}"
 
     def processes(self) -> list[str]:
-        """Command lines of all processes that have to do with the containers of this host."""
+        """Command lines of all processes for containers of this host."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
-                continue  # it has ended
+                continue  # the process has ended
             if str(self.root) in line or str(self.xen.directory / "bin") in line:
                 found.append(f"{process.name}: {line}")
         return found
@@ -82,7 +82,7 @@ class Host:
             time.sleep(0.02)
 
     def popen(self, *words: str) -> "subprocess.Popen[str]":
-        """runx, not waited for; errors are in its stderr."""
+        """Start runx; errors go to its stderr."""
         return subprocess.Popen(
             self.argv(*words),
             env=self.xen.environment(),
@@ -98,7 +98,7 @@ class Host:
         )  # type: ignore[call-overload, no-any-return]
 
     def create(self, container: str = "c") -> int:
-        """Create a container with the bundle; the supervisor's pid. Its streams are files: a test's pipes would not end."""
+        """Create a container of the bundle: the supervisor's pid. Its streams are files, as the test's pipes would not end."""
         with (self.bundle / "out").open("wb") as out, (self.bundle / "err").open("wb") as err:
             argv = self.argv("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), container)
             status = subprocess.run(

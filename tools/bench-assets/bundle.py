@@ -1,4 +1,4 @@
-"""Root filesystems and bundles for the containers of benchmarks. Lies beside the programs that use it."""
+"""Root filesystems and bundles for the containers of benchmarks. Must be in the directory of the program that imports it."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def make_root(path: str, *applets: str) -> None:
-    """A root filesystem of the host's busybox, with these names for it."""
+    """Make a root filesystem at `path`: the host's busybox, with links for these applets."""
     os.makedirs(f"{path}/bin")
     os.mkdir(f"{path}/proc")
     shutil.copy("/bin/busybox", f"{path}/bin/busybox")
@@ -19,9 +19,9 @@ def make_root(path: str, *applets: str) -> None:
 def make_bundle(
     directory: str, root: str, args: list[str], *, env: Iterable[str] = (), network_namespace: str = "", **more: object
 ) -> str:
-    """A bundle in `directory` of a container that runs `args` in `root`, in namespaces of its own; its path.
+    """Make a bundle in `directory`: its path. The container runs `args` in `root`, in its own namespaces.
 
-    network_namespace: the path of one to join. more: further parts of the configuration (OCI config.md).
+    network_namespace: path of a namespace to join. more: further members of the configuration (OCI config.md).
     """
     bundle = tempfile.mkdtemp(prefix="bundle-", dir=directory)
     network = {"type": "network", **({"path": network_namespace} if network_namespace else {})}

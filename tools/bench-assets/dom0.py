@@ -1,11 +1,10 @@
 #!/usr/bin/python3
-"""Run in dom0 for tools/bench: how quickly a container's output reaches its reader, and how long its life takes.
+"""Measure in dom0 for tools/bench: the rate of a container's output, and the time of its life.
 
     dom0.py ROUNDS
 
-Each round measures a container's standard output, which travels over the console link, and then the same bytes through
-hvc0 and xenconsoled, from the same kernel. ssh and engines are not in the way: this program is the reader. One JSON object
-a round, on standard output.
+Each round measures a container's standard output over the console link, and then the same bytes from the same kernel through
+hvc0 and xenconsoled. This program is the reader, without ssh or an engine. It prints one JSON object a round.
 """
 
 import ctypes
@@ -28,7 +27,7 @@ RUNX = "/usr/local/bin/runx"
 IMAGE = "/var/lib/runx-lab/test-image.tar"
 LINK_SIZE = 4 * 1024 * 1024
 HVC0_SIZE = 256 * 1024
-"""Bytes; xenconsoled takes about as long for these as the link for its."""
+"""Bytes through hvc0: they take xenconsoled about as long as the other size takes the link."""
 LIMIT_S = 300
 CHUNK = 65536
 ZEROS = bytes(CHUNK)
@@ -53,7 +52,7 @@ on_crash = "destroy"
 
 
 class Rate:
-    """Bytes a second from the first to the last byte that arrived."""
+    """Bytes a second, from the first to the last byte."""
 
     def __init__(self) -> None:
         self.size = self.first_size = 0
@@ -72,9 +71,9 @@ class Rate:
 
 
 def read_all(fd: int, rate: Rate, wanted: int | None = None) -> None:
-    """Count the bytes that arrive until the end, or until `wanted` have; but for kernel messages all are NUL.
+    """Count the NUL bytes until the end, or until there are `wanted`: all bytes but those of kernel messages.
 
-    It must cost little: the reader has a processor of dom0 in common with what it measures.
+    It must be quick: the reader shares a processor of dom0 with what it measures.
     """
     limit = time.monotonic() + LIMIT_S
     while wanted is None or rate.size < wanted:
@@ -90,7 +89,7 @@ def read_all(fd: int, rate: Rate, wanted: int | None = None) -> None:
 
 
 def make_root(directory: str) -> None:
-    """The root filesystem of the test image, whose only layer is a plain tar file."""
+    """Unpack the root filesystem of the test image, whose only layer is a plain tar file."""
     os.mkdir(directory)
     with tarfile.open(IMAGE) as image:
 
@@ -108,7 +107,7 @@ def make_root(directory: str) -> None:
 
 
 class Container:
-    """One container of a bundle made for it, driven as an engine does. A context: nothing of it is left."""
+    """One container of its own bundle, driven as an engine does: a context that removes all of it."""
 
     def __init__(self, directory: str, root: str, args: list[str]) -> None:
         self.bundle = make_bundle(directory, root, args)
@@ -129,7 +128,7 @@ class Container:
         self._runx("start", "bench")
 
     def wait(self) -> None:
-        """Until it has ended; it is our child, since we are its subreaper."""
+        """Wait until the supervisor has ended: it is our child, since we are its subreaper."""
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         if status:
             with open(f"{self.bundle}/errors") as file:
@@ -144,7 +143,7 @@ class Container:
 
 
 def measure_link(directory: str, root: str) -> float:
-    """Bytes a second of a container's standard output."""
+    """Rate of a container's standard output, in bytes a second."""
     rate = Rate()
     with Container(directory, root, ["/bin/dd", "if=/dev/zero", "bs=64k", f"count={LINK_SIZE // CHUNK}"]) as container:
         read_end, write_end = os.pipe()
@@ -158,7 +157,7 @@ def measure_link(directory: str, root: str) -> float:
 
 
 def measure_life(directory: str, root: str) -> tuple[float, float]:
-    """Seconds of `runx create`, and from its start until a container that does nothing has ended."""
+    """Seconds of `runx create`, and seconds from its start to the end of a container that does nothing."""
     with Container(directory, root, ["/bin/true"]) as container:
         begin = time.monotonic()
         container.create(subprocess.DEVNULL)
@@ -169,7 +168,7 @@ def measure_life(directory: str, root: str) -> tuple[float, float]:
 
 
 def measure_hvc0(directory: str) -> tuple[float, float]:
-    """Seconds of a bare `xl create`, and bytes a second of what that guest writes to hvc0."""
+    """Seconds of a bare `xl create`, and bytes a second that its guest writes to hvc0."""
     name = f"runx-bench-{os.getpid()}"
     with open(f"{directory}/hvc0.cfg", "w") as file:
         file.write(HVC0_CONFIG.format(name=name, assets=ASSETS, directory=directory))
@@ -186,16 +185,16 @@ def measure_hvc0(directory: str) -> tuple[float, float]:
         read_all(pty, rate, HVC0_SIZE)
         os.close(pty)
     finally:
-        subprocess.run(["xl", "destroy", name], stderr=subprocess.DEVNULL)  # it may have ended by itself
+        subprocess.run(["xl", "destroy", name], stderr=subprocess.DEVNULL)  # the domain may have ended by itself
     return created, rate.value(HVC0_SIZE)
 
 
 def open_console(name: str) -> int:
-    """The pty of hvc0, raw: else it would echo what the guest writes."""
+    """Open the pty of hvc0 in raw mode, so that it does not echo what the guest writes."""
     domid = subprocess.run(["xl", "domid", name], check=True, capture_output=True, text=True).stdout.strip()
     limit = time.monotonic() + LIMIT_S
     path = ""
-    while not path:  # xenconsoled publishes it a moment after the domain is there
+    while not path:  # xenconsoled publishes the pty a moment after the domain exists
         if time.monotonic() > limit:
             raise SystemExit("xenconsoled gave the domain no console")
         read = subprocess.run(["xenstore-read", f"/local/domain/{domid}/console/tty"], capture_output=True, text=True)
@@ -208,7 +207,7 @@ def open_console(name: str) -> int:
 
 
 def make_ramdisk(directory: str) -> None:
-    """runx's own initrd with another init: the kernel unpacks both archives, and rdinit= names ours."""
+    """Append another init to runx's initrd: the kernel unpacks both archives, and rdinit= names this one."""
     sys.path.insert(0, LIBRARY)
     from runx.cpio import OverlayFile, archive
 
@@ -219,7 +218,7 @@ def make_ramdisk(directory: str) -> None:
 
 
 def main() -> None:
-    # As an engine: the supervisor becomes our child (prctl(2), PR_SET_CHILD_SUBREAPER).
+    # Like an engine, be the parent of the supervisor (prctl(2), PR_SET_CHILD_SUBREAPER).
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     directory = tempfile.mkdtemp(prefix="runx-bench-")
     try:

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Run where runx is, for tools/bench: the verbs of a container's life under several runtimes, and many containers at once.
+"""Measure for tools/bench: the commands of a container's life under several runtimes, and many containers at once.
 
-    lives.py verbs ROUNDS RUNTIME...     a JSON object a round: milliseconds by "RUNTIME VERB", and of the floor
-    lives.py many ROUNDS COUNT...        a JSON object a round: by COUNT, seconds and MiB of a supervisor, each for one container
+    lives.py verbs ROUNDS RUNTIME...     a JSON object a round: milliseconds of "RUNTIME VERB", and of the floor
+    lives.py many ROUNDS COUNT...        a JSON object a round: for each COUNT, seconds and MiB of a supervisor for one container
 
 A runtime is a path, or a name on PATH.
 """
@@ -24,7 +24,7 @@ LIMIT_S = 900
 
 
 def timed(argv: list[str], errors: str) -> float:
-    """Milliseconds of a program."""
+    """Milliseconds that a program takes."""
     with open(errors, "w+") as output:
         begin = time.perf_counter()
         status = subprocess.call(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -61,12 +61,12 @@ def verbs(directory: str, rounds: int, runtimes: list[str]) -> None:
                 raise
             times["all"] = (time.perf_counter() - begin) * 1000
             round_ |= {f"{name} {word}": value for word, value in times.items()}
-        if number >= 0:  # the first one warmed the page cache
+        if number >= 0:  # the first round warmed the page cache
             print(json.dumps(round_), flush=True)
 
 
 def many(directory: str, rounds: int, counts: list[int]) -> None:
-    """Containers that print one line and wait for one, all at once."""
+    """Start `count` containers at once, each of which prints a line and waits for one."""
     args = ["/bin/busybox", "sh", "-c", "echo ready; read line"]
     bundles = [make_bundle(directory, f"{directory}/root", args) for _ in range(max(counts))]
     for _ in range(rounds):
@@ -107,7 +107,7 @@ def at_once(state: str, bundles: list[str]) -> dict[str, float]:
 
 
 def supervisor_mib(pid_file: str) -> float:
-    """What a supervisor does not have in common with others (Pss, smaps_rollup of proc(5))."""
+    """Memory of a supervisor with its share of common pages (Pss, smaps_rollup of proc(5))."""
     with open(pid_file) as file:
         pid = int(file.read())
     with open(f"/proc/{pid}/smaps_rollup") as file:
@@ -115,7 +115,7 @@ def supervisor_mib(pid_file: str) -> float:
 
 
 def main(what: str, rounds: int, *words: str) -> None:
-    # As an engine: supervisors become our children (prctl(2), PR_SET_CHILD_SUBREAPER).
+    # Like an engine, be the parent of the supervisors (prctl(2), PR_SET_CHILD_SUBREAPER).
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="runx-bench-") as directory:

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Run where runx is, for tools/bench: how quickly bytes come to a container, and from one container to another.
+"""Measure for tools/bench: the rate of bytes from the host to a container, and from one container to another.
 
     network.py ROUNDS BYTES
 
-In three ways on one bridge of the host: by that bridge alone (NETCONF), which is what Xen's own network devices do; through the
-pair of interfaces that an engine makes for a container, with a bridge in its network namespace; and through the same pair by what
-runx does in that namespace. One JSON object a round, on standard output, in bytes a second.
+It measures three ways on one bridge of the host: a vif on that bridge (NETCONF), as Xen's own scripts make it; the pair of
+interfaces that an engine makes for a container, with a bridge to the vif in its network namespace; and the same pair with runx's
+forwarding in that namespace. It prints one JSON object a round, in bytes a second.
 """
 
 import json
@@ -26,9 +26,9 @@ PREFIX = "10.212.5"
 LIMIT_S = 300
 WAYS = ("vif", "bridged", "engine")
 Rates = Callable[[int], tuple[float, float]]
-"""Bytes a second, for so many bytes: from here to a container, and from one container to another."""
+"""Sends a number of bytes: the rates from here to a container, and from one container to another, in bytes a second."""
 PORT = 4000
-# Whoever connects sends to the end. nc itself would move a kilobyte at a time, which takes longer than any network here.
+# The client sends all. nc itself would move a kilobyte at a time, which is slower than any network here.
 SERVE = f"while :; do nc -l -p {PORT} -e dd bs=64k iflag=fullblock of=/dev/null 2>&1; done"
 
 
@@ -38,7 +38,7 @@ def ip(*words: str) -> None:
 
 @contextmanager
 def bridge(directory: str) -> Iterator[str]:
-    """The bridge, with the first address; a CNI file for it."""
+    """Make the bridge with the first address, and a CNI file for it."""
     ip("link", "add", BRIDGE, "type", "bridge")
     try:
         ip("address", "add", f"{PREFIX}.1/24", "dev", BRIDGE)
@@ -54,7 +54,7 @@ def bridge(directory: str) -> Iterator[str]:
 
 @contextmanager
 def namespace(number: int) -> Iterator[str]:
-    """What an engine makes for a container with the address .NUMBER; the namespace's path."""
+    """Make what an engine makes for a container with the address .NUMBER: the path of its namespace."""
     name = f"{BRIDGE}-{number}"
     ip("netns", "add", name)
     try:
@@ -68,13 +68,13 @@ def namespace(number: int) -> Iterator[str]:
 
 
 def backends() -> set[str]:
-    """The interfaces of virtual machines that are on the bridge."""
+    """Interfaces of virtual machines on the bridge."""
     listed = subprocess.run(["ip", "-json", "link", "show", "master", BRIDGE], stdout=subprocess.PIPE, check=True).stdout
     return {name for name in (link["ifname"] for link in json.loads(listed or "[]")) if name.startswith("vif")}
 
 
 def bridge_in(path: str, before: set[str]) -> None:
-    """Put the backend that is new since, and the engine's interface, on a bridge in the engine's namespace."""
+    """Put the new backend and the engine's interface on a bridge in the engine's namespace."""
     name = os.path.basename(path)
     limit = time.monotonic() + LIMIT_S
     while not (new := backends() - before):
@@ -92,7 +92,7 @@ def bridge_in(path: str, before: set[str]) -> None:
 
 @contextmanager
 def container(directory: str, number: int, script: str, netconf: str, path: str) -> "Iterator[subprocess.Popen[bytes]]":
-    """A container with the address .NUMBER that runs a script: by NETCONF's file, or by a namespace's path."""
+    """Start a container with the address .NUMBER that runs a script: with NETCONF's file, or a namespace's path."""
     env = [] if path else [f"NETCONF={netconf},bench,{PREFIX}.{number}"]
     bundle = make_bundle(directory, f"{directory}/root", ["/bin/sh", "-c", script], env=env, network_namespace=path)
     state = ["--root", f"{directory}/state"]
@@ -108,13 +108,13 @@ def container(directory: str, number: int, script: str, netconf: str, path: str)
 
 
 def to_container(number: int, taker: "subprocess.Popen[bytes]", size: int) -> float:
-    """The rate at which a container takes bytes of ours."""
+    """Rate at which a container takes our bytes."""
     limit = time.monotonic() + LIMIT_S
     while True:
         try:
             connection = socket.create_connection((f"{PREFIX}.{number}", PORT), timeout=LIMIT_S)
             break
-        except OSError:  # it boots, or is between two listeners
+        except OSError:  # the container boots, or is between two listeners
             if taker.poll() is not None or time.monotonic() > limit:
                 raise
             time.sleep(0.1)
@@ -127,7 +127,7 @@ def to_container(number: int, taker: "subprocess.Popen[bytes]", size: int) -> fl
 
 
 def between(sender: "subprocess.Popen[bytes]", taker: "subprocess.Popen[bytes]", size: int) -> float:
-    """The rate from one container to another, started by a line."""
+    """Rate from one container to another, started by a line on the input of the first."""
     assert sender.stdin is not None
     begin = time.monotonic()
     sender.stdin.write(b"%d\n" % size)
@@ -135,7 +135,7 @@ def between(sender: "subprocess.Popen[bytes]", taker: "subprocess.Popen[bytes]",
 
 
 def taken(taker: "subprocess.Popen[bytes]", size: int) -> float:
-    """When a container said that it had taken so many bytes."""
+    """Time at which a container printed that it had taken all bytes."""
     assert taker.stdout is not None
     for line in taker.stdout:
         if line.endswith(b"records out\n"):
@@ -146,7 +146,7 @@ def taken(taker: "subprocess.Popen[bytes]", size: int) -> float:
 
 
 def pair(stack: ExitStack, directory: str, netconf: str, way: str) -> Rates:
-    """Two containers that have a network in one of the ways; what measures the rates to one and between them."""
+    """Start two containers with a network of one way: the functions that measure the two rates."""
     number = 10 * WAYS.index(way) + 2
 
     def begin(number: int, script: str) -> "subprocess.Popen[bytes]":
@@ -160,14 +160,14 @@ def pair(stack: ExitStack, directory: str, netconf: str, way: str) -> Rates:
     def rates(size: int) -> tuple[float, float]:
         return to_container(number, taker, size), between(sender, taker, size)
 
-    # The listener is made anew after each connection.
+    # The listener is restarted after each connection.
     send = (
         f"while read -r size; do until nc {PREFIX}.{number} {PORT} -e dd if=/dev/zero bs=64k count=$((size >> 16)) "
         "2> /dev/null; do sleep 0.05; done; done"
     )
     taker = begin(number, SERVE)
     sender = begin(number + 1, send)
-    rates(1 << 16)  # they have booted
+    rates(1 << 16)  # both have booted
     return rates
 
 
@@ -175,7 +175,7 @@ def main(rounds: int, size: int) -> None:
     with tempfile.TemporaryDirectory(prefix="runx-bench-") as directory, bridge(directory) as netconf, ExitStack() as stack:
         make_root(f"{directory}/root", "sh", "nc", "dd", "sleep")
         pairs = {way: pair(stack, directory, netconf, way) for way in WAYS}
-        for _ in range(rounds):  # in turn, as the machine has other work, too
+        for _ in range(rounds):  # in turn, since other load of the machine varies
             rates = {}
             for way, measure in pairs.items():
                 rates[f"{way}_to"], rates[f"{way}_between"] = measure(size)

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
-"""Run where runx is, for tools/bench: what a root filesystem costs by each carrier, and what its files cost then.
+"""Measure for tools/bench: the time of root filesystems by each carrier, and of file operations in them.
 
-    roots.py images ROUNDS MIB...         an image of a root of so many MiB: seconds of `create` without it and with it
-    roots.py lives ROUNDS CARRIER...      seconds from `create` to the first output, of a root of 10 MiB whose image is there
-    roots.py files ROUNDS FILES           seconds of listing, making and reading so many files: by the disks that are made of a
-                                          root, and by a plain ext4 on the same devices
+    roots.py images ROUNDS MIB...         seconds of `create` for a root of MIB, without its image and with it
+    roots.py lives ROUNDS CARRIER...      seconds from `create` to the first output, for a root of 10 MiB that has an image
+    roots.py files ROUNDS FILES           seconds to list, make and read FILES files: on the disks that runx makes of a root,
+                                          and on a plain ext4 on the same devices
 
-One JSON object a round, on standard output.
+It prints one JSON object a round.
 """
 
 import json
@@ -25,11 +25,11 @@ from bundle import make_bundle, make_root
 
 RUNX = "/usr/local/bin/runx"
 FILE_SIZE = 21 * 1024
-"""Bytes: as in a usual image, 12,000 files in 252 MB."""
+"""Bytes of a file: as in a usual image, which has 12,000 files in 252 MB."""
 APPLETS = ("sh", "echo", "ls", "cat", "find", "mkdir", "rm", "true")
 _BLOCK = os.urandom(1 << 20)
 
-# In the guest; /proc/uptime counts hundredths of a second.
+# Runs in the guest. /proc/uptime counts hundredths of a second.
 FILES = """
 now() { read -r seconds _ < /proc/uptime; echo "$seconds"; }
 rm -rf /new
@@ -42,7 +42,7 @@ now
 
 @contextmanager
 def root(directory: str, name: str, size: int, files: int = 0) -> Iterator[str]:
-    """A root filesystem as engines have it: an overlay of a layer with busybox and `size` bytes; the mount point."""
+    """Mount a root filesystem as engines do, an overlay of a layer with busybox and `size` bytes: the mount point."""
     parts = ("snapshots/1/fs", "snapshots/2/fs", "snapshots/2/work", "top")
     lower, upper, work, top = (f"{directory}/{name}/{part}" for part in parts)
     make_root(lower, *APPLETS)
@@ -60,21 +60,21 @@ def root(directory: str, name: str, size: int, files: int = 0) -> Iterator[str]:
     try:
         yield top
     finally:
-        # Of a container that is still there when something failed.
+        # Of a container that a failure left.
         subprocess.run([RUNX, "--root", f"{directory}/state", "delete", "--force", "bench"])
         subprocess.run(["umount", top], check=True)
         shutil.rmtree(f"{directory}/{name}")
 
 
 class Container:
-    """A bundle for it, and runx's own command line."""
+    """Make a bundle of the root: runx's command line for it."""
 
     def __init__(self, directory: str, top: str, script: str, **more: object) -> None:
         self.bundle = make_bundle(directory, top, ["/bin/sh", "-c", script], **more)
         self._argv = [RUNX, "--root", f"{directory}/state"]
 
     def run(self, *options: str) -> tuple[float, str]:
-        """Seconds until its first output, and all of it."""
+        """Seconds until the container's first output, and all of its output."""
         argv = [*self._argv, "run", "--bundle", self.bundle, *options, "bench"]
         begin = time.perf_counter()
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0) as process:
@@ -83,7 +83,7 @@ class Container:
                 first = process.stdout.read(1)
                 seconds = time.perf_counter() - begin
                 text = first + process.stdout.read()
-            except BaseException:  # SIGTERM: nobody waits for it any more
+            except BaseException:  # after SIGTERM, nothing waits for it
                 process.kill()
                 raise
         if process.returncode:
@@ -91,9 +91,9 @@ class Container:
         return seconds, text.decode()
 
     def create(self, *options: str) -> float:
-        """Seconds of `create`; it is deleted again."""
+        """Seconds of `create`; the container is deleted again."""
         begin = time.perf_counter()
-        with open(f"{self.bundle}/output", "w+") as output:  # a pipe would stay open in the supervisor
+        with open(f"{self.bundle}/output", "w+") as output:  # not a pipe: it would stay open in the supervisor
             argv = [*self._argv, "create", "--bundle", self.bundle, *options, "bench"]
             status = subprocess.call(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             seconds = time.perf_counter() - begin
@@ -105,7 +105,7 @@ class Container:
 
 
 def forget_image(top: str) -> None:
-    """Have the layer be another one to runx, which knows it by its time of change too (docs/roots.md)."""
+    """Make runx take the layer for another one: it identifies layers by their time of change too (docs/roots.md)."""
     os.chmod(os.path.join(os.path.dirname(top), "snapshots/1/fs"), 0o755)
 
 
@@ -113,7 +113,7 @@ def images(directory: str, rounds: int, sizes: list[int]) -> None:
     for mib in sizes:
         with root(directory, "root", mib << 20) as top:
             container = Container(directory, top, "true")
-            container.create("--root-carrier", "disk")  # what it reads is in the page cache now
+            container.create("--root-carrier", "disk")  # fills the page cache
             for _ in range(rounds):
                 forget_image(top)
                 cold = container.create("--root-carrier", "disk")
@@ -123,12 +123,12 @@ def images(directory: str, rounds: int, sizes: list[int]) -> None:
 
 def lives(directory: str, rounds: int, carriers: list[str]) -> None:
     with ExitStack() as roots:
-        # What a container writes over 9p would be in the others' way.
+        # A root for each carrier: files that a container writes over 9p would slow down the others.
         tops = {carrier: roots.enter_context(root(directory, carrier, 10 << 20)) for carrier in carriers}
         containers = {carrier: Container(directory, top, "echo here") for carrier, top in tops.items()}
         for number in range(-1, rounds):
             round_ = {carrier: container.run("--root-carrier", carrier)[0] for carrier, container in containers.items()}
-            if number >= 0:  # the first one made the image
+            if number >= 0:  # the first round made the image
                 print(json.dumps(round_), flush=True)
 
 
@@ -153,7 +153,7 @@ def files(directory: str, rounds: int, count: int) -> None:
 
 
 def main(what: str, rounds: int, *words: str) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it cleans up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as an exception, to clean up
     # Not in /tmp, which may be in memory: layers of engines are on a disk.
     with tempfile.TemporaryDirectory(prefix="runx-bench-", dir="/var/tmp") as directory:
         if what == "images":

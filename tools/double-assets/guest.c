@@ -1,11 +1,11 @@
-/* One guest of tools/xl-double: what a hypervisor and a guest's kernel do for it, with namespaces of this machine (docs/double.md).
+/* One guest of tools/xl-double: does the work of its hypervisor and kernel with namespaces of this machine (docs/double.md).
  *
  *     guest ROOT DEV CGROUP CPUS HVC0 HVC1 HANGER RING CHANNEL CONTROL [TAG PATH ...]
  *
  * ROOT is a mount with the unpacked ramdisk, DEV a mount that becomes the guest's /dev, CGROUP the file cgroup.procs of its group,
- * CPUS how many it may use, TAG PATH the trees that it mounts as 9p. The words in capitals between CPUS and TAG are descriptors: the
- * slave of hvc0; the master and the slave of hvc1; the console's ring; a listening socket for the backend's end of the event channel;
- * a socket for orders. Ends when the guest has: status 0 after a power off, 1 after a reboot, 2 when PID 1 died.
+ * CPUS the number of its processors, TAG PATH a tree that it mounts as 9p. The words from HVC0 to CONTROL are descriptors: the slave
+ * of hvc0; master and slave of hvc1; the console's ring; a listening socket for the backend's end of the event channel; a socket for
+ * orders. Ends with the guest: status 0 after a power off, 1 after a reboot, 2 when PID 1 died.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -66,7 +66,7 @@ static void send_fd(int socket, int fd)
         die("passing a descriptor");
 }
 
-/* COUNT descriptors that come in one message; false when the other end closed without. */
+/* Receives COUNT descriptors in one message; false when the other end was closed. */
 static bool receive_fds(int socket, int *fds, size_t count)
 {
     union {
@@ -86,15 +86,15 @@ static bool receive_fds(int socket, int *fds, size_t count)
     return true;
 }
 
-/* ---- The guest's kernel: mounts of 9p and devtmpfs, which here are trees of the host.
+/* ---- The guest's kernel: mounts of 9p and devtmpfs, which are trees of the host here.
  *
  * seccomp(2) hands those mount(2) to this program. The container sees a filter where a guest of its own kernel sees none.
  */
 
-/* Of the architecture's own system calls: what this program answers for, what must not reach this machine, all else as it is. */
+/* A filter for the architecture's own system calls: this program answers some, some must not reach this machine, the rest pass. */
 static int listen_for_mounts(void)
 {
-    enum { ANSWER = 100, NOTHING, REFUSE }; /* jump targets, put right below */
+    enum { ANSWER = 100, NOTHING, REFUSE }; /* jump targets, replaced below */
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
@@ -109,7 +109,7 @@ static int listen_for_mounts(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mount, ANSWER, 0),
-        /* The guest's own disks are in memory; this machine's would take their time at each container's end. */
+        /* The guest's disks are in memory; a sync of this machine's disks would delay each container's end. */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sync, NOTHING, 0),
         /* A guest has a clock and a kernel of its own. */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clock_settime, REFUSE, 0),
@@ -139,12 +139,12 @@ static int clone_tree(const char *path)
     return (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 }
 
-/* A server opens files by name: that its own mounts forbid to execute, or set-id bits, or devices, is no matter to its clients. */
+/* Clients of a 9p server are not bound by noexec, nosuid and nodev of the server's mounts. */
 static void free_of_flags(const char *path)
 {
     struct mount_attr change = {.attr_clr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
     if (syscall(SYS_mount_setattr, AT_FDCWD, path, AT_RECURSIVE, &change, sizeof change) < 0 && errno != EINVAL)
-        die("%s", path); /* EINVAL: no mount, but a directory in one */
+        die("%s", path); /* EINVAL: not a mount point */
 }
 
 /* A copy of the mounts at PATH of which no flag can be taken back, as if they were a server's: the copy is made in the mount
@@ -206,7 +206,7 @@ static int attach(pid_t pid, int tree, const char *target, unsigned long flags)
     return 0;
 }
 
-/* Answers for a mount(2) of the guest: an errno, or -1 when it is the kernel's business. */
+/* Answers a mount(2) of the guest: an errno, or -1 to let the kernel do it. */
 static int serve_mount(const struct seccomp_notif *request)
 {
     char type[16], target[4096], source[256];
@@ -248,7 +248,7 @@ static void serve_mounts(int listener)
 {
     struct seccomp_notif request = {0};
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &request) < 0)
-        return; /* its caller was killed meanwhile */
+        return; /* the caller was killed meanwhile */
     int error = serve_mount(&request);
     struct seccomp_notif_resp answer = {
         .id = request.id,
@@ -258,7 +258,7 @@ static void serve_mounts(int listener)
     ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
 }
 
-/* ---- The boot: PID 1 of namespaces of its own. */
+/* ---- The boot: PID 1 of new namespaces. */
 
 _Noreturn static void become_init(const char *root, const char *group, int hvc0, int report)
 {
@@ -266,7 +266,7 @@ _Noreturn static void become_init(const char *root, const char *group, int hvc0,
     int fd = open(group, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || write(fd, "0", 1) != 1)
         die("%s", group);
-    if (unshare(CLONE_NEWCGROUP) < 0) /* only now, so that its own group is the root of what it sees */
+    if (unshare(CLONE_NEWCGROUP) < 0) /* only now, so that its own group is the root that it sees */
         die("a cgroup namespace");
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || chdir(root) < 0)
         die("%s", root);
@@ -357,7 +357,7 @@ static int pieces(char *start, size_t size, uint32_t at, size_t length, struct i
     return length > first ? 2 : 1;
 }
 
-/* Returns false when the tty had nothing. */
+/* False when the tty had no bytes. */
 static bool move_output(int tty)
 {
     struct iovec piece[2];
@@ -392,7 +392,7 @@ static int number(const char *text)
     return atoi(text);
 }
 
-/* Runs until PID 1 has ended and the backend has taken all that it wrote; its wait status. */
+/* Runs until PID 1 has ended and the backend has taken all of its output: its wait status. */
 static int run(pid_t init, int tty, int hanger, int listener, int control, int mounts)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, init, 0), status = 0;
@@ -413,7 +413,7 @@ static int run(pid_t init, int tty, int hanger, int listener, int control, int m
         };
         if (!fds[TTY].events)
             fds[TTY].fd = -1;
-        /* At the end what the tty still holds goes out first. */
+        /* At the end, send first what the tty still holds. */
         if (poll(fds, COUNT, ended && room ? 0 : -1) < 0 && errno != EINTR)
             die("poll");
         if (fds[LISTENER].revents)
@@ -444,7 +444,7 @@ static int run(pid_t init, int tty, int hanger, int listener, int control, int m
                 close(hanger);
                 tty = -1;
             } else if (order == 's' && !ended)
-                kill(init, SIGUSR2); /* as busybox's poweroff does, which the kernel runs */
+                kill(init, SIGUSR2); /* like busybox's poweroff, which the kernel runs */
         }
         if (fds[INIT].revents) {
             while (waitpid(init, &status, 0) < 0 && errno == EINTR)
@@ -492,7 +492,7 @@ int main(int argc, char **argv)
     close(hvc0);
     fcntl(tty, F_SETFL, fcntl(tty, F_GETFL) | O_NONBLOCK);
     if (!receive_fds(ends[0], &mounts, 1))
-        mounts = -1; /* it died on the way and has said why */
+        mounts = -1; /* it died and has printed why */
     int status = run(init, tty, hanger, listener, control, mounts);
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGINT ? 0 : WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP ? 1 : 2;
 }

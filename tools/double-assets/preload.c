@@ -26,7 +26,7 @@
 enum kind { NONE, GRANTS, CHANNELS };
 enum { FDS = 4096, LOCAL_PORT = 1 };
 
-/* By descriptor. The domain's end stays open here too: the device of a domain that has gone neither hangs up nor fails. */
+/* By descriptor. The domain's end stays open here too: the device of a destroyed domain neither hangs up nor fails. */
 static struct {
     enum kind kind;
     int far, kick;
@@ -53,7 +53,7 @@ static int remember(int fd, enum kind kind, int far, int kick)
     return fd;
 }
 
-/* Takes a path of /dev/xen; -2 for any other. */
+/* Opens a device of /dev/xen; -2 for any other path. */
 static int open_device(const char *path, int flags)
 {
     if (strncmp(path, "/dev/xen/", 9) || !getenv("XENSTORED_PATH"))
@@ -88,7 +88,7 @@ static int domain_path(char *path, size_t size, uint32_t domain, const char *wha
 static int map_grant(int fd, uint32_t *request)
 {
     char path[256];
-    if (request[0] != 1) { /* one page at a time is all that is needed */
+    if (request[0] != 1) { /* only one page at a time is implemented */
         errno = EINVAL;
         return -1;
     }
@@ -97,7 +97,7 @@ static int map_grant(int fd, uint32_t *request)
     int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))original("open");
     int page = real(path, O_RDWR | O_CLOEXEC);
     if (page < 0 || dup3(page, fd, O_CLOEXEC) < 0) {
-        errno = EINVAL; /* the kernel's word for a grant that is none */
+        errno = EINVAL; /* the kernel's error for an invalid grant */
         return -1;
     }
     close(page);
@@ -148,7 +148,7 @@ int ioctl(int fd, unsigned long request, ...)
     if (kind == CHANNELS && request == NOTIFY) {
         uint64_t one = 1;
         ssize_t count = write(table[fd].kick, &one, sizeof one);
-        (void)count; /* full means that it is pending */
+        (void)count; /* a full channel is already pending */
         return 0;
     }
     if (!real)

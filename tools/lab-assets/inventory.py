@@ -1,4 +1,4 @@
-"""Run in dom0: one line for each thing that a container could leave behind there."""
+"""Print in dom0 one line for each thing that a container could leave behind."""
 
 import glob
 import os
@@ -6,26 +6,26 @@ import subprocess
 
 
 def lines(*argv: str) -> list[str]:
-    """What a program prints, by lines. One that fails would hide a leak."""
+    """Lines that a program prints. Raises CalledProcessError, as a failure would hide a leak."""
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def processes() -> list[str]:
-    """Command lines in which runx or a domain's QEMU appears."""
+    """Command lines of runx, and of domains' QEMU."""
     found = []
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         try:
             with open(path, "rb") as file:
                 words = file.read().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process ended meanwhile
         if "bin/runx" in words or "runx.exec" in words or "-xen-domid" in words:
             found.append(f"{path.split('/')[2]} {words}")
     return found
 
 
 def nodes(top: str) -> list[str]:
-    """Nodes of xenstore two levels below `top`, which are KIND/DOMAIN, except dom0's own."""
+    """Nodes KIND/DOMAIN below `top` in xenstore, without those of dom0."""
     listing = subprocess.run(["xenstore-ls", "-f", top], check=False, capture_output=True, text=True).stdout
     paths = {line.partition(" = ")[0].removeprefix(top).strip("/") for line in listing.splitlines()}
     return sorted(path for path in paths if path.count("/") == 1 and not path.endswith("/0"))

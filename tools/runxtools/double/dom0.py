@@ -1,10 +1,9 @@
-"""PID 1 of a double: dom0, as far as engines and runx see it. It is xenstored, and everything ends with it.
+"""PID 1 of a double: dom0 as engines and runx see it. It is xenstored, and all processes end with it.
 
     dom0.py STATE GROUP          (started by `Double` in new namespaces)
 
-A /run of its own in memory, so that engines start with nothing and leave nothing; one cgroup2 hierarchy below the group GROUP; a
-network that is only the loopback; xl and runx in
-/usr/local. Standard input is a pipe that ends with whoever started this.
+It has a /run of its own in memory, so that engines start with nothing and leave nothing; one cgroup2 hierarchy below the group
+GROUP; a network with only the loopback; and xl and runx in /usr/local. It ends when the pipe at its standard input is closed.
 """
 
 import errno
@@ -19,7 +18,7 @@ from runxtools.double.xenstored import XenStored
 
 CGROUPS = "/sys/fs/cgroup"
 _GROUPS = ("dom0", "domains")
-"""Of all that runs in dom0, and of guests."""
+"""Control groups of dom0's processes, and of guests."""
 
 
 def main(state: str, group: str) -> None:
@@ -43,7 +42,7 @@ def main(state: str, group: str) -> None:
     server.nodes["/local/domain/0/name"] = b"Domain-0"
     server.nodes["/local/domain/0/domid"] = b"0"
     server.nodes["/local/domain/0"] = b""
-    server.on_readable(0, server.stop)  # the end of what started us, however it ended
+    server.on_readable(0, server.stop)  # our starter has ended
     print("ready", flush=True)
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1)
@@ -51,7 +50,7 @@ def main(state: str, group: str) -> None:
 
 
 def _cgroups(group: str) -> None:
-    """Our own group as the root of the only hierarchy seen."""
+    """Mount one cgroup2 hierarchy whose root is our own group."""
     for level in range(2):
         if level:
             os.makedirs(f"{CGROUPS}/{group}/dom0")
@@ -60,12 +59,12 @@ def _cgroups(group: str) -> None:
             _unmount_all(CGROUPS)
         else:
             _unmount_all("/sys")
-            linux.mount("sysfs", "/sys", "sysfs")  # whose /sys/class/net is that of whoever mounts it
+            linux.mount("sysfs", "/sys", "sysfs")  # its /sys/class/net is that of the process that mounts it
         linux.mount("cgroup2", CGROUPS, "cgroup2")
     for name in _GROUPS:
         os.makedirs(f"{CGROUPS}/{name}", exist_ok=True)
     _enter(f"{CGROUPS}/dom0")
-    for directory in (CGROUPS, f"{CGROUPS}/domains"):  # what there is for guests to limit themselves by
+    for directory in (CGROUPS, f"{CGROUPS}/domains"):  # controllers for guests
         with open(f"{directory}/cgroup.controllers") as file:
             controllers = file.read().split()
         with open(f"{directory}/cgroup.subtree_control", "w") as file:
@@ -78,7 +77,7 @@ def _enter(directory: str) -> None:
 
 
 def _unmount_all(top: str) -> None:
-    """Unmount what is mounted at and below a path, in this mount namespace."""
+    """Unmount everything at and below a path, in this mount namespace."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         points = [line.split(" ")[4] for line in file]
     for point in reversed([point for point in points if point == top or point.startswith(top + "/")]):

@@ -1,7 +1,7 @@
-"""One domain: the process that stands for it from `xl create` to `xl destroy`, in the mount namespace that xl was called in.
+"""One domain: a process from `xl create` to `xl destroy`, in the mount namespace of the caller of xl.
 
-It keeps the guest's ramdisk and shares (as QEMU would), the two consoles (hvc0 as xenconsoled does; hvc1's frontend), and the
-program `guest` while the guest runs (`tools/double-assets/guest.c`). xl asks it over a socket; it is gone when the domain is.
+It holds the guest's ramdisk and shares (like QEMU), the two consoles (hvc0 like xenconsoled; hvc1's frontend), and the program
+`guest` while the guest runs (`tools/double-assets/guest.c`). xl sends it orders over a socket. It ends with the domain.
 """
 
 import errno
@@ -21,10 +21,10 @@ from typing import Any
 from runxtools.double import linux, place, ramdisk, vif
 
 RING_REFERENCE, PORT = 8, 1
-"""As the guest's kernel hands them out: Xen's first eight grants are its own."""
+"""Grant and event channel of hvc1, as a guest's kernel numbers them: the first eight grants are Xen's."""
 _INIT_WAIT, _INITIALISED, _CONNECTED, _CLOSING = "2", "3", "4", "5"  # enum xenbus_state
 _HVC0_LIMIT = 1024 * 1024
-"""Bytes of hvc0 that nobody has read, beyond which xenconsoled drops."""
+"""Unread bytes of hvc0 that xenconsoled keeps; it drops more."""
 _NODES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
 _LOOPS = 512
 _VBDS = "/local/domain/0/backend/vbd"
@@ -32,7 +32,7 @@ _GROUPS = "/sys/fs/cgroup/domains"
 
 
 class Domain:
-    """See the module. `config` holds name, memory (MiB), vcpus, ramdisk (a path), disks,
+    """See the module. `config` has name, memory (MiB), vcpus, ramdisk (a path), disks,
     shares (pairs of tag and path), weight, cap."""
 
     def __init__(self, state: str, domid: int, config: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ class Domain:
         self.vm = f"/vm/{uuid.uuid4()}"
         self.config = config
         self.record: dict[str, Any] = {**config, "state": "paused", "pid": os.getpid(), "created": time.time()}
-        """For xl. The state is paused, running, poweroff, reboot or crash."""
+        """Facts for xl. The state is paused, running, poweroff, reboot or crash."""
         self.guest: subprocess.Popen[bytes] | None = None
         self.gone = False
         self.group = f"{_GROUPS}/{domid}"
@@ -54,7 +54,7 @@ class Domain:
     # -- create --------------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
-        """Everything up to a paused domain. Raises OSError, RamdiskError or RunxError."""
+        """Make the domain, paused. Raises OSError, RamdiskError or RunxError."""
         self.store = place.Store(self.state_directory)
         linux.private_mounts()
         root = f"{self.directory}/root"
@@ -85,7 +85,7 @@ class Domain:
     vifs: vif.Vifs | None = None
 
     def _attach(self, disk: dict[str, str], backend: str) -> None:
-        """What libxl and blkback do for a disk with a script (Xen, docs/misc/block-scripts.txt)."""
+        """Attach a disk by its script, as libxl and blkback do (Xen, docs/misc/block-scripts.txt)."""
         self.store.write(f"{backend}/params", disk["target"])
         self.store.write(f"{backend}/script", disk["script"])
         subprocess.run([disk["script"], "add"], env={**os.environ, "XENBUS_PATH": backend}, check=False)
@@ -104,7 +104,7 @@ class Domain:
         return listener
 
     def _publish(self) -> None:
-        """The nodes that libxl and xenconsoled make, as far as anybody reads them."""
+        """Write the nodes of libxl and xenconsoled that runx and tests read."""
         backend = "/local/domain/0/backend"
         memory_kib = self.config["memory"] * 1024
         nodes = {
@@ -144,7 +144,7 @@ class Domain:
     # -- the loop ------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Until it is destroyed. Whatever happens, nothing of it is left."""
+        """Serve until the domain is destroyed, and then remove all of it, whatever happens."""
         try:
             for fd in (self.hvc0, self.pty):
                 self.selector.register(fd, selectors.EVENT_READ, self._move_hvc0)
@@ -152,7 +152,7 @@ class Domain:
             self.selector.register(self.store.fileno(), selectors.EVENT_READ, self._look_at_backend)
             self._move_hvc0()
             while not self.gone:
-                # What came with an answer makes no descriptor readable.
+                # Events that came with an answer make no descriptor readable.
                 for key, _ in self.selector.select(0 if self.store.has_events else None):
                     key.data()
                 if self.store.has_events:
@@ -176,7 +176,7 @@ class Domain:
                 connection.sendall(b"ok")
 
     def _do(self, words: list[str]) -> str:
-        """Carry out what xl asks for; what is wrong with it, or nothing."""
+        """Carry out an order of xl: what is wrong with it, or an empty string."""
         match words:
             case ["destroy"]:
                 self.gone = True
@@ -232,11 +232,11 @@ class Domain:
             self.vifs.boot(self.guest.pid)
         pidfd = os.pidfd_open(self.guest.pid)
         self.selector.register(pidfd, selectors.EVENT_READ, lambda: self._guest_ended(pidfd))
-        for fd in (self.hvc1, self.hvc1_guest):  # the guest's program has them; it decides when they hang up
+        for fd in (self.hvc1, self.hvc1_guest):  # the program `guest` has them, and decides when they hang up
             os.close(fd)
 
     def _connect_console(self) -> bool:
-        """The part of the guest's driver for hvc1: offer the ring, if somebody is to serve it."""
+        """Offer the ring of hvc1, like the guest's driver, if there is a backend for it."""
         frontend = f"{self.path}/device/console/1"
         backend = self.store.read(f"{frontend}/backend")
         if backend is None or place.fault(self.state_directory, "no-console") is not None:
@@ -272,7 +272,7 @@ class Domain:
         os.mknod(f"{dev}/tty", stat.S_IFCHR | 0o666, os.makedev(5, 0))
         os.mknod(f"{dev}/fuse", stat.S_IFCHR | 0o666, os.makedev(10, 229))
         os.mknod(f"{dev}/loop-control", stat.S_IFCHR | 0o600, os.makedev(10, 237))
-        for number in range(_LOOPS):  # devtmpfs would make them when this machine's kernel offers one
+        for number in range(_LOOPS):  # devtmpfs makes these if this machine's kernel has them
             os.mknod(f"{dev}/loop{number}", stat.S_IFBLK | 0o600, os.makedev(7, number))
         os.umask(0o022)
         for name, fd in self.disks.items():
@@ -291,7 +291,7 @@ class Domain:
         self._shut_down({0: "poweroff", 1: "reboot"}.get(status, "crash"))
 
     def _shut_down(self, how: str) -> None:
-        """It stays until somebody destroys it, as with `xl create -e`; without, xl's daemon acts on the configuration."""
+        """Record the domain's end. The domain stays until it is destroyed; without `xl create -e`, xl's daemon does that."""
         self._set_state(how)
         self.store.domain_changed()
         if self.config["watched"]:
@@ -313,13 +313,13 @@ class Domain:
     _destroyed = False
 
     def destroy(self) -> None:
-        """Leave nothing of it. The answer to whoever asked comes after."""
+        """Remove all of the domain. The answer to xl comes after this."""
         if self._destroyed:
             return
         self._destroyed = self.gone = True
         if self.guest is not None and self.guest.returncode is None:
             self._freeze(False)
-            self.orders.close()  # it kills PID 1
+            self.orders.close()  # this kills PID 1
             self.guest.wait()
         if self.vifs:
             self.vifs.remove()
@@ -349,7 +349,7 @@ class Domain:
                 try:
                     os.rmdir(directory)
                     break
-                except OSError as error:  # processes that were killed are still on their way out
+                except OSError as error:  # killed processes have not ended yet
                     if error.errno != errno.EBUSY:
                         raise
                     time.sleep(0.01)
@@ -357,7 +357,7 @@ class Domain:
     # -- hvc0 ----------------------------------------------------------------------------------------------------------
 
     def _move_hvc0(self) -> None:
-        """xenconsoled: between the guest's end and the pty that it has published."""
+        """Relay hvc0 between the guest's end and the published pty, like xenconsoled."""
         while data := _read(self.hvc0):
             self.undelivered += data[: _HVC0_LIMIT - len(self.undelivered)]
         while data := _read(self.pty):
@@ -371,7 +371,7 @@ class Domain:
 def _read(fd: int) -> bytes:
     try:
         return os.read(fd, 4096)
-    except OSError:  # EAGAIN; EIO when a pty has no other end
+    except OSError:  # EAGAIN; EIO when no process has the pty open
         return b""
 
 
@@ -383,7 +383,7 @@ def _write(fd: int, data: bytes | bytearray) -> int:
 
 
 def start(state: str, domid: int, config: dict[str, Any]) -> str:
-    """Start the process of a domain; what went wrong, or nothing. It has nothing of its caller's."""
+    """Start the process of a domain: what went wrong, or an empty string. It inherits nothing from its caller."""
     ready, report = os.pipe()
     log = os.open(f"{state}/log/domain-{domid}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     if os.fork() == 0:

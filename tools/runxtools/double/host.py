@@ -1,4 +1,4 @@
-"""A machine that has Xen's tools and runx, for tests and for people: the same methods as `runxtools.lab.lab.Lab` has for dom0."""
+"""tools/xl-double: a machine with Xen's tools and runx but without Xen, for tests and for people."""
 
 import os
 import shlex
@@ -26,7 +26,7 @@ PACKAGES = (
     Package("iproute2", "ip", "the loopback of dom0"),
 )
 LOCAL = "/usr/local"
-"""Below it runx is there, as after `./build install`."""
+"""The prefix of runx there, as after `./build install`."""
 _FLAGS = ("-O2", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
 _PROGRAMS = {"guest": (), "preload.so": ("-shared", "-fPIC")}
 _START_LIMIT_S = 60
@@ -39,7 +39,7 @@ sys.path[:0] = [{tools!r}, {checkout!r}]
 from runxtools.double.toolstack import Xl
 sys.exit(Xl({state!r}).call(sys.argv[1:]))
 """
-# Engines hand little of their environment on, so the launcher brings what the supervisor needs.
+# Engines pass on little of their environment, so the launcher sets what the supervisor needs.
 _RUNX = """\
 #!{python} -IS
 import os, sys
@@ -52,12 +52,12 @@ paths.DEFAULT_IMAGES = {state!r} + "/images"
 from runx.cli.main import program
 program()
 """
-# The caller's control group is not below ours.
+# Leave the caller's control group, which is not below dom0's.
 _JOIN = 'echo 0 > /sys/fs/cgroup/dom0/cgroup.procs && exec "$@"'
 _REMOVE_GROUPS = """
 mount -t cgroup2 none "$1" || exit
 for group in "$1/$2"*; do
-    # The number is the pid of who made it.
+    # The number is the pid of the group's maker.
     number=${group##*/xl-double.}
     [ "$3" = ended ] || ! [ -d "/proc/${number%%.*}" ] || continue
     ! grep -q "populated 0" "$group/cgroup.events" || find "$group" -depth -type d -exec rmdir {} +
@@ -66,14 +66,14 @@ done
 
 
 class Double:
-    """A context. Nothing of it is left when it ends, however it ends: processes, mounts, networks, files."""
+    """A double, which is a Machine: a context that leaves no processes, mounts, networks or files, however it ends."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        """`directory`: for the state, to be made; by default a temporary one."""
+        """`directory` of the state must not exist (default: a temporary directory)."""
         self._wanted = directory
 
     def __enter__(self) -> "Double":
-        """Raise ToolError when something is missing."""
+        """Start the double. Raises ToolError when it lacks something."""
         require_root("namespaces and mounts are needed")
         if lacking := missing(PACKAGES):
             names = " ".join(package.name for package in lacking)
@@ -98,7 +98,7 @@ class Double:
     # -- what Machine has ----------------------------------------------------------------------------------------------
 
     def command(self, argv: Sequence[str | bytes], tty: bool = False) -> list[str | bytes]:
-        """The local command that runs `argv` there with the caller's streams and ends with its exit status."""
+        """The local command that runs `argv` in the double (Machine.command)."""
         spaces = ("--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup")
         enter = ["nsenter", "--target", str(self.pid), *spaces, f"--wdns={os.getcwd()}", "sh", "-c", _JOIN, "sh"]
         if tty:
@@ -109,41 +109,34 @@ class Double:
     def run(
         self, argv: Sequence[str | bytes], stdin: bytes = b"", timeout: float = 120, check: bool = False
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Run a command there; its output and status.
-
-        After `timeout` seconds it is killed and subprocess.TimeoutExpired raised. With `check`, a status other than 0 raises
-        ToolError with what it wrote to standard error.
-        """
+        """Run a command in the double to its end: its output and status (Machine.run)."""
         return command.run_elsewhere("the double", self.command, argv, stdin, timeout, check, self.environment())
 
     def popen(self, argv: Sequence[str | bytes], tty: bool = False, **options: Any) -> "subprocess.Popen[bytes]":
-        """Start a command there; options as for subprocess.Popen.
-
-        Its pipes are not buffered: whoever reads a line leaves all that follows to communicate().
-        """
+        """Start a command in the double (Machine.popen)."""
         return subprocess.Popen(self.command(argv, tty), env=self.environment(), bufsize=0, **options)
 
     def put(self, local: str | Path, remote: str) -> None:
-        """Copy a file or a directory, as `cp -a` would."""
+        """Copy a file or a directory (Machine.put): the double sees this machine's files."""
         command.run(["cp", "-a", "--", local, remote])
 
     def get(self, remote: str, local: str | Path) -> None:
-        """Copy a file or a directory, as `cp -a` would."""
+        """Copy a file or a directory (Machine.get)."""
         self.put(remote, str(local))
 
     @contextmanager
     def socket(self, path: str) -> Iterator[Path]:
-        """Where a client of this machine reaches what listens at a unix socket there, until the context ends."""
+        """A path of this machine for a unix socket of the double, until the context ends."""
         yield Path(f"/proc/{self.pid}/root{path}")
 
     # -- what it has alone ---------------------------------------------------------------------------------------------
 
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """The environment of commands there."""
+        """The environment of commands in the double."""
         return {**base, "PATH": f"{LOCAL}/bin:{command.PATH}"}
 
     def fault(self, name: str, words: str = "") -> None:
-        """From now on (docs/double.md, "Faults")."""
+        """Order a fault (docs/double.md, "Faults")."""
         (self.directory / "faults" / name).write_text(words)
 
     def no_fault(self, name: str) -> None:
@@ -165,7 +158,7 @@ class Double:
         shutil.copy(built / "initrd", assets)
         for script in (CHECKOUT / "host-assets").iterdir():
             shutil.copy(script, assets)
-        # No kernel is booted, so none has to be built.
+        # No kernel is booted, so any file will do.
         (assets / "kernel").write_bytes(b"xl-double boots none\n")
         python = venv.find() or venv.make()
         libraries = next((python.parent.parent / "lib").glob("python*/site-packages"))
@@ -177,7 +170,7 @@ class Double:
             path.chmod(0o755)
 
     def _start(self) -> None:
-        remove_groups(_CGROUP_PREFIX)  # of doubles that were killed
+        remove_groups(_CGROUP_PREFIX)  # groups of killed doubles
         self._group = f"{_CGROUP_PREFIX}{os.getpid()}.{self.directory.name}"
         spaces = ("--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--net")
         program = (
@@ -217,7 +210,7 @@ class Double:
 
 
 def programs() -> Path:
-    """The directory of the compiled programs, kept in the cache. Raises ToolError with the compiler's words."""
+    """Directory of the compiled programs, in the cache. Raises ToolError with the compiler's message."""
     sources = {name: (ASSETS / name).with_suffix(".c") for name in _PROGRAMS}
     ingredients = {name: source.read_bytes() for name, source in sources.items()}
     compiler = command.run(["gcc", "--version"]).encode()
@@ -232,14 +225,14 @@ def programs() -> Path:
 
 
 def remove_groups(prefix: str, which: str = "") -> None:
-    """Remove control groups that have no processes and begin so: "ended", or those whose maker has gone."""
+    """Remove empty control groups whose names begin with `prefix`: all with "ended", else those whose maker has ended."""
     with tempfile.TemporaryDirectory(prefix="xl-double-groups-") as place:
         words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _REMOVE_GROUPS, "sh", place, prefix, which]
         subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
 
 
 def main(argv: Sequence[str]) -> int:
-    """`tools/xl-double`; the exit status of the command."""
+    """Run `tools/xl-double ARGV`: the exit status of the command."""
     import argparse
 
     parser = argparse.ArgumentParser(
@@ -247,19 +240,19 @@ def main(argv: Sequence[str]) -> int:
         usage="tools/xl-double [OPTION ...] [--] COMMAND [ARGUMENT ...]",
         description="Runs a command on a machine that has Xen's tools and runx, without Xen: docs/double.md.",
     )
-    parser.add_argument("--state", metavar="DIR", type=Path, help="where its state is kept, to be made; removed at the end")
+    parser.add_argument("--state", metavar="DIR", type=Path, help="directory for the state; must not exist, removed at the end")
     parser.add_argument(
         "--fault",
         action="append",
         default=[],
         metavar="NAME[=WORDS]",
-        help="something that goes wrong, of those in docs/double.md",
+        help="order a fault of docs/double.md; may be repeated",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     options = parser.parse_args(argv)
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not words:
-        parser.error("which command?")
+        parser.error("COMMAND is missing")
     with Double(options.state.absolute() if options.state else None) as double:
         for fault in options.fault:
             double.fault(*fault.split("=", 1))

@@ -1,4 +1,4 @@
-"""The system calls that Python 3.11 has no function for."""
+"""System calls for which Python 3.11 has no function."""
 
 import ctypes
 import os
@@ -17,22 +17,22 @@ def _checked(what: str, result: int) -> None:
 
 
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
-    """mount(2). Raises OSError that names the target."""
+    """Call mount(2). Raises OSError that names the target."""
     words = [word.encode() or None for word in (source, target, fstype)]
     _checked(target, _libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None))
 
 
 def unmount(target: str) -> None:
-    """umount2(2) with MNT_DETACH."""
+    """Call umount2(2) with MNT_DETACH. Raises OSError."""
     _checked(target, _libc.umount2(target.encode(), 2))
 
 
 def unshare(flags: int) -> None:
-    """unshare(2)."""
+    """Call unshare(2). Raises OSError."""
     _checked("unshare", _libc.unshare(flags))
 
 
 def private_mounts() -> None:
-    """A mount namespace of our own, into and out of which nothing goes."""
+    """Enter a mount namespace of our own, without propagation to or from others."""
     unshare(CLONE_NEWNS)
     mount("none", "/", flags=MS_REC | MS_PRIVATE)

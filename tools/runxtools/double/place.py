@@ -1,4 +1,4 @@
-"""Where things of a double are: below its state directory, which programs find from the directory of xl."""
+"""The files of a double in its state directory, and its xenstore."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from runxtools.double import xenstored
 
 
 class Store(XenStore):
-    """A client that does what a toolstack does."""
+    """A client of xenstore that writes like a toolstack."""
 
     def __init__(self, state: str) -> None:
         os.environ["XENSTORED_PATH"] = f"{state}/xenstored"
@@ -30,12 +30,12 @@ def domain_directory(state: str, domid: int) -> str:
 
 
 def domains(state: str) -> list[int]:
-    """The numbers of all domains that there are."""
+    """Numbers of all domains."""
     return sorted(int(name) for name in os.listdir(f"{state}/domains") if os.path.exists(f"{state}/domains/{name}/record"))
 
 
 def record(state: str, domid: int) -> dict[str, Any] | None:
-    """What is known of a domain (`domain.Domain.record`), None when it has gone."""
+    """Facts about a domain (`domain.Domain.record`); None for no such domain."""
     try:
         with open(f"{domain_directory(state, domid)}/record", encoding="utf-8") as file:
             found: dict[str, Any] = json.load(file)
@@ -45,7 +45,7 @@ def record(state: str, domid: int) -> dict[str, Any] | None:
 
 
 def fault(state: str, name: str) -> str | None:
-    """What an ordered fault (docs/double.md) has to say, None when it is not ordered."""
+    """Words of an ordered fault (docs/double.md); None when it is not ordered."""
     try:
         with open(f"{state}/faults/{name}", encoding="utf-8") as file:
             return file.read()

@@ -1,4 +1,4 @@
-"""Unpack a ramdisk as the kernel does: archives one after the other, compressed or not (early-userspace/buffer-format.rst)."""
+"""Unpack a ramdisk like the kernel: archives in a row, compressed or not (early-userspace/buffer-format.rst)."""
 
 import os
 import stat
@@ -12,11 +12,11 @@ _END = "TRAILER!!!"
 
 
 class RamdiskError(Exception):
-    """It is no ramdisk in gzip or none, of cpio archives in the "newc" format."""
+    """The bytes are not cpio archives in the "newc" format, plain or in gzip."""
 
 
 class Entry(NamedTuple):
-    """A member of an archive; `data` is a symbolic link's target too."""
+    """A member of an archive; `data` of a symbolic link is its target."""
 
     name: str
     mode: int
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 def entries(image: bytes) -> Iterator[Entry]:
-    """The members of all archives, in their order. Raises RamdiskError."""
+    """Members of all archives, in order. Raises RamdiskError."""
     while image := image.lstrip(b"\0"):
         if image.startswith(_GZIP):
             decoder = zlib.decompressobj(wbits=31)
@@ -40,7 +40,7 @@ def entries(image: bytes) -> Iterator[Entry]:
 
 
 def _archive(image: bytes) -> Generator[Entry, None, bytes]:
-    """The members of the archive that the image begins with; returns what follows it."""
+    """Read the members of the first archive of an image: what follows the archive."""
     at = 0
     while True:
         header = image[at : at + 110]
@@ -58,11 +58,11 @@ def _archive(image: bytes) -> Generator[Entry, None, bytes]:
 
 
 def unpack(image: bytes, root: str) -> None:
-    """Write all members below `root`. Raises RamdiskError, or OSError."""
+    """Write all members below `root`. Raises RamdiskError and OSError."""
     for entry in entries(image):
         path = os.path.join(root, entry.name.lstrip("/"))
         kind = stat.S_IFMT(entry.mode)
-        if kind != stat.S_IFDIR and os.path.lexists(path):  # a later archive wins
+        if kind != stat.S_IFDIR and os.path.lexists(path):  # a later archive replaces files
             os.unlink(path)
         if kind == stat.S_IFDIR:
             os.makedirs(path, exist_ok=True)

@@ -1,4 +1,4 @@
-"""xl(1) of tools/xl-double: the subcommands, messages and exit statuses that runx and its tests meet."""
+"""xl(1) of tools/xl-double: the subcommands, messages and exit statuses that runx and its tests use."""
 
 import fcntl
 import json
@@ -17,13 +17,13 @@ from runxtools.double import place
 from runxtools.double.xlutil import NoParserError, SyntaxFault, XlConfig
 
 _FAIL, _INVAL, _NOTFOUND = 3, 6, 21
-"""libxl's error codes, without their sign: what `xl create` ends with."""
+"""libxl's error codes without their sign: exit statuses of `xl create`."""
 _DEFAULT_WEIGHT = 256
 _LETTERS = {"running": "-b----", "paused": "--p---", "poweroff": "---s--", "reboot": "---sr-", "crash": "---sc-"}
 
 
 class XlError(Exception):
-    """xl's own words, and its exit status."""
+    """A message of xl, and its exit status."""
 
     def __init__(self, words: str, status: int = 1) -> None:
         super().__init__(words)
@@ -31,13 +31,13 @@ class XlError(Exception):
 
 
 class Xl:
-    """One call."""
+    """One call of xl."""
 
     def __init__(self, state: str) -> None:
         self.state = state
 
     def call(self, argv: list[str]) -> int:
-        """The exit status."""
+        """Run one command line: its exit status."""
         verbs: dict[str, Callable[[list[str]], None]] = {
             "create": self.create,
             "destroy": self.destroy,
@@ -75,7 +75,7 @@ class Xl:
                 yield domid, record
 
     def find(self, word: str) -> int:
-        """A number is taken as it is, whether there is such a domain or not."""
+        """Number of a domain by number or name. Like xl, accepts the number of a domain that does not exist."""
         if word.isdigit():
             return int(word)
         for domid, record in self.records():
@@ -84,7 +84,7 @@ class Xl:
         raise XlError(f"{word} is an invalid domain identifier (rc=-6)")
 
     def ask(self, domid: int, words: str) -> None:
-        """Raise XlError when there is no such domain, or it refuses."""
+        """Send an order to a domain. Raises XlError when the domain does not exist, or refuses."""
         connection = socket.socket(socket.AF_UNIX)
         try:
             with connection:
@@ -97,7 +97,7 @@ class Xl:
             raise XlError(f"libxl: error: Domain {domid}:{answer or 'it died'}", _FAIL)
 
     def ask_one(self, words: list[str], request: str) -> None:
-        """`xl pause DOMAIN` and its like. xl ends with 0 whatever libxl says."""
+        """Run `xl pause DOMAIN` and the like. Their status is 0, even if libxl fails."""
         try:
             self.ask(self.find(_one(words)), request)
         except XlError as error:
@@ -137,14 +137,14 @@ class Xl:
             self.ask(domid, "unpause")
 
     def _hang(self) -> None:
-        """Until it is killed. Whoever ordered that finds our pid in `hung`."""
+        """Hang until killed. The file `hung` has our pid."""
         with open(f"{self.state}/hung.tmp", "w") as file:
             file.write(str(os.getpid()))
         os.rename(file.name, f"{self.state}/hung")
         signal.pause()
 
     def _read(self, path: str) -> dict[str, Any]:
-        """What the double needs of a configuration. Raises XlError with the parser's words."""
+        """Read what the double needs of a configuration. Raises XlError with the parser's message."""
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
                 text = file.read()
@@ -174,7 +174,7 @@ class Xl:
             }
 
     def _claim(self, config: dict[str, Any]) -> int:
-        """The number of a new domain, with its directory. Under the lock."""
+        """Take the next number of a domain and make its directory. The caller holds the lock."""
         for _, record in self.records():
             if record["name"] == config["name"]:
                 raise XlError(
@@ -299,7 +299,7 @@ class Xl:
         self.ask(self.find(name), f"set memory {int(int(size) * factor)}")
 
     def vcpu_pin(self, words: list[str]) -> None:
-        """Of all virtual CPUs: recorded alone."""
+        """Record the affinity of all virtual CPUs, which has no effect."""
         if len(words) != 3 or words[1] != "all" or words[2].strip("0123456789,-") not in ("", "all"):
             raise XlError(f"xl-double: vcpu-pin: not understood: {words}")
         self.ask(self.find(words[0]), f"set cpus {words[2]}")
@@ -384,7 +384,7 @@ def _share(text: str) -> tuple[str, str]:
 
 
 def _disk(text: str) -> dict[str, str]:
-    """An entry of `disk` that is written with names (xl-disk-configuration(5)); `target` takes all that is left."""
+    """Names and values of an entry of `disk` (xl-disk-configuration(5)); `target` takes the rest of the entry."""
     words, _, target = text.partition("target=")
     disk = {"target": target, **dict(word.partition("=")[::2] for word in words.split(",") if word)}
     if disk.get("format") != "raw" or "script" not in disk:
@@ -404,6 +404,6 @@ def _long(domid: int, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _total_memory() -> int:
-    """MiB."""
+    """Read an amount of memory: MiB."""
     with open("/proc/meminfo", encoding="ascii") as file:
         return int(file.readline().split()[1]) // 1024

@@ -1,4 +1,4 @@
-"""Network devices of a domain: a pair of veth(4) each. One end is what netback makes, vifN.M; the other is the guest's."""
+"""Network devices of a domain: pairs of veth(4). One end, vifN.M, stands for netback's; the other is the guest's."""
 
 import os
 import subprocess
@@ -10,17 +10,17 @@ _BOOT_LIMIT_S = 30
 
 
 class Vifs:
-    """Of one domain. Lives in the network namespace of dom0."""
+    """Network devices of one domain, in the network namespace of dom0."""
 
     def __init__(self, store: place.Store, domid: int) -> None:
         self._store = store
         self._domid = domid
         self._specs: dict[int, dict[str, str]] = {}
         self._guest = -1
-        """A descriptor of the guest's network namespace, once it has booted."""
+        """Descriptor of the guest's network namespace, after its boot."""
 
     def attach(self, spec: str) -> None:
-        """An entry of `vif` (xl-network-configuration(5)). Raises OSError with what went wrong."""
+        """Add the device of an entry of `vif` (xl-network-configuration(5)). Raises OSError."""
         words = dict(word.strip().partition("=")[::2] for word in spec.split(","))
         if "mac" not in words:
             raise OSError(f"xl-double: a vif without mac: {spec}")
@@ -44,7 +44,7 @@ class Vifs:
         _ip("link", "set", "dev", vif, "up")
 
     def detach(self, word: str) -> None:
-        """The device of this number, before the guest has booted. Raises OSError when there is none."""
+        """Remove the device of this number, before the guest's boot. Raises OSError when there is none."""
         if not word.isdigit() or int(word) not in self._specs or self._guest >= 0:
             raise OSError(f"xl-double: no device {word} to detach")
         number = int(word)
@@ -55,7 +55,7 @@ class Vifs:
         self._store.remove(self._backend(number))
 
     def boot(self, parent: int) -> None:
-        """Give the guest its ends; its PID 1 is the child of the process `parent`."""
+        """Move the guest's ends to its namespace; its PID 1 is the child of the process `parent`."""
         if not self._specs:
             return
         deadline = time.monotonic() + _BOOT_LIMIT_S
@@ -72,7 +72,7 @@ class Vifs:
             _ip("link", "set", "dev", self._front(number), "netns", init, "name", f"eth{number}")
 
     def remove(self) -> None:
-        """When the guest has ended. A pair goes with one of its ends, and whoever asked for it is to find it gone."""
+        """Remove the pairs after the guest's end, and wait until they are gone."""
         for number, words in self._specs.items():
             if "script" in words:
                 self._hotplug(number, "offline")
@@ -95,7 +95,7 @@ class Vifs:
         return f"front{self._domid}.{number}"
 
     def _hotplug(self, number: int, action: str) -> None:
-        """As libxl runs a hotplug script (docs/misc/block-scripts.txt is of their kind)."""
+        """Run a hotplug script like libxl (docs/misc/block-scripts.txt describes such scripts)."""
         environment = {**os.environ, "XENBUS_PATH": self._backend(number), "vif": f"vif{self._domid}.{number}"}
         argv = [self._specs[number]["script"], action, "type_if=vif"]
         status = subprocess.run(argv, env=environment, check=False).returncode

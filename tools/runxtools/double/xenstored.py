@@ -1,7 +1,6 @@
-"""A xenstored of our own: the tree, the watches and the wire protocol of Xen's docs/misc/xenstore.txt, on a unix socket.
+"""A xenstored: tree, watches and wire protocol of Xen's docs/misc/xenstore.txt, on a unix socket.
 
-Every client is dom0: permissions are kept and shown, not enforced. Transactions begin and end, and what is written in one is
-seen at once.
+Every client is dom0: permissions are kept and shown, but not enforced. Writes in a transaction take effect at once.
 """
 
 import os
@@ -17,11 +16,11 @@ _PAYLOAD_LIMIT = 4096
 DIRECTORY, READ, GET_PERMS, WATCH, UNWATCH, TRANSACTION_START, TRANSACTION_END, INTRODUCE, RELEASE = range(1, 10)
 GET_DOMAIN_PATH, WRITE, MKDIR, RM, SET_PERMS, WATCH_EVENT, ERROR, IS_DOMAIN_INTRODUCED = range(10, 18)
 DOMAIN_CHANGED = 1000
-"""Not Xen's: the hypervisor's event that some domain has shut down."""
+"""Not of Xen: replaces the hypervisor's event that a domain has shut down."""
 
 
 class XenStored:
-    """The server; `serve` runs it in the calling thread until `stop`."""
+    """A server: `serve` runs it in the calling thread until `stop`."""
 
     def __init__(self, socket_path: Path) -> None:
         self.nodes: dict[str, bytes] = {"/": b"", "/local": b"", "/local/domain": b"", "/vm": b"", "/tool": b""}
@@ -54,11 +53,11 @@ class XenStored:
         self.on_readable(self._listener, self._accept)
 
     def on_readable(self, file: "int | socket.socket", call: Callable[[], None]) -> None:
-        """Have `call` called, in the thread of `serve`, whenever the file can be read."""
+        """Call `call` in the thread of `serve` whenever the file is readable."""
         self._selector.register(file, selectors.EVENT_READ, call)
 
     def serve(self) -> None:
-        """Answer until `stop`; then everything is closed."""
+        """Answer clients until `stop`, then close everything."""
         self._selector.register(self._stop_read, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select():
@@ -68,17 +67,17 @@ class XenStored:
                 key.data()
 
     def stop(self) -> None:
-        """End `serve`; from any thread, or a signal's handler."""
+        """End `serve`. May be called from any thread and from a signal's handler."""
         os.write(self._stop_write, b"x")
 
     def fire(self, path: str) -> None:
-        """Tell those who watch this path, or one above it."""
+        """Fire the watches of this path and of paths above it."""
         for client, watched, token in list(self._watches):
             if watched in (path, "/") or path.startswith(watched + "/"):
                 self._send_event(client, path, token)
 
     def forget(self, path: str) -> None:
-        """Remove a path and all below it. Those who watch something there are told."""
+        """Remove a path and everything below it, and fire the watches there."""
         below = path + "/"
         for node in [node for node in self.nodes if node == path or node.startswith(below)]:
             del self.nodes[node]
@@ -88,11 +87,11 @@ class XenStored:
                 self._send_event(client, watched, token)
 
     def value(self, path: str) -> bytes | None:
-        """The value at a path, None when there is none."""
+        """Value at a path; None for no such path."""
         return self.nodes.get(path)
 
     def names(self, path: str) -> list[str] | None:
-        """The names below a path, None when it does not exist."""
+        """Names below a path; None for no such path."""
         if path not in self.nodes:
             return None
         start = path.rstrip("/") + "/"
@@ -124,7 +123,7 @@ class XenStored:
         payload = client.recv(length, socket.MSG_WAITALL) if length else b""
         words = payload.split(b"\0", 1) if kind == WRITE else payload.split(b"\0")
         path = words[0].decode("utf-8", "replace")
-        if not path.startswith(("/", "@")):  # relative to its own domain
+        if not path.startswith(("/", "@")):  # relative to the client's own domain
             path = f"/local/domain/0/{path}".rstrip("/")
         events = len(self._watches)
         try:
@@ -135,7 +134,7 @@ class XenStored:
         except _RefusedError as error:
             kind, answer = ERROR, error.args[0].encode() + b"\0"
         client.sendall(HEADER.pack(kind, request, transaction, len(answer)) + answer)
-        for watch in self._watches[events:]:  # the first event of a new watch comes after the answer, and at once
+        for watch in self._watches[events:]:  # a new watch fires at once, after the answer
             self._send_event(watch[0], watch[1], watch[2])
         return True
 
@@ -157,7 +156,7 @@ class XenStored:
         return b"".join(word.encode() + b"\0" for word in self._permissions_of(path))
 
     def _permissions_of(self, path: str) -> list[str]:
-        """A node takes its parent's when it is made; what has none of its own was made so."""
+        """Permissions of a node: a new node has those of its parent."""
         while path and path not in self.permissions:
             path = path.rpartition("/")[0]
         return self.permissions.get(path, ["n0"])
@@ -225,7 +224,7 @@ class XenStored:
         try:
             client.sendall(HEADER.pack(WATCH_EVENT, 0, 0, len(body)) + body)
         except OSError:
-            pass  # it is gone; its end is noticed when it is read
+            pass  # the client is gone, which a read will notice
 
     def _close(self) -> None:
         for key in list(self._selector.get_map().values()):
@@ -237,4 +236,4 @@ class XenStored:
 
 
 class _RefusedError(Exception):
-    """xenstored's word for why (`ENOENT`)."""
+    """Xenstore's name of the error, such as ENOENT."""

@@ -1,4 +1,4 @@
-"""The parser that xl reads its configurations with: Xen's libxlutil (package libxenmisc4.17), through ctypes. It needs no Xen.
+"""The parser of xl's configurations: Xen's libxlutil (package libxenmisc4.17) by ctypes. It needs no Xen.
 
 tools/libs/util/libxlutil.h has the functions' declarations.
 """
@@ -16,7 +16,7 @@ Value = Union[str, "tuple[Value, ...]"]
 
 
 class SyntaxFault(Exception):
-    """xl would refuse the file."""
+    """xl refuses the file."""
 
 
 class NoParserError(Exception):
@@ -24,7 +24,7 @@ class NoParserError(Exception):
 
 
 class _Disk(ctypes.Structure):
-    """The beginning of libxl_device_disk (libxl_types.idl), and room for the rest."""
+    """First members of libxl_device_disk (libxl_types.idl), and room for the others."""
 
     _fields_ = (
         ("backend_domid", ctypes.c_uint32),
@@ -48,7 +48,7 @@ class XlConfig:
     """A parsed configuration. Raises SyntaxFault, or NoParserError."""
 
     def __init__(self, text: str, name: str = "test", report: str = "/dev/null") -> None:
-        """`name` is what the parser calls the text in its messages, which go to the file `report`."""
+        """Parse a text. The messages name it `name`, and go to the file `report`."""
         if not AVAILABLE:
             raise NoParserError("libxlutil.so.4 is missing: install libxenmisc4.17")
         self._library = ctypes.CDLL(_PATHS[-1])
@@ -75,7 +75,7 @@ class XlConfig:
         self._libc.fclose(self._report)
 
     def disk(self, specification: str) -> tuple[str, str, int, bool]:
-        """What xl makes of one entry of `disk`: target, vdev, format (enum libxl_disk_format), and whether it is written to."""
+        """An entry of `disk` as xl parses it: target, vdev, format (enum libxl_disk_format), and whether it is writable."""
         disk = _Disk()
         specifications = (ctypes.c_char_p * 1)(specification.encode())
         if self._library.xlu_disk_parse(self._config, 1, specifications, ctypes.byref(disk)):
@@ -103,7 +103,7 @@ class XlConfig:
         return [self._library.xlu_cfg_get_listitem(items, index).decode() for index in range(count.value)]
 
     def value(self, name: str) -> "Value":
-        """A string, or a list of values; a number is a string too."""
+        """Value of a setting: a string or a list. Numbers are strings."""
         try:
             return self.string(name)
         except KeyError:

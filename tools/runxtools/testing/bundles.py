@@ -1,4 +1,4 @@
-"""Bundles of the test image for runx's own command line."""
+"""Bundles of the test image, for tests that call runx without an engine."""
 
 import json
 import subprocess
@@ -11,13 +11,13 @@ from runxtools.double.host import Double
 from runxtools.testing.containers import RUNX, until
 
 CONFIG = Path(__file__).with_name("ctr.json")
-"""What containerd's ctr makes of an image: seven mounts, capabilities, limits, masked paths."""
+"""A configuration as containerd's ctr makes it: seven mounts, capabilities, limits, masked paths."""
 BUSYBOX = Path("/bin/busybox")
 LIMIT_S = 60
 
 
 def image_root(image: Path, target: Path) -> None:
-    """The root filesystem of an image with one layer that is a plain tar file (image-spec, layer.md)."""
+    """Unpack the root filesystem of an image whose only layer is a plain tar file (image-spec, layer.md)."""
     with tarfile.open(image) as archive:
 
         def blob(digest: str) -> bytes:
@@ -37,7 +37,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 class Bundle:
-    """What containerd makes of the test image, with another command."""
+    """A bundle of the test image as containerd makes it, with another command."""
 
     def __init__(self, host: Double, directory: Path) -> None:
         self.host = host
@@ -60,12 +60,12 @@ class Bundle:
         return self.host.run(self.argv(verb, *words), timeout=LIMIT_S, **options)
 
     def sh(self, script: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-        """`runx run` of a shell script."""
+        """Run a shell script by `runx run`."""
         self.write("/bin/sh", "-c", script)
         return self.runx("run", "c", stdin=stdin)
 
     def popen(self, script: str) -> "subprocess.Popen[bytes]":
-        """The same, started; it has printed `ready`."""
+        """Start a shell script by `runx run`, and wait until it has printed `ready`."""
         self.write("/bin/sh", "-c", script)
         pipe = subprocess.PIPE
         process = self.host.popen(self.argv("run", "c"), stdin=pipe, stdout=pipe, stderr=pipe)

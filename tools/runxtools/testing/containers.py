@@ -1,4 +1,4 @@
-"""Containers through containerd's ctr, on a machine with Xen's tools: dom0 of the lab, or the double."""
+"""Containers of containerd's ctr, on a machine with Xen's tools."""
 
 import subprocess
 import time
@@ -11,10 +11,10 @@ from runxtools.machine import Machine
 IMAGE = "localhost/runx-test:latest"
 RUNX = "/usr/local/bin/runx"
 LIMIT_S = 300
-"""A container takes seconds in a quiet lab and many times that beside other load."""
+"""Seconds for a container: it takes a few in a quiet lab, and many times that on a loaded machine."""
 REACH = 'reach() { for try in $(seq 12); do ! busybox ping -c 1 -W 5 "$1" > /dev/null || return 0; done; return 1; }; '
-"""A function for shell scripts: whether an address answers. On a loaded machine a new interface loses frames at first, and
-busybox sends no second one by itself."""
+"""A shell function that tells whether an address answers. On a loaded machine a new interface loses its first frames, and
+busybox's ping sends none again."""
 
 
 def new_id() -> str:
@@ -22,18 +22,18 @@ def new_id() -> str:
 
 
 def until(condition: Callable[[], Any], explain: Callable[[], object] = lambda: "") -> Any:
-    """The value of a condition when it is true. Raises AssertionError with an explanation when it does not come to that."""
+    """Wait until the condition's value is true: the value. Raises AssertionError with `explain()` after LIMIT_S."""
     begin = asked = time.monotonic()
     while not (value := condition()):
         answered = time.monotonic()
         assert answered < begin + LIMIT_S, explain()
-        time.sleep(min(0.05 + 4 * (answered - asked), 1))  # or an emulated machine does little else than answer
+        time.sleep(min(0.05 + 4 * (answered - asked), 1))  # not too often, or an emulated machine does little else than answer
         asked = time.monotonic()
     return value
 
 
 def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "", image: str = IMAGE) -> list[str]:
-    """A `ctr run` of argv with runx; it prints what the container prints and ends with its exit status."""
+    """The `ctr run` command of a container of runx, with the container's output and exit status."""
     return ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, image, container or new_id(), *argv]
 
 
@@ -51,7 +51,7 @@ def sh(
 
 
 class Running:
-    """A container started with `ctr run` that has printed `ready`."""
+    """A container that was started by `ctr run` and has printed `ready`."""
 
     def __init__(self, host: Machine, script: str, options: Sequence[str] = ()) -> None:
         self.host = host
@@ -68,12 +68,12 @@ class Running:
         self.host.run(["ctr", "task", "kill", "-s", signal, self.id], check=True, timeout=LIMIT_S)
 
     def stop(self) -> None:
-        """Kill it if it still runs: nothing of a test that failed is left for the next one."""
+        """Kill the container if it still runs, so that a failed test leaves nothing for the next one."""
         if self.process.poll() is None:
             self.kill("KILL")
             self.process.communicate(timeout=LIMIT_S)
 
     def end(self, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
-        """Give it the rest of its input and wait for its end: exit status, the rest of its output, its errors."""
+        """Send the rest of the input and wait for the end: exit status, rest of the output, errors."""
         output, errors = self.process.communicate(stdin, timeout=LIMIT_S)
         return self.process.returncode, output, errors

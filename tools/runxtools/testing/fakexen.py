@@ -1,7 +1,7 @@
-"""A Xen that is not there: a no-cost `xl` and a xenstored, for tests and benchmarks of runx's own work.
+"""A fake Xen: an `xl` that only keeps books, and a xenstored, for tests and benchmarks of runx's own work.
 
-`FakeXen(directory)` is a context manager; put its `environment()` around runx. Domains exist as bookkeeping only: no guest
-ever runs, so nothing connects to the console. What a guest does is tested with tools/xl-double (docs/double.md) and in the lab.
+`FakeXen(directory)` is a context; give its `environment()` to runx. No guest ever runs, so nothing connects to the console.
+Guests are tested on tools/xl-double (docs/double.md) and in the lab.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from runxtools.double.xenstored import HEADER, WRITE, XenStored
 
 
 class FakeXen(XenStored):
-    """Serve xenstore's protocol on a unix socket from a thread until left."""
+    """A fake Xen in a directory: serves xenstore's protocol from a thread until the context ends."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -37,21 +37,21 @@ class FakeXen(XenStored):
         return {**os.environ, "PATH": f"{self.directory}/bin:/usr/bin:/bin", "XENSTORED_PATH": str(self.socket_path)}
 
     def fault(self, command: str, words: str) -> None:
-        """From now on `xl command` fails with these words."""
+        """Make `xl command` fail with these words from now on."""
         (self.directory / "faults" / command).write_text(words)
 
     def hold(self, command: str) -> None:
-        """From now on `xl command` does nothing, and does not end, until `release`."""
+        """Make `xl command` wait until `release`, from now on."""
         os.mkfifo(self.directory / "held" / command)
 
     def release(self, command: str) -> None:
-        """Let those that are held go on; at least one is, or comes."""
+        """Let the held calls continue; waits for the first one."""
         held = self.directory / "held" / command
         with held.open("w"):  # waits for a reader
             held.unlink()
 
     def await_call(self, command: str) -> None:
-        """Wait until xl has been called with this command."""
+        """Wait until xl was called with this command."""
         limit = time.monotonic() + 60
         while not any(call[0] == command for call in self.calls()):
             assert time.monotonic() < limit, f"xl {command} was never called"
@@ -60,30 +60,30 @@ class FakeXen(XenStored):
     def domains(self) -> dict[int, str]:
         found = {}
         for path in (self.directory / "domains").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # destroyed just now
+            with contextlib.suppress(FileNotFoundError):  # the domain was destroyed just now
                 found[int(path.name)] = path.read_text().split("\n")[0]
         return found
 
     def settings(self, number: int) -> dict[str, str]:
-        """What a domain has: memory (MiB), vcpus, time (seconds)."""
+        """Settings of a domain: memory (MiB), vcpus, time (seconds)."""
         words = (self.directory / "settings" / str(number)).read_text().split()
         return dict(word.partition("=")[::2] for word in words)
 
     def set(self, number: int, **values: object) -> None:
-        """Change what it has."""
+        """Change settings of a domain."""
         words = [f"{name}={value}" for name, value in {**self.settings(number), **values}.items()]
         path = self.directory / "settings" / str(number)
         path.with_suffix(".new").write_text(" ".join(words) + "\n")
         path.with_suffix(".new").rename(path)
 
     def shut_down(self, number: int, state: str = "---s--") -> None:
-        """The domain ends by itself, as `xl list` shows it then, and stays until it is destroyed."""
+        """End the domain by itself: `xl list` shows this state until the domain is destroyed."""
         with (self.directory / "domains" / str(number)).open("a") as file:
             file.write(state + "\n")
-        os.write(self._requests, b"none\n")  # xenstored tells that something ended
+        os.write(self._requests, b"none\n")  # xenstored announces that a domain ended
 
     def write(self, path: str, value: str) -> None:
-        """As some other program of the host: those who watch the path are told."""
+        """Write to xenstore as another program of the host does; watches of the path fire."""
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(self.socket_path))
             payload = path.encode() + b"\0" + value.encode()
@@ -91,7 +91,7 @@ class FakeXen(XenStored):
             client.recv(HEADER.size + len(b"OK\0"), socket.MSG_WAITALL)
 
     def calls(self) -> list[list[str]]:
-        """What xl was called with so far."""
+        """Arguments of each call of xl so far."""
         log = self.directory / "log"
         return [call.split("\n") for call in log.read_text().split("\n\n") if call] if log.exists() else []
 

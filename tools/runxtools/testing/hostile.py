@@ -1,6 +1,6 @@
-"""A guest that says what it likes to the real supervisor: decoder, windows, relays, log. Only the ring is a list of bytes.
+"""A hostile guest against the real supervisor: decoder, windows, relays, log. Only the ring is replaced, by a list of bytes.
 
-Used by test_hostile_guest.py, which makes up guests, and by tools/fuzz, which looks for worse ones.
+test_hostile_guest.py makes up guests, and tools/fuzz searches for worse ones.
 """
 
 import fcntl
@@ -20,19 +20,19 @@ from runx.exec.supervisor.linked import Supervisor
 RING_SIZE = 2048
 LOG_LIMIT = 1024 * 1024
 READERS = ("reads", "stalls", "gone")
-"""What the reader of the container's standard output and error does."""
+"""Behaviours of the reader of the container's standard output and error."""
 
 
 class Ring:
-    """In the place of PvConsole: what the guest has written, and what it was given."""
+    """Replaces PvConsole: the bytes that the guest has written, and those that it was given."""
 
     def __init__(self) -> None:
-        self.fd = os.eventfd(1)  # always readable: there is always an event
+        self.fd = os.eventfd(1)  # always readable, as if there were always an event
         self.unread = b""
         self.connected = True
         self.given = bytearray()
         self.room = 1 << 20
-        """Bytes that the guest takes of what it is given, each time."""
+        """Bytes that the guest takes at once."""
 
     def acknowledge(self) -> None:
         pass
@@ -54,7 +54,7 @@ class Ring:
 
 
 class Hearing(Supervisor):
-    """The supervisor of a guest that has been started, with pipes of its own and no Xen."""
+    """The supervisor of a started guest, with pipes of its own and without Xen."""
 
     def __init__(self, directory: Path) -> None:
         self.ends: list[int] = []
@@ -76,7 +76,7 @@ class Hearing(Supervisor):
         self.said: list[str] = []
 
     def _say(self, message: str) -> None:
-        self.said.append(message)  # as it is, descriptor 2 would be the tests'
+        self.said.append(message)  # descriptor 2 is that of the tests
 
     def close(self) -> None:
         for fd in (*self.ends, self.ring.fd, self.kernel_console._log, *(out._own or -1 for out in self.outputs.values())):
@@ -87,7 +87,7 @@ class Hearing(Supervisor):
 
 
 class Conversation:
-    """A context in which a guest speaks."""
+    """A context in which a guest talks to its supervisor."""
 
     def __init__(self, directory: Path, reader: str = "reads") -> None:
         self.supervisor = Hearing(directory)
@@ -104,9 +104,9 @@ class Conversation:
         self.supervisor.close()
 
     def hear(self, data: bytes) -> int | RunxError | None:
-        """Let the supervisor take it, piece by piece; the container's status, the rule that was broken, or None when it goes on.
+        """Feed the bytes to the supervisor: the container's status, the rule that they broke, or None when it continues.
 
-        What bounds it must hold at any time. Any other exception is a fault of the supervisor's.
+        The supervisor's bounds are checked after each step. Any other exception is a fault of the supervisor.
         """
         self.supervisor.ring.unread += data
         try:
