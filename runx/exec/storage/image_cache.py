@@ -6,7 +6,8 @@ are of use.
     PATHS.images/layers/IDENTITY/       the changes of a container whose root is a directory, and which directory
     …/runx-layer                        beside an engine's upper directory: the changes of that container
 
-A file has its name once it is complete. Who makes or uses one holds a lock of it (flock(2)): what nobody holds may go.
+A file has its name once it is complete. Who makes or uses one holds a shared lock of it (flock(2)): what nobody holds may go.
+Who makes an image also holds an exclusive lock of KEY.lock, until it is made.
 """
 
 import contextlib
@@ -88,31 +89,72 @@ def _own_directory(path: str) -> None:
 
 
 def _image(path: str, tree: mkfs.Tree, limit: int) -> int:
-    """The image at `path`, made of `tree` when there is none; a descriptor that keeps it. Of several that want the same
-    image at once one makes it, and the others wait."""
+    """The image at `path`, made of `tree` when there is none; a descriptor that keeps it.
+
+    Of several processes that want the same image at once, one makes it and the others wait.
+    """
+    if (fd := _used(path)) >= 0:
+        return fd
+    lock = _locked(f"{path}.lock")
+    try:
+        fd = _used(path)  # another process made it while we waited
+        return fd if fd >= 0 else _made(path, tree, limit)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}.lock")
+        os.close(lock)
+
+
+def _used(path: str) -> int:
+    """A descriptor that keeps the image at `path`; -1 when there is none."""
+    fd = _held(path, fcntl.LOCK_SH)
+    if fd >= 0:
+        os.utime(fd)  # the least recently used goes first
+    return fd
+
+
+def _made(path: str, tree: mkfs.Tree, limit: int) -> int:
+    """Make the image at `path`; a descriptor that keeps it. The caller holds the lock for that."""
     made = f"{path}.new"
+    fd = _new(made)
+    try:
+        kept = not os.path.basename(path).startswith(ONCE)
+        mkfs.image(tree, made, limit, to_disk=kept)
+        if kept:
+            os.fsync(fd)  # a power failure must not leave a name for what is not there
+        os.rename(made, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(made)
+        os.close(fd)
+        raise
+    return fd
+
+
+def _new(path: str) -> int:
+    """A descriptor that keeps a new file at `path`. One that is there was left by a process that was killed."""
     while True:
-        if (fd := _held(path, fcntl.LOCK_SH)) >= 0:
-            os.utime(fd)  # the least recently used goes first
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # and not used again: a mkfs.erofs that the other process started may still write to it
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        if _is(fd, path):
             return fd
-        fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.close(fd)  # another process collected it before it was locked
+
+
+def _locked(path: str) -> int:
+    """A descriptor that holds the lock of the file at `path`, which is made when missing; waits for it."""
+    while True:
+        fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if not _is(fd, made):
-                os.close(fd)  # somebody else has made it, or has collected this one
-                continue
-            kept = not os.path.basename(path).startswith(ONCE)
-            mkfs.image(tree, made, limit, to_disk=kept)
-            if kept:
-                os.fsync(fd)  # a power failure must not leave a name for what is not there
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            os.rename(made, path)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(made)
             os.close(fd)
             raise
-        return fd
+        if _is(fd, path):
+            return fd
+        os.close(fd)  # whoever had it before has removed it
 
 
 def _held(path: str, operation: int) -> int:
@@ -158,7 +200,7 @@ def _evict(images: str, limit: int) -> None:
 def _collect(images: str, layers: str) -> None:
     """Remove what nobody will ask for again: left by who was killed, or of a directory that has gone."""
     for name in os.listdir(images):
-        if name.startswith(ONCE) or name.endswith(".new"):
+        if name.startswith(ONCE) or name.endswith((".new", ".lock")):
             _remove_unused(f"{images}/{name}")
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(layers):
