@@ -59,16 +59,16 @@ def _entry(number: int, path: str, mode: int, content: bytes, uid: int = 0, gid:
     return header(number, path, mode, len(content), uid, gid) + content + padding(len(content))
 
 
-def header(number: int, path: str, mode: int, size: int, uid: int = 0, gid: int = 0) -> bytes:
+def header(number: int, path: str, mode: int, size: int, uid: int = 0, gid: int = 0, device: tuple[int, int] = (0, 0)) -> bytes:
     """What comes before a file's `size` bytes of content, after which comes padding. number: different for each file. mode: with
     the file's type."""
     if path == TRAILER and mode:
         raise RunxError(f"a file of the ramdisk cannot be called {TRAILER}")
     name = path.encode() + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
-    # ino, mode, uid, gid, nlink, mtime, filesize, device (two), rdevice (two), namesize, check.
+    # ino, mode, uid, gid, nlink, mtime, filesize, device of the file system (two), device (two), namesize, check.
     # No time: the same plan gives the same bytes.
-    fields = (number, mode, uid, gid, links, 0, size, 0, 0, 0, 0, len(name), 0)
+    fields = (number, mode, uid, gid, links, 0, size, 0, 0, *device, len(name), 0)
     data = b"070701" + b"".join(b"%08X" % field for field in fields) + name
     return data + padding(len(data))
 
