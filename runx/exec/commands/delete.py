@@ -1,5 +1,6 @@
 """`runx delete`: remove all that is left of a container (OCI runtime.md, "Delete")."""
 
+import _signal  # type: ignore[import-not-found]  # as in kill.py
 import os
 
 from runx.errors import RunxError
@@ -131,10 +132,8 @@ def _end_supervisor(record: Record, timeout_s: float) -> None:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         if not poller.poll(int(timeout_s * 1000)):
-            import signal
-
             try:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                _signal.pidfd_send_signal(pidfd, _signal.SIGKILL)
             except ProcessLookupError:  # somebody else's `delete` or `kill` was quicker, and its parent has waited for it
                 return
             if not poller.poll(int(_KILL_TIMEOUT_S * 1000)):

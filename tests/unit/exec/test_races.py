@@ -1,5 +1,6 @@
 """Verbs at the same time, and an xl that hangs: one wins, the others say why not, and nothing is left."""
 
+import _signal
 import contextlib
 import os
 import signal
@@ -94,14 +95,14 @@ def test_create_and_forced_delete_race(host: Host) -> None:
 def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[records.Record]:
     """The record of a process that is alive when it is looked for, and has been waited for when it is sent a signal."""
     process = subprocess.Popen(["sleep", "1000"])
-    send = signal.pidfd_send_signal
+    send = _signal.pidfd_send_signal
 
     def too_late(pidfd: int, number: int) -> None:
         process.kill()
         process.wait()
         send(pidfd, number)
 
-    monkeypatch.setattr(signal, "pidfd_send_signal", too_late)
+    monkeypatch.setattr(_signal, "pidfd_send_signal", too_late)
     record = records.Record(str(tmp_path))
     record.pid = process.pid
     record.pid_start = start_time(process.pid)
