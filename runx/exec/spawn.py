@@ -8,18 +8,18 @@ import select
 
 from runx.errors import RunxError
 from runx.linux import netns
+from runx.paths import PROGRAMS
 
 TIMEOUT_S = 60.0
 """How long a program may take unless its caller says otherwise."""
 _OUTPUT_LIMIT = 64 * 1024
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environment() -> dict[str, str]:
     """The environment of a program runx starts: the caller's PATH and messages in English, nothing else."""
     names = ("XENSTORED_PATH", "XENSTORED_RUNDIR", "XEN_RUN_DIR")
     kept = {name: os.environ[name] for name in names if name in os.environ}
-    return {"PATH": os.environ.get("PATH") or _DEFAULT_PATH, "LC_ALL": "C", **kept}
+    return {"PATH": os.environ.get("PATH") or PROGRAMS, "LC_ALL": "C", **kept}
 
 
 def program(name: str) -> str:
@@ -53,7 +53,7 @@ def tail(fd: int, limit: int = _OUTPUT_LIMIT) -> str:
     return os.pread(fd, limit, max(0, size - limit)).decode("utf-8", "replace")
 
 
-def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, str]:
+def finish(what: str, pid: int, output_fd: int, timeout_s: float, hint: str = "") -> tuple[int, str]:
     """Wait for a started program, killing it at the time limit; (exit status, output).
 
     Raises RunxError when the limit is reached or a signal ended it; the message carries what it printed.
@@ -63,10 +63,7 @@ def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, 
         os.kill(pid, 9)
         wait(pid, 5)  # no longer: in the hypervisor, or in a file system that hangs, even that may not end it
         said = tail(output_fd).strip()
-        raise RunxError(
-            f"{what} did not end within {timeout_s:g} s" + (f"; it said: {said}" if said else ""),
-            "see /var/log/xen/ on this host",
-        )
+        raise RunxError(f"{what} did not end within {timeout_s:g} s" + (f"; it said: {said}" if said else ""), hint)
     code = os.waitstatus_to_exitcode(status)
     text = tail(output_fd)
     if code < 0:
@@ -102,11 +99,11 @@ def one_line(output: str, limit: int) -> str:
     return " / ".join(line.strip() for line in output.splitlines() if line.strip())[-limit:]
 
 
-def run(argv: list[str], *, timeout_s: float, network: int = -1) -> tuple[int, str]:
+def run(argv: list[str], *, timeout_s: float, network: int = -1, hint: str = "") -> tuple[int, str]:
     """Run a program to its end with no input; (exit status, its output and errors together, at most 64 KiB from the end).
 
-    network: a descriptor of the network namespace to run it in; -1: ours. Raises RunxError when it cannot be started, is ended by
-    a signal, or exceeds timeout_s.
+    network: a descriptor of the network namespace to run it in; -1: ours. hint: of the error when it does not end in time. Raises
+    RunxError when it cannot be started, is ended by a signal, or exceeds timeout_s.
     """
     what = " ".join(argv[:2])
     path = program(argv[0])
@@ -122,7 +119,7 @@ def run(argv: list[str], *, timeout_s: float, network: int = -1) -> tuple[int, s
         ]
         # setsid: a Ctrl-C at the caller's terminal must not reach xl in the middle of its work.
         pid = os.posix_spawn(path, argv, environment(), file_actions=actions, setsid=True)
-        return finish(what, pid, output, timeout_s)
+        return finish(what, pid, output, timeout_s, hint)
     finally:
         os.close(output)
 

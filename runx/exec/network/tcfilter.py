@@ -13,8 +13,8 @@ import os
 from runx import paths
 from runx.errors import RunxError
 from runx.exec import spawn
+from runx.exec.xen import xl
 
-_XL_TIMEOUT_S = 120.0
 _LIMIT = 60 * 1024
 """Bytes of what the child says: `run` keeps a little more of its output."""
 _FAILED = 1
@@ -115,11 +115,10 @@ def _connect(interface: Interface, vif: str, host_network: int) -> None:
 def _attach_vif(store: "XenStore", domid: int, mac: str) -> str:
     """Give the domain one more network device; its number."""
     before = devices(store, domid)
-    argv = ["xl", "network-attach", str(domid), f"mac={mac}", f"script={paths.hotplug('vif-netns')}"]
-    spawn.checked(argv, "xl network-attach", timeout_s=_XL_TIMEOUT_S)
+    xl.network_attach(domid, mac, paths.hotplug("vif-netns"))
     made = devices(store, domid) - before
     if len(made) != 1:
-        raise RunxError(f"xl network-attach made {len(made)} devices instead of one", "see /var/log/xen/ on this host")
+        raise RunxError(f"xl network-attach made {len(made)} devices instead of one", xl.LOGS)
     return made.pop()
 
 
@@ -131,8 +130,7 @@ def rollback(store: "XenStore", domid: int, keep: "Collection[str]", taken: list
     said = ""
     for device in sorted(devices(store, domid) - set(keep)):
         try:
-            # A guest that does not run does not let go of it: xl waits for that, 10 s, before it removes the device anyway.
-            said += spawn.run(["xl", "network-detach", str(domid), device], timeout_s=_XL_TIMEOUT_S)[1]
+            said += xl.network_detach(domid, device)
         except RunxError as error:
             said += error.message + "\n"
     release(taken)

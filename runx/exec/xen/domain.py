@@ -47,7 +47,7 @@ def create(store: XenStore, directory: str, name: str, network: int, devices: "S
             for fd in keep:
                 os.set_inheritable(fd, True)
             _become_xl(xl_path, argv, directory, output, network, devices)
-        code, text = spawn.finish("xl create", pid, output, xl.CREATE_TIMEOUT_S)
+        code, text = spawn.finish("xl create", pid, output, xl.CREATE_TIMEOUT_S, xl.LOGS)
     finally:
         os.close(output)
     if code == _SHARES_FAILED:

@@ -6,6 +6,7 @@ from runx.exec import spawn
 CREATE_TIMEOUT_S = 300.0
 """Under emulation beside other load `xl create` has taken tens of seconds; on hardware it takes tenths of one."""
 TIMEOUT_S = 120.0
+LOGS = "xl's logs are in /var/log/xen/"
 
 _NO_XEN = "privileged command interface"
 _NO_QEMU = (
@@ -30,7 +31,7 @@ _HINTS = (
 def failure(what: str, code: int, output: str) -> RunxError:
     """The error for a failed xl: its own words, and a hint when they are known."""
     words = spawn.one_line(output, 2000)
-    hint = next((hint for mark, hint in _HINTS if mark in output), "xl's logs are in /var/log/xen/")
+    hint = next((hint for mark, hint in _HINTS if mark in output), LOGS)
     return RunxError(f"{what} failed with exit status {code}: {words or 'it said nothing'}", hint)
 
 
@@ -52,7 +53,7 @@ def destroy(domain: str, network: int = -1) -> None:
 
     network: a descriptor of the host's network namespace, where scripts take interfaces away; -1: we are there.
     """
-    code, output = spawn.run(["xl", "destroy", domain], timeout_s=TIMEOUT_S, network=network)
+    code, output = _run(["xl", "destroy", domain], network)
     # "Non-existant", with that spelling, is said of a number; the others are said of a name.
     gone = not code or any(words in output for words in ("Non-exist", "does not exist", "invalid domain identifier"))
     # Of two who destroy it at once, one fails in other words.
@@ -62,7 +63,7 @@ def destroy(domain: str, network: int = -1) -> None:
 
 def domid(name: str) -> int | None:
     """The number of the domain with this name, None when there is none."""
-    code, output = spawn.run(["xl", "domid", name], timeout_s=TIMEOUT_S)
+    code, output = _run(["xl", "domid", name])
     if code == 0 and output.strip().isdigit():
         return int(output.strip())
     if "invalid domain" in output or "does not exist" in output or _NO_XEN in output or not output.strip():
@@ -72,7 +73,7 @@ def domid(name: str) -> int | None:
 
 def check_host() -> None:
     """Raise RunxError, with xl's own words, when xl is missing or there is no Xen to talk to."""
-    code, output = spawn.run(["xl", "list"], timeout_s=TIMEOUT_S)
+    code, output = _run(["xl", "list"])
     if code:
         raise failure("xl list", code, output)
 
@@ -84,7 +85,7 @@ _REASONS = {"r": "reboot", "s": "suspended", "c": "crashed", "w": "watchdog", "S
 def ended(domain: int | str) -> str:
     """Of a domain by number or name: "" while it lives; else why not: "destroyed", "dying", "shutdown" when it powered off,
     "reboot", "crashed" and the like (xl(1), `list`, the state column)."""
-    code, output = spawn.run(["xl", "list", str(domain)], timeout_s=TIMEOUT_S)
+    code, output = _run(["xl", "list", str(domain)])
     if code:
         if "does not exist" in output or "invalid domain identifier" in output:
             return "destroyed"
@@ -110,7 +111,7 @@ class Usage:
 
 def usage(domain: str) -> Usage:
     """Of a domain by name or number. Raises RunxError with xl's words when there is none."""
-    code, output = spawn.run(["xl", "list", domain], timeout_s=TIMEOUT_S)
+    code, output = _run(["xl", "list", domain])
     if code:
         raise failure("xl list", code, output)
     fields = output.splitlines()[-1].split() if output else []
@@ -134,7 +135,7 @@ def set_vcpus(domain: str, count: int) -> None:
 def pin(domain: str, cpus: str) -> None:
     """Have all virtual CPUs run on those of the host: a list such as `0-3,7`, or `all`. Raises RunxError with xl's words."""
     argv = ["xl", "vcpu-pin", domain, "all", cpus]
-    code, output = spawn.run(argv, timeout_s=TIMEOUT_S)
+    code, output = _run(argv)
     if code or "Could not set affinity" in output:  # for all virtual CPUs together, xl ends with 0 whatever happens
         raise failure("xl vcpu-pin", code, output)
 
@@ -146,14 +147,33 @@ def set_schedule(scheduler: str, domain: str, weight: int, cap_percent: int) -> 
 
 def scheduler() -> str:
     """The host's (xl(1), `info`)."""
-    code, output = spawn.run(["xl", "info"], timeout_s=TIMEOUT_S)
+    code, output = _run(["xl", "info"])
     if code:
         raise failure("xl info", code, output)
     found = [line.partition(":")[2].strip() for line in output.splitlines() if line.startswith("xen_scheduler")]
     return found[0] if found else "unknown"
 
 
+def network_attach(domid: int, mac: str, script: str) -> None:
+    """Give a domain one more network device. script: the path of its hotplug script. Raises RunxError with xl's words."""
+    code, output = _run(["xl", "network-attach", str(domid), f"mac={mac}", f"script={script}"])
+    if code:
+        raise failure("xl network-attach", code, output)
+
+
+def network_detach(domid: int, device: str) -> str:
+    """Take a network device away from a domain; xl's words, whether it succeeds or not.
+
+    A guest that does not run does not let go of it: xl waits for that, 10 s, before it removes the device anyway.
+    """
+    return _run(["xl", "network-detach", str(domid), device])[1]
+
+
 def _checked(argv: list[str]) -> None:
-    code, output = spawn.run(argv, timeout_s=TIMEOUT_S)
+    code, output = _run(argv)
     if code or "libxl: error:" in output:  # pause and unpause end with 0 whatever happens
         raise failure(" ".join(argv[:2]), code, output)
+
+
+def _run(argv: list[str], network: int = -1) -> tuple[int, str]:
+    return spawn.run(argv, timeout_s=TIMEOUT_S, network=network, hint=LOGS)
