@@ -1,4 +1,4 @@
-"""The command line: a table of verbs, each loaded only when it is called.
+"""The command line: a table of commands, each loaded only when it is called.
 
 Exit status 0, or 1 with one message on standard error and as the last `error` line of --log.
 """
@@ -9,9 +9,8 @@ import sys
 from runx import SPEC_VERSION, __version__
 from runx.cli.options import Arguments, Option, help_lines, parse
 from runx.errors import RunxError, reason
-from runx.paths import DEFAULT_STATE_ROOT, state_root
 
-TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,7 +21,7 @@ GLOBAL_OPTIONS = (
     Option(
         "--root",
         value="DIR",
-        help=f"where the state of containers is kept (default: paths.state of runx.toml, or {DEFAULT_STATE_ROOT})",
+        help="where the state of containers is kept (default: paths.state of runx.toml, or /run/runx)",
     ),
     Option("--log", value="FILE", help="append messages to FILE as well"),
     Option("--log-format", value="FORMAT", default="text", help="of --log: text or json"),
@@ -127,6 +126,12 @@ def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
     config(arguments.values["config"])
 
 
+def _plan(options: Arguments, arguments: Arguments) -> int:
+    from runx.cli import plan
+
+    return plan.main(arguments.operands, options.values["root"])
+
+
 def _pause(options: Arguments, arguments: Arguments) -> None:
     from runx.exec.commands.pause import pause
 
@@ -217,16 +222,27 @@ def _operand(arguments: Arguments, name: str) -> str:
     return arguments.operands[0]
 
 
-class Verb:
-    """A verb: its usage, its one-line help, its options, and what it calls."""
+class Command:
+    """A command: its usage, its one-line help, what it calls, and its options.
 
-    __slots__ = ("call", "help", "options", "usage")
+    reads_words: it reads its command line itself, options too, and is called with all words as operands.
+    """
 
-    def __init__(self, usage: str, help: str, call: "Callable[[Arguments, Arguments], int | None]", *options: Option) -> None:
+    __slots__ = ("call", "help", "options", "reads_words", "usage")
+
+    def __init__(
+        self,
+        usage: str,
+        help: str,
+        call: "Callable[[Arguments, Arguments], int | None]",
+        *options: Option,
+        reads_words: bool = False,
+    ) -> None:
         self.usage = usage
         self.help = help
         self.call = call
         self.options = options
+        self.reads_words = reads_words
 
 
 _CREATION = (
@@ -250,33 +266,33 @@ _NOT_UPDATED = (
 )  # fmt: skip
 """Options of runc's update that engines and people may give."""
 
-VERBS = {
-    "create": Verb("[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create, *_CREATION),
-    "run": Verb(
+COMMANDS = {
+    "create": Command("[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create, *_CREATION),
+    "run": Command(
         "[options] ID", "create, start and wait for a container, and delete it; its exit status is ours", _run, *_CREATION,
         Option("-d", "--detach", help="do not wait"),
         Option("--keep", help="do not delete it at its end"),
     ),
-    "start": Verb("ID", "start a created container", _start),
-    "state": Verb("ID", "print a container's state as JSON", _state),
-    "kill": Verb(
+    "start": Command("ID", "start a created container", _start),
+    "state": Command("ID", "print a container's state as JSON", _state),
+    "kill": Command(
         "[--all] ID [SIGNAL]", "send a signal (default TERM) to a container's process", _kill,
         Option("-a", "--all", help="no error when the container is stopped"),
     ),
-    "delete": Verb(
+    "delete": Command(
         "[--force] ID", "remove what is left of a stopped container", _delete,
         Option("-f", "--force", help="end it first, whatever its state; an unknown ID is no error"),
         Option("--regex", help="ID is a regular expression: all containers whose id it is found in (as crun)"),
     ),
-    "config": Verb(
+    "config": Command(
         "[--config FILE]", "show the host's settings and where each comes from", _config,
         Option("--config", value="FILE", help="instead of /etc/runx/runx.toml"),
     ),
-    "pause": Verb("ID", "stop a running container's virtual machine", _pause),
-    "resume": Verb("ID", "continue a paused container", _resume),
-    "list": Verb("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="the ids alone")),
-    "ps": Verb("[options] ID", "list the processes of a container that this host sees", _ps, _FORMAT),
-    "update": Verb(
+    "pause": Command("ID", "stop a running container's virtual machine", _pause),
+    "resume": Command("ID", "continue a paused container", _resume),
+    "list": Command("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="the ids alone")),
+    "ps": Command("[options] ID", "list the processes of a container that this host sees", _ps, _FORMAT),
+    "update": Command(
         "[options] ID", "change the limits of a container", _update,
         Option("-r", "--resources", value="FILE", help="a JSON object such as linux.resources; - for standard input"),
         Option("--memory", value="BYTES", help="at most what the container was created with; -1 for that"),
@@ -286,25 +302,25 @@ VERBS = {
         Option("--cpuset-cpus", value="LIST", help="CPUs of the host to run on, such as 0-3,7"),
         *(Option(f"--{name}", value="VALUE", help="refused: a virtual machine does not have it") for name in _NOT_UPDATED),
     ),
-    "console": Verb(
+    "console": Command(
         "[--follow] ID", "show what the kernel of a container's virtual machine said", _console,
         Option("-f", "--follow", help="and what it goes on to say, until the container has ended"),
     ),
-    "events": Verb(
+    "events": Command(
         "[options] ID", "show what a container uses, as JSON, a line each interval until it has ended", _events,
         Option("--interval", value="DURATION", default="5s", help="how long, such as 5s or 1m30s (default: 5s)"),
         Option("--stats", help="one line, at once"),
     ),
-    "spec": Verb(
+    "spec": Command(
         "[--bundle DIR]", "write a config.json to begin with", _spec,
         Option("-b", "--bundle", value="DIR", default=".", help="where (default: the current directory)"),
     ),
-    "features": Verb("", "print what this runtime knows, as JSON for engines", _features),
-    "plan": Verb("[options] BUNDLE", "show what would be done for a bundle; changes nothing", lambda *_: None),
+    "features": Command("", "print what this runtime knows, as JSON for engines", _features),
+    "plan": Command("[options] BUNDLE", "show what would be done for a bundle; changes nothing", _plan, reads_words=True),
 }  # fmt: skip
 
-_STATEFUL = frozenset(VERBS) - {"config", "features", "plan", "spec"}
-"""Verbs that need the state root."""
+_STATEFUL = frozenset(COMMANDS) - {"config", "features", "plan", "spec"}
+"""Commands that need the state root."""
 
 _WHY_NOT = {
     "exec": "nothing in the guest accepts commands: there is no agent in it",
@@ -316,7 +332,7 @@ _WHY_NOT = {
 def program() -> None:
     """Be the program: `main`, with this process's arguments, and end with its status.
 
-    Python's own way to end, which gives back all memory piece by piece, takes a fast verb as long as its work.
+    Python's own way to end, which gives back all memory piece by piece, takes a fast command as long as its work.
     """
     status = main(sys.argv[1:])
     try:
@@ -358,26 +374,27 @@ def main(argv: list[str] | None = None) -> int:
     return 1
 
 
-def _call(options: Arguments, name: str, argv: list[str]) -> int:
-    verb = VERBS.get(name)
-    if verb is None:
-        raise _no_such_verb(name)
-    if name == "plan":
-        from runx.cli import plan
-
-        return plan.main(argv, options.values["root"])
-    arguments, _ = parse(argv, (*verb.options, Option("-h", "--help", help="show this help")))
+def _call(options: Arguments, name: str, words: list[str]) -> int:
+    command = COMMANDS.get(name)
+    if command is None:
+        raise _no_such_command(name)
+    if command.reads_words:
+        arguments = Arguments()
+        arguments.operands = words
+    else:
+        arguments, _ = parse(words, (*command.options, Option("-h", "--help", help="show this help")))
     if "help" in arguments.switches:
-        sys.stdout.write(
-            "\n".join([f"usage: runx [global options] {name} {verb.usage}", "", verb.help, "", *help_lines(verb.options)]) + "\n"
-        )
+        head = [f"usage: runx [global options] {name} {command.usage}", "", command.help, ""]
+        sys.stdout.write("\n".join([*head, *help_lines(command.options)]) + "\n")
         return 0
-    if name in _STATEFUL:
-        options.values["root"] = options.values["root"] or state_root()
-    return verb.call(options, arguments) or 0
+    if name in _STATEFUL and not options.values["root"]:
+        from runx.paths import state_root  # engines give --root
+
+        options.values["root"] = state_root()
+    return command.call(options, arguments) or 0
 
 
-def _no_such_verb(name: str) -> RunxError:
+def _no_such_command(name: str) -> RunxError:
     if name in _WHY_NOT:
         return RunxError(
             f"{name} is not possible with runx: {_WHY_NOT[name]}", "put what you need into the container's own process"
@@ -394,7 +411,7 @@ def _report(error: RunxError, options: Arguments | None) -> None:
 
 
 def _help() -> str:
-    verbs = [f"  {name:<10} {verb.help}" for name, verb in VERBS.items()]
+    commands = [f"  {name:<10} {command.help}" for name, command in COMMANDS.items()]
     lines = [
         "usage: runx [global options] COMMAND [options]",
         "",
@@ -402,4 +419,4 @@ def _help() -> str:
         "",
         "Commands:",
     ]
-    return "\n".join([*lines, *verbs, "", "Global options:", *help_lines(GLOBAL_OPTIONS)]) + "\n"
+    return "\n".join([*lines, *commands, "", "Global options:", *help_lines(GLOBAL_OPTIONS)]) + "\n"

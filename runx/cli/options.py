@@ -1,4 +1,4 @@
-"""Command lines, from tables. argparse costs more than a whole fast verb may take, so this is 80 lines of our own.
+"""Command lines, from tables. argparse costs more than a whole fast command may take, so this is a small parser of our own.
 
 An `Option` table drives both the parser and the help. Options may stand before or after operands, as `--name value` or
 `--name=value`; `--` ends them.
