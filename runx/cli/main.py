@@ -1,6 +1,6 @@
 """The command line: a table of commands, each loaded only when it is called.
 
-Exit status 0, or 1 with one message on standard error and as the last `error` line of --log.
+The exit status is 0, or 1 with one message on standard error and as the last line of level `error` in --log.
 """
 
 import os
@@ -24,11 +24,14 @@ GLOBAL_OPTIONS = (
         help="where the state of containers is kept (default: paths.state of runx.toml, or /run/runx)",
     ),
     Option("--log", value="FILE", help="append messages to FILE as well"),
-    Option("--log-format", value="FORMAT", default="text", help="of --log: text or json"),
+    Option("--log-format", value="FORMAT", default="text", help="format of --log: text or json"),
     Option("--debug", help="accepted for runc's callers; Python tracebacks are shown for internal errors"),
-    Option("--systemd-cgroup", help="linux.cgroupsPath is SLICE:PREFIX:NAME, of which systemd makes a scope"),
+    Option("--systemd-cgroup", help="linux.cgroupsPath is SLICE:PREFIX:NAME, and systemd makes a scope of it"),
     Option(
-        "--cgroup-manager", value="KIND", default="cgroupfs", help="as crun has it: cgroupfs, or systemd for --systemd-cgroup"
+        "--cgroup-manager",
+        value="KIND",
+        default="cgroupfs",
+        help="as in crun: cgroupfs, or systemd, which means --systemd-cgroup",
     ),
     Option("--rootless", value="MODE", help="accepted for runc's callers; runx needs root"),
     Option("--criu", value="PATH", help="accepted for runc's callers; not used"),
@@ -38,7 +41,7 @@ GLOBAL_OPTIONS = (
 
 
 def _create_options(options: Arguments, arguments: Arguments) -> "CreateOptions":
-    """What `create` and `run` take alike."""
+    """The options that `create` and `run` have in common."""
     from runx.exec.commands.create import CreateOptions
 
     values = arguments.values
@@ -264,12 +267,12 @@ _NOT_UPDATED = (
     "blkio-weight", "cpu-burst", "cpu-idle", "cpu-rt-period", "cpu-rt-runtime", "cpuset-mems", "kernel-memory",
     "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema", "memory-reservation", "memory-swap", "pids-limit",
 )  # fmt: skip
-"""Options of runc's update that engines and people may give."""
+"""Options of runc's update for what a virtual machine does not have."""
 
 COMMANDS = {
     "create": Command("[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create, *_CREATION),
     "run": Command(
-        "[options] ID", "create, start and wait for a container, and delete it; its exit status is ours", _run, *_CREATION,
+        "[options] ID", "create and start a container, wait for its end and delete it; exit with its status", _run, *_CREATION,
         Option("-d", "--detach", help="do not wait"),
         Option("--keep", help="do not delete it at its end"),
     ),
@@ -277,45 +280,45 @@ COMMANDS = {
     "state": Command("ID", "print a container's state as JSON", _state),
     "kill": Command(
         "[--all] ID [SIGNAL]", "send a signal (default TERM) to a container's process", _kill,
-        Option("-a", "--all", help="no error when the container is stopped"),
+        Option("-a", "--all", help="a stopped container is no error"),
     ),
     "delete": Command(
-        "[--force] ID", "remove what is left of a stopped container", _delete,
-        Option("-f", "--force", help="end it first, whatever its state; an unknown ID is no error"),
-        Option("--regex", help="ID is a regular expression: all containers whose id it is found in (as crun)"),
+        "[--force] ID", "remove a stopped container", _delete,
+        Option("-f", "--force", help="end the container first, in any state; an unknown ID is no error"),
+        Option("--regex", help="as in crun: ID is a regular expression, for all containers in whose id it is found"),
     ),
     "config": Command(
-        "[--config FILE]", "show the host's settings and where each comes from", _config,
-        Option("--config", value="FILE", help="instead of /etc/runx/runx.toml"),
+        "[--config FILE]", "show the settings of the host and the source of each", _config,
+        Option("--config", value="FILE", help="read FILE instead of /etc/runx/runx.toml"),
     ),
     "pause": Command("ID", "stop a running container's virtual machine", _pause),
     "resume": Command("ID", "continue a paused container", _resume),
-    "list": Command("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="the ids alone")),
-    "ps": Command("[options] ID", "list the processes of a container that this host sees", _ps, _FORMAT),
+    "list": Command("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="print ids only")),
+    "ps": Command("[options] ID", "list the processes of a container on this host", _ps, _FORMAT),
     "update": Command(
         "[options] ID", "change the limits of a container", _update,
-        Option("-r", "--resources", value="FILE", help="a JSON object such as linux.resources; - for standard input"),
-        Option("--memory", value="BYTES", help="at most what the container was created with; -1 for that"),
+        Option("-r", "--resources", value="FILE", help="read a JSON object like linux.resources from FILE; - for standard input"),
+        Option("--memory", value="BYTES", help="at most the size at creation; -1 for that size"),
         Option("--cpu-quota", value="US", help="CPU time in each period; -1 for no limit"),
-        Option("--cpu-period", value="US", help="the period"),
-        Option("--cpu-share", value="N", help="weight against other containers; 1024 is the usual one"),
+        Option("--cpu-period", value="US", help="length of the period"),
+        Option("--cpu-share", value="N", help="weight against other containers, of which most have 1024"),
         Option("--cpuset-cpus", value="LIST", help="CPUs of the host to run on, such as 0-3,7"),
         *(Option(f"--{name}", value="VALUE", help="refused: a virtual machine does not have it") for name in _NOT_UPDATED),
     ),
     "console": Command(
-        "[--follow] ID", "show what the kernel of a container's virtual machine said", _console,
-        Option("-f", "--follow", help="and what it goes on to say, until the container has ended"),
+        "[--follow] ID", "show messages of the kernel in a container's virtual machine", _console,
+        Option("-f", "--follow", help="also show new messages until the container ends"),
     ),
     "events": Command(
-        "[options] ID", "show what a container uses, as JSON, a line each interval until it has ended", _events,
-        Option("--interval", value="DURATION", default="5s", help="how long, such as 5s or 1m30s (default: 5s)"),
-        Option("--stats", help="one line, at once"),
+        "[options] ID", "show the processor time and memory of a container, a line of JSON each interval until it ends", _events,
+        Option("--interval", value="DURATION", default="5s", help="such as 5s or 1m30s (default: 5s)"),
+        Option("--stats", help="show one line at once"),
     ),
     "spec": Command(
-        "[--bundle DIR]", "write a config.json to begin with", _spec,
-        Option("-b", "--bundle", value="DIR", default=".", help="where (default: the current directory)"),
+        "[--bundle DIR]", "write an example config.json", _spec,
+        Option("-b", "--bundle", value="DIR", default=".", help="directory of the file (default: the current directory)"),
     ),
-    "features": Command("", "print what this runtime knows, as JSON for engines", _features),
+    "features": Command("", "print the features of this runtime, as JSON for engines", _features),
     "plan": Command("[options] BUNDLE", "show what would be done for a bundle; changes nothing", _plan, reads_words=True),
 }  # fmt: skip
 
@@ -330,16 +333,16 @@ _WHY_NOT = {
 
 
 def program() -> None:
-    """Be the program: `main`, with this process's arguments, and end with its status.
+    """Run `main` with this process's arguments, and end the process with its status.
 
-    Python's own way to end, which gives back all memory piece by piece, takes a fast command as long as its work.
+    Python's own end frees all memory piece by piece, which takes as long as all work of a fast command.
     """
     status = main(sys.argv[1:])
     try:
         if sys.stdout:
             sys.stdout.flush()
     except BrokenPipeError:
-        status = status or 1  # whoever asked has seen enough
+        status = status or 1  # the reader closed its end
     except OSError as error:
         status = status or 1
         sys.stderr.write(f"runx: standard output: {reason(error)}\n")
@@ -347,7 +350,7 @@ def program() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line (default: sys.argv's); its exit status."""
+    """Run one command line (default: that of the process); its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     options: Arguments | None = None
     try:
@@ -403,7 +406,7 @@ def _no_such_command(name: str) -> RunxError:
 
 
 def _report(error: RunxError, options: Arguments | None) -> None:
-    """Say an error on standard error and in the log, if the command line was understood as far as its --log."""
+    """Write an error to standard error and to the log. options: of the command line; None when they were not understood."""
     if sys.stderr:
         sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
     if options:

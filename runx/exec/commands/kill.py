@@ -1,4 +1,4 @@
-"""`runx kill`: a signal for the container's process (OCI runtime.md, "Kill")."""
+"""`runx kill`: send a signal to the container's process (OCI runtime.md, "Kill")."""
 
 import _signal  # type: ignore[import-not-found]  # the signal module costs a fast command 4 ms
 import os
@@ -10,7 +10,7 @@ from runx.exec.supervisor import control
 
 
 def number_of(signal: str) -> int:
-    """The number of a signal given as a number or a name, with or without SIG, in any case. Raises RunxError for another word."""
+    """The number of a signal. It may be a number, or a name with or without SIG in upper or lower case. Raises RunxError."""
     first: int = _signal.SIGRTMIN
     last: int = _signal.SIGRTMAX
     if signal.isascii() and signal.isdigit() and 1 <= int(signal) <= last:
@@ -29,17 +29,17 @@ def number_of(signal: str) -> int:
 def kill(root: str, container_id: str, signal: str, *, all_processes: bool = False) -> None:
     """Send a signal to the container's process.
 
-    SIGKILL destroys the domain at once and needs neither the guest nor the supervisor; a sandbox's supervisor ends by it.
+    SIGKILL destroys the domain at once, with no help of guest or supervisor. A sandbox has no domain: its supervisor is killed.
 
-    all_processes: a stopped container is no error, as callers of `kill --all` expect. Raises RunxError ("container not
-    running": callers match the text) otherwise.
+    all_processes: a stopped container is no error; callers of `kill --all` expect that. Else it raises RunxError "container not
+    running", which callers match.
     """
     number = number_of(signal)
     record = records.load(root, container_id)
     status = record.current_status()
     if status not in records.LIVE:
         if record.domid >= 0 and number == _signal.SIGKILL:
-            _destroy(record.domain)  # the supervisor was killed and left its domain
+            _destroy(record.domain)  # the supervisor was killed, and its domain still lives
             return
         if all_processes:
             return
@@ -53,7 +53,7 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
 
 
 def _destroy(domain: str) -> None:
-    from runx.exec.xen import xl  # other signals do without it
+    from runx.exec.xen import xl  # not needed for other signals
 
     xl.destroy(domain)
 
