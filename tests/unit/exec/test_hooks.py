@@ -56,7 +56,7 @@ printf '{{"args": "%s", "state": %s, "cwd": "%s", "ours": "%s", "theirs": %s, "t
         return [json.loads(line) for line in self.seen.read_text().splitlines()] if self.seen.exists() else []
 
     def fails(self, *words: str) -> str:
-        """The error of a verb that fails."""
+        """The error of a command that fails."""
         result = self.host.runx(*words)
         assert result.returncode == 1
         assert result.stderr.removeprefix("runx: ").splitlines()[0] in self.host.last_error()
