@@ -46,7 +46,7 @@ _OPERAND = "usage: runx plan [options] BUNDLE, or - for standard input"
 
 
 def main(argv: list[str], root: str = "") -> int:
-    """Run `runx plan` with the words after the verb; `root` is the state root, "" for that of runx.toml. Raises RunxError."""
+    """Run `runx plan` with the words after `plan`; `root` is the state root, "" for that of runx.toml. Raises RunxError."""
     try:
         with collector.paused():
             return _main(argv, root)

@@ -222,7 +222,7 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
                 except ValueError as error:
                     fault("RX603", (section, member), f"must be {error}, not {_shown(value)}")
     if not faults and values.get("paths.state", "") != written_state_root(text):
-        hint = 'state = "/PATH" on a line of its own, below a line [paths]; all verbs find it there, without a parser of TOML'
+        hint = 'state = "/PATH" on a line of its own, below a line [paths]; all commands find it there, without a parser of TOML'
         fault("RX604", ("paths", "state"), "must be written in the plain way", hint)
     if faults:
         raise CompileError(faults, name, text)
