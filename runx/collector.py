@@ -1,4 +1,4 @@
-"""Python's garbage collector, kept away from what lives as long as its process."""
+"""Python's garbage collector, kept away from objects that live as long as the process."""
 
 import contextlib
 import gc
@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
-    """Nothing is collected while this lasts, nor ever what is made then. The compiler's modules, models and plan are needed until
-    the process ends; to look through them, again and again and once more at its end, is a sixth of the time a verb takes."""
+    """Collect nothing meanwhile, and never the objects made meanwhile.
+
+    The compiler's modules, models and plan are needed until the process ends. To look through them again and again takes a sixth
+    of a command's time.
+    """
     gc.disable()
     try:
         yield

@@ -1,6 +1,5 @@
-"""Archives in the "newc" format of cpio, as the kernel unpacks them into its initial root file system.
-
-Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
+"""Archives in the "newc" format of cpio, which the kernel unpacks into its initial root file system (Linux,
+Documentation/driver-api/early-userspace/buffer-format.rst).
 """
 
 import stat
@@ -10,11 +9,10 @@ from typing import NamedTuple
 from runx.errors import RunxError
 
 BLOCK = 512
-"""Bytes; the archive is padded to a multiple, as cpio(1) does, so that another may follow it."""
-
+"""Bytes. An archive is padded to a multiple of it, as by cpio(1), so that another one may follow."""
 
 TRAILER = "TRAILER!!!"
-"""The name of the entry that ends an archive."""
+"""Name of the entry that ends an archive."""
 
 
 class OverlayFile(NamedTuple):
@@ -28,9 +26,9 @@ class OverlayFile(NamedTuple):
 
 
 def archive(files: Iterable[OverlayFile]) -> bytes:
-    """The archive of `files` and of the directories above them (0755), each directory once and before what it holds.
+    """The archive of `files` and of the directories above them (0755). Each directory stands once, before its files.
 
-    Raises RunxError for the one name that the format keeps for itself.
+    Raises RunxError for a file called TRAILER.
     """
     parts: list[bytes] = []
     made: set[str] = set()
@@ -50,7 +48,7 @@ def archive(files: Iterable[OverlayFile]) -> bytes:
 
 
 def end(size: int) -> bytes:
-    """What ends an archive that has so many bytes."""
+    """The trailer of an archive of `size` bytes, and padding."""
     trailer = header(0, TRAILER, 0, 0)
     return trailer + bytes(-(size + len(trailer)) % BLOCK)
 
@@ -59,20 +57,22 @@ def _entry(number: int, path: str, mode: int, content: bytes, uid: int = 0, gid:
     return header(number, path, mode, len(content), uid, gid) + content + padding(len(content))
 
 
-def header(number: int, path: str, mode: int, size: int, uid: int = 0, gid: int = 0) -> bytes:
-    """What comes before a file's `size` bytes of content, after which comes padding. number: different for each file. mode: with
-    the file's type."""
+def header(number: int, path: str, mode: int, size: int, uid: int = 0, gid: int = 0, device: tuple[int, int] = (0, 0)) -> bytes:
+    """The header of an entry. `size` bytes of content follow, then padding.
+
+    number: different for each entry. mode: with the type of the file. device: major and minor number of a device node.
+    """
     if path == TRAILER and mode:
         raise RunxError(f"a file of the ramdisk cannot be called {TRAILER}")
     name = path.encode() + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
-    # ino, mode, uid, gid, nlink, mtime, filesize, device (two), rdevice (two), namesize, check.
+    # ino, mode, uid, gid, nlink, mtime, filesize, device of the file system (two), device (two), namesize, check.
     # No time: the same plan gives the same bytes.
-    fields = (number, mode, uid, gid, links, 0, size, 0, 0, 0, 0, len(name), 0)
+    fields = (number, mode, uid, gid, links, 0, size, 0, 0, *device, len(name), 0)
     data = b"070701" + b"".join(b"%08X" % field for field in fields) + name
     return data + padding(len(data))
 
 
 def padding(size: int) -> bytes:
-    """What fills `size` bytes up to a multiple of four."""
+    """Zeros that fill `size` bytes up to a multiple of four."""
     return bytes(-size % 4)

@@ -1,10 +1,10 @@
-"""The one exception that people see. Imports nothing: the fast commands load it."""
+"""The exception whose message people see. Imports nothing: fast commands load this file."""
 
 
 class RunxError(Exception):
-    """A failure with a message for people and, where one helps, a hint on what to do.
+    """A failure with a message for people, and a hint on what to do if there is one.
 
-    `message` is what goes to standard error and, as the last `error` line, to --log. `hint` is shown on a line of its own.
+    `message` is written to standard error and, as the last line of level `error`, to --log. `hint` has a line of its own.
     `fault_id`: the ID of a fault that the compiler finds (docs/faults.md); "" for others.
     """
 
@@ -19,10 +19,10 @@ class RunxError(Exception):
         """The exit status of the program."""
 
     def for_people(self) -> str:
-        """What a terminal is shown: the message, and more where there is more to see. The log gets the message alone."""
+        """Text for standard error: the message, and what helps to read it. The log has the message alone."""
         return f"{self.message} [{self.fault_id}]" if self.shows_ids and self.fault_id else self.message
 
 
 def reason(error: OSError) -> str:
-    """Why a system call failed, in the system's words and in lower case: they end a sentence that says what failed."""
+    """Why a system call failed, in the system's words. Lower case, for the end of a sentence that says what failed."""
     return (error.strerror or str(error)).lower()

@@ -1,7 +1,7 @@
-"""The log of --log: what an engine shows its user when a command fails.
+"""The log of --log. An engine shows its last error to the user when a command fails.
 
-containerd and podman read this file as lines of JSON with `time`, `level` and `msg` (or as logfmt-like text) and show the
-last line whose level is `error`; one malformed line would hide it. No json module here: the fast commands load this file.
+containerd and podman read lines of JSON with `time`, `level` and `msg`, or lines of text in the form of logfmt. They show the
+last line of level `error`; a malformed line would hide it. No json module here: fast commands load this file.
 """
 
 import os
@@ -21,7 +21,7 @@ class Log:
         self.as_json = as_json
 
     def append(self, level: str, message: str) -> None:
-        """Append one line. Nothing happens when the file cannot be written: that would hide the error it is about."""
+        """Append one line. Do nothing when the file cannot be written: an error about the log would hide the error to log."""
         if not self.path:
             return
         try:
@@ -53,5 +53,5 @@ def line(level: str, message: str, *, as_json: bool) -> str:
 
 
 def json_string(text: str) -> str:
-    """`text` as a JSON string (RFC 8259, section 7). What is no Unicode (a lone surrogate) becomes `?`."""
+    """`text` as a JSON string (RFC 8259, section 7). A lone surrogate becomes `?`."""
     return '"' + text.encode("utf-8", "replace").decode("utf-8").translate(_ESCAPES) + '"'

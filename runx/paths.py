@@ -1,4 +1,4 @@
-"""Where runx's own files are. Nothing is imported but `os`: the fast verbs load it."""
+"""Paths of runx's own files. Imports `os` alone: fast commands load this file."""
 
 import os
 
@@ -8,20 +8,20 @@ HOST_CONFIG = "/etc/runx/runx.toml"
 DEFAULT_STATE_ROOT = "/run/runx"
 DEFAULT_IMAGES = "/var/lib/runx"
 FILTER_CACHE = "/var/cache/runx/seccomp"
-"""Where compiled seccomp profiles are kept, for root alone; may be deleted at any time."""
+"""Directory of compiled seccomp profiles, for root alone. It may be deleted at any time."""
 
 PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where programs are looked for when the environment has no PATH; and those that make file systems, in any case."""
+"""PATH when the environment has none. Programs that make file systems are looked for here in any case."""
 
 _PACKAGE_DIR = os.path.dirname(os.path.abspath(__file__))
 LIBRARY_DIR = os.path.dirname(_PACKAGE_DIR)
-"""What sys.path needs for `import runx`: PREFIX/lib/runx when installed, else the checkout."""
+"""Directory for sys.path, to `import runx`: PREFIX/lib/runx when installed, else the checkout."""
 
 
 def state_root(file: str = "") -> str:
-    """Where containers are kept when the command line does not say: paths.state of runx.toml, else DEFAULT_STATE_ROOT.
+    """Directory of the containers' state without --root: paths.state of runx.toml, else DEFAULT_STATE_ROOT.
 
-    file: instead of /etc/runx/runx.toml. Raises RunxError for a file that cannot be read.
+    file: read instead of /etc/runx/runx.toml. Raises RunxError for a file that cannot be read.
     """
     path = file or HOST_CONFIG
     try:

@@ -6,8 +6,10 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG
 
 from recipes.settings import ASSETS, Settings
+from runx import cpio
 from runxtools.arches import Arch
 from runxtools.errors import ToolError
 
@@ -22,8 +24,6 @@ _SBIN = {"halt", "poweroff", "reboot"}
 
 _DIRECTORIES = ("bin dev etc newroot proc run runx sbin shares shares/mounts sys tmp").split()
 
-_S_IFDIR, _S_IFREG, _S_IFLNK, _S_IFCHR = 0o040000, 0o100000, 0o120000, 0o020000
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -37,37 +37,27 @@ class Entry:
 
 def tree(init: bytes, busybox: bytes, applets: Iterable[str]) -> list[Entry]:
     """The files of the base initrd."""
-    entries = [Entry(name, _S_IFDIR | 0o755) for name in _DIRECTORIES]
+    entries = [Entry(name, S_IFDIR | 0o755) for name in _DIRECTORIES]
     # The kernel opens /dev/console for PID 1 before there is a devtmpfs.
-    entries.append(Entry("dev/console", _S_IFCHR | 0o600, device=(5, 1)))
-    entries.append(Entry("dev/null", _S_IFCHR | 0o666, device=(1, 3)))
-    entries.append(Entry("init", _S_IFREG | 0o755, init))
+    entries.append(Entry("dev/console", S_IFCHR | 0o600, device=(5, 1)))
+    entries.append(Entry("dev/null", S_IFCHR | 0o666, device=(1, 3)))
+    entries.append(Entry("init", S_IFREG | 0o755, init))
     for name in ("inroot", "add-neighbour"):
-        entries.append(Entry(f"bin/{name}", _S_IFLNK | 0o777, b"/init"))
-    entries += [Entry(path, _S_IFREG | 0o755, (ASSETS / "network" / name).read_bytes()) for name, path in NETWORK.items()]
-    entries.append(Entry("bin/busybox", _S_IFREG | 0o755, busybox))
+        entries.append(Entry(f"bin/{name}", S_IFLNK | 0o777, b"/init"))
+    entries += [Entry(path, S_IFREG | 0o755, (ASSETS / "network" / name).read_bytes()) for name, path in NETWORK.items()]
+    entries.append(Entry("bin/busybox", S_IFREG | 0o755, busybox))
     for name in applets:
-        entries.append(Entry(f"{'sbin' if name in _SBIN else 'bin'}/{name}", _S_IFLNK | 0o777, b"/bin/busybox"))
+        entries.append(Entry(f"{'sbin' if name in _SBIN else 'bin'}/{name}", S_IFLNK | 0o777, b"/bin/busybox"))
     return entries
 
 
 def archive(entries: Iterable[Entry]) -> bytes:
     """A newc archive (cpio(5)), sorted by name so that directories come before their files."""
-    out = bytearray()
-
-    def add(number: int, entry: Entry) -> None:
-        links = 2 if entry.mode & 0o170000 == _S_IFDIR else 1
-        name = entry.name.encode() + b"\0"
-        fields = (number, entry.mode, 0, 0, links, 0, len(entry.data), 0, 0, *entry.device, len(name), 0)
-        out.extend(b"070701" + b"".join(b"%08X" % field for field in fields) + name)
-        out.extend(bytes(-len(out) % 4))
-        out.extend(entry.data)
-        out.extend(bytes(-len(out) % 4))
-
+    parts = []
     for number, entry in enumerate(sorted(entries, key=lambda entry: entry.name), 1):
-        add(number, entry)
-    add(0, Entry("TRAILER!!!", 0))
-    return bytes(out)
+        parts.append(cpio.header(number, entry.name, entry.mode, len(entry.data), device=entry.device))
+        parts.append(entry.data + cpio.padding(len(entry.data)))
+    return b"".join((*parts, cpio.header(0, cpio.TRAILER, 0, 0)))
 
 
 def pack(entries: Iterable[Entry]) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from recipes import initrd, kconfig, needs, sources, toolchain
 from recipes.settings import ASSETS, INITRD_LIMIT, Settings
 from recipes.sources import KernelSource
+from runx import cpio
 from runxtools import cache
 from runxtools.arches import KIB
 from runxtools.errors import ToolError
@@ -191,7 +192,7 @@ def ramdisk(settings: Settings) -> Path:
         names = initrd.applets(binary, settings)
         (directory / "initrd").write_bytes(initrd.pack(initrd.tree(inputs["init"], inputs["busybox"], names)))
 
-    recipe = (ASSETS / "recipes" / "initrd.py").read_bytes()
+    recipe = (ASSETS / "recipes" / "initrd.py").read_bytes() + Path(cpio.__file__).read_bytes()
     scripts = {f"script {name}": (ASSETS / "network" / name).read_bytes() for name in initrd.NETWORK}
     entry = _make(settings, "initrd", {**inputs, "layout": recipe, **scripts}, fill)
     _require_size(entry / "initrd", INITRD_LIMIT, "initrd")

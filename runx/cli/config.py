@@ -1,4 +1,4 @@
-"""`runx config`: the host's settings in effect, and where each comes from."""
+"""`runx config`: the settings of the host in effect, and the source of each."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from runx.paths import assets_dir
 
 
 def config(file: str = "") -> None:
-    """Print the settings as a runx.toml, each with its origin. `file`: instead of /etc/runx/runx.toml. Raises RunxError."""
+    """Print the settings as a runx.toml, with the source of each. file: read instead of /etc/runx/runx.toml. Raises RunxError."""
     settings = read_host_config(HostFacts(host_config=file).host_config())
     section = ""
     lines: list[str] = []

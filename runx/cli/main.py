@@ -1,6 +1,6 @@
-"""The command line: a table of verbs, each loaded only when it is called.
+"""The command line: a table of commands, each loaded only when it is called.
 
-Exit status 0, or 1 with one message on standard error and as the last `error` line of --log.
+The exit status is 0, or 1 with one message on standard error and as the last line of level `error` in --log.
 """
 
 import os
@@ -9,9 +9,8 @@ import sys
 from runx import SPEC_VERSION, __version__
 from runx.cli.options import Arguments, Option, help_lines, parse
 from runx.errors import RunxError, reason
-from runx.paths import DEFAULT_STATE_ROOT, state_root
 
-TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,14 +21,17 @@ GLOBAL_OPTIONS = (
     Option(
         "--root",
         value="DIR",
-        help=f"where the state of containers is kept (default: paths.state of runx.toml, or {DEFAULT_STATE_ROOT})",
+        help="where the state of containers is kept (default: paths.state of runx.toml, or /run/runx)",
     ),
     Option("--log", value="FILE", help="append messages to FILE as well"),
-    Option("--log-format", value="FORMAT", default="text", help="of --log: text or json"),
+    Option("--log-format", value="FORMAT", default="text", help="format of --log: text or json"),
     Option("--debug", help="accepted for runc's callers; Python tracebacks are shown for internal errors"),
-    Option("--systemd-cgroup", help="linux.cgroupsPath is SLICE:PREFIX:NAME, of which systemd makes a scope"),
+    Option("--systemd-cgroup", help="linux.cgroupsPath is SLICE:PREFIX:NAME, and systemd makes a scope of it"),
     Option(
-        "--cgroup-manager", value="KIND", default="cgroupfs", help="as crun has it: cgroupfs, or systemd for --systemd-cgroup"
+        "--cgroup-manager",
+        value="KIND",
+        default="cgroupfs",
+        help="as in crun: cgroupfs, or systemd, which means --systemd-cgroup",
     ),
     Option("--rootless", value="MODE", help="accepted for runc's callers; runx needs root"),
     Option("--criu", value="PATH", help="accepted for runc's callers; not used"),
@@ -39,7 +41,7 @@ GLOBAL_OPTIONS = (
 
 
 def _create_options(options: Arguments, arguments: Arguments) -> "CreateOptions":
-    """What `create` and `run` take alike."""
+    """The options that `create` and `run` have in common."""
     from runx.exec.commands.create import CreateOptions
 
     values = arguments.values
@@ -125,6 +127,12 @@ def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
     if arguments.operands:
         raise RunxError("config takes no operand", "usage: runx config [--config FILE]")
     config(arguments.values["config"])
+
+
+def _plan(options: Arguments, arguments: Arguments) -> int:
+    from runx.cli import plan
+
+    return plan.main(arguments.operands, options.values["root"])
 
 
 def _pause(options: Arguments, arguments: Arguments) -> None:
@@ -217,16 +225,27 @@ def _operand(arguments: Arguments, name: str) -> str:
     return arguments.operands[0]
 
 
-class Verb:
-    """A verb: its usage, its one-line help, its options, and what it calls."""
+class Command:
+    """A command: its usage, its one-line help, what it calls, and its options.
 
-    __slots__ = ("call", "help", "options", "usage")
+    reads_words: it reads its command line itself, options too, and is called with all words as operands.
+    """
 
-    def __init__(self, usage: str, help: str, call: "Callable[[Arguments, Arguments], int | None]", *options: Option) -> None:
+    __slots__ = ("call", "help", "options", "reads_words", "usage")
+
+    def __init__(
+        self,
+        usage: str,
+        help: str,
+        call: "Callable[[Arguments, Arguments], int | None]",
+        *options: Option,
+        reads_words: bool = False,
+    ) -> None:
         self.usage = usage
         self.help = help
         self.call = call
         self.options = options
+        self.reads_words = reads_words
 
 
 _CREATION = (
@@ -248,63 +267,63 @@ _NOT_UPDATED = (
     "blkio-weight", "cpu-burst", "cpu-idle", "cpu-rt-period", "cpu-rt-runtime", "cpuset-mems", "kernel-memory",
     "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema", "memory-reservation", "memory-swap", "pids-limit",
 )  # fmt: skip
-"""Options of runc's update that engines and people may give."""
+"""Options of runc's update for what a virtual machine does not have."""
 
-VERBS = {
-    "create": Verb("[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create, *_CREATION),
-    "run": Verb(
-        "[options] ID", "create, start and wait for a container, and delete it; its exit status is ours", _run, *_CREATION,
+COMMANDS = {
+    "create": Command("[options] ID", "create a container from a bundle; its virtual machine waits, paused", _create, *_CREATION),
+    "run": Command(
+        "[options] ID", "create and start a container, wait for its end and delete it; exit with its status", _run, *_CREATION,
         Option("-d", "--detach", help="do not wait"),
         Option("--keep", help="do not delete it at its end"),
     ),
-    "start": Verb("ID", "start a created container", _start),
-    "state": Verb("ID", "print a container's state as JSON", _state),
-    "kill": Verb(
+    "start": Command("ID", "start a created container", _start),
+    "state": Command("ID", "print a container's state as JSON", _state),
+    "kill": Command(
         "[--all] ID [SIGNAL]", "send a signal (default TERM) to a container's process", _kill,
-        Option("-a", "--all", help="no error when the container is stopped"),
+        Option("-a", "--all", help="a stopped container is no error"),
     ),
-    "delete": Verb(
-        "[--force] ID", "remove what is left of a stopped container", _delete,
-        Option("-f", "--force", help="end it first, whatever its state; an unknown ID is no error"),
-        Option("--regex", help="ID is a regular expression: all containers whose id it is found in (as crun)"),
+    "delete": Command(
+        "[--force] ID", "remove a stopped container", _delete,
+        Option("-f", "--force", help="end the container first, in any state; an unknown ID is no error"),
+        Option("--regex", help="as in crun: ID is a regular expression, for all containers in whose id it is found"),
     ),
-    "config": Verb(
-        "[--config FILE]", "show the host's settings and where each comes from", _config,
-        Option("--config", value="FILE", help="instead of /etc/runx/runx.toml"),
+    "config": Command(
+        "[--config FILE]", "show the settings of the host and the source of each", _config,
+        Option("--config", value="FILE", help="read FILE instead of /etc/runx/runx.toml"),
     ),
-    "pause": Verb("ID", "stop a running container's virtual machine", _pause),
-    "resume": Verb("ID", "continue a paused container", _resume),
-    "list": Verb("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="the ids alone")),
-    "ps": Verb("[options] ID", "list the processes of a container that this host sees", _ps, _FORMAT),
-    "update": Verb(
+    "pause": Command("ID", "stop a running container's virtual machine", _pause),
+    "resume": Command("ID", "continue a paused container", _resume),
+    "list": Command("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="print ids only")),
+    "ps": Command("[options] ID", "list the processes of a container on this host", _ps, _FORMAT),
+    "update": Command(
         "[options] ID", "change the limits of a container", _update,
-        Option("-r", "--resources", value="FILE", help="a JSON object such as linux.resources; - for standard input"),
-        Option("--memory", value="BYTES", help="at most what the container was created with; -1 for that"),
+        Option("-r", "--resources", value="FILE", help="read a JSON object like linux.resources from FILE; - for standard input"),
+        Option("--memory", value="BYTES", help="at most the size at creation; -1 for that size"),
         Option("--cpu-quota", value="US", help="CPU time in each period; -1 for no limit"),
-        Option("--cpu-period", value="US", help="the period"),
-        Option("--cpu-share", value="N", help="weight against other containers; 1024 is the usual one"),
+        Option("--cpu-period", value="US", help="length of the period"),
+        Option("--cpu-share", value="N", help="weight against other containers, of which most have 1024"),
         Option("--cpuset-cpus", value="LIST", help="CPUs of the host to run on, such as 0-3,7"),
         *(Option(f"--{name}", value="VALUE", help="refused: a virtual machine does not have it") for name in _NOT_UPDATED),
     ),
-    "console": Verb(
-        "[--follow] ID", "show what the kernel of a container's virtual machine said", _console,
-        Option("-f", "--follow", help="and what it goes on to say, until the container has ended"),
+    "console": Command(
+        "[--follow] ID", "show messages of the kernel in a container's virtual machine", _console,
+        Option("-f", "--follow", help="also show new messages until the container ends"),
     ),
-    "events": Verb(
-        "[options] ID", "show what a container uses, as JSON, a line each interval until it has ended", _events,
-        Option("--interval", value="DURATION", default="5s", help="how long, such as 5s or 1m30s (default: 5s)"),
-        Option("--stats", help="one line, at once"),
+    "events": Command(
+        "[options] ID", "show the processor time and memory of a container, a line of JSON each interval until it ends", _events,
+        Option("--interval", value="DURATION", default="5s", help="such as 5s or 1m30s (default: 5s)"),
+        Option("--stats", help="show one line at once"),
     ),
-    "spec": Verb(
-        "[--bundle DIR]", "write a config.json to begin with", _spec,
-        Option("-b", "--bundle", value="DIR", default=".", help="where (default: the current directory)"),
+    "spec": Command(
+        "[--bundle DIR]", "write an example config.json", _spec,
+        Option("-b", "--bundle", value="DIR", default=".", help="directory of the file (default: the current directory)"),
     ),
-    "features": Verb("", "print what this runtime knows, as JSON for engines", _features),
-    "plan": Verb("[options] BUNDLE", "show what would be done for a bundle; changes nothing", lambda *_: None),
+    "features": Command("", "print the features of this runtime, as JSON for engines", _features),
+    "plan": Command("[options] BUNDLE", "show what would be done for a bundle; changes nothing", _plan, reads_words=True),
 }  # fmt: skip
 
-_STATEFUL = frozenset(VERBS) - {"config", "features", "plan", "spec"}
-"""Verbs that need the state root."""
+_STATEFUL = frozenset(COMMANDS) - {"config", "features", "plan", "spec"}
+"""Commands that need the state root."""
 
 _WHY_NOT = {
     "exec": "nothing in the guest accepts commands: there is no agent in it",
@@ -314,16 +333,16 @@ _WHY_NOT = {
 
 
 def program() -> None:
-    """Be the program: `main`, with this process's arguments, and end with its status.
+    """Run `main` with this process's arguments, and end the process with its status.
 
-    Python's own way to end, which gives back all memory piece by piece, takes a fast verb as long as its work.
+    Python's own end frees all memory piece by piece, which takes as long as all work of a fast command.
     """
     status = main(sys.argv[1:])
     try:
         if sys.stdout:
             sys.stdout.flush()
     except BrokenPipeError:
-        status = status or 1  # whoever asked has seen enough
+        status = status or 1  # the reader closed its end
     except OSError as error:
         status = status or 1
         sys.stderr.write(f"runx: standard output: {reason(error)}\n")
@@ -331,7 +350,7 @@ def program() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line (default: sys.argv's); its exit status."""
+    """Run one command line (default: that of the process); its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     options: Arguments | None = None
     try:
@@ -358,26 +377,27 @@ def main(argv: list[str] | None = None) -> int:
     return 1
 
 
-def _call(options: Arguments, name: str, argv: list[str]) -> int:
-    verb = VERBS.get(name)
-    if verb is None:
-        raise _no_such_verb(name)
-    if name == "plan":
-        from runx.cli import plan
-
-        return plan.main(argv, options.values["root"])
-    arguments, _ = parse(argv, (*verb.options, Option("-h", "--help", help="show this help")))
+def _call(options: Arguments, name: str, words: list[str]) -> int:
+    command = COMMANDS.get(name)
+    if command is None:
+        raise _no_such_command(name)
+    if command.reads_words:
+        arguments = Arguments()
+        arguments.operands = words
+    else:
+        arguments, _ = parse(words, (*command.options, Option("-h", "--help", help="show this help")))
     if "help" in arguments.switches:
-        sys.stdout.write(
-            "\n".join([f"usage: runx [global options] {name} {verb.usage}", "", verb.help, "", *help_lines(verb.options)]) + "\n"
-        )
+        head = [f"usage: runx [global options] {name} {command.usage}", "", command.help, ""]
+        sys.stdout.write("\n".join([*head, *help_lines(command.options)]) + "\n")
         return 0
-    if name in _STATEFUL:
-        options.values["root"] = options.values["root"] or state_root()
-    return verb.call(options, arguments) or 0
+    if name in _STATEFUL and not options.values["root"]:
+        from runx.paths import state_root  # engines give --root
+
+        options.values["root"] = state_root()
+    return command.call(options, arguments) or 0
 
 
-def _no_such_verb(name: str) -> RunxError:
+def _no_such_command(name: str) -> RunxError:
     if name in _WHY_NOT:
         return RunxError(
             f"{name} is not possible with runx: {_WHY_NOT[name]}", "put what you need into the container's own process"
@@ -386,7 +406,7 @@ def _no_such_verb(name: str) -> RunxError:
 
 
 def _report(error: RunxError, options: Arguments | None) -> None:
-    """Say an error on standard error and in the log, if the command line was understood as far as its --log."""
+    """Write an error to standard error and to the log. options: of the command line; None when they were not understood."""
     if sys.stderr:
         sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
     if options:
@@ -394,7 +414,7 @@ def _report(error: RunxError, options: Arguments | None) -> None:
 
 
 def _help() -> str:
-    verbs = [f"  {name:<10} {verb.help}" for name, verb in VERBS.items()]
+    commands = [f"  {name:<10} {command.help}" for name, command in COMMANDS.items()]
     lines = [
         "usage: runx [global options] COMMAND [options]",
         "",
@@ -402,4 +422,4 @@ def _help() -> str:
         "",
         "Commands:",
     ]
-    return "\n".join([*lines, *verbs, "", "Global options:", *help_lines(GLOBAL_OPTIONS)]) + "\n"
+    return "\n".join([*lines, *commands, "", "Global options:", *help_lines(GLOBAL_OPTIONS)]) + "\n"

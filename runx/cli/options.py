@@ -1,4 +1,4 @@
-"""Command lines, from tables. argparse costs more than a whole fast verb may take, so this is 80 lines of our own.
+"""Command lines, from tables. argparse costs more than a whole fast command may take, so this is a small parser of our own.
 
 An `Option` table drives both the parser and the help. Options may stand before or after operands, as `--name value` or
 `--name=value`; `--` ends them.
@@ -8,9 +8,9 @@ from runx.errors import RunxError
 
 
 class Option:
-    """One option: its names (the last one is the key it is stored under), what its value is called, and its help.
+    """One option: its names, its value and its help. It is stored under its last name.
 
-    value: the metavariable, or "" for a switch. default: for a value; a switch is False until given.
+    value: what the help calls the value; "" for a switch, which has none. default: the value when the option is not given.
     """
 
     __slots__ = ("default", "help", "key", "names", "value")
@@ -35,7 +35,7 @@ class Arguments:
 
 
 def parse(argv: list[str], options: tuple[Option, ...], *, stop_at_operand: bool = False) -> tuple[Arguments, list[str]]:
-    """Parse `argv`. With stop_at_operand, the first operand and what follows are returned unparsed as the second value.
+    """Parse `argv`. With stop_at_operand, the first operand and all words after it are returned unparsed as the second value.
 
     Raises RunxError for an unknown option, a missing value, or a value given to a switch.
     """
@@ -55,7 +55,7 @@ def parse(argv: list[str], options: tuple[Option, ...], *, stop_at_operand: bool
             result.operands.append(word)
             continue
         name, equals, value = word.partition("=")
-        option = table.get(name) or table.get("-" + name)  # Go's flag packages take -root for --root, and some callers use it
+        option = table.get(name) or table.get("-" + name)  # Go's flag packages take -root for --root
         if option is None:
             raise RunxError(f"unknown option {name}", _suggestion(name, list(table)))
         if not option.value:

@@ -1,7 +1,7 @@
-"""`runx spec`: a configuration to begin with, as `runc spec` writes one.
+"""`runx spec`: an example configuration, like that of `runc spec`.
 
-It is runc's but for what a virtual machine has no use for: linux.resources.devices, since there are no devices of the host to
-guard, and a cgroup namespace, which the guest makes without being asked.
+Two parts of runc's are missing, for which a virtual machine has no use: linux.resources.devices, since there are no devices of
+the host to guard, and the cgroup namespace, which the guest makes in any case.
 """
 
 import json
@@ -15,10 +15,10 @@ _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 
 
 def spec(bundle: str) -> None:
-    """Write `bundle`/config.json. Raises RunxError when there is one already, which is left as it is, or it cannot be written."""
+    """Write `bundle`/config.json. Raises RunxError when it cannot be written; one that exists stays as it is."""
     path = os.path.join(bundle, "config.json")
     try:
-        # 0666: as far as the caller's umask lets it, as for any file of a bundle.
+        # 0666 less the caller's umask, as for any file of a bundle.
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
         raise RunxError(f"{path} exists", "remove it first, or choose another directory with --bundle") from None

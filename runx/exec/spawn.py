@@ -1,6 +1,6 @@
-"""The one place that starts other programs: argument lists, no shell, time limits, and errors in sentences.
+"""The one place that starts other programs: from argument lists, without a shell, with a time limit and clear errors.
 
-Only `os` and `select` are imported, since the fast verbs load this file (subprocess costs more than they may take).
+No subprocess module here: it takes more time to load than a fast command has.
 """
 
 import os
@@ -8,22 +8,22 @@ import select
 
 from runx.errors import RunxError
 from runx.linux import netns
+from runx.paths import PROGRAMS
 
 TIMEOUT_S = 60.0
-"""How long a program may take unless its caller says otherwise."""
+"""Time limit of a program whose caller gives no other."""
 _OUTPUT_LIMIT = 64 * 1024
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environment() -> dict[str, str]:
-    """The environment of a program runx starts: the caller's PATH and messages in English, nothing else."""
+    """Environment of programs: the caller's PATH, messages in English, and where xenstored is. Nothing else."""
     names = ("XENSTORED_PATH", "XENSTORED_RUNDIR", "XEN_RUN_DIR")
     kept = {name: os.environ[name] for name in names if name in os.environ}
-    return {"PATH": os.environ.get("PATH") or _DEFAULT_PATH, "LC_ALL": "C", **kept}
+    return {"PATH": os.environ.get("PATH") or PROGRAMS, "LC_ALL": "C", **kept}
 
 
 def program(name: str) -> str:
-    """The path of a program on PATH, or the absolute path that `name` is. Raises RunxError when there is none."""
+    """Path of a program that PATH finds. An absolute path is returned as it is. Raises RunxError when there is none."""
     if name.startswith("/"):
         return name
     for directory in environment()["PATH"].split(":"):
@@ -35,7 +35,7 @@ def program(name: str) -> str:
 
 
 def wait(pid: int, timeout_s: float | None) -> int | None:
-    """Wait for a child; its wait status, or None when it still runs after timeout_s (None: however long it takes)."""
+    """Wait for a child; its wait status, or None when it still runs after timeout_s. timeout_s None: no limit."""
     pidfd = os.pidfd_open(pid)
     try:
         poller = select.poll()
@@ -48,25 +48,23 @@ def wait(pid: int, timeout_s: float | None) -> int | None:
 
 
 def tail(fd: int, limit: int = _OUTPUT_LIMIT) -> str:
-    """The last `limit` bytes of a file by descriptor, as text."""
+    """The last `limit` bytes of an open file, as text."""
     size = os.fstat(fd).st_size
     return os.pread(fd, limit, max(0, size - limit)).decode("utf-8", "replace")
 
 
-def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, str]:
-    """Wait for a started program, killing it at the time limit; (exit status, output).
+def finish(what: str, pid: int, output_fd: int, timeout_s: float, hint: str = "") -> tuple[int, str]:
+    """Wait for a program that was started; (exit status, output). At the time limit it is killed.
 
-    Raises RunxError when the limit is reached or a signal ended it; the message carries what it printed.
+    what: the program's name in errors. hint: of the error at the time limit. Raises RunxError, with the program's output, at the
+    time limit and when a signal ended the program.
     """
     status = wait(pid, timeout_s)
     if status is None:
         os.kill(pid, 9)
-        wait(pid, 5)  # no longer: in the hypervisor, or in a file system that hangs, even that may not end it
+        wait(pid, 5)  # not for ever: a process in the hypervisor, or in a file system that hangs, may not end
         said = tail(output_fd).strip()
-        raise RunxError(
-            f"{what} did not end within {timeout_s:g} s" + (f"; it said: {said}" if said else ""),
-            "see /var/log/xen/ on this host",
-        )
+        raise RunxError(f"{what} did not end within {timeout_s:g} s" + (f"; it said: {said}" if said else ""), hint)
     code = os.waitstatus_to_exitcode(status)
     text = tail(output_fd)
     if code < 0:
@@ -75,9 +73,9 @@ def finish(what: str, pid: int, output_fd: int, timeout_s: float) -> tuple[int, 
 
 
 def stand_alone(output: int, given: int = -1) -> None:
-    """In a child: a session of its own, and what it says goes to the file `output`.
+    """In a child: begin a session, and write standard output and error to the file `output`.
 
-    given: a descriptor of its standard input; -1: there is nothing.
+    given: a descriptor for standard input; -1: /dev/null.
     """
     os.setsid()
     os.dup2(os.open("/dev/null", os.O_RDONLY) if given < 0 else given, 0)
@@ -86,27 +84,27 @@ def stand_alone(output: int, given: int = -1) -> None:
 
 
 def report(output: int, what: str, error: BaseException) -> None:
-    """In a child: why it fails, for `reported` in its parent. what: what failed, for an error that is not ours."""
+    """In a child: write an error to the file `output`, for `reported`. what: what failed, for an error that is no RunxError."""
     words = f"{error.message}\0{error.hint}" if isinstance(error, RunxError) else f"{what}: {error!r}\0"
     os.write(output, words.encode("utf-8", "surrogateescape"))
 
 
 def reported(text: str) -> RunxError:
-    """What a child has said by `report`."""
+    """In the parent: the error that a child wrote with `report`."""
     message, _, hint = text.partition("\0")
     return RunxError(message, hint)
 
 
 def one_line(output: str, limit: int) -> str:
-    """What a program said, as part of a message: at most `limit` characters, from its end."""
+    """Output of a program as part of a message: its last `limit` characters, on one line."""
     return " / ".join(line.strip() for line in output.splitlines() if line.strip())[-limit:]
 
 
-def run(argv: list[str], *, timeout_s: float, network: int = -1) -> tuple[int, str]:
-    """Run a program to its end with no input; (exit status, its output and errors together, at most 64 KiB from the end).
+def run(argv: list[str], *, timeout_s: float, network: int = -1, hint: str = "") -> tuple[int, str]:
+    """Run a program to its end, without input; (exit status, the last 64 KiB of its output and errors together).
 
-    network: a descriptor of the network namespace to run it in; -1: ours. Raises RunxError when it cannot be started, is ended by
-    a signal, or exceeds timeout_s.
+    network: a descriptor of the network namespace to run it in; -1: ours. hint: of the error at the time limit. Raises RunxError
+    when the program cannot be started, a signal ends it, or it takes longer than timeout_s.
     """
     what = " ".join(argv[:2])
     path = program(argv[0])
@@ -120,15 +118,15 @@ def run(argv: list[str], *, timeout_s: float, network: int = -1) -> tuple[int, s
             (os.POSIX_SPAWN_DUP2, output, 1),
             (os.POSIX_SPAWN_DUP2, output, 2),
         ]
-        # setsid: a Ctrl-C at the caller's terminal must not reach xl in the middle of its work.
+        # setsid: Ctrl-C at the caller's terminal must not interrupt xl.
         pid = os.posix_spawn(path, argv, environment(), file_actions=actions, setsid=True)
-        return finish(what, pid, output, timeout_s)
+        return finish(what, pid, output, timeout_s, hint)
     finally:
         os.close(output)
 
 
 def checked(argv: list[str], what: str, network: int = -1, timeout_s: float = TIMEOUT_S) -> str:
-    """What a program printed. Raises RunxError with it when it failed."""
+    """Run a program and return its output. Raises RunxError, with the output, when its exit status is not 0."""
     status, said = run(argv, timeout_s=timeout_s, network=network)
     if status:
         raise RunxError(f"{what} failed with exit status {status}: {one_line(said, 1000) or 'it said nothing'}")

@@ -1,4 +1,4 @@
-"""Files inside a container's root filesystem, which is hostile: whatever its symbolic links say, nothing outside is reached."""
+"""Files inside a root filesystem that is hostile: no symbolic link in it leads to a file outside."""
 
 import ctypes
 import os
@@ -7,7 +7,7 @@ import stat
 from runx.errors import RunxError, reason
 
 _SYS_OPENAT2 = 437
-"""The same on every architecture."""
+"""Number of the system call, the same on every architecture."""
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_IN_ROOT = 0x10
 
@@ -19,7 +19,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def find(root: str, path: str) -> int:
-    """An O_PATH descriptor of `path`, resolved as if `root` were the root directory. Raises OSError."""
+    """An O_PATH descriptor of `path`, resolved as if `root` were the root directory (openat2(2)). Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -39,7 +39,7 @@ def find(root: str, path: str) -> int:
 
 
 def mode(root: str, path: str) -> int:
-    """The st_mode of what is at `path` in `root`. Nothing is opened, so a fifo or a device does nothing. Raises OSError."""
+    """The st_mode of the file at `path` in `root`. The file is not opened, so a fifo or device does nothing. Raises OSError."""
     found = find(root, path)
     try:
         return os.fstat(found).st_mode
@@ -50,8 +50,8 @@ def mode(root: str, path: str) -> int:
 def copy(root: str, path: str, target: str, limit: int) -> None:
     """Copy the regular file at `path` in `root` to the new file `target` (0600).
 
-    What is looked at, checked and copied is one descriptor: to exchange the file meanwhile has no effect. Raises RunxError when
-    it is missing, no regular file, or larger than `limit` bytes, also when it grows while it is copied.
+    All checks and the copy use one descriptor, so to exchange the file meanwhile has no effect. Raises RunxError when the file is
+    missing, not regular, or larger than `limit` bytes, also when it grows while it is copied.
     """
     try:
         found = find(root, path)
@@ -76,8 +76,10 @@ _AT_FDCWD = -100
 
 
 def directory_identity(path: str) -> str:
-    """Changes when the directory at `path` is another one: path, file system, inode and time of birth, as an inode's number alone
-    is given to another directory some day. "" when the file system keeps no such time. Raises OSError."""
+    """A name for the directory at `path` that no other directory has: a digest of path, file system, inode and time of birth.
+
+    The time is needed because the number of an inode is used again. "" when the file system keeps no such time. Raises OSError.
+    """
     import hashlib
 
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,35 +1,33 @@
-"""The network namespace of a container on the host: the one its supervisor, whose pid engines see, lives in.
+"""Network namespaces (network_namespaces(7)).
 
-Engines' hooks open /proc/PID/ns/net and put the container's interfaces there. The namespace has no name and goes with the
-supervisor. Programs of Xen belong into the host's own: they attach interfaces of virtual machines to its bridges.
+A container's is the one that its supervisor lives in, whose pid engines see: their hooks open /proc/PID/ns/net and put the
+container's interfaces there. It has no name and ends with the supervisor. Programs of Xen must run in the host's, whose bridges
+they attach interfaces of virtual machines to.
 """
 
-import _socket  # as in control.py
+import _socket  # the socket module takes too long to load for a fast command
 import os
 
 from runx.errors import RunxError, reason
 
 
 def unshared(argv: list[str]) -> list[str]:
-    """The command line (unshare(1), which keeps the process's number) that starts a program in a new network namespace."""
+    """The command line of a program in a new network namespace (unshare(1)). The program keeps the pid."""
     return ["unshare", "--net", "--", *argv]
 
 
 def inside(argv: list[str], namespace: int) -> list[str]:
-    """The command line (nsenter(1)) that starts a program in a network namespace of which this process has a descriptor."""
+    """The command line of a program in the network namespace of a descriptor of this process (nsenter(1))."""
     return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{namespace}", "--", *argv]
 
 
 def descriptor(pid: int | str = "self") -> int:
-    """A descriptor of the network namespace of a live process, closed by exec."""
+    """A descriptor of the network namespace of a live process, closed by exec. Raises OSError."""
     return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def enter(namespace: int) -> None:
-    """Move this process, a child that is about to become another program, into a network namespace.
-
-    Raises RunxError when it may not.
-    """
+    """Move this process into a network namespace. Raises RunxError when it may not."""
     from runx.linux import mount  # loads ctypes, which a fast command does without
 
     try:
@@ -39,9 +37,9 @@ def enter(namespace: int) -> None:
 
 
 def join(path: str, host: int) -> None:
-    """Leave this process's network namespace for the one at a path.
+    """Move this process into the network namespace at a path.
 
-    host: a descriptor of the host's. Raises RunxError when the path is no network namespace, or is the host's.
+    host: a descriptor of the host's. Raises RunxError when there is no network namespace at the path, or it is the host's.
     """
     try:
         namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -62,9 +60,9 @@ def join(path: str, host: int) -> None:
 
 
 def claim() -> _socket.socket:
-    """Make this process's network namespace that of one virtual machine, until what is returned has gone.
+    """Reserve this process's network namespace for one virtual machine, until the socket that is returned is closed.
 
-    An abstract unix socket belongs to its network namespace. Raises RunxError when there is a virtual machine already.
+    The mark is an abstract unix socket, of which a namespace can have one of a name. Raises RunxError when there is one already.
     """
     mark = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
@@ -79,7 +77,7 @@ def claim() -> _socket.socket:
 
 
 def interfaces() -> frozenset[str]:
-    """The names of the interfaces in this process's network namespace, but for the loopback (proc_pid_net(5), dev)."""
+    """Names of the interfaces in this process's network namespace, without `lo` (proc_pid_net(5), dev)."""
     with open("/proc/self/net/dev", encoding="utf-8", errors="replace") as file:
         names = {line.partition(":")[0].strip() for line in file if ":" in line}
     return frozenset(names - {"lo"})

@@ -1,4 +1,4 @@
-"""`runx console`: what the guest's kernel and its PID 1 said, kept in the container's directory (kernel_console.py)."""
+"""`runx console`: output of the guest's kernel and its PID 1, kept in the container's directory (console/kernel_log.py)."""
 
 import codecs
 import os
@@ -15,10 +15,10 @@ _Write = Callable[[bytes], None]
 
 
 def console(root: str, container_id: str, *, follow: bool = False) -> None:
-    """Write the log of a container's first console to standard output; with follow, also what is added until it has ended.
+    """Write the log of a container's first console to standard output; with follow, also what is added until the container ends.
 
-    A terminal is shown no control characters: a hostile guest wrote them. Raises RunxError when there is no such container, or
-    its console is its own output.
+    Control characters, which a hostile guest may write, do not reach a terminal. Raises RunxError when there is no such
+    container, or its console is its standard output.
     """
     record = records.load(root, container_id)
     if record.console == "passthrough":
@@ -63,7 +63,7 @@ def _write(data: bytes) -> None:
 
 
 class _Terminal:
-    """For people: text, whose control characters are shown as U+FFFD, not obeyed."""
+    """Writes text to a terminal, with U+FFFD in place of control characters."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -1,6 +1,6 @@
-"""`runx create`: compile the bundle, start the supervisor, wait until it has made the domain.
+"""`runx create`: compile the bundle, start the supervisor, and wait until it has created the domain.
 
-Of the verbs it and `update` alone import the compiler.
+Of all commands only this one and `update` import the compiler.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from runx.exec.plan_json import VmPlan
 
 _KERNEL_LIMIT = 128 * 1024 * 1024
-"""Bytes of a container's own kernel; the copy is in the state directory, mostly memory of dom0."""
+"""Bytes. Limit of a container's own kernel, which is copied to the state directory: on most hosts that is memory of dom0."""
 _RAMDISK_LIMIT = 512 * 1024 * 1024
-"""The same for its own ramdisk."""
+"""Bytes. Limit of a container's own ramdisk."""
 
 
 class CreateOptions(NamedTuple):
@@ -70,7 +70,7 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
         _warn_of_sockets(record)
         supervisor = SupervisorProcess(record)
         record.pid, record.pid_start = supervisor.pid, start_time(supervisor.pid)
-        record.save()  # should we be killed, `delete` knows whom to end
+        record.save()  # so that `delete` can end the supervisor if this process is killed
         with collector.paused():
             group, plan = _compile_into(record, root, options)
         if plan["root"]["cache_mib"] is not None:
@@ -80,7 +80,7 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
         if group and not of_create:
             group.join(supervisor.pid)
         if plan["root"]["images"]:
-            os.unlink(f"{record.directory}/initrd")  # a copy of the root filesystem, that the domain has now
+            os.unlink(f"{record.directory}/initrd")  # it holds the root filesystem, of which the domain has a copy now
         if options.pid_file:
             _write_pid_file(options.pid_file, supervisor.pid)
         return supervisor.pid
@@ -107,8 +107,7 @@ _BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
 
 
 def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | None", log: Log) -> None:
-    """Run the hooks of `create`, which may look for the control group of `pid`. Those of the runtime's namespaces first, as the
-    plan has them."""
+    """Run the hooks of `create`, in the plan's order. They may look for the control group of `pid`, so it joins before them."""
     if group:
         group.join(pid)
     network = netns.descriptor(pid)
@@ -122,8 +121,8 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
 
 
 def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[Group | None, VmPlan]":
-    """Write the plan and the artifacts into the container's directory. Its control group, to be joined, if it has one; and the
-    plan, as it is read from there."""
+    """Write the plan and the artifacts into the container's directory; the control group to join, if any, and the plan as JSON
+    has it."""
     import json
 
     from runx.compiler.host.host_facts import HostFacts
@@ -160,7 +159,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
 
 
 def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> None:
-    """Write what a virtual machine is made of."""
+    """Write the files that `xl create` needs: configuration, ramdisk, copies of the container's own kernel and ramdisk."""
     directory, root_path = record.directory, result.plan.root.path
     record.domain = domain.name
     record.disks = "\0".join(
@@ -186,7 +185,7 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     if domain.base_ramdisk:
         with open(domain.base_ramdisk, "rb") as file:
             base = file.read()
-        # The kernel unpacks archives one after the other; each begins at a multiple of four bytes.
+        # The kernel unpacks one archive after the other; each must begin at a multiple of four bytes.
         _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio)
     contents = {file.path: file.content for file in result.artifacts.overlay}
     copies = [(mount.comes_to, mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
@@ -195,8 +194,8 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
 
 
 def _root_images(record: Record, plan: "VmPlan") -> list[int]:
-    """Make the disks of the root filesystem, or the images in the ramdisk; descriptors that keep disks until the supervisor
-    does."""
+    """Make the disks of the root filesystem, or append its images to the ramdisk; descriptors that keep the disks until the
+    supervisor locks them."""
     if not plan["root"]["images"]:
         from runx.exec.storage import image_cache
 
@@ -221,7 +220,7 @@ def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":
 
 
 def _warn_of_sockets(record: Record) -> None:
-    """Say that sockets meant for the process stay behind (sd_listen_fds(3)): those for another program are none of ours."""
+    """Warn of sockets that systemd passes to this process (sd_listen_fds(3)): the container's process does not get them."""
     count, meant = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
     if count not in ("", "0") and meant in ("", str(os.getpid())):
         message = f"LISTEN_FDS={count}: a virtual machine cannot be given file descriptors of the host, the process gets none"
@@ -235,7 +234,7 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _write_pid_file(path: str, pid: int) -> None:
-    """The pid and no newline. Engines read the file as soon as it is there, so it is never there in part."""
+    """Write the pid without a newline. Engines read the file as soon as it exists, so it must be whole then."""
     try:
         write_atomically(path, str(pid).encode())
     except OSError as error:
@@ -243,7 +242,7 @@ def _write_pid_file(path: str, pid: int) -> None:
 
 
 def _undo(record: Record) -> None:
-    """Leave nothing of a container whose creation failed."""
+    """Remove all of a container whose creation failed."""
     from runx.exec.commands.delete import destroy_container
 
     with contextlib.suppress(RunxError, OSError):

@@ -1,5 +1,6 @@
-"""`runx delete`: remove all that is left of a container (OCI runtime.md, "Delete")."""
+"""`runx delete`: remove a container and all that it had (OCI runtime.md, "Delete")."""
 
+import _signal  # type: ignore[import-not-found]  # as in kill.py
 import os
 
 from runx.errors import RunxError
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def delete(root: str, container_id: str, log: "Log", *, force: bool = False) -> None:
-    """Remove a container that is stopped, or was never started; with force, one in any state, and an unknown one is no error.
+    """Remove a container that is stopped or was never started.
 
-    log: for warnings of poststop hooks, which run when nothing of the container is left.
-    Raises RunxError when the container is not stopped, or something of it cannot be removed.
+    force: remove it in any state; an unknown id is no error. log: for warnings of poststop hooks, which run after the container
+    is removed. Raises RunxError when the container is not stopped, or a part of it cannot be removed.
     """
     try:
         record = records.load(root, container_id)
@@ -31,7 +32,7 @@ def delete(root: str, container_id: str, log: "Log", *, force: bool = False) -> 
         if not os.path.isdir(record.directory):
             return
     if force:
-        _end_creation(record)  # which holds the lock
+        _end_creation(record)  # `create` holds the lock
     else:
         _check_removable(record)
     try:
@@ -39,11 +40,11 @@ def delete(root: str, container_id: str, log: "Log", *, force: bool = False) -> 
     except RunxError:
         if not force:
             raise
-        return  # another `delete` was quicker
+        return  # another `delete` removed it first
     try:
         record = _as_it_is_now(record)
         if not force:
-            _check_removable(record)  # the id may have been used once more while we waited for the lock
+            _check_removable(record)  # another container may have got the id while we waited for the lock
         poststop = []
         if os.path.exists(record.directory + "/hooks"):
             from runx.exec.container import hooks
@@ -58,7 +59,7 @@ def delete(root: str, container_id: str, log: "Log", *, force: bool = False) -> 
 
 def _check_removable(record: Record) -> None:
     status = record.current_status()
-    # As runc: what was only created has done nothing yet that could be lost.
+    # As in runc: a container that was only created has done nothing yet.
     if status not in ("stopped", "created"):
         container_id = os.path.basename(record.directory)
         raise RunxError(
@@ -68,7 +69,7 @@ def _check_removable(record: Record) -> None:
 
 
 def _as_it_is_now(record: Record) -> Record:
-    """Read the record again. One that was never written, or is damaged, tells nothing: there is a directory to remove."""
+    """Read the record again. Without a readable record only the directory is known, and removed."""
     try:
         return records.load(*os.path.split(record.directory))
     except RunxError:
@@ -76,11 +77,11 @@ def _as_it_is_now(record: Record) -> Record:
 
 
 def destroy_container(record: Record) -> None:
-    """End whatever still lives of the container and remove its directory. The caller holds its lock."""
+    """End the container's domain and supervisor, and remove its directory. The caller holds its lock."""
     if record.domain and record.domid >= 0:
-        xl.destroy(record.domain)  # at once, by its unique name: the supervisor sees it and ends
-    if record.supervised() and record.pid != os.getpid():  # it is ours while `create` undoes what it did
-        # A sandbox's has no domain whose end it would see.
+        xl.destroy(record.domain)  # by its name, which no other domain has. The supervisor sees it and ends.
+    if record.supervised() and record.pid != os.getpid():  # our own pid is there while `create` undoes its work
+        # Only a supervisor with a domain ends by itself.
         _end_supervisor(record, 0 if record.status == "creating" or record.is_sandbox else _END_TIMEOUT_S)
         record = _as_it_is_now(record)
     if record.status == "creating":
@@ -88,7 +89,7 @@ def destroy_container(record: Record) -> None:
 
         domain.await_creation(record.directory, _END_TIMEOUT_S)
     if record.domain and not (record.domid < 0 and record.exit_status):
-        _remove_domain(record)  # its supervisor did not live to say that the domain has gone
+        _remove_domain(record)  # the supervisor was killed before it could remove the domain
     if record.cgroups:
         from runx.exec.container import cgroup_removal
 
@@ -97,7 +98,7 @@ def destroy_container(record: Record) -> None:
 
 
 def _end_creation(record: Record) -> None:
-    """Do not wait for a domain that is being made: xl may hang."""
+    """End a supervisor that is creating its domain, without waiting: xl may hang."""
     if record.status == "creating" and record.supervised() and record.pid != os.getpid():
         _end_supervisor(record, 0)
 
@@ -109,7 +110,7 @@ def _remove_domain(record: Record) -> None:
     try:
         store = XenStore()
     except RunxError:
-        return  # no xenstored, no domains
+        return  # without xenstored there are no domains
     try:
         domain.remove(store, record.domain, record.domid)
     finally:
@@ -121,7 +122,7 @@ def _remove_domain(record: Record) -> None:
 
 
 def _end_supervisor(record: Record, timeout_s: float) -> None:
-    """Wait for the supervisor to see its domain gone; end it when it does not. Raises RunxError when nothing ends it."""
+    """Wait until the supervisor ends by itself; kill it after timeout_s. Raises RunxError when that does not end it."""
     pidfd = record.supervisor()
     if pidfd < 0:
         return
@@ -131,11 +132,9 @@ def _end_supervisor(record: Record, timeout_s: float) -> None:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         if not poller.poll(int(timeout_s * 1000)):
-            import signal
-
             try:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            except ProcessLookupError:  # somebody else's `delete` or `kill` was quicker, and its parent has waited for it
+                _signal.pidfd_send_signal(pidfd, _signal.SIGKILL)
+            except ProcessLookupError:  # another `delete` or `kill` ended it first, and its parent has waited for it
                 return
             if not poller.poll(int(_KILL_TIMEOUT_S * 1000)):
                 raise RunxError(f"the supervisor, process {record.pid}, does not end", f"see /proc/{record.pid}/stack")

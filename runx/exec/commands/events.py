@@ -1,7 +1,7 @@
-"""`runx events`: what a container uses, in the form of `runc events`, from what xl says of its domain.
+"""`runx events`: processor time and memory of a container, in the form of `runc events`.
 
-Of runc's numbers there are those that Xen knows: processor time and memory. What only the guest's kernel knows (processes,
-caches, block I/O) is absent, and so are events of memory that has run out.
+xl knows these two of its domain. Numbers that only the guest's kernel knows (processes, caches, block I/O) are absent, as are
+events of the guest's memory running out.
 """
 
 import json
@@ -22,7 +22,7 @@ _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(h|ms|m|s|us|µs|ns)")
 
 
 def interval(text: str) -> float:
-    """Seconds of a duration as Go writes them: `5s`, `1m30s`, `500ms`. Raises RunxError for other texts, and for zero."""
+    """Seconds of a duration in Go's form: `5s`, `1m30s`, `500ms`. Raises RunxError for another text, and for zero."""
     seconds, rest = 0.0, text
     while match := _DURATION.match(rest):
         seconds += float(match[1]) * _UNITS_S[match[2]]
@@ -35,9 +35,9 @@ def interval(text: str) -> float:
 
 
 def events(root: str, container_id: str, *, stats: bool, interval_s: float) -> None:
-    """Write one line of JSON with stats; else a line after each interval until the container has ended.
+    """Write a line of JSON after each interval until the container ends; with stats, one line at once.
 
-    Raises RunxError when it has ended already, there is no such container, or xl fails.
+    Raises RunxError when the container has ended, there is none, or xl fails.
     """
     record = records.load(root, container_id)
     if record.current_status() not in LIVE:
@@ -56,7 +56,7 @@ def events(root: str, container_id: str, *, stats: bool, interval_s: float) -> N
                 data = _measure(record)
             except RunxError:
                 if not record.supervised() or poller.poll(_ENDING_MS):
-                    return  # its domain went first, as it should
+                    return  # the domain ended, and the supervisor follows
                 raise
             _write(container_id, data)
     finally:
@@ -64,9 +64,9 @@ def events(root: str, container_id: str, *, stats: bool, interval_s: float) -> N
 
 
 _NO_LIMIT = 2**64 - 1
-"""As runc has it."""
+"""runc's number for no limit."""
 _ENDING_MS = 10_000
-"""How long a supervisor may take to end when its domain has gone."""
+"""How long a supervisor may take to end after its domain."""
 
 
 def _write(container_id: str, data: dict[str, Any]) -> None:
@@ -79,14 +79,14 @@ def _measure(record: Record) -> dict[str, Any]:
         return _measure_supervisor(record)
     usage = xl.usage(record.domain)
     return {
-        # xl tells tenths of a second.
+        # xl says tenths of a second.
         "cpu": {"usage": {"total": round(usage.cpu_s * 10) * 100_000_000}},
         "memory": {"usage": {"usage": usage.memory_mib << 20, "limit": _limit_mib(record.directory) << 20}},
     }
 
 
 def _measure_supervisor(record: Record) -> dict[str, Any]:
-    """What the one process of a sandbox uses (proc_pid_stat(5), utime and stime; proc_pid_statm(5), resident)."""
+    """The use of a sandbox's one process (proc_pid_stat(5), utime and stime; proc_pid_statm(5), resident)."""
     fields = proc.stat(record.pid)
     try:
         with open(f"/proc/{record.pid}/statm", encoding="ascii") as file:
@@ -103,7 +103,7 @@ def _measure_supervisor(record: Record) -> dict[str, Any]:
 
 
 def _limit_mib(directory: str) -> int:
-    """The memory that the virtual machine may have, of which the guest's kernel takes a part."""
+    """The memory of the virtual machine, which includes the guest's kernel."""
     with open(f"{directory}/limits.json", encoding="utf-8") as file:
         memory: int = json.load(file)["size"]["memory_mib"]
     return memory

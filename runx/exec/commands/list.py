@@ -1,4 +1,4 @@
-"""`runx list` and `runx ps`: containers, and what of one this host can see."""
+"""`runx list` and `runx ps`: the containers, and the processes of one that the host sees."""
 
 import json
 import os
@@ -12,19 +12,19 @@ from runx.exec.container.record import LIVE
 
 
 def list_containers(root: str) -> list[dict[str, Any]]:
-    """The containers of a state root, sorted by id, with the keys that `runc list --format json` has."""
+    """The containers of a state root, sorted by id, with the keys of `runc list --format json`."""
     containers = []
     for container_id in sorted(os.listdir(root)) if os.path.isdir(root) else []:
         try:
             record = records.load(root, container_id)
         except RunxError:
-            continue  # being made or removed just now
+            continue  # another process creates or removes it
         status = record.current_status()
         state = json.loads(record.oci)
         try:
             created = _created(record.directory)
         except FileNotFoundError:
-            continue  # removed just now
+            continue  # another process removed it
         containers.append(
             {
                 "ociVersion": state.get("ociVersion", ""),
@@ -42,7 +42,7 @@ def list_containers(root: str) -> list[dict[str, Any]]:
 
 
 def matching(root: str, expression: str) -> list[str]:
-    """The ids in which a regular expression is found, sorted. Raises RunxError when it is none."""
+    """The ids in which a regular expression is found, sorted. Raises RunxError for an expression that is not valid."""
     try:
         pattern = re.compile(expression)
     except re.error as error:
@@ -51,9 +51,9 @@ def matching(root: str, expression: str) -> list[str]:
 
 
 def pids(root: str, container_id: str) -> list[int]:
-    """The processes of a container that this host can see: its supervisor. Those in the guest are the guest's alone.
+    """Processes of a container on this host: its supervisor. The host does not see processes in the guest.
 
-    Raises RunxError ("container not running") for one that has ended.
+    Raises RunxError "container not running" when the container has ended.
     """
     record = records.load(root, container_id)
     if record.current_status() not in LIVE:
@@ -62,7 +62,7 @@ def pids(root: str, container_id: str) -> list[int]:
 
 
 def table(rows: list[list[str]]) -> str:
-    """Rows as columns of text, the first row being the head."""
+    """Rows as columns of text. The first row is the head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "".join("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows)
 
@@ -77,7 +77,7 @@ def _rootfs(directory: str) -> str:
 
 
 def _created(directory: str) -> str:
-    """RFC 3339, UTC: when the container's place was last claimed, which is before anything else of it was made."""
+    """When the container was created, in UTC (RFC 3339): the time of its plan, else that of its directory."""
     try:
         made = os.stat(f"{directory}/plan.json").st_mtime
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""`runx run`: create, start, wait, delete; as runc's, for people and scripts that have no engine."""
+"""`runx run`: create, start, wait for and delete a container, for people and scripts without an engine."""
 
 import contextlib
 import fcntl
@@ -21,10 +21,11 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 
 
 def run(root: str, container_id: str, options: CreateOptions, *, detach: bool = False, keep: bool = False) -> int:
-    """Run a container and give its exit status; with detach, 0 as soon as it has started.
+    """Run a container; its exit status.
 
-    Signals that this process gets go to the container's. Without a console socket, a container with a terminal uses ours. The
-    container is deleted at the end unless keep. Raises RunxError as `create` and `start` do, with nothing left behind.
+    detach: do not wait, and return 0. keep: do not delete the container at its end. Signals to this process go to the
+    container's process. Without a console socket, a container with a terminal uses the terminal of this process. Raises
+    RunxError as `create` and `start` do; nothing is left behind then.
     """
     with contextlib.ExitStack() as stack:
         listener = None
@@ -52,7 +53,7 @@ def run(root: str, container_id: str, options: CreateOptions, *, detach: bool = 
 
 
 def _wants_terminal(config: str) -> bool:
-    """What a configuration says of a terminal; whatever else is wrong with it, `create` says better."""
+    """Whether a configuration asks for a terminal. `create` reports whatever is wrong with the configuration."""
     try:
         with open(config, encoding="utf-8") as file:
             return bool(json.load(file)["process"]["terminal"])
@@ -81,7 +82,7 @@ def _take_master(listener: socket.socket) -> int:
 
 
 def _relay(master: int) -> None:
-    """Carry bytes between our terminal, made raw, and the container's, until that has ended."""
+    """Carry bytes between our terminal, made raw, and the container's, until the container ends."""
     with _raw_terminal(), _follow_size(master):
         inputs = [master, 0]
         while True:
@@ -89,7 +90,7 @@ def _relay(master: int) -> None:
             if master in ready:
                 try:
                     data = os.read(master, 65536)
-                except OSError:  # EIO: the supervisor has closed its end
+                except OSError:  # EIO: the supervisor closed its end
                     break
                 _write_all(1, data)
             if 0 in ready:
@@ -124,7 +125,7 @@ def _raw_terminal() -> Iterator[None]:
 @contextlib.contextmanager
 def _follow_size(master: int) -> Iterator[None]:
     def resize(*_: object) -> None:
-        with contextlib.suppress(OSError):  # no terminal of ours to follow
+        with contextlib.suppress(OSError):  # standard input is no terminal
             fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
 
     before = signal.signal(signal.SIGWINCH, resize)

@@ -8,23 +8,23 @@ from runx.exec.container.record import Record
 from runx.exec.supervisor import control
 
 CREATION_LIMIT_S = 30
-"""How long to wait for a `create` that is at work: longer than it takes, unless it makes large images of a root filesystem; and
-not for ever, as a hook of its may call `start`."""
+"""How long to wait for a `create` that is at work. It takes longer only with large images of a root filesystem. There is a limit
+because a hook of `create` may call `start`."""
 
-TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
     from runx.exec.container.hooks import Hook
     from runx.log import Log
 
 
 def start(root: str, container_id: str, log: "Log") -> None:
-    """Start a created container; one that is being created, when it has been.
+    """Start a created container. If it is still being created, wait for that.
 
-    Returns when its virtual machine runs; its process starts when the guest has booted. With poststart hooks it returns when the
-    process has been executed, or never will be, and they have run.
+    Return when its virtual machine runs; its process starts when the guest has booted. With poststart hooks, return when the
+    process was executed or cannot be, and the hooks have run.
 
-    log: for warnings. Raises RunxError when there is no such container, it is not in the state "created", or xl
-    fails; and when a poststart hook fails that ends the container, of which nothing is left then.
+    log: for warnings. Raises RunxError when there is no such container, it is not in the state "created", or xl fails. Raises it
+    too when a poststart hook fails that ends the container, which is deleted then.
     """
     record = records.load(root, container_id)
     status = record.current_status()
@@ -46,12 +46,12 @@ def start(root: str, container_id: str, log: "Log") -> None:
 
 
 def _await_creation(root: str, container_id: str) -> Record:
-    """The record when `create` has done its work. Some callers start as soon as `state` knows the container."""
+    """The record after `create` has ended. Some callers start a container as soon as `state` knows it."""
     import time
 
     limit = time.monotonic() + CREATION_LIMIT_S
     while True:
-        record = records.load(root, container_id)  # it has gone when `create` has failed
+        record = records.load(root, container_id)  # raises RunxError when `create` failed
         if record.current_status() != "creating" or time.monotonic() > limit:
             return record
         time.sleep(0.02)

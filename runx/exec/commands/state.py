@@ -1,4 +1,4 @@
-"""`runx state`: what OCI calls the state of a container (runtime.md, "State")."""
+"""`runx state`: print the state of a container (OCI runtime.md, "State")."""
 
 from runx.exec.container import record as records
 
@@ -6,7 +6,7 @@ from runx.exec.container import record as records
 def state(root: str, container_id: str) -> str:
     """The state as a JSON document. Raises RunxError when there is no such container.
 
-    `pid` is the supervisor's; 0 for a stopped container, as runc gives it.
+    `pid` is the supervisor's; 0 for a stopped container, as in runc.
     """
     record = records.load(root, container_id)
     status = record.current_status()

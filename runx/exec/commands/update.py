@@ -1,7 +1,6 @@
-"""`runx update`: other limits for a container that exists, by xl(1)'s mem-set, vcpu-set, vcpu-pin and sched-credit2.
+"""`runx update`: change the limits of a container, by xl(1)'s mem-set, vcpu-set, vcpu-pin and sched-credit2.
 
-All that is asked for is checked before anything is done; should xl refuse one of the changes, those made before are taken
-back.
+All changes are checked before the first one is made. If xl refuses one, the changes before it are undone.
 """
 
 import contextlib
@@ -40,7 +39,7 @@ SETTINGS: dict[str, Path] = {
     "memory_swap": ("memory", "swap"),
     "pids_limit": ("pids", "limit"),
 }
-"""runc's options, by their key, and where in linux.resources their value goes."""
+"""The options of runc by their key, and the place of their value in linux.resources."""
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 _RESOURCES_LIMIT = 1024 * 1024
@@ -50,8 +49,8 @@ _DEFAULT_WEIGHT = 256
 def update(root: str, container_id: str, resources: str, settings: dict[str, str], log: Log) -> None:
     """Change the limits of a container that has not ended.
 
-    resources: a file with a JSON object of the form of linux.resources, or `-` for standard input. settings: texts by the keys of
-    SETTINGS, instead. log: for what is ignored. Raises RunxError (or CompileError); nothing is changed then.
+    resources: a file with a JSON object of the form of linux.resources; `-` for standard input; "": settings has the values, as
+    text by the keys of SETTINGS. log: for values that are ignored. Raises RunxError (or CompileError); nothing changes then.
     """
     record = records.load(root, container_id)
     _must_live(record)
@@ -81,10 +80,10 @@ def _must_live(record: Record) -> None:
             "the sandbox of a pod has no virtual machine whose limits could be changed", "update the pod's containers"
         )
     if record.current_status() not in LIVE:
-        raise RunxError("container not running", "the limits of one that has ended hold nothing")
+        raise RunxError("container not running", "a container that has ended has no limits")
 
 
-# -- what is asked for -----------------------------------------------------------------------------------------------------
+# -- the values asked for --------------------------------------------------------------------------------------------------
 
 
 def _asked(resources: str, settings: dict[str, str]) -> tuple[Source | None, dict[str, Any]]:
@@ -120,7 +119,7 @@ def _from_settings(settings: dict[str, str]) -> dict[str, Any]:
 
 
 def _bytes(key: str, text: str) -> int:
-    """A size as Docker writes them: `512m`, `1.5g`, `1048576`; -1 for no limit."""
+    """Bytes of a size in docker's form: `512m`, `1.5g`, `1048576`. -1: no limit."""
     if text == "-1":
         return -1
     match = _SIZE.fullmatch(text)
@@ -130,14 +129,14 @@ def _bytes(key: str, text: str) -> int:
 
 
 def _option(path: Path) -> str:
-    """The option that a place in linux.resources stands for."""
+    """The option for a place in linux.resources."""
     for key, place in SETTINGS.items():
         if place[: len(path)] == path:
             return "--" + key.replace("_", "-")
     return path_text(path)
 
 
-# -- what there is ---------------------------------------------------------------------------------------------------------
+# -- the values now ---------------------------------------------------------------------------------------------------------
 
 
 def _kept(record: Record) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def _keep(record: Record, kept: dict[str, Any]) -> None:
 
 
 def _apply(domain: str, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Make a domain of one size one of another, wholly or not at all. Raises RunxError with xl's words."""
+    """Change a domain from one size to another, wholly or not at all. Raises RunxError with xl's words."""
     calls: list[tuple[tuple[str, ...], Callable[[dict[str, Any]], None]]] = [
         (("memory_mib",), lambda size: xl.set_memory(domain, size["memory_mib"])),
         (("vcpus",), lambda size: xl.set_vcpus(domain, size["vcpus"])),
@@ -178,7 +177,7 @@ def _apply(domain: str, before: dict[str, Any], after: dict[str, Any]) -> None:
             call(after)
         except RunxError:
             for undo in reversed(done):
-                with contextlib.suppress(RunxError):  # the first error says more
+                with contextlib.suppress(RunxError):  # the first error is the one to report
                     undo(before)
             raise
         done.append(call)

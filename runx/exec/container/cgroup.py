@@ -1,8 +1,8 @@
 """The supervisor's control group: linux.cgroupsPath (OCI config-linux.md, "Cgroups Path").
 
-Engines look for a container's group by the pid that they are given, and remove what is above it. So the supervisor joins the
-group, once its domain has been created: xl and what it started (QEMU) stay in the caller's. No limit is written; the memory
-and the processor time of the virtual machine are not the supervisor's (docs/executor.md).
+Engines find a container's group by its pid, and remove the groups above it. So the supervisor joins the group after its domain is
+created; xl and QEMU stay in the caller's group. No limit is written, as the group would not contain the memory and processor time
+of the virtual machine (docs/executor.md).
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _ATTEMPTS = 5
 
 
 class Hierarchy(NamedTuple):
-    """A mounted tree of groups. `version` 1 or 2; `own`: our group in it, as a path below the mount point."""
+    """A mounted tree of groups, of `version` 1 or 2. `own`: our group in it, as a path below the mount point."""
 
     mount_point: str
     version: int
@@ -32,16 +32,16 @@ class Group:
 
     def __init__(self, places: list[tuple[Hierarchy, list[str]]], scope: str = "", slice_name: str = "") -> None:
         self.scope = scope
-        """The unit of systemd that the group is; "" for none."""
+        """Name of the scope of systemd; "" when the group is not a scope."""
         self._slice = slice_name
         self._places = places
         self._made: list[str] = []
         there = [hierarchy.mount_point + "/" + "/".join(names) for hierarchy, names in places]
         self.directories = [directory for directory in there if not _processes(directory)]
-        """What `delete` is to remove: a group with processes in it is somebody else's."""
+        """The groups that `delete` removes. A group with processes in it belongs to others."""
 
     def join(self, pid: int) -> None:
-        """Move a process there. Raises RunxError; `undo` removes what has been made by then."""
+        """Move a process into the group, which is made when missing. Raises RunxError; then `undo` removes what was made."""
         if self.scope:
             _start_scope(self.scope, self._slice, pid)
             return
@@ -52,14 +52,14 @@ class Group:
                 raise RunxError(f"linux.cgroupsPath: {error.filename}: {reason(error)}") from None
 
     def undo(self) -> None:
-        """Remove the groups that `join` made, once the process has ended: of those above the container's the empty ones."""
+        """Remove the groups that `join` made, after the process has ended. Groups above the container's may have others below."""
         for directory in reversed(self._made):
-            with contextlib.suppress(OSError):  # `delete` has removed it, or another container is below
+            with contextlib.suppress(OSError):  # `delete` removed it, or another container is below
                 os.rmdir(directory)
 
     def _make(self, hierarchy: Hierarchy, names: list[str]) -> str:
         for _ in range(_ATTEMPTS):
-            with contextlib.suppress(FileNotFoundError):  # somebody removes a group above it just now
+            with contextlib.suppress(FileNotFoundError):  # another process removes a group above it
                 return self._make_once(hierarchy, names)
         return self._make_once(hierarchy, names)
 
@@ -78,9 +78,9 @@ class Group:
 
 
 def prepare(path: str, *, systemd: bool) -> Group | None:
-    """The group for a container with this linux.cgroupsPath; None where no group can be had, as nothing is mounted.
+    """The group for this linux.cgroupsPath; None when no control groups are mounted.
 
-    systemd: the path is `SLICE:PREFIX:NAME`, and systemd makes a scope of it. Raises RunxError for what is no such path.
+    systemd: the path is `SLICE:PREFIX:NAME`, and systemd makes a scope of it. Raises RunxError for a path of another form.
     """
     if systemd:
         parts = path.split(":")
@@ -103,16 +103,17 @@ def prepare(path: str, *, systemd: bool) -> Group | None:
 
 
 def _names(hierarchy: Hierarchy, path: str) -> list[str]:
-    """The groups from the mount point to the container's."""
+    """Names of the groups from the mount point to the container's."""
     parent = ""
     if not path.startswith("/"):
-        # As runc: below our own group; with version 2 beside it, since a group with processes of its own divides nothing.
+        # As in runc: below our own group. With version 2 beside it, since a group with processes cannot have controllers for
+        # groups below.
         parent = os.path.dirname(hierarchy.own) if hierarchy.version == 2 else hierarchy.own
     return [name for name in f"{parent}/{path}".split("/") if name not in ("", ".")]
 
 
 def _slices(name: str) -> list[str]:
-    """`a-b.slice` is below `a.slice` (systemd.slice(5)); `-.slice` is the root."""
+    """Names of the slices down to this one: `a-b.slice` is below `a.slice`, and `-.slice` is the root (systemd.slice(5))."""
     parts = name.removesuffix(".slice").split("-")
     if not name.endswith(".slice") or (name != "-.slice" and "" in parts):
         raise RunxError(f"linux.cgroupsPath: {name!r} is not the name of a slice", "such as system.slice or machine-runx.slice")
@@ -142,8 +143,8 @@ def _read(path: str) -> str:
 
 
 def _enable_controllers(directory: str) -> None:
-    """Have the groups below count what this one can, since engines read it; as far as that is allowed (cgroup-v2, "Top-down
-    Constraint", "No Internal Process Constraint")."""
+    """Let the groups below use all controllers of this one, since engines read their statistics. Some may not be allowed
+    (cgroup-v2, "Top-down Constraint", "No Internal Process Constraint")."""
     with contextlib.suppress(OSError):
         for controller in _read(f"{directory}/cgroup.controllers").split():
             with contextlib.suppress(OSError):
@@ -151,18 +152,18 @@ def _enable_controllers(directory: str) -> None:
 
 
 def _inherit_cpuset(above: str, directory: str) -> None:
-    """A new group has no CPUs and no memory nodes, and takes no process until it has (cgroup-v1, cpusets)."""
+    """Copy CPUs and memory nodes from the group above. Without them a new group takes no process (cgroup-v1, cpusets)."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         path = f"{directory}/{name}" if os.path.exists(f"{directory}/{name}") else f"{directory}/{name.removeprefix('cpuset.')}"
         if not _read(path).strip():
             _write(path, _read(path.replace(directory, above)).strip())
 
 
-# -- what is mounted -------------------------------------------------------------------------------------------------------
+# -- mounted trees ---------------------------------------------------------------------------------------------------------
 
 
 def mounted(mounts: str = "/proc/self/mountinfo", groups: str = "/proc/self/cgroup") -> list[Hierarchy]:
-    """The trees of groups that are mounted, each once (proc(5), mountinfo; cgroups(7), /proc/PID/cgroup)."""
+    """Mounted trees of groups, each once (cgroups(7), /proc/PID/cgroup)."""
     own: dict[frozenset[str], str] = {}
     for line in _lines(groups):
         _, controllers, path = line.split(":", 2)
@@ -201,19 +202,19 @@ def _below(path: str, root: str) -> str:
 
 
 def _start_scope(scope: str, slice_name: str, pid: int) -> None:
-    """Have systemd make a transient scope with a process (org.freedesktop.systemd1(5), StartTransientUnit), and wait for it."""
+    """Let systemd make a transient scope with a process, and wait for it (org.freedesktop.systemd1(5), StartTransientUnit)."""
     properties = [
         ["Description", "s", f"runx container {scope.removesuffix('.scope')}"],
         ["Slice", "s", slice_name],
         ["PIDs", "au", "1", str(pid)],
-        # As runc's: what is in it is the container's, and stops when the container does.
+        # As in runc: the scope belongs to the container, and stops with it.
         ["Delegate", "b", "true"],
         ["DefaultDependencies", "b", "false"],
         *([f"{name}Accounting", "b", "true"] for name in ("CPU", "Memory", "Tasks")),
     ]
     words = [scope, "fail", str(len(properties)), *(word for one in properties for word in one), "0"]
     code, output = call_systemd("StartTransientUnit", "ssa(sv)a(sa(sv))", *words)
-    if code and "already" in output:  # what is left of one that failed keeps its name
+    if code and "already" in output:  # a scope that failed keeps its name until then
         call_systemd("ResetFailedUnit", "s", scope)
         code, output = call_systemd("StartTransientUnit", "ssa(sv)a(sa(sv))", *words)
     if code:

@@ -1,4 +1,4 @@
-"""The end of a container's control group (cgroup.py). A fast verb loads this file."""
+"""Remove a container's control group (cgroup.py). `delete`, a fast command, loads this file."""
 
 import errno
 import os
@@ -13,9 +13,9 @@ _END_S = 2.0
 
 
 def remove(directories: list[str], scope: str) -> None:
-    """Remove a container's group, of all trees; with a scope, have systemd do it. One that is not there is no error.
+    """Remove a container's group in all trees. systemd removes it if it is a scope. A group that does not exist is no error.
 
-    Raises RunxError while there are processes in it.
+    Raises RunxError when there are processes in it.
     """
     present = [directory for directory in directories if os.path.isdir(directory)]
     if scope and present:
@@ -26,13 +26,13 @@ def remove(directories: list[str], scope: str) -> None:
         try:
             _remove(directory)
         except FileNotFoundError:
-            pass  # the engine was quicker
+            pass  # the engine removed it first
         except OSError as error:
             raise RunxError(f"cannot remove the group {directory}: {reason(error)}", "is a process in it?") from None
 
 
 def _remove(directory: str) -> None:
-    """A process that has ended may be in its group for a moment more."""
+    """Remove one group. A process that has ended may stay in it for a moment, so try again."""
     limit = time.monotonic() + _END_S
     while True:
         try:
@@ -46,6 +46,6 @@ def _remove(directory: str) -> None:
 
 
 def systemd(method: str, signature: str, *words: str) -> tuple[int, str]:
-    """Call systemd (org.freedesktop.systemd1(5)); busctl's exit status and words."""
+    """Call systemd (org.freedesktop.systemd1(5)); busctl's exit status and output."""
     argv = ["busctl", "--system", "--quiet", "call", *_SYSTEMD, method, signature, *words]
     return spawn.run(argv, timeout_s=BUSCTL_TIMEOUT_S)

@@ -1,8 +1,8 @@
-"""Hooks: programs of the engine's that run when a container is created, started and deleted (OCI config.md, "POSIX-platform
-Hooks"). Those of startContainer run in the guest (guest-assets/init/child/hooks.c), all others on the host.
+"""Hooks: programs of the engine that run when a container is created, started and deleted (OCI config.md, "POSIX-platform
+Hooks"). Hooks of startContainer run in the guest (guest-assets/init/child/hooks.c), all others on the host.
 
-`create` keeps a container's hooks in the file `hooks` of its directory, for the verbs that follow. Its fields end with NUL,
-which no hook has: this file is loaded by fast verbs, for which JSON would be too slow.
+`create` keeps a container's hooks in the file `hooks` of its directory, for later commands. Each field ends with NUL, which no
+value of a hook contains. Fast commands read the file, and JSON would be too slow for them.
 """
 
 import os
@@ -12,15 +12,15 @@ from runx.exec import spawn
 from runx.linux import netns
 
 ORDER_WITH_HOOKS = b"h"
-"""What `create` tells the supervisor of a container for which it will run hooks; any other byte means that it has none."""
+"""`create` sends this byte to the supervisor when it will run hooks for the container, and another byte when there are none."""
 HOOKS_NOW = "hooks\n"
-"""The supervisor's answer when the time has come. It goes on at the next byte."""
+"""The supervisor's answer when it is time for the hooks. It continues at the next byte."""
 
 _NAME = "hooks"
 _SHOWN = 2000
-"""Characters, from its end, of what a hook that failed said."""
+"""Characters of the output of a hook that failed, from its end."""
 
-TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast verb has
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 
 class Hook:
-    """One hook, as the plan has it. `bundle`: the directory to run it in."""
+    """One hook of the plan. It runs in the directory `bundle`."""
 
     __slots__ = ("args", "bundle", "ends", "env", "kind", "origin", "path", "timeout_s")
 
     def __init__(self, bundle: bytes, kind: bytes, fields: "Iterator[bytes]") -> None:
-        """fields: what the file has of it after its kind; they are taken."""
+        """fields: those of the file after the hook's kind. As many as belong to the hook are consumed."""
         self.bundle = bundle
         self.kind = kind.decode()
         self.origin = next(fields).decode()
@@ -42,14 +42,14 @@ class Hook:
         timeout_s = next(fields)
         self.timeout_s = float(timeout_s) if timeout_s else None
         self.ends = next(fields) == b"ends"
-        """Its failure ends the container; else it is a warning."""
+        """Whether a failure ends the container. If not, it is a warning."""
         self.path = next(fields)
         self.args = _words(fields) or []
         self.env = _words(fields)
 
 
 def keep(directory: str, plan: "VmPlan") -> None:
-    """Write the hooks of a plan that run on the host into the container's directory; no file without any."""
+    """Write the plan's hooks on the host into the container's directory. Without such hooks there is no file."""
     here = [hook for hook in plan["hooks"] if hook["kind"] != "startContainer"]
     fields = [plan["bundle"]]
     for hook in here:
@@ -63,7 +63,7 @@ def keep(directory: str, plan: "VmPlan") -> None:
 
 
 def load(directory: str, *kinds: str) -> list[Hook]:
-    """A container's hooks of some kinds, in their order."""
+    """A container's hooks of these kinds, in their order."""
     try:
         with open(f"{directory}/{_NAME}", "rb") as file:
             bundle, *rest = file.read().split(b"\0")[:-1]
@@ -80,10 +80,10 @@ def _words(fields: "Iterator[bytes]") -> list[bytes] | None:
 
 
 def run_all(hooks: list[Hook], state: str, log: "Log", network: int = -1) -> None:
-    """Run hooks one after the other, each with the container's state on its standard input and in the bundle's directory.
+    """Run hooks one after the other, in the bundle's directory, with the container's state on standard input.
 
-    network: a descriptor of the network namespace to run them in; -1: ours. Raises RunxError at the first failure that ends
-    the container; other failures are warnings.
+    log: for failures that are warnings. network: a descriptor of the network namespace to run them in; -1: ours. Raises RunxError
+    at the first failure that ends the container.
     """
     for hook in hooks:
         try:
@@ -106,13 +106,13 @@ def _run(hook: Hook, state: str, network: int) -> None:
             _become(hook, network, given, output, failure)
         os.close(failure)
         failure = -1
-        why = os.read(failed, 4096).decode("utf-8", "replace")  # its end is a successful execve
+        why = os.read(failed, 4096).decode("utf-8", "replace")  # end of file: execve succeeded
         if why:
             os.waitpid(pid, 0)
             raise RunxError(f"{name}: {why}")
         status = spawn.wait(pid, hook.timeout_s)
         if status is None:
-            os.killpg(pid, 9)  # with all that it started
+            os.killpg(pid, 9)  # with all processes that it started
             os.waitpid(pid, 0)
             raise RunxError(f"{name} did not end within {hook.timeout_s:g} s{_said(output)}")
         code = os.waitstatus_to_exitcode(status)
@@ -131,19 +131,19 @@ def _said(output: int) -> str:
 
 
 def _become(hook: Hook, network: int, given: int, output: int, failure: int) -> None:
-    """In the child: the hook's surroundings, then the hook. Never returns; why it failed goes to `failure`."""
-    import _signal  # type: ignore[import-not-found]  # the signal module would be slow to load
+    """In the child: become the hook. Never returns. If that fails, the reason is written to `failure`."""
+    import _signal  # type: ignore[import-not-found]  # the signal module takes 4 ms to load
 
     try:
         spawn.stand_alone(output, given)
-        for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # which Python ignores
+        for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # Python ignores them
             _signal.signal(number, _signal.SIG_DFL)
         if network >= 0:
             netns.enter(network)
         try:
             os.chdir(hook.bundle)
         except OSError:
-            os.chdir("/")  # engines may remove a bundle before they delete its container
+            os.chdir("/")  # an engine may remove a bundle before it deletes the container
         if hook.env is None:
             os.execv(hook.path, hook.args)
         environment = {name: value for name, _, value in (entry.partition(b"=") for entry in hook.env)}

@@ -1,6 +1,6 @@
-"""The shell script that gives a guest the network that an engine has configured (docs/guest.md, /runx/network; busybox ash).
+"""Write the guest's network script, for a network that an engine configured (docs/guest.md, /runx/network; busybox ash).
 
-Loaded by a short-lived child of the supervisor alone.
+Only a short-lived child of the supervisor loads this module.
 """
 
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from ipaddress import ip_interface
 from typing import Any
 
 Link = dict[str, Any]
-"""An interface as `ip -json -details address show` has it; with its routes by family under `routes`, its neighbours
-under `neighbours`, and under `own_networks` those to which the kernel has made a route."""
+"""An interface in the form of `ip -json -details address show`, with three more keys: `routes` by family, `neighbours`, and
+`own_networks`, the networks to which the kernel made a route."""
 
 FAMILIES = {"inet": "-4", "inet6": "-6"}
 METRICS = ("mtu", "advmss")
-"""Of a route's metrics those that busybox's ip knows."""
+"""Metrics of a route that busybox's ip knows."""
 
 _HEAD = """\
 #!/bin/sh
@@ -27,7 +27,7 @@ trap '[ $? -eq 0 ] || echo "runx: $at failed" >&2' EXIT
 def guest_script(links: list[Link], loopback: list[Link], rules: list[str]) -> str:
     """The script's text (docs/guest.md, /runx/network; busybox ash).
 
-    loopback: interfaces that the guest has by itself. rules: the commands that make the policy rules.
+    loopback: the loopback interface, which the guest has already. rules: commands that make the policy rules.
     """
     lines = [_HEAD]
     for link in loopback:
@@ -52,7 +52,7 @@ def _address_lines(link: Link) -> Iterator[str]:
     if link["disable_ipv6"]:
         yield f"echo 1 > {settings}/disable_ipv6"
     else:
-        # The engine's network has found out already that nobody else has the address.
+        # The engine's network has checked already that no other machine has the address.
         yield f"echo 0 > {settings}/accept_dad"
     if "UP" in link["flags"]:
         yield f"ip link set {name} up"
@@ -70,7 +70,7 @@ def _address_commands(link: Link) -> Iterator[str]:
 
 
 def _addresses(link: Link, family: str) -> Iterator[dict[str, Any]]:
-    """Those that the guest is given. Those of the link are its own, as are those that it learns from routers."""
+    """Addresses copied to the guest. Link-local and router-advertised ones are not."""
     for entry in link["addr_info"]:
         if entry["family"] == family and not entry.get("dynamic") and not (family == "inet6" and entry["scope"] == "link"):
             yield entry
@@ -78,7 +78,7 @@ def _addresses(link: Link, family: str) -> Iterator[dict[str, Any]]:
 
 def _route_lines(link: Link, family: str) -> Iterator[str]:
     name, option = link["ifname"], FAMILIES[family]
-    # Gateways are reached by what has none.
+    # Routes without a gateway come first: they lead to the gateways.
     for route in sorted(link["routes"][family], key=lambda route: "gateway" in route):
         words = [f"ip {option} route add {route['dst']}"]
         words += [f"via {route['gateway']}"] if "gateway" in route else []
@@ -91,12 +91,12 @@ def _route_lines(link: Link, family: str) -> Iterator[str]:
         yield " ".join(words)
     if "UP" in link["flags"]:
         for network in sorted(_networks(link, family) - link["own_networks"]):
-            # The engine has taken it away, or has moved it to another table. The guest's kernel may not have made it.
+            # The engine deleted this route or moved it to another table, so delete the one that the guest's kernel may have made.
             yield f"ip {option} route del {network} dev {name} proto kernel 2> /dev/null || :"
 
 
 def _networks(link: Link, family: str) -> set[str]:
-    """Those to which the kernel makes a route when the interface gets its addresses."""
+    """Networks to which the kernel makes a route when the interface gets its addresses."""
     found = (
         ip_interface(f"{entry.get('address', entry['local'])}/{entry['prefixlen']}").network for entry in _addresses(link, family)
     )

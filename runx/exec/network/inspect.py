@@ -1,6 +1,6 @@
-"""What an engine has configured in a network namespace.
+"""Read what an engine configured in this process's network namespace, by `ip -json`.
 
-Read with `ip -json` in this process's network namespace. Loaded by a short-lived child of the supervisor alone.
+Only a short-lived child of the supervisor loads this module.
 """
 
 import re
@@ -16,20 +16,20 @@ from runx.exec.network.policy_rules import Rules
 _NAME = re.compile(r"[A-Za-z0-9_.@-]+")
 _BACKEND = re.compile(r"vif\d+\.\d+")
 _AT_INGRESS = ("ingress", "clsact")
-"""Queueing disciplines of which an interface can have one."""
+"""Queueing disciplines for incoming frames. An interface can have one of them."""
 _OWN_ROUTES = ("2", "9")
-"""Who made them, the kernel or a router's advertisement (rtnetlink(7), rtm_protocol): the guest's kernel makes the same in the
-main table, of the addresses and of what it hears from routers."""
+"""Origins of routes: the kernel, and a router's advertisement (rtnetlink(7), rtm_protocol). The guest's kernel makes the same
+routes in the main table, from the addresses and from what routers advertise."""
 _CARRIED = {"dst", "gateway", "dev", "table", "protocol", "scope", "prefsrc", "metric", "metrics", "flags"}
-"""Of what a route may have. Its scope comes of whether it has a gateway."""
+"""Properties of a route that the guest gets. The scope follows from whether there is a gateway."""
 
 
 def describe(names: list[str]) -> str:
-    """What `tcfilter.inspect` reads: three parts separated by NUL.
+    """The text that `tcfilter.inspect` reads: three parts separated by NUL.
 
     First a line for each of these interfaces: name, MAC address, MTU, and 1 if it must be made to receive all multicast frames,
-    else 0. Then a line for each thing that the guest does not get. Then the guest's script. Raises RunxError for what cannot be
-    given to a virtual machine.
+    else 0. Then a line for each part of the namespace that the guest does not get. Then the guest's script. Raises RunxError for
+    an interface or route that cannot be given to a virtual machine.
     """
     rules = {family: Rules(option, names) for family, option in FAMILIES.items()}
     not_carried = [what for family in FAMILIES for what in rules[family].not_carried] + packet_filters.read()
@@ -42,15 +42,16 @@ def describe(names: list[str]) -> str:
 
 
 def _line(link: Link) -> str:
-    # The guest hears only those multicast frames that the engine's interface receives. A macvlan gets no others.
+    # The guest receives the multicast frames that the engine's interface receives. A macvlan receives only those of its groups.
     allmulticast = int(link.get("linkinfo", {}).get("info_kind") == "macvlan" and "ALLMULTI" not in link["flags"])
     return f"{link['ifname']} {link['address']} {link['mtu']} {allmulticast}"
 
 
 def read(links: list[Link], tables: dict[str, set[str]], not_carried: list[str]) -> None:
-    """Complete these interfaces. Raises RunxError for one that cannot be given to a virtual machine, or a route.
+    """Add routes, neighbours and settings to these interfaces.
 
-    tables: of each family the tables of routes that are read beside the main one. not_carried: takes what the guest does not get.
+    tables: for each family the tables of routes to read, beside the main one. not_carried: gets the parts that the guest does not
+    get. Raises RunxError for an interface or route that cannot be given to a virtual machine.
     """
     for link in links:
         if wrong := _fault(link):
@@ -74,7 +75,7 @@ def read(links: list[Link], tables: dict[str, set[str]], not_carried: list[str])
 
 
 def _assign_route(route: dict[str, Any], family: str, by_name: dict[str, Link], tables: set[str], not_carried: list[str]) -> None:
-    """Give a route to the interface that it leads through, if the guest is to have it."""
+    """Add a route to its interface, if the guest gets it."""
     link = by_name.get(route.get("dev", ""))
     table = route.get("table", "")
     if table not in ("", *tables):
@@ -111,14 +112,14 @@ def _fault(link: Link) -> str:
 
 
 def _check_ingress(names: Container[str]) -> None:
-    """Raise RunxError when somebody else handles what comes in at one of the interfaces: frames could not be led past it."""
+    """Raise RunxError when an interface has a queueing discipline for incoming frames already: it can have one only."""
     for discipline in shown(["tc", "-json", "qdisc", "show"]):
         if discipline["kind"] in _AT_INGRESS and discipline["dev"] in names:
             name, kind = discipline["dev"], discipline["kind"]
             raise RunxError(
                 f"the interface {name} of the container's network namespace has the queueing discipline {kind} already, "
                 "which a virtual machine cannot be given",
-                f"have traffic control act on the host's side of it; if runx has left it, since a supervisor was killed: "
+                f"control traffic on the host's side of it; if a supervisor that was killed has left it: "
                 f"tc qdisc del dev {name} {kind}",
             )
 

@@ -1,4 +1,4 @@
-"""What ip(8) and tc(8) show of a network namespace."""
+"""Output of ip(8) and tc(8)."""
 
 import json
 from typing import Any
@@ -7,6 +7,6 @@ from runx.exec import spawn
 
 
 def shown(argv: list[str]) -> list[dict[str, Any]]:
-    """What ip(8) or tc(8), asked for JSON, shows of this process's network namespace. Raises RunxError when it fails."""
+    """The JSON that a command of ip(8) or tc(8) prints. Raises RunxError when the command fails."""
     found: list[dict[str, Any]] = json.loads(spawn.checked(argv, " ".join(argv)) or "[]")
     return found

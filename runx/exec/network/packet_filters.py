@@ -1,6 +1,6 @@
-"""Packet filters in a network namespace: a virtual machine does not get them, and its frames do not pass them.
+"""Name the packet filters in a network namespace. A virtual machine does not get them, and its frames do not pass them.
 
-Loaded by a short-lived child of the supervisor alone.
+Only a short-lived child of the supervisor loads this module.
 """
 
 import errno
@@ -23,15 +23,15 @@ _NO_NFTABLES = (errno.EPROTONOSUPPORT, errno.EINVAL, errno.EOPNOTSUPP)
 """What a kernel answers that has no netfilter, or no nf_tables."""
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _DOCKERS = ("DOCKER_OUTPUT", "DOCKER_POSTROUTING")
-"""Chains that lead to docker's server of names, which guests reach in another way (docs/networking.md, "Names")."""
+"""Chains that lead to docker's DNS server, which guests reach in another way (docs/networking.md, "Names")."""
 _LEGACY = {"/proc/self/net/ip_tables_names": "iptables-legacy-save", "/proc/self/net/ip6_tables_names": "ip6tables-legacy-save"}
 
 Filters = dict[str, set[str]]
-"""Of each table its chains with rules, or with a policy that drops."""
+"""For each table the chains with rules, or with a policy that drops."""
 
 
 def read() -> list[str]:
-    """What there is in this process's network namespace, in words."""
+    """The filters in this process's network namespace, in words."""
     found: Filters = {}
     if _has_nftables():
         try:
@@ -45,7 +45,7 @@ def read() -> list[str]:
 
 
 def _has_nftables() -> bool:
-    """Whether the kernel has nf_tables now: to ask it would load the module."""
+    """Whether the kernel has nf_tables now. A request over netlink would load the module."""
     try:
         with open("/proc/modules", encoding="ascii", errors="replace") as file:
             if any(line.startswith("nf_tables ") for line in file):
@@ -53,7 +53,7 @@ def _has_nftables() -> bool:
         with open(f"/lib/modules/{os.uname().release}/modules.builtin", encoding="ascii", errors="replace") as file:
             return any(line.endswith("/nf_tables.ko\n") for line in file)
     except OSError:
-        return True  # there are no modules
+        return True  # a kernel without modules
 
 
 def _read_nftables(found: Filters) -> None:
@@ -61,7 +61,7 @@ def _read_nftables(found: Filters) -> None:
         if attributes.get(_CHAIN_POLICY) == _DROP:
             _add(found, family, attributes[_CHAIN_TABLE], attributes[_CHAIN_NAME])
     for family, attributes, payload in _dump(_GET_RULE):
-        if not any(name.encode() + b"\0" in payload for name in _DOCKERS):  # it is in one of them, or leads there
+        if not any(name.encode() + b"\0" in payload for name in _DOCKERS):  # the rule is in one of them, or leads to one
             _add(found, family, attributes[_RULE_TABLE], attributes[_RULE_CHAIN])
 
 
@@ -82,7 +82,7 @@ def _dump(what: int) -> Iterator[tuple[int, dict[int, bytes], bytes]]:
 
 
 def _read_legacy(names: str, program: str, found: Filters) -> None:
-    """What iptables of the older kind has made (iptables-save(8))."""
+    """Read the filters of the older kind of iptables (iptables-save(8))."""
     try:
         with open(names, encoding="ascii", errors="replace") as file:
             tables = file.read().split()

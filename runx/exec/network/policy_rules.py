@@ -1,6 +1,6 @@
-"""The policy rules of a network namespace (ip-rule(8)), and the commands that make them so in the guest.
+"""The policy rules of a network namespace (ip-rule(8)), and the commands that make them in the guest.
 
-Loaded by a short-lived child of the supervisor alone.
+Only a short-lived child of the supervisor loads this module.
 """
 
 from collections.abc import Iterable
@@ -9,27 +9,27 @@ from typing import Any
 from runx.exec.network.iproute import shown
 
 _LOCAL, _MAIN, _DEFAULT = "255", "254", "253"
-"""The numbers of the tables that every kernel has (rt_tables)."""
+"""Numbers of the tables that every kernel has (rt_tables)."""
 _KERNELS = {"-4": [(0, _LOCAL), (32766, _MAIN), (32767, _DEFAULT)], "-6": [(0, _LOCAL), (32766, _MAIN)]}
-"""Priority and table of those that kernels make, for all addresses."""
+"""Priority and table of the rules that the kernel makes, for all addresses."""
 _LAST_TABLE = 255
-"""The highest number of a table that busybox's ip knows."""
+"""Highest number of a table that busybox's ip knows."""
 _WORDS = {"tos": "tos", "iif": "iif", "suppress_prefixlen": "suppress_prefixlength", "table": "lookup"}
 _CARRIED = {"priority", "src", "srclen", "dst", "dstlen", "fwmark", "fwmask", "protocol", *_WORDS}
-"""Of what a rule may have: what busybox's ip knows; and who made it, which means nothing."""
+"""Properties of a rule that the guest gets: those that busybox's ip knows, and the origin, which has no effect."""
 
 
 class Rules:
-    """Those of one family (`-4` or `-6`), in the order in which they apply."""
+    """The rules of one family (`-4` or `-6`), in the order in which they apply."""
 
     def __init__(self, family: str, names: Iterable[str]) -> None:
-        """Read those of this process's network namespace. names: of the interfaces that the guest has."""
+        """Read the rules of this process's network namespace. names: of the guest's interfaces."""
         rules = shown(["ip", "-N", "-json", family, "rule", "show"])
         self.commands: list[str] = []
         self.not_carried: list[str] = []
-        """In words: rules that the guest cannot have, and those that it has though the namespace lacks them."""
+        """In words: rules that the guest cannot have, and rules of its kernel that the namespace does not have."""
         self.tables: set[str] = set()
-        """The numbers of the tables of routes that they refer to, but for the main one and the kernel's own."""
+        """Numbers of the tables of routes that the rules refer to, without the main and the local one."""
         kernels = list(_KERNELS[family])
         for rule in rules:
             of_kernel = (rule["priority"], rule.get("table"))
@@ -54,6 +54,6 @@ def _in_words(rule: dict[str, Any]) -> str:
     if "fwmark" in rule:
         words.append(f"fwmark {rule['fwmark']}" + (f"/{rule['fwmask']}" if "fwmask" in rule else ""))
     words += [f"{word} {rule[name]}" for name, word in _WORDS.items() if name in rule]
-    # Those that have no word here are of rules that are only named.
+    # Properties without a word here are of rules that the guest does not get.
     words += [name if rule[name] is None else f"{name} {rule[name]}" for name in sorted(rule.keys() - _CARRIED)]
     return " ".join(words)

@@ -1,11 +1,11 @@
-"""Interfaces that an engine has put into the container's network namespace become the virtual machine's.
+"""Give a virtual machine the interfaces that an engine put into the container's network namespace.
 
-For each one the domain gets a vif whose backend is moved into that namespace, and all frames that come in at either are sent
-out at the other (tc-mirred(8)). The guest takes the MAC address, addresses and routes. The engine's interface keeps its
-addresses, since engines look for them when they take it away; no frame reaches the namespace's own stack any more.
+For each interface the domain gets a vif, whose backend is moved into that namespace. Frames that come in at one of the two are
+sent out at the other (tc-mirred(8)). The guest takes the MAC address, addresses and routes. The engine's interface keeps its
+addresses, since engines look for them when they remove it, but no frame reaches the namespace's own network stack any more.
 
-What is there is read by a child of the supervisor, which has to stay small. What is done can be undone: of a start that fails
-nothing is left, and the next one finds what the first has found.
+A child of the supervisor reads the namespace, to keep the supervisor small. All changes can be undone: after a start that
+failed the namespace is as before, for another start.
 """
 
 import os
@@ -13,14 +13,14 @@ import os
 from runx import paths
 from runx.errors import RunxError
 from runx.exec import spawn
+from runx.exec.xen import xl
 
-_XL_TIMEOUT_S = 120.0
 _LIMIT = 60 * 1024
-"""Bytes of what the child says: `run` keeps a little more of its output."""
+"""Bytes of the child's output. `spawn.tail` keeps a little more."""
 _FAILED = 1
 _ALLMULTICAST = ",allmulticast"
 
-TYPE_CHECKING = False  # as typing's, which takes long to import
+TYPE_CHECKING = False  # as typing's, which would cost each supervisor memory
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Interface:
-    """An interface that a virtual machine is to have."""
+    """An interface to give to a virtual machine."""
 
     __slots__ = ("mac", "mtu", "name", "taken")
 
@@ -37,14 +37,14 @@ class Interface:
         self.mac = mac
         self.mtu = mtu
         self.taken = name + (_ALLMULTICAST if allmulticast == "1" else "")
-        """What `release` is told of it: the name, and whether it is made to receive all multicast frames."""
+        """The name, and whether the interface is made to receive all multicast frames: a word for `release`."""
 
 
 def inspect(names: list[str]) -> tuple[list[Interface], list[str], bytes]:
-    """The interfaces of these names in this process's network namespace; what of it the guest does not get; and the guest's
-    network script. Nothing is changed.
+    """Read the interfaces with these names in this process's network namespace, and change nothing.
 
-    Raises RunxError naming what cannot be given to a virtual machine.
+    The interfaces; parts of the namespace that the guest does not get, in words; and the guest's network script. Raises RunxError
+    that names an interface or route that cannot be given to a virtual machine.
     """
     output = os.memfd_create("network", os.MFD_CLOEXEC)
     try:
@@ -63,7 +63,7 @@ def inspect(names: list[str]) -> tuple[list[Interface], list[str], bytes]:
 def _inspect_and_exit(names: list[str], output: int) -> None:
     status = _FAILED
     try:
-        from runx.exec.network.inspect import describe  # what it imports is gone with this child
+        from runx.exec.network.inspect import describe  # in the child alone, as its imports would cost the supervisor memory
 
         text = describe(names).encode()
         if len(text) > _LIMIT:
@@ -77,14 +77,14 @@ def _inspect_and_exit(names: list[str], output: int) -> None:
 
 
 def devices(store: "XenStore", domid: int) -> set[str]:
-    """The numbers of a domain's network devices."""
+    """Numbers of a domain's network devices."""
     return set(store.directory(f"/local/domain/0/backend/vif/{domid}"))
 
 
 def attach(store: "XenStore", domid: int, interfaces: list[Interface], host_network: int) -> None:
     """Give a paused domain these interfaces of this process's network namespace.
 
-    host_network: a descriptor of the host's network namespace. Raises RunxError; `rollback` undoes what has been done by then.
+    host_network: a descriptor of the host's network namespace. Raises RunxError; then call `rollback`.
     """
     for interface in interfaces:
         _connect(interface, f"vif{domid}.{_attach_vif(store, domid, interface.mac)}", host_network)
@@ -93,11 +93,12 @@ def attach(store: "XenStore", domid: int, interfaces: list[Interface], host_netw
 def _connect(interface: Interface, vif: str, host_network: int) -> None:
     name = interface.name
     spawn.checked(["ip", "link", "set", "dev", vif, "netns", str(os.getpid())], f"moving {vif} to {name}", host_network)
-    # addrgenmode: the backend has no address that the guest would see. Multicast: what the guest wants to hear is unknown here.
+    # addrgenmode: the backend must not have an address that the guest would see. allmulticast: the host does not know the groups
+    # that the guest wants to receive.
     multicast = f"link set dev {name} allmulticast on\n" if interface.taken.endswith(_ALLMULTICAST) else ""
     _batch("ip", f"link set dev {vif} addrgenmode none mtu {interface.mtu}\n{multicast}", name)
-    # A program of one instruction matches everything, as the classifier matchall does, which fewer kernels have. No frame gets
-    # past it: the vif is down until it is there.
+    # The bpf program of one instruction matches all frames. Fewer kernels have the classifier matchall. The vif is down until the
+    # filter exists, so no frame passes it.
     both = ((vif, name), (name, vif))
     _batch(
         "tc",
@@ -113,26 +114,24 @@ def _connect(interface: Interface, vif: str, host_network: int) -> None:
 
 
 def _attach_vif(store: "XenStore", domid: int, mac: str) -> str:
-    """Give the domain one more network device; its number."""
+    """Attach one more network device to the domain; its number."""
     before = devices(store, domid)
-    argv = ["xl", "network-attach", str(domid), f"mac={mac}", f"script={paths.hotplug('vif-netns')}"]
-    spawn.checked(argv, "xl network-attach", timeout_s=_XL_TIMEOUT_S)
+    xl.network_attach(domid, mac, paths.hotplug("vif-netns"))
     made = devices(store, domid) - before
     if len(made) != 1:
-        raise RunxError(f"xl network-attach made {len(made)} devices instead of one", "see /var/log/xen/ on this host")
+        raise RunxError(f"xl network-attach made {len(made)} devices instead of one", xl.LOGS)
     return made.pop()
 
 
 def rollback(store: "XenStore", domid: int, keep: "Collection[str]", taken: list[str]) -> None:
-    """Undo what `attach` has done, all or a part of it, to a domain that has not run.
+    """Undo `attach`, or the part of it that was done, for a domain that has not run.
 
-    keep: the devices that the domain had before. taken: as of `release`. Raises RunxError when the domain still has others.
+    keep: devices that the domain had before. taken: as in `release`. Raises RunxError when the domain still has other devices.
     """
     said = ""
     for device in sorted(devices(store, domid) - set(keep)):
         try:
-            # A guest that does not run does not let go of it: xl waits for that, 10 s, before it removes the device anyway.
-            said += spawn.run(["xl", "network-detach", str(domid), device], timeout_s=_XL_TIMEOUT_S)[1]
+            said += xl.network_detach(domid, device)
         except RunxError as error:
             said += error.message + "\n"
     release(taken)
@@ -150,9 +149,9 @@ def _batch(program: str, lines: str, name: str) -> None:
 
 
 def release(taken: list[str], network: int = -1) -> None:
-    """Leave nothing of ours at interfaces that were taken; those that have gone are no error.
+    """Remove our settings from interfaces. One that does not exist any more is no error.
 
-    taken: `Interface.taken` of each. network: a descriptor of the network namespace they are in; -1: it is ours.
+    taken: `Interface.taken` of each. network: a descriptor of their network namespace; -1: this process is in it.
     """
     for word in taken:
         name, _, allmulticast = word.partition(",")
@@ -162,7 +161,7 @@ def release(taken: list[str], network: int = -1) -> None:
 
 
 def release_at(path: str, taken: list[str]) -> None:
-    """The same in the network namespace at a path, if it is still there."""
+    """Do the same in the network namespace at a path, if it still exists."""
     try:
         network = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

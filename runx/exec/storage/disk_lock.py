@@ -1,4 +1,4 @@
-"""The file behind a disk: it has one container that writes to it, or any number that read it, and stands alone."""
+"""Locks of the files behind disks: one container writes to a file, or any number of containers read it."""
 
 import fcntl
 import os
@@ -6,32 +6,32 @@ import time
 
 from runx.errors import RunxError, reason
 
-TYPE_CHECKING = False  # as typing's, which a supervisor does not load
+TYPE_CHECKING = False  # as typing's, which would cost each supervisor memory
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ONCE = "once-"
-"""The names of files of one container's alone begin so. They go when its domain holds them open."""
+"""Prefix of names of files that one container alone uses. The name is removed once the domain has the file open."""
 RELEASE_S = 5.0
-"""How long the kernel may take to let a file go after the domain that had it has."""
+"""How long the kernel may take to close a file after its domain has ended."""
 _OF_THE_ROOT = ("base", "added", "layer")
-"""Disks that runx has made of the root filesystem (plan.Disk.holds)."""
+"""Kinds of disks that runx makes of the root filesystem (plan.Disk.holds)."""
 
 _QCOW2 = b"QFI\xfb"
 _EXTERNAL_DATA = 4
-"""Of the incompatible features of a qcow2 image (QEMU, docs/interop/qcow2.txt)."""
+"""Bit of the incompatible features of a qcow2 image (QEMU, docs/interop/qcow2.txt)."""
 
 
 def lock(image: str) -> int:
-    """Check and lock the file of a disk, given as Record.disks has it;
-    `ro` shares the lock, `rw` does not. The descriptor that holds the
-    lock until it is closed.
+    """Check and lock the file of a disk; a descriptor that holds the lock until it is closed.
 
-    Nobody can take the lock as long as the disk is in use, whoever is killed. A loop device keeps the descriptor it is made of
-    (loop.py), and so does the QEMU of a disk that QEMU serves, which inherits it from `xl create`: QEMU itself locks no disks of
-    Xen's.
+    image: a line of Record.disks. With `ro` the lock is shared, with `rw` it is exclusive.
 
-    Raises RunxError when another container has it, or when it would lead QEMU to other files of the host.
+    The lock lasts as long as the disk is in use, even if processes of runx are killed: a loop device keeps the descriptor that it
+    is made of (linux/loop.py). A QEMU that serves the disk inherits the descriptor from `xl create`, since QEMU itself does not
+    lock disks of Xen domains.
+
+    Raises RunxError when another container has the lock, or when QEMU would open other files of the host.
     """
     access, kind, path = image.split(" ", 2)
     try:
@@ -53,7 +53,7 @@ def lock(image: str) -> int:
 
 
 def by_qemu(disk: str) -> bool:
-    """Whether QEMU serves the disk, and not the kernel."""
+    """Whether QEMU serves the disk. If not, the kernel does."""
     return disk.split(" ", 2)[1] in ("qcow2", "vhd")
 
 
@@ -69,18 +69,18 @@ def _lock(fd: int, operation: int) -> None:
 
 
 def forget(disks: "Sequence[str]") -> None:
-    """Remove the names of files that only this container has, once its domain holds them or will never be."""
+    """Remove the names of files that this container alone uses, once its domain has them open or will not be created."""
     for disk in disks:
         forget_file(disk.split(" ", 2)[2])
 
 
 def forget_file(path: str) -> None:
-    """Remove the name of one file, if only this container has it."""
+    """Remove the name of a file, if one container alone uses it."""
     if path.rpartition("/")[2].startswith(ONCE):
         try:
             os.unlink(path)
         except FileNotFoundError:
-            pass  # it was not made yet
+            pass  # it does not exist yet
 
 
 def _name(kind: str) -> str:
@@ -94,7 +94,7 @@ def _hint(kind: str) -> str:
 
 
 def _check_qcow2(path: str, header: bytes) -> None:
-    """An image names its backing and its data file itself, and QEMU opens them as root of this host: it could be any file."""
+    """Refuse an image that names another file. QEMU would open that file as root of this host, whichever it is."""
     if len(header) < 72 or header[:4] != _QCOW2:
         raise RunxError(f"vm.image.path: {path} is no qcow2 image", "vm.image.format says what it is: raw, qcow2 or vhd")
     version = int.from_bytes(header[4:8], "big")

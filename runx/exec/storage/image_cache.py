@@ -1,12 +1,12 @@
-"""The disks of a root filesystem, or the images of one in memory: made of it before its domain is, and kept as long as they
-are of use.
+"""Images and disks of a root filesystem, made before the domain is created and kept for other containers.
 
-    PATHS.images/images/KEY             the image of layers that never change, for all containers that have them
-    PATHS.images/images/once-DOMAIN-…   what one container alone has; removed when its domain holds it open
-    PATHS.images/layers/IDENTITY/       the changes of a container whose root is a directory, and which directory
-    …/runx-layer                        beside an engine's upper directory: the changes of that container
+    PATHS.images/images/KEY             image of layers that never change, for all containers that have these layers
+    PATHS.images/images/once-DOMAIN-…   image of one container alone; removed once its domain has it open
+    PATHS.images/layers/IDENTITY/       changes of a container whose root is a directory, and the path of that directory
+    …/runx-layer                        beside an engine's upper directory: changes of that container
 
-A file has its name once it is complete. Who makes or uses one holds a lock of it (flock(2)): what nobody holds may go.
+A file gets its name when it is complete. A process that makes or uses a file holds a shared lock of it (flock(2)); a file that
+nobody holds may be removed. A process that makes an image also holds an exclusive lock of KEY.lock until the image is complete.
 """
 
 import contextlib
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
 
 
 def make(directory: str, plan: "VmPlan") -> list[int]:
-    """Make the disks that are not there yet, or the images for the ramdisk; descriptors of the images in the plan's order, whose
-    locks keep them until they are closed.
+    """Make the disks, or images for the ramdisk, that do not exist yet; descriptors of the images, in the plan's order.
 
-    directory: the container's. Raises RunxError.
+    The descriptors keep the images until they are closed. directory: the container's. Raises RunxError.
     """
     root, domain, cache_mib = plan["root"], plan["domain"], plan["root"]["cache_mib"]
     assert domain and cache_mib is not None, "a plan with images has both"
@@ -75,7 +74,7 @@ def _close(fds: list[int]) -> None:
 
 
 def _own_directory(path: str) -> None:
-    """What is in it is given to guests as their root, so it is root's alone."""
+    """Make a directory whose files guests get as their root: for root alone. Raises RunxError when others may write to it."""
     os.makedirs(path, mode=0o700, exist_ok=True)
     status = os.stat(path)
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
@@ -88,31 +87,72 @@ def _own_directory(path: str) -> None:
 
 
 def _image(path: str, tree: mkfs.Tree, limit: int) -> int:
-    """The image at `path`, made of `tree` when there is none; a descriptor that keeps it. Of several that want the same
-    image at once one makes it, and the others wait."""
+    """The image at `path`, made of `tree` when there is none; a descriptor that keeps it.
+
+    Of several processes that want the same image at once, one makes it and the others wait.
+    """
+    if (fd := _used(path)) >= 0:
+        return fd
+    lock = _locked(f"{path}.lock")
+    try:
+        fd = _used(path)  # another process made it while we waited
+        return fd if fd >= 0 else _made(path, tree, limit)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}.lock")
+        os.close(lock)
+
+
+def _used(path: str) -> int:
+    """A descriptor that keeps the image at `path`; -1 when there is none."""
+    fd = _held(path, fcntl.LOCK_SH)
+    if fd >= 0:
+        os.utime(fd)  # the least recently used image is removed first
+    return fd
+
+
+def _made(path: str, tree: mkfs.Tree, limit: int) -> int:
+    """Make the image at `path`; a descriptor that keeps it. The caller holds the lock for that."""
     made = f"{path}.new"
+    fd = _new(made)
+    try:
+        kept = not os.path.basename(path).startswith(ONCE)
+        mkfs.image(tree, made, limit, to_disk=kept)
+        if kept:
+            os.fsync(fd)  # a power failure must not leave a name for what is not there
+        os.rename(made, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(made)
+        os.close(fd)
+        raise
+    return fd
+
+
+def _new(path: str) -> int:
+    """A descriptor that keeps a new file at `path`. One that is there was left by a process that was killed."""
     while True:
-        if (fd := _held(path, fcntl.LOCK_SH)) >= 0:
-            os.utime(fd)  # the least recently used goes first
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # and not used again: a mkfs.erofs that the other process started may still write to it
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        if _is(fd, path):
             return fd
-        fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.close(fd)  # another process collected it before it was locked
+
+
+def _locked(path: str) -> int:
+    """A descriptor that holds the lock of the file at `path`, which is made when missing; waits for it."""
+    while True:
+        fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if not _is(fd, made):
-                os.close(fd)  # somebody else has made it, or has collected this one
-                continue
-            kept = not os.path.basename(path).startswith(ONCE)
-            mkfs.image(tree, made, limit, to_disk=kept)
-            if kept:
-                os.fsync(fd)  # a power failure must not leave a name for what is not there
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            os.rename(made, path)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(made)
             os.close(fd)
             raise
-        return fd
+        if _is(fd, path):
+            return fd
+        os.close(fd)  # the process that held it before has removed it
 
 
 def _held(path: str, operation: int) -> int:
@@ -140,7 +180,7 @@ def _is(fd: int, path: str) -> bool:
 
 
 def _evict(images: str, limit: int) -> None:
-    """Remove images that nobody uses, the least recently used first, until all are within the limit together."""
+    """Remove images that nobody uses, the least recently used first, until all images together are within the limit."""
     found = []
     for name in os.listdir(images):
         with contextlib.suppress(FileNotFoundError):  # another process removed it, or gave it its last name
@@ -156,9 +196,9 @@ def _evict(images: str, limit: int) -> None:
 
 
 def _collect(images: str, layers: str) -> None:
-    """Remove what nobody will ask for again: left by who was killed, or of a directory that has gone."""
+    """Remove files left by processes that were killed, and changes of directories that do not exist any more."""
     for name in os.listdir(images):
-        if name.startswith(ONCE) or name.endswith(".new"):
+        if name.startswith(ONCE) or name.endswith((".new", ".lock")):
             _remove_unused(f"{images}/{name}")
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(layers):
@@ -198,11 +238,11 @@ def _remove_unused(path: str) -> bool:
     return True
 
 
-# -- the layer that is written to ------------------------------------------------------------------------------------------
+# -- the layer for changes ----------------------------------------------------------------------------------------------
 
 
 def _layer(path: str, directory: str, root: "Root", layers: str) -> None:
-    """Make the layer at `path`, unless there is one: that keeps what the container wrote before."""
+    """Make the layer at `path`, unless it exists: then it has the files that the container wrote before."""
     place = os.path.dirname(path)
     held = _held_directory(place) if os.path.dirname(place) == layers else -1
     try:

@@ -1,4 +1,4 @@
-"""A root filesystem in memory: its images travel in the ramdisk."""
+"""A root filesystem in memory, whose images travel in the ramdisk."""
 
 import os
 import stat
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from runx.exec.plan_json import VmPlan
 
 PLACE = "runx/root"
-"""In the ramdisk; the images are 0, 1 and so on there."""
+"""Directory in the ramdisk. Its files are the images: 0, 1 and so on."""
 
 
 def make(directory: str, plan: "VmPlan") -> None:
-    """Make the images, as far as they are not kept, and append them to the ramdisk. Raises RunxError.
+    """Make the images that do not exist yet, and append all to the ramdisk. Raises RunxError.
 
     directory: the container's.
     """
@@ -34,15 +34,16 @@ def make(directory: str, plan: "VmPlan") -> None:
 
 
 def add_images(ramdisk: str, images: list[int], limit: int) -> None:
-    """Append an archive of the images, open files, to the file of a ramdisk, which ends with an archive.
+    """Append an archive of the images to the file of a ramdisk, which ends with an archive.
 
-    limit: what all of them may have, in bytes. Raises RunxError when they have more: the tree has changed since it was looked at.
+    images: descriptors. limit: bytes of all images together. Raises RunxError when they have more, since the tree has grown after
+    it was measured.
     """
     sizes = [os.fstat(source).st_size for source in images]
     if sum(sizes) > limit:
         raise RunxError(
-            f"root.path: the images of the root filesystem are larger than the {limit >> 20} MiB that they were to have at most",
-            "what changes while it is read cannot be carried: try again, or use the carrier disk",
+            f"root.path: the images of the root filesystem are larger than the {limit >> 20} MiB measured before",
+            "the files changed while they were read: try again, or use the carrier disk",
         )
     with open(ramdisk, "r+b", buffering=0) as file:
         start = file.seek(0, os.SEEK_END)

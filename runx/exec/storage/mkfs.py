@@ -1,8 +1,8 @@
-"""Files of a root filesystem as file systems: EROFS of what is there, ext4 for what will be written.
+"""File systems made of a root filesystem: EROFS of its files, ext4 for the changes to them.
 
-The tree is hostile. It is packed by a process that sees it in a mount namespace of its own, read-only and without following any
-symbolic link (mount(8), nosymfollow): whatever is exchanged in it meanwhile, no file of the host gets into an image. Owners,
-modes and device nodes are kept as numbers in the image, for the guest alone; nothing is made of them here.
+The tree is hostile. A process packs it that sees the tree in a mount namespace of its own, read-only and without following
+symbolic links (mount(8), nosymfollow). So no file of the host gets into an image, whatever is exchanged in the tree meanwhile.
+Owners, modes and device nodes are numbers in the image, for the guest alone.
 """
 
 import contextlib
@@ -19,28 +19,28 @@ from runx.exec import spawn
 from runx.linux import mount
 
 TIMEOUT_S = 1800
-"""To make one image."""
+"""Time limit for one image."""
 _WRITE_EVERY_S = 0.1
 _READ = mount.MS_RDONLY | mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | mount.MS_NOSYMFOLLOW
 
 
 class Tree(NamedTuple):
-    """What an image is made of: the directory, or layers joined by overlayfs, the topmost first."""
+    """The source of an image: a directory, or layers joined by overlayfs, the topmost first."""
 
     work: str
-    """A directory to be made, for mount points."""
+    """Directory for mount points; it is made."""
     directory: str
     layers: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    """overlayfs' own, to read the layers."""
+    """Options of overlayfs to read the layers."""
 
 
 def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
     """Write the EROFS image of a tree into the file at `path`, at most `limit` bytes. Raises RunxError, or OSError.
 
-    to_disk: it will have to be on the disk (fsync(2)); the disk writes meanwhile then.
+    to_disk: start writing to the disk meanwhile, since the caller will wait for the disk (fsync(2)).
     """
-    # The ends of files in blocks of their own: beside their inodes, whoever lists the files would read them as well.
+    # Keep the ends of files in blocks of their own. Beside the inodes, a process that lists the files would read them too.
     argv = [_program("mkfs.erofs"), "--quiet", "-Enoinline_data", path, f"{tree.work}/root"]
     for name in ("root", "empty", *map(str, range(len(tree.layers)))):
         os.makedirs(f"{tree.work}/{name}", mode=0o700, exist_ok=True)
@@ -69,24 +69,24 @@ def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
 
 
 def _long_name(tree: Tree) -> str:
-    """A file whose name mkfs.erofs 1.5 cuts off, for which it says that there is no such file; "" for none."""
+    """A file whose name mkfs.erofs 1.5 cuts off, and then says that there is no such file; "" for none."""
     for top in tree.layers or (tree.directory,):
         for directory, names, files in os.walk(top):
             for name in (*names, *files):
                 if len(os.fsencode(name)) == 255:
-                    return ascii(f"{directory}/{name}")[1:-1]  # it is hostile, and goes to terminals
+                    return ascii(f"{directory}/{name}")[1:-1]  # a hostile name must not reach a terminal
     return ""
 
 
 @contextlib.contextmanager
 def _written_meanwhile(path: str) -> Iterator[None]:
-    """Have what others write into the file written to the disk as it comes: else the disk had nothing to do before the end, and
-    they nothing after it."""
+    """Write the file to the disk while another process writes into it. Else the disk would be idle until that process ends, and
+    the caller would wait for the disk after it."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     done = threading.Event()
 
     def write() -> None:
-        with contextlib.suppress(OSError):  # whoever calls fsync is told
+        with contextlib.suppress(OSError):  # the caller's fsync reports it
             while not done.wait(_WRITE_EVERY_S):
                 os.fdatasync(fd)
 
@@ -121,15 +121,15 @@ def _become_packer(argv: list[str], tree: Tree, limit: int, output: int) -> None
 
 
 def _assemble(tree: Tree) -> None:
-    """In a mount namespace of this process's own: the tree at work/root."""
+    """Mount the tree at work/root, in a mount namespace of this process's own."""
     mount.private_mounts()
     top = f"{tree.work}/root"
     if not tree.layers:
         mount.mount(tree.directory, top, mount.MS_BIND)
         mount.mount("none", top, mount.MS_REMOUNT | mount.MS_BIND | _READ)
         return
-    # Options are a page at most and know ":" and ",": short names instead of the layers' own. The empty one is there since there
-    # must be two.
+    # All options together fit into a page, and `:` and `,` separate: so layers get short names. overlayfs wants two layers at
+    # least, so there is an empty one.
     os.chdir(tree.work)
     for number, layer in enumerate(tree.layers):
         mount.mount(layer, str(number), mount.MS_BIND)
@@ -138,9 +138,9 @@ def _assemble(tree: Tree) -> None:
 
 
 def layer(work: str, root: str, size: int, target: int) -> None:
-    """Write an empty file system of `size` bytes for an overlay's changes to `root` into the empty file `target`, sparse.
+    """Write an empty file system of `size` bytes, for an overlay's changes to `root`, into the empty file `target`.
 
-    Its directory `upper` has what the directory `root` itself has: owner, mode, extended attributes. Raises RunxError, or
+    The file is sparse. The directory `upper` in it has owner, mode and extended attributes of `root`. Raises RunxError, or
     OSError.
     """
     skeleton, made = f"{work}/skeleton", f"{work}/layer"
@@ -151,8 +151,8 @@ def layer(work: str, root: str, size: int, target: int) -> None:
     shutil.copystat(root, f"{skeleton}/upper")
     with open(made, "xb") as file:
         file.truncate(size)
-    # Made in the container's directory, which is in memory: mke2fs waits until its file is on a disk. What a guest's kernel would
-    # fill with zeros later on is zero already in a sparse file.
+    # mke2fs waits until its file is on the disk, so make it in the container's directory, which is in memory. Tables that a
+    # guest's kernel would fill with zeros later are zero in a sparse file.
     extended = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
     argv = [_program("mke2fs"), "-q", "-t", "ext4", "-m", "0", "-E", extended, "-d", skeleton, made]
     code, text = spawn.run(argv, timeout_s=TIMEOUT_S)
@@ -168,7 +168,7 @@ def _copy_sparse(source: int, target: int, size: int) -> None:
     while True:
         try:
             start = os.lseek(source, end, os.SEEK_DATA)
-        except OSError:  # ENXIO: holes alone
+        except OSError:  # ENXIO: no data after `end`
             return
         end = os.lseek(source, start, os.SEEK_HOLE)
         while start < end:

@@ -1,7 +1,7 @@
-"""The shares of a domain: trees of bind mounts, in a mount namespace that only `xl create` and its 9p backend live in.
+"""The shares of a domain: trees of bind mounts, in a mount namespace of `xl create` and its 9p backend.
 
-Run in a child of the supervisor that then becomes `xl create`. Nobody else ever sees these mounts, and they go with the
-last process in the namespace, whatever ends it.
+A child of the supervisor makes them and then becomes `xl create`. No other process sees these mounts. They end with the last
+process in the namespace.
 """
 
 import json
@@ -15,7 +15,7 @@ from runx.linux import mount, mountinfo
 if TYPE_CHECKING:
     from runx.exec.plan_json import VmPlan
 
-# statvfs(3) flag -> mount(2) flag, for what a remount must not lose
+# statvfs(3) flag -> mount(2) flag, for flags that a remount must keep
 _KEPT = (
     (os.ST_NOSUID, mount.MS_NOSUID),
     (os.ST_NODEV, mount.MS_NODEV),
@@ -27,17 +27,17 @@ _KEPT = (
 
 
 def prepare(directory: str, plan: "VmPlan") -> None:
-    """Make the empty trees below the container's directory: `shares/root`, and `shares/mounts` with a place for each mount."""
+    """Make empty trees below the container's directory: `shares/root`, and `shares/mounts` with a mount point for each mount."""
     os.makedirs(f"{directory}/shares", mode=0o700)
     if plan["root"]["carrier"] == "9p":
         os.mkdir(f"{directory}/shares/root", 0o700)
     assert plan["domain"], "there is a guest to share with"
     for disk in plan["domain"]["disks"]:
-        # Stays when the mount namespace has gone: the script that takes a disk away looks whether it was a file.
+        # This file remains after the mount namespace: the script that detaches a disk looks whether it was a file.
         os.close(os.open(disk["path"], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     mounts = [entry for entry in plan["mounts"] if entry["carrier"] == "9p"]
     if mounts:
-        os.mkdir(f"{directory}/shares/mounts", 0o755)  # the guest's view: processes of any user pass through it
+        os.mkdir(f"{directory}/shares/mounts", 0o755)  # in the guest, processes of any user pass through it
     for entry in mounts:
         place = f"{directory}/shares/mounts/{entry['slot']}"
         if entry["is_file"]:
@@ -47,11 +47,10 @@ def prepare(directory: str, plan: "VmPlan") -> None:
 
 
 def enter(directory: str, devices: Sequence[str] = ()) -> None:
-    """Move this process into a mount namespace of its own in which the container's trees are assembled.
+    """Move this process into a new mount namespace, and mount the container's trees there.
 
-    devices: of the disks, in their order; "" for one whose file xl is given itself.
-
-    Raises RunxError naming the mount that failed.
+    devices: the block device of each disk, in their order; "" for a disk whose file xl gets. Raises RunxError, which names the
+    mount that failed.
     """
     with open(f"{directory}/plan.json", encoding="utf-8") as file:
         plan: VmPlan = json.load(file)
@@ -85,7 +84,7 @@ def _bind(origin: str, source: str, target: str, flags: int = 0) -> None:
 
 
 def _make_read_only(origin: str, place: str) -> None:
-    """With all mounts below: the guest's own flag is not what keeps a hostile guest out."""
+    """Make a mount and all mounts below it read-only here: a hostile guest may ignore the flag in the guest."""
     for point in _mount_points(place):
         present = os.statvfs(point).f_flag
         kept = sum(flag for bit, flag in _KEPT if present & bit)
@@ -96,6 +95,6 @@ def _make_read_only(origin: str, place: str) -> None:
 
 
 def _mount_points(path: str) -> list[str]:
-    """The mount points at and below a path in this process's mount namespace."""
+    """Mount points at and below a path, in this process's mount namespace."""
     points = [found.point for found in mountinfo.read()]
     return [point for point in points if point == path or point.startswith(path + "/")]

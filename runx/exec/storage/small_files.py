@@ -1,5 +1,7 @@
-"""Small files that an engine mounts into the container travel in the ramdisk. Engines write them until the container starts:
-docker its resolv.conf, nerdctl its hosts, in hooks that run when the ramdisk has been made. What has changed follows then.
+"""Small files that an engine mounts into the container travel in the ramdisk.
+
+Engines write to them until the container starts: docker to resolv.conf, nerdctl to hosts, in hooks that run after the ramdisk was
+made. Files that have changed by then are sent to the guest.
 """
 
 import binascii
@@ -8,13 +10,13 @@ import stat
 
 _NAME = "copies"
 _SIZE_LIMIT = 64 * 1024
-"""Bytes of one file, as the compiler has it for those that travel so."""
+"""Bytes of one file. The compiler has the same limit."""
 
 
 def keep(directory: str, copies: list[tuple[str, str, bytes]]) -> None:
-    """Remember what was read when the ramdisk was made, in the container's directory.
+    """Keep checksums of the files in the container's directory, when the ramdisk is made.
 
-    copies: of each file its path in the guest, its path on the host, and its content then.
+    copies: path in the guest, path on the host and content of each file.
     """
     fields = [field for inside, path, content in copies for field in (inside, path, str(binascii.crc32(content)))]
     with open(f"{directory}/{_NAME}", "xb") as file:
@@ -22,8 +24,10 @@ def keep(directory: str, copies: list[tuple[str, str, bytes]]) -> None:
 
 
 def changed(directory: str) -> list[tuple[str, bytes]]:
-    """The files that have changed: the path on the host, and the command of a shell that makes the guest's copy what is there
-    now. The command is empty for what cannot follow so: no such small file any more, or one with bytes that no word has."""
+    """Files that have changed: path on the host, and the shell command that writes the new content in the guest.
+
+    The command is empty for a file that cannot be sent: it is missing, too large, or has NUL bytes, which no command can have.
+    """
     try:
         with open(f"{directory}/{_NAME}", "rb") as file:
             fields = file.read().decode("utf-8", "surrogateescape").split("\0")
@@ -41,7 +45,7 @@ def changed(directory: str) -> list[tuple[str, bytes]]:
 
 
 def _read(path: str) -> bytes | None:
-    """A file's content; None when it is no regular file of such a size."""
+    """Content of a file; None when it is not regular, too large, or cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:

@@ -1,4 +1,4 @@
-"""A container's domain, from nothing to nothing: created in a mount namespace with its shares, destroyed without a trace."""
+"""Create and destroy a container's domain."""
 
 import os
 import select
@@ -10,33 +10,32 @@ from runx.exec.xen import console_nodes, xl
 from runx.exec.xen.xenstore import XenStore, XenStoreError
 from runx.linux import netns
 
-TYPE_CHECKING = False  # as typing's, which the fast verbs do not load
+TYPE_CHECKING = False  # as typing's, which fast commands do not load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def find(store: XenStore, name: str) -> int | None:
-    """The number of the domain with this name, None when there is none."""
+    """Number of the domain with this name; None when there is none."""
     try:
         numbers = store.directory("/local/domain")
     except XenStoreError as error:
         if error.code != "E2BIG":
             raise
         return xl.domid(name)
-    for number in sorted((int(n) for n in numbers if n.isdigit()), reverse=True):  # it is among the newest
+    for number in sorted((int(n) for n in numbers if n.isdigit()), reverse=True):  # new domains have high numbers
         if store.read(f"/local/domain/{number}/name") == name:
             return number
     return None
 
 
 def create(store: XenStore, directory: str, name: str, network: int, devices: "Sequence[str]", keep: "Sequence[int]") -> int:
-    """`xl create` of directory/domain.cfg, paused; the domain's number.
+    """Run `xl create` with directory/domain.cfg, in a mount namespace with the container's shares; the paused domain's number.
 
-    network: a descriptor of the host's network namespace, where scripts attach the domain's interfaces. devices: of
-    its disks, "" for one that is a file. keep: descriptors that the domain's backends are to hold open.
+    network: a descriptor of the host's network namespace, where scripts attach the domain's interfaces. devices: the block device
+    of each disk, "" for a disk that is a file. keep: descriptors that the domain's backends inherit.
 
-    Raises RunxError with xl's own words. What a failed or hanging xl leaves is removed
-    by the caller (`remove`).
+    Raises RunxError with xl's own words. The caller then calls `remove`, since xl may leave half a domain.
     """
     xl_path = spawn.program("xl")
     argv = xl.create_argv(f"{directory}/domain.cfg")
@@ -47,7 +46,7 @@ def create(store: XenStore, directory: str, name: str, network: int, devices: "S
             for fd in keep:
                 os.set_inheritable(fd, True)
             _become_xl(xl_path, argv, directory, output, network, devices)
-        code, text = spawn.finish("xl create", pid, output, xl.CREATE_TIMEOUT_S)
+        code, text = spawn.finish("xl create", pid, output, xl.CREATE_TIMEOUT_S, xl.LOGS)
     finally:
         os.close(output)
     if code == _SHARES_FAILED:
@@ -61,13 +60,13 @@ def create(store: XenStore, directory: str, name: str, network: int, devices: "S
 
 
 _SHARES_FAILED = 113
-"""Exit status of our child when it could not become xl; xl itself exits with small numbers."""
+"""Exit status of the child when it could not become xl. xl itself exits with small numbers."""
 
 
 def _become_xl(path: str, argv: list[str], directory: str, output: int, network: int, devices: "Sequence[str]") -> None:
-    """In the child: its own session and mount namespace, the host's network, then xl. Never returns."""
+    """In the child: become xl in a new session and mount namespace and in the host's network namespace. Never returns."""
     try:
-        from runx.exec.storage import shares  # here, not above: what it imports is gone when the child becomes xl
+        from runx.exec.storage import shares  # in the child alone, as its imports would cost the supervisor memory
 
         spawn.stand_alone(output)
         netns.enter(network)
@@ -80,17 +79,17 @@ def _become_xl(path: str, argv: list[str], directory: str, output: int, network:
 
 
 def await_creation(directory: str, timeout_s: float) -> None:
-    """Wait for the `xl create` of a container whose supervisor was killed, if it is still at work: no domain comes after that.
+    """Wait for a running `xl create` of a container whose supervisor was killed. After it no domain appears any more.
 
-    It is not interrupted at once: half a domain may have no name yet by which it could be found. At the time limit it is killed.
+    At the time limit xl is killed. Not at once: half a domain may not have its name yet, by which it is found.
     """
     arguments = "".join(f"\0{word}" for word in xl.create_argv(f"{directory}/domain.cfg")[1:]).encode() + b"\0"
-    before_exec = b"runx.exec.supervisor", f"\0{directory}\0".encode()  # our child that has yet to become xl
+    before_exec = b"runx.exec.supervisor", f"\0{directory}\0".encode()  # a child that is about to become xl
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             pidfd = os.pidfd_open(int(pid))
         except OSError:
-            continue  # it has ended, or is a thread of another
+            continue  # it has ended, or is a thread
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 words = file.read()
@@ -107,11 +106,12 @@ def await_creation(directory: str, timeout_s: float) -> None:
 
 
 def remove(store: XenStore, name: str, domid: int, network: int = -1) -> None:
-    """Destroy the domain if it exists, and the nodes of our console backend; domid -1 when it is not known.
+    """Destroy the domain if it exists, and remove the nodes of our console backend.
 
-    network: a descriptor of the host's network namespace; -1: we are there. Raises RunxError when xl cannot.
+    domid: -1 when it is not known. network: a descriptor of the host's network namespace; -1: this process is in it. Raises
+    RunxError when xl fails.
     """
-    # A number is given to another domain once its own has gone, so the name decides.
+    # Another domain may have got the number, so the name decides.
     known_alive = domid >= 0 and store.read(f"/local/domain/{domid}/name") == name
     number = domid if known_alive else find(store, name)
     if number is not None:

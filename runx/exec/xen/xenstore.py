@@ -1,9 +1,9 @@
-"""A client of xenstore, over its wire protocol (Xen's docs/misc/xenstore.txt): no library and no tool started for a read.
+"""A client of xenstore that speaks its wire protocol (Xen's docs/misc/xenstore.txt), without a library or a tool.
 
-Values come from guests too: they are bytes with bounds, never trusted.
+Values may come from guests: they have bounds and are not trusted.
 """
 
-import _socket  # the socket module costs the supervisor 1.5 MiB and 10 ms; its C core is all that is needed
+import _socket  # the socket module costs the supervisor 1.5 MiB and 10 ms; its C core is enough
 import os
 import struct
 
@@ -17,7 +17,7 @@ _DEVICE = "/dev/xen/xenbus"
 
 
 class XenStoreError(RunxError):
-    """xenstored refused a request; `code` is its word for why (`ENOENT`)."""
+    """xenstored refused a request. `code` is the reason (`ENOENT`)."""
 
     def __init__(self, what: str, code: str) -> None:
         super().__init__(f"xenstore: {what}: {code}")
@@ -25,7 +25,7 @@ class XenStoreError(RunxError):
 
 
 class XenStore:
-    """One connection. Requests wait for their answer; watch events that arrive meanwhile are kept for `events()`."""
+    """One connection. A request waits for its answer; watch events that arrive before it are kept for `events()`."""
 
     def __init__(self) -> None:
         """Connect to xenstored's socket (XENSTORED_PATH overrides it), else to the kernel's device.
@@ -54,7 +54,7 @@ class XenStore:
             ) from None
 
     def fileno(self) -> int:
-        """The descriptor to poll for watch events."""
+        """Descriptor to poll for watch events."""
         return self.fd
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class XenStore:
             os.close(self.fd)
 
     def read(self, path: str) -> str | None:
-        """The value at a path, None when there is none."""
+        """The value at a path; None when there is none."""
         try:
             return self._request(_READ, "read " + path, path.encode() + b"\0").decode("utf-8", "replace")
         except XenStoreError as error:
@@ -73,7 +73,7 @@ class XenStore:
             raise
 
     def directory(self, path: str) -> list[str]:
-        """The names below a path, none when it does not exist. Raises XenStoreError E2BIG for more than 4096 bytes of names."""
+        """Names below a path; none when it does not exist. Raises XenStoreError E2BIG for more than 4096 bytes of names."""
         try:
             names = self._request(_DIRECTORY, "list " + path, path.encode() + b"\0")
         except XenStoreError as error:
@@ -94,15 +94,15 @@ class XenStore:
                 raise
 
     def set_permissions(self, path: str, *permissions: str) -> None:
-        """As xenstore-chmod(1): the first names the owner and everybody's right (`n0`), each other one domain's (`r7`)."""
+        """Set permissions (xenstore-chmod(1)): owner and right of all others first (`n0`), then rights of domains (`r7`)."""
         self._request(_SET_PERMS, "chmod " + path, b"".join(word.encode() + b"\0" for word in (path, *permissions)))
 
     def watch(self, path: str, token: str) -> None:
-        """Report changes at or below a path with this token; xenstored sends one event at once."""
+        """Report changes at and below a path with this token. xenstored sends one event at once."""
         self._request(_WATCH, "watch " + path, path.encode() + b"\0" + token.encode() + b"\0")
 
     def events(self) -> list[tuple[str, str]]:
-        """The (path, token) events that arrived; waits for one when there is none."""
+        """Events that arrived, as (path, token). Waits for one when there is none."""
         if not self.has_events:
             self._keep_event(*self._message())
         while self._message_buffered():
@@ -112,7 +112,7 @@ class XenStore:
 
     @property
     def has_events(self) -> bool:
-        """Are there events that make no descriptor readable: they came with, or before, the answer to a request?"""
+        """Whether events were read already, with the answer to a request, so that the descriptor is not readable for them."""
         return bool(self._events) or self._message_buffered()
 
     def _message_buffered(self) -> bool:
@@ -122,7 +122,7 @@ class XenStore:
 
     def _keep_event(self, kind: int, payload: bytes) -> None:
         if kind != _WATCH_EVENT:
-            raise RunxError("xenstore: an answer nobody asked for")
+            raise RunxError("xenstore: an answer without a request")
         path, _, token = payload.partition(b"\0")
         self._events.append((path.decode("utf-8", "replace"), token.rstrip(b"\0").decode("utf-8", "replace")))
 

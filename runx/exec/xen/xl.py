@@ -1,11 +1,12 @@
-"""xl(1), the command line tool of Xen: one function a subcommand. The only interface runx has to the hypervisor's tools."""
+"""xl(1), the command line tool of Xen, with one function for each subcommand. runx uses no other tool of the hypervisor."""
 
 from runx.errors import RunxError
 from runx.exec import spawn
 
 CREATE_TIMEOUT_S = 300.0
-"""Under emulation beside other load `xl create` has taken tens of seconds; on hardware it takes tenths of one."""
+"""On hardware `xl create` takes tenths of a second. Under emulation, beside other load, it has taken tens of seconds."""
 TIMEOUT_S = 120.0
+LOGS = "xl's logs are in /var/log/xen/"
 
 _NO_XEN = "privileged command interface"
 _NO_QEMU = (
@@ -28,14 +29,14 @@ _HINTS = (
 
 
 def failure(what: str, code: int, output: str) -> RunxError:
-    """The error for a failed xl: its own words, and a hint when they are known."""
+    """The error for an xl that failed: its own words, and a hint for known ones."""
     words = spawn.one_line(output, 2000)
-    hint = next((hint for mark, hint in _HINTS if mark in output), "xl's logs are in /var/log/xen/")
+    hint = next((hint for mark, hint in _HINTS if mark in output), LOGS)
     return RunxError(f"{what} failed with exit status {code}: {words or 'it said nothing'}", hint)
 
 
 def create_argv(config: str) -> list[str]:
-    """`xl create` of a paused domain. -e: no daemon of xl stays to watch the domain, the supervisor does that."""
+    """The command line that creates a paused domain. -e: the supervisor watches the domain, not a daemon of xl."""
     return ["xl", "create", "-p", "-e", "-q", config]
 
 
@@ -50,19 +51,19 @@ def pause(domid: int) -> None:
 def destroy(domain: str, network: int = -1) -> None:
     """Destroy a domain by name or number. A domain that does not exist is no error. Raises RunxError with xl's words.
 
-    network: a descriptor of the host's network namespace, where scripts take interfaces away; -1: we are there.
+    network: a descriptor of the host's network namespace, where scripts detach interfaces; -1: this process is in it.
     """
-    code, output = spawn.run(["xl", "destroy", domain], timeout_s=TIMEOUT_S, network=network)
-    # "Non-existant", with that spelling, is said of a number; the others are said of a name.
+    code, output = _run(["xl", "destroy", domain], network)
+    # xl says "Non-existant", in this spelling, of a number, and the others of a name.
     gone = not code or any(words in output for words in ("Non-exist", "does not exist", "invalid domain identifier"))
-    # Of two who destroy it at once, one fails in other words.
+    # When two processes destroy it at once, xl fails with other words in one of them.
     if not gone and ended(domain) not in ("destroyed", "dying"):
         raise failure("xl destroy", code, output)
 
 
 def domid(name: str) -> int | None:
-    """The number of the domain with this name, None when there is none."""
-    code, output = spawn.run(["xl", "domid", name], timeout_s=TIMEOUT_S)
+    """Number of the domain with this name; None when there is none."""
+    code, output = _run(["xl", "domid", name])
     if code == 0 and output.strip().isdigit():
         return int(output.strip())
     if "invalid domain" in output or "does not exist" in output or _NO_XEN in output or not output.strip():
@@ -72,7 +73,7 @@ def domid(name: str) -> int | None:
 
 def check_host() -> None:
     """Raise RunxError, with xl's own words, when xl is missing or there is no Xen to talk to."""
-    code, output = spawn.run(["xl", "list"], timeout_s=TIMEOUT_S)
+    code, output = _run(["xl", "list"])
     if code:
         raise failure("xl list", code, output)
 
@@ -82,9 +83,11 @@ _REASONS = {"r": "reboot", "s": "suspended", "c": "crashed", "w": "watchdog", "S
 
 
 def ended(domain: int | str) -> str:
-    """Of a domain by number or name: "" while it lives; else why not: "destroyed", "dying", "shutdown" when it powered off,
-    "reboot", "crashed" and the like (xl(1), `list`, the state column)."""
-    code, output = spawn.run(["xl", "list", str(domain)], timeout_s=TIMEOUT_S)
+    """How a domain, by number or name, has ended; "" while it lives (xl(1), `list`, the state column).
+
+    "destroyed", "dying", "shutdown" when it powered off, "reboot", "crashed" and others. Raises RunxError with xl's words.
+    """
+    code, output = _run(["xl", "list", str(domain)])
     if code:
         if "does not exist" in output or "invalid domain identifier" in output:
             return "destroyed"
@@ -96,64 +99,83 @@ def ended(domain: int | str) -> str:
 
 
 class Usage:
-    """What a domain has and has used (xl(1), `list`)."""
+    """Memory and CPUs of a domain, and their use (xl(1), `list`)."""
 
     __slots__ = ("cpu_s", "memory_mib", "vcpus")
 
     def __init__(self, memory_mib: int, vcpus: int, cpu_s: float) -> None:
         self.memory_mib = memory_mib
         self.vcpus = vcpus
-        """Those that are online."""
+        """Virtual CPUs that are online."""
         self.cpu_s = cpu_s
-        """Seconds of processor time, of all its CPUs, since it was created; a multiple of 0.1."""
+        """Seconds of processor time of all CPUs together, since the domain was created; a multiple of 0.1."""
 
 
 def usage(domain: str) -> Usage:
-    """Of a domain by name or number. Raises RunxError with xl's words when there is none."""
-    code, output = spawn.run(["xl", "list", domain], timeout_s=TIMEOUT_S)
+    """The usage of a domain, by name or number. Raises RunxError with xl's words when there is none."""
+    code, output = _run(["xl", "list", domain])
     if code:
         raise failure("xl list", code, output)
     fields = output.splitlines()[-1].split() if output else []
     try:
         return Usage(int(fields[-4]), int(fields[-3]), float(fields[-1]))
     except (IndexError, ValueError):
-        raise RunxError(f"xl list: what it said of {domain} is not understood: {output.strip()}") from None
+        raise RunxError(f"xl list: its output for {domain} is not understood: {output.strip()}") from None
 
 
 def set_memory(domain: str, mib: int) -> None:
-    """Have the guest give back memory, or let it take some up; Xen gives it no more from now on (xl(1), `mem-set`)."""
+    """Set the memory of a domain, which is also its limit from now on (xl(1), `mem-set`)."""
     _checked(["xl", "mem-set", domain, f"{mib}m"])
 
 
 def set_vcpus(domain: str, count: int) -> None:
-    """Ask the guest to run on so many of its virtual CPUs (xl(1), `vcpu-set`)."""
-    # As when a domain is created, there may be more than the host has CPUs.
+    """Ask the guest to use `count` of its virtual CPUs (xl(1), `vcpu-set`)."""
+    # There may be more of them than the host has CPUs, as when a domain is created.
     _checked(["xl", "vcpu-set", "--ignore-host", domain, str(count)])
 
 
 def pin(domain: str, cpus: str) -> None:
-    """Have all virtual CPUs run on those of the host: a list such as `0-3,7`, or `all`. Raises RunxError with xl's words."""
+    """Pin all virtual CPUs to CPUs of the host: a list such as `0-3,7`, or `all`. Raises RunxError with xl's words."""
     argv = ["xl", "vcpu-pin", domain, "all", cpus]
-    code, output = spawn.run(argv, timeout_s=TIMEOUT_S)
-    if code or "Could not set affinity" in output:  # for all virtual CPUs together, xl ends with 0 whatever happens
+    code, output = _run(argv)
+    if code or "Could not set affinity" in output:  # xl exits with 0 in any case when it is told `all`
         raise failure("xl vcpu-pin", code, output)
 
 
 def set_schedule(scheduler: str, domain: str, weight: int, cap_percent: int) -> None:
-    """Weight and cap of a domain, under the scheduler credit or credit2; cap 0 is none (xl(1), `sched-credit2`)."""
+    """Set weight and cap of a domain, for the scheduler credit or credit2. Cap 0: none (xl(1), `sched-credit2`)."""
     _checked(["xl", f"sched-{scheduler}", "-d", domain, "-w", str(weight), "-c", str(cap_percent)])
 
 
 def scheduler() -> str:
-    """The host's (xl(1), `info`)."""
-    code, output = spawn.run(["xl", "info"], timeout_s=TIMEOUT_S)
+    """Name of the host's scheduler (xl(1), `info`)."""
+    code, output = _run(["xl", "info"])
     if code:
         raise failure("xl info", code, output)
     found = [line.partition(":")[2].strip() for line in output.splitlines() if line.startswith("xen_scheduler")]
     return found[0] if found else "unknown"
 
 
+def network_attach(domid: int, mac: str, script: str) -> None:
+    """Give a domain one more network device. script: the path of its hotplug script. Raises RunxError with xl's words."""
+    code, output = _run(["xl", "network-attach", str(domid), f"mac={mac}", f"script={script}"])
+    if code:
+        raise failure("xl network-attach", code, output)
+
+
+def network_detach(domid: int, device: str) -> str:
+    """Take a network device away from a domain; xl's words, whether it succeeds or not.
+
+    A guest that does not run does not let go of it: xl waits for that, 10 s, before it removes the device anyway.
+    """
+    return _run(["xl", "network-detach", str(domid), device])[1]
+
+
 def _checked(argv: list[str]) -> None:
-    code, output = spawn.run(argv, timeout_s=TIMEOUT_S)
-    if code or "libxl: error:" in output:  # pause and unpause end with 0 whatever happens
+    code, output = _run(argv)
+    if code or "libxl: error:" in output:  # pause and unpause exit with 0 in any case
         raise failure(" ".join(argv[:2]), code, output)
+
+
+def _run(argv: list[str], network: int = -1) -> tuple[int, str]:
+    return spawn.run(argv, timeout_s=TIMEOUT_S, network=network, hint=LOGS)

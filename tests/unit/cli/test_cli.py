@@ -1,4 +1,4 @@
-"""The program around the verbs: how it ends."""
+"""The program around the commands: its help, and how it ends."""
 
 import os
 import subprocess
@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from runx import paths
+from runx.cli.main import COMMANDS
 
 CHECKOUT = Path(__file__).parents[3]
 # As it is installed: the caller's environment does not count.
@@ -47,3 +50,13 @@ def test_all_output_arrives() -> None:
     assert result.returncode == 0
     assert result.stdout.startswith("runx version ")
     assert result.stdout.endswith("\n")
+
+
+def test_help_names_every_command_and_the_default_root() -> None:
+    result = subprocess.run([*RUNX, "--help"], capture_output=True, text=True, check=True)
+    listed = [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()]
+    assert listed == list(COMMANDS)
+    assert f", or {paths.DEFAULT_STATE_ROOT})\n" in result.stdout
+    for name in listed:
+        own = subprocess.run([*RUNX, name, "--help"], capture_output=True, text=True, check=True)
+        assert own.stdout.startswith(f"usage: runx [global options] {name} ".rstrip())

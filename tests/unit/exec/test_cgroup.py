@@ -53,8 +53,8 @@ def test_it_is_there_from_create_to_delete(top: str, host: Host) -> None:
     for controllers, path in groups_of(pid).items():
         assert path.endswith(f"/{top}/ctr/c") or not is_mounted(controllers)
     assert len(left(f"{top}/ctr/c")) == len(TREES)
-    for verb in (["start", "c"], ["kill", "c", "KILL"]):
-        assert host.runx(*verb).returncode == 0
+    for command in (["start", "c"], ["kill", "c", "KILL"]):
+        assert host.runx(*command).returncode == 0
     host.await_status("stopped")
     assert host.runx("delete", "c").returncode == 0
     assert left(f"{top}/ctr/c") == []

@@ -1,4 +1,4 @@
-"""What the verbs refuse or cannot do: one clear error, and nothing is left behind."""
+"""What the commands refuse or cannot do: one clear error, and nothing is left behind."""
 
 import shutil
 import subprocess

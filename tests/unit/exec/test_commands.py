@@ -1,4 +1,4 @@
-"""The verbs, against a Xen of bookkeeping: states, errors, and that nothing is left behind. No guest runs here."""
+"""The commands, against a Xen of bookkeeping: states, errors, and that nothing is left behind. No guest runs here."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ import pytest
 from runx import paths
 from verbhost import Host
 
-FAST_VERBS = {
+FAST_COMMANDS = {
     "state": ["state", "c"],
     "start": ["start", "c"],
     "kill": ["kill", "c", "TERM"],
@@ -246,17 +246,17 @@ def test_version_as_docker_reads_it(host: Host) -> None:
     assert second.startswith("spec: 1.")
 
 
-@pytest.mark.parametrize("verb", FAST_VERBS)
-def test_fast_verbs_import_nothing_heavy(host: Host, verb: str) -> None:
+@pytest.mark.parametrize("command", FAST_COMMANDS)
+def test_fast_commands_import_nothing_heavy(host: Host, command: str) -> None:
     host.create()
     code = host.program.replace("program()", "main(sys.argv[1:]); print('\\n' + ' '.join(sys.modules))")
-    argv = [sys.executable, "-I", "-S", "-c", code, "--root", str(host.root), *FAST_VERBS[verb]]
+    argv = [sys.executable, "-I", "-S", "-c", code, "--root", str(host.root), *FAST_COMMANDS[command]]
     result = subprocess.run(argv, env=host.xen.environment(), capture_output=True, text=True, check=True)
     assert not set(HEAVY) & set(result.stdout.splitlines()[-1].split())
 
 
 def test_the_state_root_of_the_host(host: Host, tmp_path: Path) -> None:
-    """Every verb finds it, the fast ones without what reads TOML."""
+    """Every command finds it, the fast ones without what reads TOML."""
     config, state = tmp_path / "runx.toml", tmp_path / "elsewhere"
     config.write_text(f"[paths]\nstate = '{state}'\n")
     code = host.program.replace("from runx.cli.main", f"paths.HOST_CONFIG = {str(config)!r}; from runx.cli.main")

@@ -56,7 +56,7 @@ printf '{{"args": "%s", "state": %s, "cwd": "%s", "ours": "%s", "theirs": %s, "t
         return [json.loads(line) for line in self.seen.read_text().splitlines()] if self.seen.exists() else []
 
     def fails(self, *words: str) -> str:
-        """The error of a verb that fails."""
+        """The error of a command that fails."""
         result = self.host.runx(*words)
         assert result.returncode == 1
         assert result.stderr.removeprefix("runx: ").splitlines()[0] in self.host.last_error()
@@ -339,7 +339,8 @@ def test_an_interface_that_cannot_be_attached(host: Host, hooks: Hooks) -> None:
     (host.xen.directory / "bin/tc").symlink_to("/sbin/tc")
     host.xen.fault("network-attach", "no more devices")
     host.create()
-    assert hooks.fails("start", "c") == "xl network-attach failed with exit status 3: no more devices"
+    words = "xl network-attach failed with exit status 3: no more devices (xl's logs are in /var/log/xen/)"
+    assert hooks.fails("start", "c") == words
     assert host.state()["status"] == "created"
     assert host.runx("delete", "--force", "c").returncode == 0
     host.nothing_left()

@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import select
 import shutil
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +120,33 @@ def test_many_at_once_make_one(home: Home, monkeypatch: pytest.MonkeyPatch) -> N
         original(*arguments, **options)
 
     monkeypatch.setattr(mkfs, "image", image)
-    children = [in_child(lambda name=name: home.make(name)) for name in "abcdefgh"]  # type: ignore[misc]
-    assert [exit_status(child) for child in children] == [0] * 8
+    made, say = os.pipe()
+    ended, end = os.pipe()
+
+    def create(container: str) -> None:
+        os.close(end)
+        home.make(container)
+        os.write(say, b".")
+        os.read(ended, 1)  # the container lives
+
+    children = [in_child(partial(create, name)) for name in "abcdefgh"]
+    os.close(say)
+    poller = select.poll()
+    poller.register(made, select.POLLIN)
+    done = b""
+    try:
+        while len(done) < 8:
+            assert poller.poll(60_000), "one waits for the end of another's container"
+            word = os.read(made, 8)
+            assert word, "one failed"
+            done += word
+        assert names(home.images) == ["key"]
+    finally:
+        os.close(end)
+        statuses = [exit_status(child) for child in children]
+        os.close(made)
+        os.close(ended)
+    assert statuses == [0] * 8
     assert (home.directory / "made").read_text() == "once\n"
 
 
@@ -163,6 +190,8 @@ def test_files_that_go_while_others_look(home: Home, monkeypatch: pytest.MonkeyP
 def test_what_a_killed_maker_left_is_no_image(home: Home) -> None:
     home.images.mkdir(parents=True, mode=0o700)
     (home.images / "key.new").write_bytes(b"half" * 5000)
+    for name in ("key.lock", "other.lock", "other.new"):
+        (home.images / name).touch()
     (home.images / "once-gone").write_bytes(b"half")
     with closing(home.make()):
         assert names(home.images) == ["key"]

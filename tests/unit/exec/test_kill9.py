@@ -49,7 +49,7 @@ def was_killed(log: Path) -> bool:
     return log.read_text().splitlines()[-1].endswith("= ?")
 
 
-def traced_verb(host: Host, log: Path, at: Point | None, *words: str) -> int:
+def traced_command(host: Host, log: Path, at: Point | None, *words: str) -> int:
     with (host.bundle / "err").open("wb") as err:
         argv = [*strace(log, at), *host.argv(*words)]
         return subprocess.run(
@@ -71,12 +71,12 @@ def test_create_killed(host: Host, tmp_path: Path) -> None:
     log = tmp_path / "strace"
     host.create()  # Python has written its byte code then
     everything_goes(host)
-    assert traced_verb(host, log, None, *words) == 0
+    assert traced_command(host, log, None, *words) == 0
     everything_goes(host)
     tried = points(log)
     killed = 0
     for at in tried:
-        traced_verb(host, log, at, *words)
+        traced_command(host, log, at, *words)
         killed += was_killed(log)
         everything_goes(host)
         host.create()  # the id is free
@@ -87,14 +87,14 @@ def test_create_killed(host: Host, tmp_path: Path) -> None:
 @traced
 def test_supervisor_killed(host: Host, tmp_path: Path) -> None:
     log, program = tmp_path / "strace", host.program
-    verbs = (["create", "--bundle", str(host.bundle), "c"], ["start", "c"], ["kill", "c", "TERM"], ["kill", "c", "KILL"])
+    commands = (["create", "--bundle", str(host.bundle), "c"], ["start", "c"], ["kill", "c", "TERM"], ["kill", "c", "KILL"])
 
     def life(at: Point | None) -> None:
         host.program = program
         host.supervise_through(*strace(log, at))
-        for verb in verbs:
+        for command in commands:
             with (host.bundle / "out").open("wb") as out:
-                subprocess.run(host.argv(*verb), env=host.xen.environment(), stdout=out, stderr=out, timeout=90)
+                subprocess.run(host.argv(*command), env=host.xen.environment(), stdout=out, stderr=out, timeout=90)
             assert b"Traceback" not in (said := (host.bundle / "out").read_bytes()) and b"internal error" not in said, said
 
     life(None)
@@ -110,17 +110,17 @@ def test_supervisor_killed(host: Host, tmp_path: Path) -> None:
 
 
 @traced
-@pytest.mark.parametrize("verb", [["start", "c"], ["delete", "--force", "c"]])
-def test_a_fast_verb_killed(host: Host, tmp_path: Path, verb: list[str]) -> None:
+@pytest.mark.parametrize("command", [["start", "c"], ["delete", "--force", "c"]])
+def test_a_fast_command_killed(host: Host, tmp_path: Path, command: list[str]) -> None:
     log = tmp_path / "strace"
     host.create()
-    assert traced_verb(host, log, None, *verb) == 0
+    assert traced_command(host, log, None, *command) == 0
     everything_goes(host)
     tried = points(log)
     killed = 0
     for at in tried:
         host.create()
-        traced_verb(host, log, at, *verb)
+        traced_command(host, log, at, *command)
         killed += was_killed(log)
         everything_goes(host)
     assert killed >= len(tried) * 0.7, VARIES

@@ -1,5 +1,6 @@
-"""Verbs at the same time, and an xl that hangs: one wins, the others say why not, and nothing is left."""
+"""Commands at the same time, and an xl that hangs: one wins, the others say why not, and nothing is left."""
 
+import _signal
 import contextlib
 import os
 import signal
@@ -21,7 +22,7 @@ CLEAR = (
     "already exists", "does not exist", "that is not stopped", "container not running", "container in the",
     "the supervisor ended before the container was created",
 )  # fmt: skip
-"""What a verb may say that came too early or too late."""
+"""What a command may say that came too early or too late."""
 
 
 def ends(processes: list["subprocess.Popen[str]"]) -> list[tuple[int, str]]:
@@ -72,19 +73,19 @@ def test_start_kill_and_delete_race(host: Host, started: bool) -> None:
         assert host.runx("start", "c").returncode == 0
     lines = ("kill c KILL", "start c", "delete c", "delete --force c", "kill c TERM", "state c")
     words = [line.split() for line in lines]
-    found = ends([host.popen(*verb) for verb in words * 2])
+    found = ends([host.popen(*command) for command in words * 2])
     clear(found)
-    assert all(status == 0 for verb, (status, _) in zip(words * 2, found, strict=True) if "--force" in verb), found
+    assert all(status == 0 for command, (status, _) in zip(words * 2, found, strict=True) if "--force" in command), found
     host.nothing_left()
     host.await_no_process()
 
 
 def test_create_and_forced_delete_race(host: Host) -> None:
     for _ in range(3):
-        verbs = [["create", "-b", str(host.bundle), "c"], ["delete", "--force", "c"], ["list"]]
-        found = ends([host.popen(*verb) for verb in verbs * 2])
+        commands = [["create", "-b", str(host.bundle), "c"], ["delete", "--force", "c"], ["list"]]
+        found = ends([host.popen(*command) for command in commands * 2])
         # A `create` without a supervisor yet is what the other ends then: with SIGKILL, as whatever hangs.
-        clear([end for verb, end in zip(verbs * 2, found, strict=True) if (verb[0], end[0]) != ("create", -9)])
+        clear([end for command, end in zip(commands * 2, found, strict=True) if (command[0], end[0]) != ("create", -9)])
         assert host.runx("delete", "--force", "c").returncode == 0
         host.nothing_left()
     host.await_no_process()
@@ -94,14 +95,14 @@ def test_create_and_forced_delete_race(host: Host) -> None:
 def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[records.Record]:
     """The record of a process that is alive when it is looked for, and has been waited for when it is sent a signal."""
     process = subprocess.Popen(["sleep", "1000"])
-    send = signal.pidfd_send_signal
+    send = _signal.pidfd_send_signal
 
     def too_late(pidfd: int, number: int) -> None:
         process.kill()
         process.wait()
         send(pidfd, number)
 
-    monkeypatch.setattr(signal, "pidfd_send_signal", too_late)
+    monkeypatch.setattr(_signal, "pidfd_send_signal", too_late)
     record = records.Record(str(tmp_path))
     record.pid = process.pid
     record.pid_start = start_time(process.pid)
@@ -207,8 +208,8 @@ def test_a_hanging_xl_destroy_is_ended(host: Host) -> None:
     host.xen.hold("destroy")
     program = host.program
     host.program = f"import sys; sys.path[:0] = {host.library!r}; from runx.exec.xen import xl; xl.TIMEOUT_S = 1.0; {program}"
-    for verb in (["kill", "c", "KILL"], ["delete", "--force", "c"]):
-        result = host.runx(*verb)
+    for command in (["kill", "c", "KILL"], ["delete", "--force", "c"]):
+        result = host.runx(*command)
         assert (result.returncode, "xl destroy did not end within 1 s" in result.stderr) == (1, True), result.stderr
     (host.xen.directory / "held/destroy").unlink()
     host.program = program

@@ -1,4 +1,4 @@
-"""The sandbox of a pod: runc's verbs without a virtual machine, and what it is for the containers of the pod."""
+"""The sandbox of a pod: runc's commands without a virtual machine, and what it is for the containers of the pod."""
 
 import ctypes
 import json
@@ -54,7 +54,7 @@ def exit_status(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-# -- the verbs -------------------------------------------------------------------------------------------------------------
+# -- the commands -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", ["TERM", "INT"])
@@ -112,8 +112,8 @@ def test_sigkill_and_delete(sandbox: Host, subreaper: None, started: bool) -> No
 @pytest.mark.parametrize(("before", "words"), [((), ()), (("start",), ("--force",)), (("start", "pause"), ("--force",))])
 def test_delete_of_one_that_lives(sandbox: Host, before: tuple[str, ...], words: tuple[str, ...]) -> None:
     sandbox.create()
-    for verb in before:
-        assert sandbox.runx(verb, "c").returncode == 0
+    for command in before:
+        assert sandbox.runx(command, "c").returncode == 0
     assert sandbox.runx("delete", *words, "c").returncode == 0
     sandbox.await_no_process()
     sandbox.nothing_left()

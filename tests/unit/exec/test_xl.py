@@ -12,9 +12,9 @@ def test_a_domain_that_has_gone(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     xl.destroy("999")
     xl.destroy("nobody")
     assert xl.domid("nobody") is None
-    for verb in (xl.pause, xl.unpause):
+    for command in (xl.pause, xl.unpause):
         with pytest.raises(RunxError, match="Non-existant domain"):
-            verb(999)
+            command(999)
 
 
 def test_a_host_without_qemu() -> None:
