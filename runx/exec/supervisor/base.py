@@ -132,7 +132,7 @@ class Supervision:
 
         # That the engine closes the master is seen by poll, and becomes a hang-up of the guest's terminal.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        rows, columns = map(int, self.record.terminal.split())
+        rows, columns = self.record.terminal or (0, 0)
         terminal.open_terminal(self.record.console_socket, rows, columns)
         self.terminal_size = terminal.size
         self._take_streams()
@@ -227,7 +227,7 @@ class Supervision:
         except RunxError as error:
             self._say(f"cleaning up: {error.message}")
         record.status = "stopped"
-        record.exit_status = str(status)
+        record.exit_status = status
         try:
             record.save()
         except OSError:

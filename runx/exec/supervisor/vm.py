@@ -63,7 +63,7 @@ class Machine(Supervision):
         if record.disks:
             from runx.exec.storage import disk_lock
 
-            disk_lock.forget(record.disks.split("\0"))
+            disk_lock.forget(record.disks)
         self._publish()
         self.store.watch("@releaseDomain", "release")
 
@@ -76,7 +76,7 @@ class Machine(Supervision):
             from runx.exec.storage import disk_lock
             from runx.linux import loop
 
-            for disk in self.record.disks.split("\0"):
+            for disk in self.record.disks:
                 fd = disk_lock.lock(disk)
                 if disk_lock.by_qemu(disk):
                     of_qemu.append(fd)
@@ -162,7 +162,7 @@ class Machine(Supervision):
         for what in not_carried:
             self._warn_of_lost(f": {what}")
         self.first_vifs = tcfilter.devices(self.store, record.domid)
-        record.taken = " ".join(interface.taken for interface in interfaces)
+        record.taken = [interface.taken for interface in interfaces]
         record.save()  # first: what is taken is to be let go, whatever happens
         tcfilter.attach(self.store, record.domid, interfaces, self.host_network)
 
@@ -177,12 +177,12 @@ class Machine(Supervision):
         if not record.taken or self.store.read(f"/local/domain/{record.domid}/vm") is None:
             return  # nothing was done, or its end, which is about to be seen, undoes it
         try:
-            tcfilter.rollback(self.store, record.domid, self.first_vifs, record.taken.split())
+            tcfilter.rollback(self.store, record.domid, self.first_vifs, record.taken)
         except RunxError as error:
             self.status = STATUS_BROKEN
             message = f"{reason.message}; the container is ended, as what was done cannot be undone: {error.message}"
             raise RunxError(message, reason.hint) from None
-        record.taken = ""
+        record.taken = []
         record.save()
 
     def _xenstore_events(self) -> None:
@@ -208,7 +208,7 @@ class Machine(Supervision):
         record.domid = -1
         for device in self.loops:
             os.close(device)
-        tcfilter.release(record.taken.split())
+        tcfilter.release(record.taken)
 
 
 def _check_devices() -> None:
