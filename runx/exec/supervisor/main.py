@@ -13,8 +13,8 @@ from runx.errors import RunxError
 from runx.exec.container.hooks import HOOKS_NOW, ORDER_WITH_HOOKS
 from runx.exec.container.record import Record
 from runx.exec.container.record import load as load_record
-from runx.exec.supervisor.base import Supervision
-from runx.exec.supervisor.linked import Supervisor
+from runx.exec.supervisor.guest_link import Supervisor
+from runx.exec.supervisor.supervisor import Supervision
 from runx.exec.xen import xl
 from runx.exec.xen.xenstore import XenStore
 

@@ -11,7 +11,7 @@ import time
 from runx.exec.console import frames as link
 from runx.exec.console.pty import ConsolePty
 from runx.exec.container.record import Record
-from runx.exec.supervisor.base import IGNORED_BY_DEFAULT, STATUS_BROKEN, STATUS_KILLED, Ended
+from runx.exec.supervisor.supervisor import IGNORED_BY_DEFAULT, STATUS_BROKEN, STATUS_KILLED, Ended
 from runx.exec.supervisor.vm import Machine
 from runx.exec.xen.xenstore import XenStore
 

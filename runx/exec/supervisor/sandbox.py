@@ -7,7 +7,7 @@ there is no domain, and nothing of the image runs. The virtual machines of the p
 import select
 import signal
 
-from runx.exec.supervisor.base import Ended, Supervision
+from runx.exec.supervisor.supervisor import Ended, Supervision
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 """What `pause` ends on, with status 0 (Kubernetes, build/pause/linux/pause.c), and podman's `catatonit -P` as well. Either is

@@ -1,6 +1,6 @@
 """The life of a container that is a virtual machine: its domain, its disks, the interfaces that it takes over.
 
-The two kinds of it are supervisor.py and passthrough.py, which differ in how they meet the guest.
+The two kinds of it are guest_link.py and passthrough.py, which differ in how they meet the guest.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from runx.errors import RunxError
 from runx.exec.container.record import Record
 from runx.exec.network import tcfilter
-from runx.exec.supervisor.base import STATUS_BROKEN, Ended, Supervision
+from runx.exec.supervisor.supervisor import STATUS_BROKEN, Ended, Supervision
 from runx.exec.xen import domain, xl
 from runx.exec.xen.xenstore import XenStore
 from runx.linux import netns

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runx.exec.console import frames as link
-from runx.exec.supervisor.linked import Supervisor
+from runx.exec.supervisor.guest_link import Supervisor
 from runxtools.testing.hostile import LOG_LIMIT, READERS, Conversation
 
 HELLO = link.frame(link.HELLO, b"\x01")
@@ -143,7 +143,7 @@ def test_a_stalled_reader_keeps_the_end_waiting_and_nothing_more(tmp_path: Path)
 
 
 def test_a_message_does_not_wait_for_a_reader_that_has_stalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runx.exec.supervisor.base._STALLED_S", 0)
+    monkeypatch.setattr("runx.exec.supervisor.supervisor._STALLED_S", 0)
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with contextlib.suppress(BlockingIOError):

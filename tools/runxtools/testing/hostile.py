@@ -14,8 +14,8 @@ from runx.exec.console import frames as link
 from runx.exec.console import streams
 from runx.exec.console.kernel_log import KernelConsole
 from runx.exec.container.record import Record
-from runx.exec.supervisor.base import Ended
-from runx.exec.supervisor.linked import Supervisor
+from runx.exec.supervisor.guest_link import Supervisor
+from runx.exec.supervisor.supervisor import Ended
 
 RING_SIZE = 2048
 LOG_LIMIT = 1024 * 1024

@@ -10,8 +10,8 @@ from runx.exec.console.ring import PvConsole
 from runx.exec.container.record import Record
 from runx.exec.storage import small_files
 from runx.exec.supervisor import dns
-from runx.exec.supervisor.base import STATUS_BROKEN, STATUS_KILLED, Ended
 from runx.exec.supervisor.pending_signals import EarlySignals
+from runx.exec.supervisor.supervisor import STATUS_BROKEN, STATUS_KILLED, Ended
 from runx.exec.supervisor.vm import Machine
 from runx.exec.xen import console_nodes
 from runx.exec.xen.xenstore import XenStore

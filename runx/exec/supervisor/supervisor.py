@@ -1,6 +1,6 @@
 """The life of a container on the host, whatever it is made of: its streams, requests, signals, its end.
 
-One process a container does this. The kinds of it are virtual machines (machine.py), of which supervisor.py's guests speak the
+One process a container does this. The kinds of it are virtual machines (vm.py), of which guest_link.py's guests speak the
 console link and passthrough.py's are the containers' own and only listened to; and sandbox.py, a pod's, which has no machine.
 """
 
