@@ -37,6 +37,11 @@ class Decoder:
         self._greeted = False
         self._over = False
 
+    @property
+    def held(self) -> int:
+        """Bytes of a frame whose end has not come yet."""
+        return len(self._input)
+
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """The frames completed by `data`, as (type, payload). Raises LinkError with the rule that was broken."""
         buffer = self._input

@@ -44,6 +44,11 @@ class Output:
     def drained(self) -> bool:
         return not self._pending
 
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for their reader."""
+        return len(self._pending)
+
     def receive(self, data: bytes) -> None:
         """Take the payload of a STDOUT or STDERR frame; an empty one means the process closed the stream.
 
