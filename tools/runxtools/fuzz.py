@@ -21,7 +21,7 @@ import os, sys, tempfile
 from pathlib import Path
 import atheris
 with atheris.instrument_imports(include=["runx.exec.console", "runx.exec.supervisor"]):
-    import runx.exec.supervisor.linked
+    import runx.exec.supervisor.guest_link
 from runxtools.testing.hostile import READERS, Conversation
 place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
 

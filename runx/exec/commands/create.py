@@ -65,7 +65,7 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
     images: list[int] = []
     try:
         record.log = os.path.abspath(options.log.path) if options.log.path else ""
-        record.log_json = "1" if options.log.as_json else "0"
+        record.log_json = options.log.as_json
         record.console_socket = os.path.abspath(options.console_socket) if options.console_socket else ""
         _warn_of_sockets(record)
         supervisor = SupervisorProcess(record)
@@ -95,7 +95,7 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
         if record.disks:
             from runx.exec.storage import disk_lock
 
-            disk_lock.forget(record.disks.split("\0"))
+            disk_lock.forget(record.disks)
         hooks.run_all(poststop, records.document(record, "stopped", 0), options.log)
         raise
     finally:
@@ -139,11 +139,11 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
         raise RunxError("process.terminal is true, but there is no --console-socket", "run the container without a terminal (-t)")
     if record.console_socket and not process.terminal:
         raise RunxError("--console-socket was given, but process.terminal is false", "leave it out, or ask for a terminal")
-    record.terminal = f"{process.rows} {process.columns}" if process.terminal else ""
+    record.terminal = (process.rows, process.columns) if process.terminal else None
     directory = record.directory
     record.console = plan.console
     record.network_namespace = plan.network_namespace or ""
-    record.takes_interfaces = "1" if plan.takes_interfaces else ""
+    record.takes_interfaces = plan.takes_interfaces
     _write(f"{directory}/plan.json", result.artifacts.plan_json.encode())
     as_read: VmPlan = json.loads(result.artifacts.plan_json)
     if plan.domain:
@@ -162,10 +162,10 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     """Write the files that `xl create` needs: configuration, ramdisk, copies of the container's own kernel and ramdisk."""
     directory, root_path = record.directory, result.plan.root.path
     record.domain = domain.name
-    record.disks = "\0".join(
+    record.disks = [
         f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
         for disk in domain.disks
-    )
+    ]
     if domain.own_kernel or domain.own_ramdisk:
         from runx.linux import in_root
 
@@ -213,7 +213,7 @@ def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":
 
     group = cgroup.prepare(path, systemd=systemd)
     if group:
-        record.cgroups, record.scope = "\t".join(group.directories), group.scope
+        record.cgroups, record.scope = group.directories, group.scope
     else:
         record.say("warning", f"linux.cgroupsPath: {path}: no control groups are mounted on this host")
     return group

@@ -88,12 +88,12 @@ def destroy_container(record: Record) -> None:
         from runx.exec.xen import domain
 
         domain.await_creation(record.directory, _END_TIMEOUT_S)
-    if record.domain and not (record.domid < 0 and record.exit_status):
+    if record.domain and not (record.domid < 0 and record.exit_status is not None):
         _remove_domain(record)  # the supervisor was killed before it could remove the domain
     if record.cgroups:
         from runx.exec.container import cgroup_removal
 
-        cgroup_removal.remove(record.cgroups.split("\t"), record.scope)
+        cgroup_removal.remove(record.cgroups, record.scope)
     records.remove(record)
 
 
@@ -118,7 +118,7 @@ def _remove_domain(record: Record) -> None:
     if record.taken and record.network_namespace:
         from runx.exec.network import tcfilter
 
-        tcfilter.release_at(record.network_namespace, record.taken.split())
+        tcfilter.release_at(record.network_namespace, record.taken)
 
 
 def _end_supervisor(record: Record, timeout_s: float) -> None:

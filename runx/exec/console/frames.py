@@ -1,4 +1,4 @@
-"""The framing of the console link, the host's side (docs/console-link.md). Bytes in, frames out; no I/O in it."""
+"""The frames of the console link, the host's side (docs/console-link.md): bytes to frames and back, without I/O."""
 
 from runx.errors import RunxError
 
@@ -8,9 +8,9 @@ STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER = 
 VERSION = 1
 PAYLOAD_LIMIT = 4096
 OUTPUT_WINDOW = 128 * 1024
-"""Bytes of one output stream the guest may send before the host gives credit."""
+"""Bytes of one output stream that the guest may send before the host gives credit."""
 INPUT_WINDOW = 32 * 1024
-"""Bytes of input the host may send before the guest gives credit."""
+"""Bytes of input that the host may send before the guest gives credit."""
 
 _HEADER_SIZE = 4
 _SIZES = {
@@ -22,7 +22,7 @@ _SIZES = {
     STDIN_CLOSED: (0, 0),
     QUESTION: (12, PAYLOAD_LIMIT),  # a DNS message has a header of that size (RFC 1035)
 }
-"""Least and most bytes of the payloads that have a fixed form."""
+"""Least and most bytes of payloads that have a fixed form."""
 
 
 class LinkError(RunxError):
@@ -30,15 +30,20 @@ class LinkError(RunxError):
 
 
 class Decoder:
-    """Turns what the guest wrote into frames. Holds at most one frame's worth of bytes."""
+    """Turns the guest's bytes into frames. It holds less than one frame between two calls."""
 
     def __init__(self) -> None:
         self._input = bytearray()
         self._greeted = False
         self._over = False
 
+    @property
+    def held(self) -> int:
+        """Bytes of a frame whose end has not come yet."""
+        return len(self._input)
+
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The frames completed by `data`, as (type, payload). Raises LinkError with the rule that was broken."""
+        """The frames that `data` completes, as (type, payload). Raises LinkError naming the rule that the guest broke."""
         buffer = self._input
         buffer += data
         frames = []
@@ -74,21 +79,21 @@ def frame(kind: int, payload: bytes = b"") -> bytes:
 
 
 def credit(stream: int, size: int) -> bytes:
-    """`size` bytes of stream 1 or 2 have been written to their reader."""
+    """The frame that says that `size` bytes of stream 1 or 2 have been written to their reader."""
     return frame(CREDIT_OUT, bytes((stream,)) + size.to_bytes(4, "little"))
 
 
 def network(script: bytes) -> bytes:
-    """The frames that bring the network script."""
+    """The frames that carry the network script."""
     parts = [script[at : at + PAYLOAD_LIMIT] for at in range(0, len(script), PAYLOAD_LIMIT)]
     return b"".join(frame(NETWORK, part) for part in [*parts, b""])
 
 
 def names(address: str) -> bytes:
-    """The frame that has the guest serve names at an IPv4 address."""
+    """The frame that tells the guest to serve DNS at an IPv4 address."""
     return frame(NAMES, bytes(map(int, address.split("."))))
 
 
 def parse_credit(payload: bytes) -> tuple[int, int]:
-    """Stream and size of a CREDIT from the guest."""
+    """Stream and number of bytes of a CREDIT from the guest."""
     return payload[0], int.from_bytes(payload[1:5], "little")

@@ -1,37 +1,40 @@
-"""hvc0 of a guest that has the console link: kernel messages, kept in the container's log with a bound."""
+"""hvc0 of a guest that has the console link: kernel messages, in a log of limited size."""
 
 import os
+import select
 
 from runx.exec.console.pty import ConsolePty
 from runx.exec.xen.xenstore import XenStore
 
 _LIMIT = 1024 * 1024
 _LAST_WORDS = 1500
+"""Bytes of the log that an error message quotes."""
 
 
 class KernelConsole:
-    """Reads the pty of hvc0 into a file; also keeps what PID 1 of the guest logs."""
+    """The part of the supervisor's loop that reads the pty of hvc0 into a file. It also keeps the log of the guest's PID 1."""
 
     def __init__(self, store: XenStore, domid: int, log_path: str) -> None:
         self._log = os.open(log_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._size = 0
         self._pty = ConsolePty(store, domid, "kernel-console")
 
-    @property
-    def fd(self) -> int:
-        """To be polled; -1 when there is nothing to poll."""
-        return self._pty.fd
-
     def try_open(self) -> None:
-        """Open the pty if there is one. Failing is no error: kernel messages are a help, not a duty."""
+        """Open the pty if there is one. A failure is no error: the container does not need its kernel's messages."""
         self._pty.try_open()
 
-    def read(self) -> None:
-        """Take what there is; to be called when the descriptor is readable or hung up."""
-        self.keep(self._pty.read())
+    def watch(self, poller: select.poll) -> None:
+        """Register the pty, once it is open."""
+        if self._pty.fd >= 0:
+            poller.register(self._pty.fd, select.POLLIN)
+
+    def handle(self, ready: dict[int, int]) -> None:
+        """Take what there is, if the pty is readable or hung up."""
+        if self._pty.fd in ready:
+            self.keep(self._pty.read())
 
     def keep(self, data: bytes) -> None:
-        """Append to the log, up to its bound."""
+        """Append to the log, up to its limit."""
         data = data[: _LIMIT - self._size]
         if data:
             os.write(self._log, data)
@@ -40,3 +43,8 @@ class KernelConsole:
     def last_words(self) -> str:
         """The end of the log, for an error message."""
         return os.pread(self._log, _LAST_WORDS, max(0, self._size - _LAST_WORDS)).decode("utf-8", "replace").strip()
+
+    def close(self) -> None:
+        """Let go of the pty and the log."""
+        self._pty.close()
+        os.close(self._log)

@@ -1,7 +1,7 @@
 """A PV console whose backend is this process (Xen's io/console.h and docs/misc/console.txt).
 
-Published in xenstore before the domain is unpaused, the guest's hvc driver grants a page with two rings and an event
-channel; this end maps the page through /dev/xen/gntdev and binds the channel through /dev/xen/evtchn.
+The console is published in xenstore before the domain is unpaused. The guest's hvc driver grants a page with two rings, and an
+event channel. This process maps the page through /dev/xen/gntdev and binds the channel through /dev/xen/evtchn.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ _INITIALISED, _CONNECTED, _CLOSING = "3", "4", "5"  # enum xenbus_state
 
 
 _ORDERED = ("x86_64", "i686")
-"""Processors that keep the order a ring needs: of reads, of writes, and of a read before a write (Linux, memory-barriers.txt)."""
+"""Processors that keep the order of reads, of writes, and of a read before a write, which a ring needs (memory-barriers.txt)."""
 _lock = allocate_lock()
 _lock.acquire()
 
@@ -39,15 +39,16 @@ def _none_needed() -> None:
 
 
 def _by_lock() -> None:
-    """Python has no memory barrier of its own. Letting go of a lock orders what is before, taking it orders what is behind, and
-    Arm never exchanges the two (glibc, sem_post and sem_trywait: a store-release and a load-acquire of one word)."""
+    """Order memory accesses by a lock, as Python has no memory barrier of its own. Releasing the lock orders what comes before,
+    taking it orders what follows, and Arm never exchanges the two (glibc, sem_post and sem_trywait: a store-release and a
+    load-acquire of one word)."""
     _lock.release()
     _lock.acquire()
 
 
 _barrier = _none_needed if os.uname().machine in _ORDERED else _by_lock
-"""What is before is done, as the guest's processors see it, before anything behind. Where Linux has mb() and wmb()
-(drivers/tty/hvc/hvc_xen.c)."""
+"""Accesses before the call are done, as the guest's processors see them, before those after it. It stands where Linux has mb()
+and wmb() (drivers/tty/hvc/hvc_xen.c)."""
 
 
 class RingError(RunxError):
@@ -63,13 +64,13 @@ class PvConsole:
         self.frontend = console_nodes.frontend(domid)
         self.backend = console_nodes.backend(domid)
         self.fd = -1
-        """The event channel's descriptor, to be polled; -1 until connected."""
+        """Descriptor of the event channel, to poll; -1 until connected."""
         self._page: mmap.mmap | None = None
         self._index: memoryview | None = None
         self._port = b""
 
     def try_connect(self) -> bool:
-        """Connect when the guest's driver is ready; True once connected. Raises RunxError when the ring cannot be mapped."""
+        """Connect if the guest's driver is ready; whether it is connected. Raises RunxError if the ring cannot be mapped."""
         if self._page is not None:
             return True
         if self._store.read(self.frontend + "/state") not in (_INITIALISED, _CONNECTED):
@@ -84,19 +85,19 @@ class PvConsole:
         return True
 
     def acknowledge(self) -> None:
-        """Take the events that made the descriptor readable and unmask the channel. Before reading the ring, so none is lost."""
+        """Take the events that made the descriptor readable, and unmask the channel. Call it before `read`: none is lost."""
         try:
             os.write(self.fd, os.read(self.fd, 64))
         except BlockingIOError:
             pass
 
     def read(self) -> bytes:
-        """What the guest has written, at most 2048 bytes. Raises RingError for indices no guest driver makes."""
+        """The bytes that the guest has written, at most 2048. Raises RingError for indices that no driver makes."""
         page, index = self._page, self._index
         if page is None or index is None:
             return b""
         consumed, produced = index[_OUT_CONS], index[_OUT_PROD]
-        _barrier()  # what is read next is not older than the index that tells of it
+        _barrier()  # the bytes are not older than the index that announces them
         size = (produced - consumed) & 0xFFFFFFFF
         if not size:
             return b""
@@ -105,18 +106,18 @@ class PvConsole:
         start = consumed & (_OUT_SIZE - 1)
         first = min(size, _OUT_SIZE - start)
         data = page[_OUT_AT + start : _OUT_AT + start + first] + page[_OUT_AT : _OUT_AT + size - first]
-        _barrier()  # read, before the guest may write there again
+        _barrier()  # the bytes are read before the guest may write there again
         index[_OUT_CONS] = produced
         self._notify()
         return data
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Give the guest what its ring has room for; how many bytes that was."""
+        """Write what the guest's ring has room for; how many bytes that was. Raises RingError as `read` does."""
         page, index = self._page, self._index
         if page is None or index is None:
             return 0
         consumed, produced = index[_IN_CONS], index[_IN_PROD]
-        _barrier()  # the guest has read what was there
+        _barrier()  # the guest has read the bytes that are overwritten
         used = (produced - consumed) & 0xFFFFFFFF
         if used > _IN_SIZE:
             raise RingError(f"the console's ring holds {used} bytes of {_IN_SIZE}")
@@ -126,13 +127,13 @@ class PvConsole:
             first = min(size, _IN_SIZE - start)
             page[start : start + first] = bytes(data[:first])
             page[: size - first] = bytes(data[first:size])
-            _barrier()  # written, before the index tells of it
+            _barrier()  # the bytes are written before the index announces them
             index[_IN_PROD] = (produced + size) & 0xFFFFFFFF
             self._notify()
         return size
 
     def close(self) -> None:
-        """Let go of the ring and remove the backend's nodes. The guest's tty hangs up."""
+        """Release the ring and remove the backend's nodes: the guest's tty hangs up. Raises RunxError."""
         if self._page is not None and self._index is not None:
             self._index.release()
             self._page.close()
@@ -146,7 +147,7 @@ class PvConsole:
         fcntl.ioctl(self.fd, _NOTIFY, self._port)
 
     def _number(self, name: str) -> int:
-        """A number the guest wrote in xenstore, within 32 bits."""
+        """A number of 32 bits that the guest wrote in xenstore. Raises RingError for anything else."""
         value = self._store.read(f"{self.frontend}/{name}") or ""
         if not value.isascii() or not value.isdigit() or len(value) > 10 or int(value) > 0xFFFFFFFF:
             raise RingError(f"the guest's console driver wrote {name} = {value[:40]!r}")

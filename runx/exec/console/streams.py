@@ -1,8 +1,8 @@
 """The container's standard streams on the host: descriptors on one side, frames of the console link on the other.
 
-Descriptors are never set to O_NONBLOCK: that flag belongs to the open file, which the caller shares with us. A pipe is
-opened once more for writing, an open file of our own (pipe(7), fifo(7)); for the rest poll says when a read or a write of at most
-PIPE_BUF bytes will not block.
+Descriptors are never set to O_NONBLOCK: that flag belongs to the open file, which the caller shares with this process. A pipe
+is opened again for writing, which makes an open file of our own (pipe(7), fifo(7)). For other descriptors poll says when a read
+or a write of at most PIPE_BUF bytes will not block.
 """
 
 import os
@@ -13,11 +13,11 @@ from runx.exec.console import frames as link
 
 _PIPE_BUF = 4096
 _CREDIT_STEP = 16 * 1024
-"""Credit is given back in steps of this size, or when all is written: fewer frames, the window never stalls."""
+"""Bytes after which credit is given, or earlier when all is written: fewer frames, and the window never stalls."""
 
 
 class Output:
-    """stdout or stderr: bytes from the guest on their way to a descriptor of ours."""
+    """Standard output or error: bytes from the guest on their way to a descriptor."""
 
     def __init__(self, stream: int, fd: int) -> None:
         self.stream = stream
@@ -27,13 +27,13 @@ class Output:
         if self.open:
             self._poller.register(fd, select.POLLOUT)
         self._own: int | None = None
-        """The pipe, opened by us and never blocking; -1 for what is no pipe, None before the first write."""
+        """The pipe, opened again and non-blocking; -1 if it is no pipe, None before the first write."""
         self._pending = bytearray()
         self._unacknowledged = 0
         self._written = 0
         self._ending = False
         self.gone = not self.open
-        """The reader has gone, and the guest is to be told (`closed_frame`)."""
+        """The reader has gone, and `frames` tells the guest."""
         self._told = False
 
     @property
@@ -44,10 +44,15 @@ class Output:
     def drained(self) -> bool:
         return not self._pending
 
-    def receive(self, data: bytes) -> None:
-        """Take the payload of a STDOUT or STDERR frame; an empty one means the process closed the stream.
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for their reader."""
+        return len(self._pending)
 
-        Raises LinkError when the guest ignores the window: it is what bounds our memory.
+    def receive(self, data: bytes) -> None:
+        """Take the payload of a STDOUT or STDERR frame. An empty one means that the process closed the stream.
+
+        Raises LinkError if the guest ignores the window, which limits the memory of this process.
         """
         if not data:
             self._ending = True
@@ -60,15 +65,15 @@ class Output:
         if self.open:
             self._pending += data
         else:
-            self._written += len(data)  # nobody reads it; the process learns of that by CLOSED
+            self._written += len(data)  # nobody reads it, which CLOSED tells the process
 
     def watch(self, poller: select.poll) -> None:
-        """Be told of room for what is to be written, and in any case of the reader's end, which poll always reports."""
+        """Poll for room if there is something to write, and in any case for the reader's end, which poll always reports."""
         if self.open:
             poller.register(self.fd, select.POLLOUT if self.wants_write else 0)
 
     def heed(self, events: int) -> None:
-        """See from what poll said whether the reader has gone."""
+        """Hang up if these events of poll(2) say that the reader has gone."""
         if events & ~select.POLLOUT and not events & select.POLLOUT:
             self.hang_up()
 
@@ -78,7 +83,7 @@ class Output:
             pass
 
     def _write_some(self) -> bool:
-        """One write; False when the descriptor takes no more at present."""
+        """Write once; False if the descriptor takes no more at present."""
         if self._own is None:
             self._own = _open_again(self.fd)
         try:
@@ -90,7 +95,7 @@ class Output:
                 return False
         except BlockingIOError:
             return False
-        except OSError:  # EPIPE, or whatever else ends a reader
+        except OSError:  # EPIPE, or another end of the reader
             self.hang_up()
             return False
         del self._pending[:size]
@@ -100,14 +105,14 @@ class Output:
         return True
 
     def hang_up(self) -> None:
-        """The reader has gone: drop what it will not read; the process gets EPIPE, as it would with a pipe of its own."""
+        """Drop what waits, as the reader has gone. The process gets EPIPE, as it would with a pipe of its own."""
         self._written += len(self._pending)
         self._pending.clear()
         self.gone = True
         self._end()
 
     def frames(self) -> bytes:
-        """The frames the guest is due: credit, and that the reader has gone."""
+        """The frames that the guest is due: credit, and that the reader has gone."""
         result = b""
         if self._written and (self._written >= _CREDIT_STEP or not self._pending):
             result = link.credit(self.stream, self._written)
@@ -127,7 +132,7 @@ class Output:
 
 
 class Input:
-    """stdin: bytes from a descriptor of ours on their way to the guest."""
+    """Standard input: bytes from a descriptor on their way to the guest."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -140,7 +145,7 @@ class Input:
         return not self._closed and self._window > 0
 
     def read_some(self) -> bytes:
-        """A STDIN frame, or STDIN_EOF at the end; to be called when poll says there is something."""
+        """A STDIN frame, or STDIN_EOF at the end. Call it when poll says that the descriptor is ready."""
         data = self.read_bytes()
         if self._closed:
             return link.frame(link.STDIN_EOF)
@@ -148,7 +153,7 @@ class Input:
         return link.frame(link.STDIN, data) if data else b""
 
     def read_bytes(self) -> bytes:
-        """The bytes alone, for a guest that knows no frames and gives no credit."""
+        """The bytes alone, for a guest that knows no frames and gives no credit. Empty at the end."""
         try:
             data = os.read(self.fd, min(self._window, link.PAYLOAD_LIMIT))
         except BlockingIOError:
@@ -160,20 +165,20 @@ class Input:
         return data
 
     def greeting(self) -> bytes:
-        """Frames due as soon as the guest listens: the end of an input that never was open."""
+        """The frame that is due as soon as the guest listens: the end of an input that never was open."""
         if self._eof_due:
             self._eof_due = False
             return link.frame(link.STDIN_EOF)
         return b""
 
     def credit(self, size: int) -> None:
-        """The process took so many bytes. Raises LinkError for more than were sent."""
+        """Note that the process took so many bytes. Raises LinkError for more than were sent."""
         self._window += size
         if self._window > link.INPUT_WINDOW:
             raise link.LinkError("credit for input that was not sent")
 
     def close(self) -> None:
-        """Read no more: the end was reached, or the process closed its side."""
+        """Read no more: the input has ended, or the process closed it."""
         if not self._closed:
             self._closed = True
             _replace_with_null(self.fd, os.O_RDONLY)
@@ -191,13 +196,13 @@ def _open_again(fd: int) -> int:
     try:
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # ENXIO: its reader has gone, which a write will notice
+    except OSError:  # ENXIO: the reader has gone, which a write will notice
         pass
     return -1
 
 
 def _replace_with_null(fd: int, flags: int) -> None:
-    """Close a standard descriptor for its other end, but keep its number taken: a later open must not become it."""
+    """Close a standard descriptor, but keep its number in use: a later open must not get it."""
     null = os.open("/dev/null", flags | os.O_CLOEXEC)
     os.dup2(null, fd, inheritable=True)
     os.close(null)

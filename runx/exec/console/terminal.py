@@ -1,6 +1,6 @@
 """A container's terminal on the host: a pty whose master goes to the engine (runc's docs/terminals.md, `--console-socket`).
 
-The guest has the terminal proper; this pty only carries bytes, so its slave is raw.
+The terminal with its line discipline is in the guest. This pty only carries bytes, so its slave is raw.
 """
 
 import _socket  # the socket module costs the supervisor 1.5 MiB
@@ -13,10 +13,10 @@ import termios
 from runx.errors import RunxError
 
 
-def open_terminal(console_socket: str, rows: int, columns: int) -> None:
-    """Make a pty, send its master to the engine's socket, and make its slave our standard streams and controlling terminal.
+def open_terminal(console_socket: str, rows: int, columns: int, fds: tuple[int, ...]) -> None:
+    """Make a pty, send its master to the engine's socket, and make its slave the controlling terminal and these descriptors.
 
-    rows and columns: its first size, 0 to leave it to the engine. Raises RunxError when the engine does not take it.
+    rows and columns: its first size, 0 to leave it to the engine. Raises RunxError if the engine does not take the master.
     """
     master, slave = os.openpty()
     try:
@@ -31,23 +31,23 @@ def open_terminal(console_socket: str, rows: int, columns: int) -> None:
         raise RunxError(f"--console-socket {console_socket}: {error.strerror}", "does its engine still listen?") from None
     finally:
         os.close(master)
-    # The kernel tells the session's leader of a new size (SIGWINCH). That the master is closed is seen by poll instead.
+    # The kernel signals a new size to the session's leader (SIGWINCH). poll reports that the master is closed.
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    # This open file is ours alone, and a write to a tty blocks until all of it is taken.
+    # O_NONBLOCK, as a write to a tty blocks until all of it is taken. No other process shares this open file.
     os.set_blocking(slave, False)
-    for fd in (0, 1, 2):
+    for fd in fds:
         os.dup2(slave, fd)
     os.close(slave)
 
 
-def size() -> tuple[int, int]:
-    """Rows and columns of our terminal as the engine has set them."""
-    rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
+def size(fd: int) -> tuple[int, int]:
+    """Rows and columns of a terminal."""
+    rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
     return rows, columns
 
 
 def _send(path: str, fd: int) -> None:
-    """One message with one descriptor; its text is the file's name, as runc sends it."""
+    """Send one message with one descriptor. Its text is the file's name, as runc sends it."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         connection.connect(path)

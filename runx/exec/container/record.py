@@ -1,8 +1,8 @@
-"""The record of a container: what the verbs of runx know of it between two calls.
+"""The record of a container: the state that the commands of runx keep between two calls.
 
-A container has a directory STATE_ROOT/ID, mode 0700. Making it claims the id; the file `record` in it is replaced
-atomically. Its text is `name=value` lines rather than JSON because json costs a fast verb more than all its other work;
-the part of OCI's state that never changes is kept as JSON text made once by `create`.
+A container has a directory STATE_ROOT/ID, mode 0700. Making the directory claims the id. The file `record` in it is replaced
+atomically. It has `name=value` lines instead of JSON, since the json module costs a fast command more than all its other work.
+The part of OCI's state that never changes is JSON text, which `create` makes once.
 """
 
 import os
@@ -16,6 +16,10 @@ _MAGIC = "runx-record 1"
 LIVE = ("created", "running", "paused")
 """The states in which a container has a supervisor, and a domain unless it is a sandbox."""
 
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def check_id(container_id: str) -> None:
     """Raise RunxError unless the id is 1 to 1024 characters of `[A-Za-z0-9_+.-]` and not `.` or `..` (as runc)."""
@@ -23,8 +27,27 @@ def check_id(container_id: str) -> None:
         raise RunxError(f"invalid container id {container_id!r}", "an id is 1 to 1024 characters of A-Z a-z 0-9 _ + . -")
 
 
+def _is_one(text: str) -> bool:
+    return text == "1"
+
+
+def _number_or_none(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def _rows_and_columns(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    rows, columns = text.split(" ")
+    return int(rows), int(columns)
+
+
+def _between(separator: str) -> "Callable[[str], list[str]]":
+    return lambda text: text.split(separator) if text else []
+
+
 class Record:
-    """The record of one container. Attributes are the file's lines; all are strings but pid and domid."""
+    """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
         "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "log", "log_json", "network_namespace",
@@ -35,82 +58,108 @@ class Record:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.lock = -1
-        """The descriptor that holds the container's lock, from `claim` on; -1: we do not hold it."""
+        """The descriptor that holds the container's lock, from `claim` on; -1: this process does not hold the lock."""
         self.status = "creating"
-        """creating, created, running, paused or stopped, as last written; `current_status` looks whether that is still so."""
+        """creating, created, running, paused or stopped, as last written; `current_status` checks whether it is still true."""
         self.pid = 0
-        """The supervisor's process id; before there is one, that of `create`."""
+        """Process id of the supervisor; before there is one, that of `create`."""
         self.pid_start = ""
-        """Its start time: another process with the same number is not it."""
+        """Start time of that process, as `proc.start_time` gives it: another process with the same number has another one."""
         self.domain = ""
         """Name of the domain in Xen."""
         self.domid = -1
         """-1: not created yet, or certainly destroyed."""
-        self.exit_status = ""
-        """The container's exit status once it is known."""
+        self.exit_status: int | None = None
+        """Exit status of the container, None while it is not known."""
         self.log = ""
-        """Path of --log given to create, for the supervisor's own errors."""
-        self.log_json = "1"
+        """Path of the --log that `create` was given, for errors of the supervisor."""
+        self.log_json = True
+        """Whether lines of that log are JSON."""
         self.console = ""
-        """How the supervisor meets the guest: "link", "passthrough" when the guest is the container's own, "none" without one."""
-        self.disks = ""
-        """For each disk `ro` or `rw`, what it is and the path of its file (image.py), separated by NUL."""
+        """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "none" without one."""
+        self.disks: list[str] = []
+        """For each disk `ro` or `rw`, the kind of disk and the path of its file, separated by spaces (storage/disk_lock.py)."""
         self.console_socket = ""
-        """Path of --console-socket given to create."""
+        """Path of the --console-socket that `create` was given."""
         self.network_namespace = ""
-        """Path of the network namespace that the container joins; "" when it has one of its own."""
-        self.takes_interfaces = ""
-        """"1" when the guest gets the interfaces in it."""
-        self.taken = ""
-        """Those it has got, separated by spaces, as `takeover.let_go` is told of them."""
-        self.terminal = ""
-        """Rows and columns of the container's terminal, separated by a space; "" when it has none."""
-        self.cgroups = ""
-        """The directories of the supervisor's control group, separated by tabs: `delete` removes them."""
+        """Path of the network namespace that the container joins; "" if it has one of its own."""
+        self.takes_interfaces = False
+        """Whether the guest gets the interfaces in the container's network namespace."""
+        self.taken: list[str] = []
+        """The interfaces that the guest got, as `tcfilter.release` takes them."""
+        self.terminal: tuple[int, int] | None = None
+        """Rows and columns of the container's terminal; None if it has none."""
+        self.cgroups: list[str] = []
+        """Directories of the supervisor's control group, which `delete` removes."""
         self.scope = ""
-        """The unit of systemd that this group is; "" for none."""
+        """Unit of systemd that is this group; "" for none."""
         self.oci = "{}"
         """JSON object: the parts of OCI's state (runtime.md, "State") that do not change."""
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether it is the sandbox of a pod: its supervisor is all there is."""
+        """Whether the container is the sandbox of a pod, which consists of its supervisor alone."""
         return self.console == "none"
 
     def say(self, level: str, message: str) -> None:
-        """Append a line to the log that the container was created with, if it has one (Log.append)."""
+        """Append a line to the log that the container was created with, if there is one (Log.append)."""
         from runx.log import Log  # most fast commands say nothing
 
-        Log(self.log, self.log_json == "1").append(level, message)
+        Log(self.log, self.log_json).append(level, message)
 
     def text(self) -> str:
+        """The text of the file. Raises RunxError for a value with a newline, which would be a line of its own."""
         lines = [_MAGIC]
         for name in self.LINES:
-            value = str(getattr(self, name))
+            value = _WRITERS.get(name, str)(getattr(self, name))
             if "\n" in value:
                 raise RunxError(f"cannot keep {name} with a newline in it: {value!r}")
             lines.append(f"{name}={value}")
         return "\n".join(lines) + "\n"
 
     def save(self) -> None:
-        """Write the record atomically: a reader sees the old one or the new one."""
+        """Write the record atomically: a reader sees the old record or the new one. Raises RunxError (`text`) or OSError."""
         from runx.linux.files import write_atomically  # commands that only read do without it
 
         write_atomically(self.directory + "/record", self.text().encode("utf-8", "surrogateescape"))
 
     def supervised(self) -> bool:
-        """Is the supervisor of this record alive?"""
+        """Whether the supervisor of this record is alive."""
         return self.pid > 0 and self.pid_start != "" and proc.start_time(self.pid) == self.pid_start
 
     def supervisor(self) -> int:
-        """A descriptor of the supervisor, which polls as readable when it has ended (pidfd_open(2)); -1 when it has already."""
+        """A descriptor that polls as readable when the supervisor has ended (pidfd_open(2)); -1 if it has ended already."""
         return proc.pidfd(self.pid, self.pid_start)
 
     def current_status(self) -> str:
-        """The status now (OCI runtime.md, "State"): a container whose `create` or supervisor has gone is stopped."""
+        """The present status (OCI runtime.md, "State"): a container whose `create` or supervisor has gone is stopped."""
         if self.status != "stopped" and not self.supervised():
             return "stopped"
         return self.status
+
+
+_READERS: "dict[str, Callable[[str], object]]" = {
+    "cgroups": _between("\t"),
+    "disks": _between("\0"),
+    "domid": int,
+    "exit_status": _number_or_none,
+    "log_json": _is_one,
+    "pid": int,
+    "taken": _between(" "),
+    "takes_interfaces": bool,
+    "terminal": _rows_and_columns,
+}
+"""How to read the text of a line that is no string."""
+_WRITERS: "dict[str, Callable[..., str]]" = {
+    "cgroups": "\t".join,
+    "disks": "\0".join,
+    "exit_status": lambda status: "" if status is None else str(status),
+    "log_json": lambda is_json: "1" if is_json else "0",
+    "taken": " ".join,
+    "takes_interfaces": lambda takes: "1" if takes else "",
+    "terminal": lambda size: f"{size[0]} {size[1]}" if size else "",
+}
+"""The reverse, for lines that str() does not write."""
 
 
 def directory_of(root: str, container_id: str) -> str:
@@ -118,7 +167,7 @@ def directory_of(root: str, container_id: str) -> str:
 
 
 def load(root: str, container_id: str) -> Record:
-    """Read a container's record. Raises RunxError ("container does not exist") when there is none; callers match that text."""
+    """Read a container's record. Raises RunxError ("container does not exist") if there is none; callers match this text."""
     check_id(container_id)
     record = Record(directory_of(root, container_id))
     try:
@@ -133,22 +182,20 @@ def load(root: str, container_id: str) -> Record:
         raise RunxError(f'container "{container_id}": {record.directory}/record is not a record of this version of runx')
     for line in lines[1:]:
         name, _, value = line.partition("=")
-        if name in ("pid", "domid"):
-            setattr(record, name, int(value))
-        elif name in Record.LINES:
-            setattr(record, name, value)
+        if name in Record.LINES:
+            setattr(record, name, _READERS.get(name, str)(value))
     return record
 
 
 def document(record: Record, status: str, pid: int) -> str:
-    """The state of a container as JSON (OCI runtime.md, "State"), as `state` prints it and hooks are given it."""
+    """The state of a container as JSON (OCI runtime.md, "State"), for `state` and for hooks."""
     return f'{{"status": "{status}", "pid": {pid}, {record.oci[1:]}\n'
 
 
 def claim(root: str, container_id: str, bundle: str) -> Record:
-    """Make the container's directory and first record, and take its lock. Raises RunxError when the id is taken.
+    """Make the container's directory and its first record, and take its lock. Raises RunxError if the id is in use.
 
-    A directory without a record, whose lock nobody holds, is what a `create` left that was killed right here; it is taken.
+    A directory without a record, whose lock nobody holds, was left by a `create` that was killed here. It is used.
     """
     from runx.log import json_string
 
@@ -172,16 +219,16 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
         raise taken
     record.pid = os.getpid()
     record.pid_start = proc.start_time(record.pid)
-    # What `state` shows until the bundle has been compiled.
+    # `state` shows this until the bundle has been compiled.
     record.oci = f'{{"ociVersion": "{SPEC_VERSION}", "id": {json_string(container_id)}, "bundle": {json_string(bundle)}}}'
     record.save()
     return record
 
 
 def lock(record: Record) -> int:
-    """Take the container's lock, waiting for it; returns the descriptor that holds it until closed.
+    """Wait for the container's lock and take it; the descriptor that holds it until closed.
 
-    `create` and `delete` hold it while they work. Raises RunxError ("does not exist") when the container was removed meanwhile.
+    `create` and `delete` hold it while they work. Raises RunxError ("does not exist") if the container was removed meanwhile.
     """
     try:
         return _locked(record.directory, wait=True)
@@ -190,9 +237,9 @@ def lock(record: Record) -> int:
 
 
 def _locked(directory: str, *, wait: bool) -> int:
-    """Lock a directory itself: nothing can take its place while it is locked, and no file is made in one that is being removed.
+    """Lock the directory itself: no other can take its place meanwhile, and no file is made in one that is being removed.
 
-    Raises FileNotFoundError when it is not there, BlockingIOError when it is locked and wait is false.
+    Raises FileNotFoundError if it does not exist, BlockingIOError if it is locked and wait is false.
     """
     import fcntl
 
@@ -200,7 +247,7 @@ def _locked(directory: str, *, wait: bool) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         if not os.path.samestat(os.fstat(fd), os.stat(directory)):
-            raise FileNotFoundError(directory)  # what we locked was removed, and the name used once more
+            raise FileNotFoundError(directory)  # the locked directory was removed, and its name used again
     except BaseException:
         os.close(fd)
         raise
@@ -208,16 +255,16 @@ def _locked(directory: str, *, wait: bool) -> int:
 
 
 def remove(record: Record) -> None:
-    """Remove the container's directory and all in it. Never follows a symbolic link or crosses into a mount.
+    """Remove the container's directory and its contents, without following symbolic links or entering mounts.
 
-    The record goes last: whatever ends us before, the container is still known.
+    The record goes last, so that the container is still known if this process ends early.
     """
     _remove_tree(record.directory, last="record")
     os.rmdir(record.directory)
 
 
 def _remove_tree(path: str, last: str = "") -> None:
-    """All in a directory, the entry `last` after the others."""
+    """Remove the contents of a directory, the entry `last` after the others."""
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name == last):
             if entry.is_dir(follow_symlinks=False):

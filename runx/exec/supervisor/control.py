@@ -1,10 +1,10 @@
-"""The supervisor's control socket: how `start` and `kill` reach the process that owns the console.
+"""The supervisor's control socket, by which `start`, `kill`, `pause` and `resume` reach the process that owns the console.
 
-A request is one line ("start", "signal 15"), the answer one line ("ok", "error MESSAGE"). The socket is in the container's
-directory, which only root may enter.
+A request is one line ("start", "signal 15"), and so is the answer ("ok", "error MESSAGE"). The socket is in the container's
+directory, which only root may enter. Fast commands load this file; requests.py has the supervisor's side.
 """
 
-import _socket  # the socket module alone would cost a fast verb more than its whole budget
+import _socket  # the socket module alone would cost a fast command more than its whole budget
 import os
 import sys
 
@@ -13,16 +13,16 @@ from runx.errors import RunxError
 _NAME = "control"
 _LINE_LIMIT = 4096
 ANSWER_TIMEOUT_S = 180
-"""More than the time that the supervisor gives xl."""
+"""How long a command waits for the answer: longer than the supervisor gives xl."""
 
 
 def _address(directory_fd: int) -> str:
-    # sun_path holds 108 bytes and an id may have 1024: go through the descriptor of the directory.
+    # Named by the descriptor of the directory: sun_path holds 108 bytes, and an id may have 1024.
     return f"/proc/self/fd/{directory_fd}/{_NAME}"
 
 
 def listen(directory: str) -> _socket.socket:
-    """The supervisor's end."""
+    """Make the socket in the container's directory, and listen on it."""
     directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
@@ -34,13 +34,16 @@ def listen(directory: str) -> _socket.socket:
 
 
 def accept(listener: _socket.socket) -> int:
-    """The descriptor of the next connection; a client that never speaks is given up by `receive`."""
+    """The descriptor of the next connection. Its client may never speak: poll before `receive`."""
     fd: int = listener._accept()[0]  # type: ignore[attr-defined]  # what socket.accept() wraps; typeshed leaves it out
     return fd
 
 
 def request(directory: str, line: str) -> None:
-    """Send one request and wait for its answer. Raises RunxError with the supervisor's message, or when it is not there."""
+    """Send one request and wait for its answer.
+
+    Raises RunxError with the supervisor's message, or if the supervisor is not there or does not answer in time.
+    """
     gone = RunxError("container not running", "its supervisor has gone; `runx delete` cleans up what is left")
     try:
         directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -48,7 +51,7 @@ def request(directory: str, line: str) -> None:
         raise RunxError(f'container "{os.path.basename(directory)}" does not exist') from None
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        # A struct timeval (socket(7)): the descriptor stays a blocking one, as a timeout of Python's would not leave it.
+        # A struct timeval (socket(7)). A timeout of Python's would make the descriptor non-blocking.
         limit = ANSWER_TIMEOUT_S.to_bytes(8, sys.byteorder) + bytes(8)
         connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, limit)
         connection.connect(_address(directory_fd))
@@ -70,7 +73,7 @@ def request(directory: str, line: str) -> None:
 
 
 def receive(fd: int) -> str:
-    """One line without its newline; what there is when the other end closes first."""
+    """One line without its newline, or its beginning if the peer closes early."""
     data = b""
     while not data.endswith(b"\n") and len(data) < _LINE_LIMIT:
         more = os.read(fd, _LINE_LIMIT)

@@ -1,4 +1,4 @@
-"""Start a supervisor and talk to it until the container is created: the parent's side of supervisor/main.py."""
+"""Start a supervisor, and talk to it until the container is created: the side of `create`. main.py has the supervisor's."""
 
 import os
 import signal
@@ -21,8 +21,8 @@ sys.exit(main())
 
 
 class SupervisorProcess:
-    """The supervisor's process. It loads while this process compiles, and does nothing before `go`; should this process be
-    killed, it ends."""
+    """The supervisor's process. It loads while this process compiles, and does nothing before `go`. It ends if this process is
+    killed before that."""
 
     def __init__(self, record: Record) -> None:
         self.made_the_domain = False
@@ -33,16 +33,16 @@ class SupervisorProcess:
             os.set_inheritable(fd, True)
         program = _PROGRAM.format(library=paths.LIBRARY_DIR)
         argv = netns.unshared([sys.executable, "-I", "-S", "-c", program, record.directory, *map(str, fds)])
-        # Its own session, and never waited for: when this process ends, it becomes the child of the caller's subreaper
-        # (containerd-shim, conmon), which takes its exit status as the container's.
+        # It has its own session, and this process does not wait for its end. When this process ends, it becomes the child of
+        # the caller's subreaper (containerd-shim, conmon), which takes its exit status as the container's.
         self.pid = os.posix_spawn(spawn.program(argv[0]), argv, os.environ, setsid=True)
         for fd in fds:
             os.close(fd)
 
     def go(self, run_hooks: Callable[[int], None] | None = None) -> None:
-        """Let it make the domain, and wait for its report. Raises RunxError with what it reports.
+        """Let it make the domain, and wait for its report. Raises RunxError with the error that it reports.
 
-        run_hooks: is called with its pid when the time of hooks has come.
+        run_hooks: called with its pid once the domain exists, which the hooks may look at.
         """
         self._tell(hooks.ORDER_WITH_HOOKS if run_hooks else b"g")
         with open(self._report, encoding="utf-8", errors="replace") as pipe:
@@ -52,7 +52,7 @@ class SupervisorProcess:
                 try:
                     run_hooks(self.pid)
                 except BaseException:
-                    self._close_go()  # it takes the domain away, and ends
+                    self._close_go()  # so that it removes the domain, and ends
                     os.waitpid(self.pid, 0)
                     raise
                 self._tell(b"g")
@@ -75,10 +75,10 @@ class SupervisorProcess:
         try:
             os.write(self._go, byte)
         except BrokenPipeError:
-            pass  # it has ended, and the report says why
+            pass  # it has ended; its report says why
 
     def call_off(self) -> None:
-        """End it if it still waits for `go`."""
+        """End it, if it still waits for `go`."""
         if self._go >= 0:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)

@@ -1,9 +1,9 @@
-"""The supervisor's program: one small process a container. It ends with the container's status.
+"""The supervisor's program: one small process for each container. It ends with the container's status.
 
 `create` starts it (launch.py) in a network namespace of its own, with four arguments: the container's directory, and the
-numbers of three descriptors: a pipe to report on, a pipe that brings orders, and the host's network namespace. Engines wait for
-this process (its pid is the container's) and read its exit status, so it keeps to the standard library's smallest modules:
-about 12 MiB.
+numbers of three descriptors: a pipe for the report, a pipe that brings orders, and the host's network namespace. Engines wait
+for this process (its pid is the container's) and read its exit status. It imports only the standard library's smallest modules,
+so that it takes about 12 MiB.
 """
 
 import os
@@ -13,10 +13,18 @@ from runx.errors import RunxError
 from runx.exec.container.hooks import HOOKS_NOW, ORDER_WITH_HOOKS
 from runx.exec.container.record import Record
 from runx.exec.container.record import load as load_record
-from runx.exec.supervisor.base import Supervision
-from runx.exec.supervisor.linked import Supervisor
+from runx.exec.supervisor import guest_link
+from runx.exec.supervisor.network import Network
+from runx.exec.supervisor.session import Session
+from runx.exec.supervisor.supervisor import Supervisor
+from runx.exec.supervisor.vm import VirtualMachine
 from runx.exec.xen import xl
 from runx.exec.xen.xenstore import XenStore
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from runx.exec.supervisor.supervisor import Machine
+    from runx.exec.supervisor.vm import Guest
 
 
 def _connect() -> XenStore:
@@ -27,17 +35,23 @@ def _connect() -> XenStore:
         raise
 
 
-def _supervision(record: Record, host_network: int) -> Supervision:
+def _machine(record: Record, session: Session, host_network: int) -> "Machine":
+    """What the container is made of."""
     if record.is_sandbox:
         from runx.exec.supervisor.sandbox import Sandbox
 
-        return Sandbox(record, host_network)
+        return Sandbox(record, session)
     store = _connect()
-    if record.console != "passthrough":
-        return Supervisor(record, store, host_network)
-    from runx.exec.supervisor.passthrough import Passthrough  # few containers bring a ramdisk of their own
+    network = Network(record, store, host_network)
 
-    return Passthrough(record, store, host_network)
+    def meet() -> "Guest":
+        if record.console != "passthrough":
+            return guest_link.meet(record, store, session, network)
+        from runx.exec.supervisor.passthrough import Passthrough  # few containers bring a ramdisk of their own
+
+        return Passthrough(record, store, session)
+
+    return VirtualMachine(record, store, session, network, host_network, meet)
 
 
 def main() -> int:
@@ -45,17 +59,22 @@ def main() -> int:
     directory, fds = sys.argv[1], tuple(map(int, sys.argv[2:5]))
     for fd in fds:
         os.set_inheritable(fd, False)  # the domain's QEMU would keep them open, and `create` waits for an end
-    report, go, host_network = fds
-    order = os.read(go, 1)
+    report, orders, host_network = fds
+    order = os.read(orders, 1)
     if not order:
         return 0  # `create` found something wrong
     root, _, container_id = directory.rpartition("/")
     try:
-        supervisor = _supervision(load_record(root, container_id), host_network)
+        record = load_record(root, container_id)
+        session = Session(0, record.say)
+        machine = _machine(record, session, host_network)
+        supervisor = Supervisor(record, machine, session, host_network)
 
         def run_hooks() -> None:
             os.write(report, HOOKS_NOW.encode())
-            supervisor.await_word(go)
+            machine.await_hooks(orders)
+            if not os.read(orders, 1):
+                raise RunxError("a hook failed, or `create` was ended")
 
         supervisor.create(run_hooks if order == ORDER_WITH_HOOKS else None)
     except RunxError as error:
@@ -63,5 +82,5 @@ def main() -> int:
         return 1
     os.write(report, b"created\n")
     os.close(report)
-    os.close(go)
+    os.close(orders)
     return supervisor.supervise()

@@ -1,130 +1,151 @@
-"""Supervises a container that booted a ramdisk of its own: its console, hvc0, is passed through as it is.
+"""A guest that booted a ramdisk of the container's own: its console, hvc0, is passed through unchanged.
 
-Nothing of runx is in such a guest, so there are no frames: what hvc0 prints is the container's output, what comes in on its
-standard input is typed there, and how the virtual machine ends is how the container ends (docs/executor.md).
+Nothing of runx is in such a guest, so there are no frames. What hvc0 prints is the container's output, its standard input is
+typed there, and the end of the virtual machine is the end of the container (docs/executor.md).
 """
 
 import select
-import signal
 import time
 
 from runx.exec.console import frames as link
 from runx.exec.console.pty import ConsolePty
-from runx.exec.container.record import Record
-from runx.exec.supervisor.base import IGNORED_BY_DEFAULT, STATUS_BROKEN, STATUS_KILLED, Ended
-from runx.exec.supervisor.vm import Machine
-from runx.exec.xen.xenstore import XenStore
+from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT
+from runx.exec.supervisor.loop import Ended
+from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_KILLED, Session, Streams
+from runx.linux.signals import signal
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from runx.exec.console import streams
+    from runx.exec.container.record import Record
+    from runx.exec.supervisor.loop import Part
+    from runx.exec.xen.xenstore import XenStore
 
 _QUIET_S = 0.5
-"""A guest that has ended is taken to have said everything when nothing came for so long: xenconsoled may hold back what is in
-the ring for 200 ms, and does not tell when it has given all."""
+"""A guest that has ended has said everything when nothing came for so long: xenconsoled may hold back for 200 ms what is in the
+ring, and does not tell when it has passed on all."""
 _WITHOUT_MEANING = (*IGNORED_BY_DEFAULT, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
-class Passthrough(Machine):
-    """Carries bytes between the streams and the pty of hvc0. Nothing is read that could not be handed on, in either direction."""
+class Passthrough:
+    """Carries bytes between the streams and the pty of hvc0. Nothing is read that cannot be passed on, in either direction."""
 
-    def __init__(self, record: Record, store: XenStore, host_network: int) -> None:
-        super().__init__(record, store, host_network)
-        self.to_guest = b""
-        self.quiet_at: float | None = None
-        """When a guest that has ended is taken to have said everything."""
+    def __init__(self, record: "Record", store: "XenStore", session: Session) -> None:
+        """The domain is paused. Raises RunxError."""
+        self._record = record
+        self._store = store
+        self._session = session
+        self._pty = ConsolePty(store, record.domid, "console")
+        self._to_type = b""
+        """Input that the pty has not taken yet."""
+        self._quiet_at: float | None = None
+        """The time at which a guest that has ended has said everything."""
+        self.first_parts: tuple[Part, ...] = (self, Streams(session, self))
+        self.last_parts: tuple[Part, ...] = ()
 
-    def _publish(self) -> None:
-        self.pty = ConsolePty(self.store, self.record.domid, "console")
+    # -- before the guest runs -----------------------------------------------------------------------------------------
 
-    def _step(self, signals: int) -> None:
-        out = self.outputs[link.STDOUT]
-        poller = select.poll()
-        out.watch(poller)
-        # The pty not before all it said was written, the input not before all of it was typed: both ends feel a slow one.
-        wanted = (select.POLLIN if out.drained else 0) | (select.POLLOUT if self.to_guest else 0)
-        if self.pty.fd >= 0 and wanted:
-            poller.register(self.pty.fd, wanted)
-        if self.pty.fd >= 0 and not self.to_guest and self.input.wants_read:
-            poller.register(self.input.fd, select.POLLIN)
-        for fd in (self.store.fileno(), self.listener.fileno(), signals):
-            poller.register(fd, select.POLLIN)
-        ready = dict(poller.poll(self._timeout_ms()))
+    def prepare(self) -> None:
+        """Nothing: this guest cannot be told anything."""
 
-        if self.pty.fd in ready:
-            self._from_guest(ready[self.pty.fd])
-        out.heed(ready.get(out.fd, 0))
+    def machine_started(self) -> None:
+        """The guest is all the process there is, as far as the host knows."""
+        self._session.process_started()
+
+    def event(self, token: str) -> None:
+        """xenconsoled has published the pty."""
+        if token == "console":
+            self._pty.try_open()
+
+    # -- the console ---------------------------------------------------------------------------------------------------
+
+    def watch(self, poller: select.poll) -> float | None:
+        # The pty is not read before all it said was written, and the input not before all of it was typed: both ends feel a
+        # slow peer.
+        drained = self._session.drained
+        wanted = (select.POLLIN if drained else 0) | (select.POLLOUT if self._to_type else 0)
+        if self._pty.fd >= 0 and wanted:
+            poller.register(self._pty.fd, wanted)
+        return self._quiet_at if drained else None
+
+    @property
+    def takes_input(self) -> bool:
+        return self._pty.fd >= 0 and not self._to_type
+
+    def take_input(self, source: "streams.Input") -> None:
+        self._to_type = source.read_bytes()
+
+    def handle(self, ready: dict[int, int]) -> None:
+        if self._pty.fd in ready:
+            if ready[self._pty.fd] & ~select.POLLOUT and self._session.drained:
+                self._read()
+            if self._to_type and self._pty.fd >= 0:
+                self._to_type = self._to_type[self._pty.write(self._to_type) :]
         self._write()
-        if self.input.fd in ready:
-            self.to_guest = self.input.read_bytes()
-        self._attend(ready, signals)
-        if self.status is not None and self._has_said_all():
-            raise Ended(self.status)
-
-    def _from_guest(self, events: int) -> None:
-        if events & ~select.POLLOUT and self.outputs[link.STDOUT].drained:
-            self._read()
-        if self.to_guest and self.pty.fd >= 0:
-            self.to_guest = self.to_guest[self.pty.write(self.to_guest) :]
 
     def _read(self) -> bool:
-        """Take what the guest printed; False when there was nothing."""
-        data = self.pty.read()
+        """Take what the guest printed; False if there was nothing."""
+        data = self._pty.read()
         if data:
-            self.outputs[link.STDOUT].receive(data)
+            self._session.outputs[link.STDOUT].receive(data)
             self._put_off_the_end()
         return bool(data)
 
     def _write(self) -> None:
         """Write what does not block."""
-        out = self.outputs[link.STDOUT]
+        out = self._session.outputs[link.STDOUT]
         out.write_ready()
-        out.frames()  # credit for a guest that would know of it
+        out.frames()  # credit, which this guest cannot be told
         if not out.drained:
             self._put_off_the_end()
 
     # -- the end of the guest ------------------------------------------------------------------------------------------
 
     def _put_off_the_end(self) -> None:
-        if self.quiet_at is not None:
-            self.quiet_at = time.monotonic() + _QUIET_S
+        if self._quiet_at is not None:
+            self._quiet_at = time.monotonic() + _QUIET_S
 
-    def _has_said_all(self) -> bool:
-        drained = self.outputs[link.STDOUT].drained
-        return drained and (self.pty.fd < 0 or self.quiet_at is None or time.monotonic() >= self.quiet_at)
+    def domain_ended(self, how: str) -> None:
+        """Turn the end of the domain into an exit status. Raises Ended unless the guest may have said more.
 
-    def _deadlines(self) -> list[float]:
-        times = super()._deadlines()
-        if self.quiet_at is not None and self.outputs[link.STDOUT].drained:
-            times.append(self.quiet_at)
-        return times
-
-    def _domain_ended(self, how: str) -> None:
+        how: as xl.ended says it.
+        """
+        session = self._session
         if how in ("destroyed", "dying"):
             # Nobody who asked for that waits for a reader that has stalled.
-            while self.outputs[link.STDOUT].drained and self.pty.fd >= 0 and self._read():
+            while session.drained and self._pty.fd >= 0 and self._read():
                 self._write()
-            raise Ended(STATUS_KILLED if self.status is None else self.status)
-        if self.status is None:
-            self.status = 0 if how == "shutdown" else STATUS_BROKEN
-            if self.status:
-                self._say(f"the virtual machine did not power off, it ended otherwise ({how})")
-            self.quiet_at = time.monotonic() + _QUIET_S
+            raise Ended(STATUS_KILLED if session.status is None else session.status)
+        if session.status is None:
+            session.status = 0 if how == "shutdown" else STATUS_BROKEN
+            if session.status:
+                session.say(f"the virtual machine did not power off, it ended otherwise ({how})")
+            self._quiet_at = time.monotonic() + _QUIET_S
 
-    def _close(self) -> None:
-        self.pty.close()
+    def finished(self) -> int | None:
+        """The container's exit status once the guest has said everything and all of it has been written."""
+        session = self._session
+        if session.status is None or not session.drained:
+            return None
+        if self._pty.fd >= 0 and self._quiet_at is not None and time.monotonic() < self._quiet_at:
+            return None
+        return session.status
 
-    # -- requests and events -------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Let go of the console."""
+        self._pty.close()
 
-    def _event(self, token: str) -> None:
-        if token == "console":
-            self.pty.try_open()
+    # -- signals -------------------------------------------------------------------------------------------------------
 
-    def _resize(self) -> None:
-        """Nothing: a console has no size that its guest could be told."""
+    def deliver(self, number: int) -> None:
+        """Ask the guest to power off, as `xl shutdown` does, for a signal that would end a process: runx knows no process there.
 
-    def _deliver(self, number: int) -> None:
-        """There is no process that runx knows: what would end one asks the guest to power off, as `xl shutdown` does; but that
-        waits a minute for a guest's answer. A guest that has not said that it listens is ended at once."""
+        `xl shutdown` waits a minute for the guest's answer, this does not. Raises Ended if the guest has not said that it
+        listens: it is ended at once.
+        """
         if number in _WITHOUT_MEANING:
             return
-        control = f"/local/domain/{self.record.domid}/control"
-        if self.store.read(control + "/feature-poweroff") != "1":
+        control = f"/local/domain/{self._record.domid}/control"
+        if self._store.read(control + "/feature-poweroff") != "1":
             raise Ended(128 + number)
-        self.store.write(control + "/shutdown", "poweroff")
+        self._store.write(control + "/shutdown", "poweroff")

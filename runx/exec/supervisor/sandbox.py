@@ -1,54 +1,56 @@
-"""Supervises the sandbox of a pod: a process that lives in the pod's network namespace, and nothing else.
+"""The sandbox of a pod: a process that lives in the pod's network namespace, and nothing else.
 
 Under runc an image's program, `pause`, would be that process. It only waits for a signal, which the supervisor does by itself:
 there is no domain, and nothing of the image runs. The virtual machines of the pod's containers take what is in the namespace.
 """
 
-import select
-import signal
+from runx.linux.signals import signal
 
-from runx.exec.supervisor.base import Ended, Supervision
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from runx.exec.container.record import Record
+    from runx.exec.supervisor.loop import Part
+    from runx.exec.supervisor.session import Session
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
-"""What `pause` ends on, with status 0 (Kubernetes, build/pause/linux/pause.c), and podman's `catatonit -P` as well. Either is
-PID 1 of its namespace, so all other signals do nothing, but SIGKILL, which the supervisor never sees."""
+"""Signals that end `pause` with status 0 (Kubernetes, build/pause/linux/pause.c), and podman's `catatonit -P` as well. Both are
+PID 1 of their namespace, so all other signals do nothing, except SIGKILL, which the supervisor never sees."""
 
 
-class Sandbox(Supervision):
-    """Waits. While it is paused, signals wait too."""
+class Sandbox:
+    """Waits. While it is paused, a signal that ends it waits too."""
 
-    def _make(self) -> None:
-        self.is_to_end = False
-        """A signal that ends it has come while it was paused."""
+    first_parts: "tuple[Part, ...]" = ()
+    last_parts: "tuple[Part, ...]" = ()
 
-    def _remove(self) -> None:
-        """Nothing: the network namespace goes with us, if nobody else holds it."""
+    def __init__(self, record: "Record", session: "Session") -> None:
+        self._record = record
+        self._session = session
+        self._is_to_end = False
 
-    def _step(self, signals: int) -> None:
-        poller = select.poll()
-        for fd in (self.listener.fileno(), signals):
-            poller.register(fd, select.POLLIN)
-        self._attend(dict(poller.poll()), signals)
-        if self.is_to_end and self.record.status != "paused":
-            raise Ended(0)
+    def make(self) -> None:
+        """Nothing: the network namespace is there."""
 
-    def _start(self) -> None:
-        """Nothing: it waits already."""
+    def remove(self) -> None:
+        """Nothing: the network namespace goes with the supervisor, unless somebody else holds it."""
 
-    def _pause(self) -> None:
-        """Nothing but the status."""
+    def await_hooks(self, order: int) -> None:
+        """Nothing: there is no domain that could end meanwhile."""
 
-    def _resume(self) -> None:
-        """Nothing: `_step` heeds what has waited."""
+    def start(self) -> None:
+        """It waits already."""
+        self._session.process_started()
 
-    def _deliver(self, number: int) -> None:
-        if number in _ENDING:
-            if self.record.status != "paused":
-                raise Ended(0)
-            self.is_to_end = True
+    def pause(self) -> None:
+        """Nothing but the status changes."""
 
-    def _resize(self) -> None:
-        """Nothing: nobody looks at its terminal."""
+    def resume(self) -> None:
+        """Nothing but the status changes: `finished` heeds a signal that has waited."""
 
-    def _close(self) -> None:
-        """Nothing: its streams are never used."""
+    def deliver(self, number: int) -> None:
+        """Heed a signal to a sandbox that has been started."""
+        self._is_to_end = self._is_to_end or number in _ENDING
+
+    def finished(self) -> int | None:
+        """Exit status 0 once a signal has ended the sandbox."""
+        return 0 if self._is_to_end and self._record.status != "paused" else None

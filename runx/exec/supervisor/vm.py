@@ -1,218 +1,271 @@
-"""The life of a container that is a virtual machine: its domain, its disks, the interfaces that it takes over.
-
-The two kinds of it are supervisor.py and passthrough.py, which differ in how they meet the guest.
-"""
+"""The virtual machine of a container: its domain, from nothing to nothing."""
 
 import os
 import select
 import time
-from collections.abc import Callable
 
 from runx.errors import RunxError
-from runx.exec.container.record import Record
-from runx.exec.network import tcfilter
-from runx.exec.supervisor.base import STATUS_BROKEN, Ended, Supervision
+from runx.exec.supervisor import loop
+from runx.exec.supervisor.loop import Ended
+from runx.exec.supervisor.session import STATUS_BROKEN
 from runx.exec.xen import domain, xl
-from runx.exec.xen.xenstore import XenStore
-from runx.linux import netns
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from runx.exec.container.record import Record
+    from runx.exec.supervisor.loop import Part
+    from runx.exec.supervisor.network import Network
+    from runx.exec.supervisor.session import Session
+    from runx.exec.xen.xenstore import XenStore
+
+    class Guest(Protocol):
+        """How the supervisor meets what runs in the domain: guest_link.GuestLink, passthrough.Passthrough."""
+
+        first_parts: tuple[Part, ...]
+        """Parts of the loop that have their turn before requests are served."""
+        last_parts: tuple[Part, ...]
+        """Parts of the loop that have their turn after everything else."""
+
+        @property
+        def deliver(self) -> Callable[[int], None]:
+            """Deliver a signal. Raises RunxError if it is not taken, or Ended."""
+
+        def prepare(self) -> None:
+            """Collect what the guest will need, before the domain runs. Raises RunxError."""
+
+        def machine_started(self) -> None:
+            """The domain runs."""
+
+        def event(self, token: str) -> None:
+            """Something changed in xenstore that the guest's consoles watch with this token."""
+
+        def domain_ended(self, how: str) -> None:
+            """The domain ended; `how` as xl.ended says it. Raises Ended unless there is something left to do."""
+
+        def finished(self) -> int | None:
+            """The container's exit status once there is nothing left to do."""
+
+        def close(self) -> None:
+            """Let go of the consoles. Raises RunxError."""
+
 
 _LOOK_AGAIN_S = 1.0
-"""After xenstored says that some domain ended: how long to wait before asking xl whether it is ours. One look answers for
-all that end in that time."""
+"""How long to wait before asking xl whether the domain that ended, as xenstored says, is ours. One look answers for all domains
+that end in that time."""
 
 
-class Machine(Supervision):
-    """Supervises a domain. Kinds of it say how they meet its guest: `_publish`, `_event`, `_domain_ended`."""
+class VirtualMachine:
+    """A domain and what belongs to it. As a part of the loop it serves xenstored's events and sees the domain's end."""
 
-    def __init__(self, record: Record, store: XenStore, host_network: int) -> None:
-        super().__init__(record, host_network)
-        self.store = store
-        self.first_interfaces = netns.interfaces()
-        """What the kernel puts into every network namespace."""
-        self.network_script = b""
-        """What sets the guest's interfaces up; empty without any, and before `start`."""
-        self.first_vifs: set[str] = set()
-        """Numbers of the network devices that the domain has been created with."""
-        self.loops: list[int] = []
-        """Loop devices of its disks."""
-        self.look_at: float | None = None
+    def __init__(
+        self,
+        record: "Record",
+        store: "XenStore",
+        session: "Session",
+        network: "Network",
+        host_network: int,
+        meet: "Callable[[], Guest]",
+    ) -> None:
+        """host_network: a descriptor of the host's network namespace. meet: makes the guest's end, once the domain exists."""
+        self._record = record
+        self._store = store
+        self._session = session
+        self._network = network
+        self._host_network = host_network
+        self._meet = meet
+        self._guest: Guest | None = None
+        self._loops: list[int] = []
+        """Loop devices of the disks."""
+        self._look_at: float | None = None
         """When to ask xl whether the domain still lives."""
-
-    # -- what kinds of guests differ in ------------------------------------------------------------------------------------
-
-    def _publish(self) -> None:
-        """Make the consoles ready for the guest, while its domain is paused."""
-        raise NotImplementedError
-
-    def _event(self, token: str) -> None:
-        """Something changed in xenstore that `_publish` asked to be told of."""
-        raise NotImplementedError
-
-    def _domain_ended(self, how: str) -> None:
-        """The domain ended; `how` as xl.ended says it. Raises Ended unless there is something left to do."""
-        raise NotImplementedError
 
     # -- before the container exists -----------------------------------------------------------------------------------
 
-    def _make(self) -> None:
-        """Create the domain, paused, with our console in it."""
-        record = self.record
-        self.claim = netns.claim() if record.takes_interfaces else None
+    def make(self) -> None:
+        """Create the domain, paused, with its consoles. Raises RunxError; `remove` then removes what was made."""
+        record = self._record
+        self._network.claim()
         devices, of_qemu = self._attach_disks()
-        record.domid = domain.create(self.store, record.directory, record.domain, self.host_network, devices, of_qemu)
+        record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
         if record.disks:
             from runx.exec.storage import disk_lock
 
-            disk_lock.forget(record.disks.split("\0"))
-        self._publish()
-        self.store.watch("@releaseDomain", "release")
+            disk_lock.forget(record.disks)
+        self._guest = self._meet()
+        self._store.watch("@releaseDomain", "release")
 
     def _attach_disks(self) -> tuple[list[str], list[int]]:
-        """Lock the files of the disks, and make loop devices of those that the kernel serves: for each disk its device, "" for
-        another, and descriptors for QEMU to hold."""
+        """Lock the files of the disks, and make loop devices of those that the kernel serves. The device of each disk, "" for
+        others; and descriptors that QEMU is to hold."""
         devices: list[str] = []
         of_qemu: list[int] = []
-        if self.record.disks:
+        if self._record.disks:
             from runx.exec.storage import disk_lock
-            from runx.linux import loop
+            from runx.linux import loop as loop_devices
 
-            for disk in self.record.disks.split("\0"):
+            for disk in self._record.disks:
                 fd = disk_lock.lock(disk)
                 if disk_lock.by_qemu(disk):
                     of_qemu.append(fd)
                     devices.append("")
                     continue
-                device, path = loop.attach(fd, disk.startswith("ro "))
+                device, path = loop_devices.attach(fd, disk.startswith("ro "))
                 os.close(fd)
-                self.loops.append(device)
+                self._loops.append(device)
                 devices.append(path)
         return devices, of_qemu
 
-    def await_word(self, word: int) -> None:
-        """Wait for a word. Raises RunxError when it does not come, or the domain ends before."""
-        destroyed = "the container was destroyed while its hooks ran"
-        poller = select.poll()
-        for fd in (word, self.store.fileno()):
-            poller.register(fd, select.POLLIN)
-        while True:
-            if self.store.has_events or self.store.fileno() in (ready := dict(poller.poll())):
-                try:
-                    self._xenstore_events()
-                except Ended:
-                    raise RunxError(destroyed) from None
-            elif word in ready:
-                super().await_word(word)
-                # xenstored may be slower to tell of its end than the hook that caused it was to end.
-                if self.store.read(f"/local/domain/{self.record.domid}/vm") is None:
-                    raise RunxError(destroyed)
-                return
-
-    # -- requests and events -------------------------------------------------------------------------------------------
-
-    def _attend(self, ready: dict[int, int], signals: int) -> None:
-        super()._attend(ready, signals)
-        if self.store.fileno() in ready or self.store.has_events:
-            self._xenstore_events()
-        if self.look_at is not None and time.monotonic() >= self.look_at:
-            self._look_whether_alive()
-
-    def _timeout_ms(self) -> int | None:
-        if self.store.has_events:  # they came with the answer to a request, so that no descriptor tells of them
-            return 0
-        at = min(self._deadlines(), default=None)
-        return None if at is None else max(0, int((at - time.monotonic()) * 1000)) + 1
-
-    def _deadlines(self) -> list[float]:
-        """Times at which there is something to do even if nothing happens."""
-        return [] if self.look_at is None else [self.look_at]
-
-    def _start(self) -> None:
-        _check_devices()
+    def await_hooks(self, order: int) -> None:
+        """Wait until the descriptor `order` is readable. Raises RunxError if the domain ends before."""
+        hooks = _Readable(order)
         try:
-            self._take_interfaces()
+            while not hooks.is_ready:
+                loop.turn((self, hooks))
+        except Ended:
+            raise _destroyed_by_a_hook() from None
+        # xenstored may be slower to tell of its end than the hook that caused it was to end.
+        if self._has_gone():
+            raise _destroyed_by_a_hook()
+
+    # -- what the guest is for the supervisor --------------------------------------------------------------------------
+
+    @property
+    def first_parts(self) -> "tuple[Part, ...]":
+        return self._the_guest().first_parts
+
+    @property
+    def last_parts(self) -> "tuple[Part, ...]":
+        return (self, *self._the_guest().last_parts)
+
+    @property
+    def deliver(self) -> "Callable[[int], None]":
+        return self._the_guest().deliver
+
+    @property
+    def finished(self) -> "Callable[[], int | None]":
+        return self._the_guest().finished
+
+    def _the_guest(self) -> "Guest":
+        assert self._guest is not None, "make() comes first"
+        return self._guest
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Let the domain run, with the engine's interfaces. Raises RunxError; another start is possible then."""
+        _check_devices()
+        guest = self._the_guest()
+        try:
+            self._network.take()
+            guest.prepare()
             self._call(xl.unpause)
         except RunxError as error:
-            self._give_interfaces_back(error)
+            self._undo_start(error)
             raise
+        guest.machine_started()
 
-    def _pause(self) -> None:
+    def _undo_start(self, reason: RunxError) -> None:
+        """Make the machine as it was before a start that failed for this reason. Raises RunxError if that cannot be done; the
+        container ends then."""
+        if self._has_gone():
+            return  # its end, which is about to be seen, undoes the start
+        try:
+            self._network.give_back()
+        except RunxError as error:
+            self._session.status = STATUS_BROKEN
+            message = f"{reason.message}; the container is ended, as what was done cannot be undone: {error.message}"
+            raise RunxError(message, reason.hint) from None
+
+    def pause(self) -> None:
+        """Stop the domain's processors. Raises RunxError."""
         self._call(xl.pause)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
+        """Let them run again. Raises RunxError."""
         self._call(xl.unpause)
 
-    def _call(self, call: Callable[[int], None]) -> None:
+    def _call(self, call: "Callable[[int], None]") -> None:
         try:
-            call(self.record.domid)
+            call(self._record.domid)
         except RunxError:
-            if self.store.read(f"/local/domain/{self.record.domid}/vm") is None:
+            if self._has_gone():
                 raise RunxError("container not running") from None  # it was killed just now
             raise
 
-    def _take_interfaces(self) -> None:
-        """Give the guest what the engine has put into the container's network namespace. Raises RunxError."""
-        record = self.record
-        found = sorted(netns.interfaces() - self.first_interfaces)
-        if not found:
-            return
-        if not record.takes_interfaces:
-            self._warn_of_lost(f", {', '.join(found)}: its networks are those of NETCONF")
-            return
-        interfaces, not_carried, self.network_script = tcfilter.inspect(found)
-        for what in not_carried:
-            self._warn_of_lost(f": {what}")
-        self.first_vifs = tcfilter.devices(self.store, record.domid)
-        record.taken = " ".join(interface.taken for interface in interfaces)
-        record.save()  # first: what is taken is to be let go, whatever happens
-        tcfilter.attach(self.store, record.domid, interfaces, self.host_network)
+    def _has_gone(self) -> bool:
+        return self._store.read(f"/local/domain/{self._record.domid}/vm") is None
 
-    def _warn_of_lost(self, what: str) -> None:
-        self.record.say("warning", f"the virtual machine does not get what is in the container's network namespace{what}")
+    # -- xenstored's events --------------------------------------------------------------------------------------------
 
-    def _give_interfaces_back(self, reason: RunxError) -> None:
-        """After a start that failed for this reason: make it as before, for another. Raises RunxError when that cannot be done;
-        the container ends then."""
-        record = self.record
-        self.network_script = b""
-        if not record.taken or self.store.read(f"/local/domain/{record.domid}/vm") is None:
-            return  # nothing was done, or its end, which is about to be seen, undoes it
-        try:
-            tcfilter.rollback(self.store, record.domid, self.first_vifs, record.taken.split())
-        except RunxError as error:
-            self.status = STATUS_BROKEN
-            message = f"{reason.message}; the container is ended, as what was done cannot be undone: {error.message}"
-            raise RunxError(message, reason.hint) from None
-        record.taken = ""
-        record.save()
+    def watch(self, poller: select.poll) -> float | None:
+        poller.register(self._store.fileno(), select.POLLIN)
+        # Events that came with the answer to a request are shown by no descriptor.
+        return loop.NOW if self._store.has_events else self._look_at
 
-    def _xenstore_events(self) -> None:
-        for _, token in self.store.events():
+    def handle(self, ready: dict[int, int]) -> None:
+        if self._store.fileno() in ready or self._store.has_events:
+            self._serve_events()
+        if self._look_at is not None and time.monotonic() >= self._look_at:
+            self._look_whether_alive()
+
+    def _serve_events(self) -> None:
+        guest = self._the_guest()
+        for _, token in self._store.events():
             if token != "release":
-                self._event(token)
-            elif self.store.read(f"/local/domain/{self.record.domid}/vm") is None:
-                self._domain_ended("destroyed")
-            elif self.look_at is None and self.record.status != "created":  # a paused domain cannot end by itself
-                self.look_at = time.monotonic() + _LOOK_AGAIN_S
+                guest.event(token)
+            elif self._has_gone():
+                guest.domain_ended("destroyed")
+            elif self._look_at is None and self._record.status != "created":  # a paused domain cannot end by itself
+                self._look_at = time.monotonic() + _LOOK_AGAIN_S
 
     def _look_whether_alive(self) -> None:
-        self.look_at = None
-        how = xl.ended(self.record.domid)
+        self._look_at = None
+        how = xl.ended(self._record.domid)
         if how:
-            self._domain_ended(how)
+            self._the_guest().domain_ended(how)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _remove(self) -> None:
-        record = self.record
-        domain.remove(self.store, record.domain, record.domid, self.host_network)
+    def remove(self) -> None:
+        """Leave nothing of the machine, however far `make` has come. Raises RunxError."""
+        try:
+            if self._guest:
+                self._guest.close()
+        finally:
+            self._remove_domain()
+
+    def _remove_domain(self) -> None:
+        record = self._record
+        domain.remove(self._store, record.domain, record.domid, self._host_network)
         record.domid = -1
-        for device in self.loops:
+        for device in self._loops:
             os.close(device)
-        tcfilter.release(record.taken.split())
+        self._network.release()
+
+
+class _Readable:
+    """A part of the loop that waits for a descriptor, and leaves it unread."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.is_ready = False
+
+    def watch(self, poller: select.poll) -> None:
+        poller.register(self._fd, select.POLLIN)
+
+    def handle(self, ready: dict[int, int]) -> None:
+        self.is_ready = self._fd in ready
+
+
+def _destroyed_by_a_hook() -> RunxError:
+    return RunxError("the container was destroyed while its hooks ran")
 
 
 def _check_devices() -> None:
-    """Raise RunxError when our control group lets no device be opened, and with that no program of Xen work."""
+    """Raise RunxError if our control group allows no device to be opened: no program of Xen would work."""
     try:
         os.close(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
     except PermissionError:

@@ -2,13 +2,13 @@
 
 import os
 import select
-import signal
 
 from runx.errors import RunxError
 from runx.exec import spawn
 from runx.exec.xen import console_nodes, xl
 from runx.exec.xen.xenstore import XenStore, XenStoreError
 from runx.linux import netns
+from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which fast commands do not load
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ printf '{{"args": "%s", "state": %s, "cwd": "%s", "ours": "%s", "theirs": %s, "t
 
     def of_a_guest_that_does_not_boot(self) -> None:
         """Its process never runs, so `start` gives the wait for it up, and here soon."""
-        self.host.supervise_through(patch="from runx.exec.supervisor import linked; linked.START_LIMIT_S = 0.2")
+        self.host.supervise_through(patch="from runx.exec.supervisor import requests; requests.START_LIMIT_S = 0.2")
 
     def told(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.seen.read_text().splitlines()] if self.seen.exists() else []

@@ -1,8 +1,11 @@
 """Whatever a guest says ends in a status, in the name of the rule it broke, or goes on; and costs no more than its windows."""
 
+import array
 import contextlib
+import fcntl
 import os
 import tempfile
+import termios
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runx.exec.console import frames as link
-from runx.exec.supervisor.linked import Supervisor
+from runx.exec.container.record import Record
+from runx.exec.supervisor.session import Session
 from runxtools.testing.hostile import LOG_LIMIT, READERS, Conversation
 
 HELLO = link.frame(link.HELLO, b"\x01")
@@ -92,13 +96,12 @@ def test_endless_output_without_credit(tmp_path: Path, stream: int, reader: str)
 def test_a_guest_that_never_reads_its_credit(tmp_path: Path, reader: str) -> None:
     """Each byte by itself is due a frame of nine. What is due must not pile up for ever."""
     with Conversation(tmp_path, reader) as conversation:
-        ring = conversation.supervisor.ring
-        ring.room = 0
+        conversation.ring.room = 0
         assert conversation.hear(HELLO + STARTED) is None
         outcome = None
         for size in [1] * 1000 + [4096] * (link.OUTPUT_WINDOW // 4096):
             outcome = conversation.hear(link.frame(link.STDOUT, b"x" * size))
-            assert len(conversation.supervisor.to_guest) < 2 * link.PAYLOAD_LIMIT
+            assert len(conversation.guest.to_guest.waiting) < 2 * link.PAYLOAD_LIMIT
             if outcome is not None:
                 break
         assert isinstance(outcome, link.LinkError) and "without credit" in outcome.message
@@ -106,12 +109,11 @@ def test_a_guest_that_never_reads_its_credit(tmp_path: Path, reader: str) -> Non
 
 def test_a_guest_that_reads_late_gets_all_its_credit(tmp_path: Path) -> None:
     with Conversation(tmp_path) as conversation:
-        supervisor = conversation.supervisor
-        supervisor.ring.room = 0
+        conversation.ring.room = 0
         assert conversation.hear(HELLO + STARTED) is None
         for _ in range(1000):
             assert conversation.hear(link.frame(link.STDOUT, b"x" * 100)) is None
-        supervisor.ring.room = 1 << 20
+        conversation.ring.room = 1 << 20
         for _ in range(3):
             assert conversation.hear(b"") is None
         assert conversation.hear(link.frame(link.STDOUT, b"x" * 4096) * 31) is None
@@ -139,28 +141,23 @@ def test_a_stalled_reader_keeps_the_end_waiting_and_nothing_more(tmp_path: Path)
     with Conversation(tmp_path, "stalls") as conversation:
         assert conversation.hear(HELLO + link.frame(link.STDOUT, b"x" * 4096) * 25 + link.frame(link.FATAL, b"\x7dwhy")) is None
         assert isinstance(conversation.hear(link.frame(link.FATAL, b"\x7dwhy") * 1000), link.LinkError)
-        assert conversation.supervisor.said == ["why"]
+        assert conversation.said == ["why"]
 
 
-def test_a_message_does_not_wait_for_a_reader_that_has_stalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runx.exec.supervisor.base._STALLED_S", 0)
+def test_a_message_does_not_wait_for_a_reader_that_has_stalled(tmp_path: Path) -> None:
+    record = Record(str(tmp_path))
+    record.log = str(tmp_path / "log")
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with contextlib.suppress(BlockingIOError):
         while os.write(write_end, b"x" * 4096):
             pass
     os.set_blocking(write_end, True)  # as the supervisor has it: who writes to it waits
-    before = os.dup(2)
-    with Conversation(tmp_path) as conversation:
-        os.dup2(write_end, 2)
-        try:
-            Supervisor._say(conversation.supervisor, "lost on standard error")
-            os.read(read_end, 65536)
-            Supervisor._say(conversation.supervisor, "y" * 8000)
-        finally:
-            os.dup2(before, 2)
-            for fd in (before, write_end):
-                os.close(fd)
+    session = Session(0, record.say, (0, 1, write_end), patience_s=0)
+    session.say("lost on standard error")
+    os.read(read_end, 65536)
+    session.say("y" * 8000)
+    os.close(write_end)
     with open(read_end, "rb") as rest:
         said = rest.read().lstrip(b"x")
     assert said == b"runx: " + b"y" * 4090
@@ -170,11 +167,10 @@ def test_a_message_does_not_wait_for_a_reader_that_has_stalled(tmp_path: Path, m
 def test_a_guest_that_was_quicker_than_its_consoles_event(tmp_path: Path) -> None:
     """The domain has ended before the supervisor has met its console. It says no more, but what it has said is there."""
     with Conversation(tmp_path) as conversation:
-        supervisor = conversation.supervisor
-        supervisor.ring.connected = False
-        supervisor.ring.unread = HELLO + STARTED + link.frame(link.STDOUT, b"all of it") + link.frame(link.EXIT, b"\x07")
-        supervisor._domain_ended("shutdown")
-        assert (supervisor.status, supervisor.said) == (7, [])
+        conversation.ring.connected = False
+        conversation.ring.unread = HELLO + STARTED + link.frame(link.STDOUT, b"all of it") + link.frame(link.EXIT, b"\x07")
+        conversation.guest.domain_ended("shutdown")
+        assert (conversation.session.status, conversation.said) == (7, [])
         assert conversation.hear(b"") == 7
         assert conversation.delivered[link.STDOUT] == b"all of it"
 
@@ -182,13 +178,14 @@ def test_a_guest_that_was_quicker_than_its_consoles_event(tmp_path: Path) -> Non
 def test_endless_input_does_not_keep_credit_back(tmp_path: Path) -> None:
     """A guest that takes all of it, as much as its ring holds each time, while its process writes."""
     with Conversation(tmp_path) as conversation:
-        supervisor = conversation.supervisor
-        supervisor.ring.room = 1024
-        source = os.dup(supervisor.ends[1])
+        conversation.ring.room = 1024
         assert conversation.hear(HELLO + STARTED) is None
+        typed = taken = 0
         for _ in range(400):
             with contextlib.suppress(BlockingIOError):
-                os.write(source, b"i" * 4096)
-            supervisor.input._window = link.INPUT_WINDOW  # the process takes it at once
+                typed += os.write(conversation.typed, b"i" * 4096)
+            unread = array.array("i", [0])
+            fcntl.ioctl(conversation.stdin, termios.FIONREAD, unread)
+            conversation.session.input.credit(typed - unread[0] - taken)  # the process takes it at once
+            taken = typed - unread[0]
             assert conversation.hear(link.frame(link.STDOUT, b"x" * 1000)) is None
-        os.close(source)

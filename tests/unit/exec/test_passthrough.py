@@ -77,7 +77,9 @@ class Guest:
 
     def status(self) -> int:
         self.host.await_status("stopped")
-        return int(records.load(str(self.host.root), "c").exit_status)
+        status = records.load(str(self.host.root), "c").exit_status
+        assert status is not None
+        return status
 
 
 def _read(fd: int, size: int) -> bytes:

@@ -63,6 +63,98 @@ def test_a_newline_cannot_forge_a_line(tmp_path: Path) -> None:
         record.save()
 
 
+OLD = """\
+runx-record 1
+cgroups=/sys/fs/cgroup/a b/c\t/sys/fs/cgroup/memory/c
+console=link
+console_socket=/run/console socket
+disks=ro base /var/cache/runx/base one\0rw qcow2 /disks/two
+domain=runx-c-1a2b
+domid=7
+exit_status=0
+log=/run/log.json
+log_json=0
+network_namespace=/proc/1/ns/net
+oci={"ociVersion": "1.0.2", "id": "c"}
+pid=4711
+pid_start=1234567
+scope=runx-c.scope
+status=stopped
+taken=eth0 eth1,allmulticast
+takes_interfaces=1
+terminal=33 101
+"""
+"""The text that `text` wrote when all attributes but two were strings."""
+OLD_EMPTY = """\
+runx-record 1
+cgroups=
+console=
+console_socket=
+disks=
+domain=
+domid=-1
+exit_status=
+log=
+log_json=1
+network_namespace=
+oci={}
+pid=0
+pid_start=
+scope=
+status=creating
+taken=
+takes_interfaces=
+terminal=
+"""
+
+
+def record_of(root: Path, text: str) -> records.Record:
+    (root / "c").mkdir()
+    (root / "c/record").write_text(text)
+    return records.load(str(root), "c")
+
+
+def test_the_text_of_an_older_version(tmp_path: Path) -> None:
+    record = record_of(tmp_path, OLD)
+    assert {name: getattr(record, name) for name in records.Record.LINES} == {
+        "cgroups": ["/sys/fs/cgroup/a b/c", "/sys/fs/cgroup/memory/c"],
+        "console": "link",
+        "console_socket": "/run/console socket",
+        "disks": ["ro base /var/cache/runx/base one", "rw qcow2 /disks/two"],
+        "domain": "runx-c-1a2b",
+        "domid": 7,
+        "exit_status": 0,
+        "log": "/run/log.json",
+        "log_json": False,
+        "network_namespace": "/proc/1/ns/net",
+        "oci": '{"ociVersion": "1.0.2", "id": "c"}',
+        "pid": 4711,
+        "pid_start": "1234567",
+        "scope": "runx-c.scope",
+        "status": "stopped",
+        "taken": ["eth0", "eth1,allmulticast"],
+        "takes_interfaces": True,
+        "terminal": (33, 101),
+    }
+    assert record.text() == OLD
+
+
+def test_the_text_of_an_empty_record(tmp_path: Path) -> None:
+    """What is not known yet has a type as well: no list with one empty name, and no exit status 0."""
+    record = record_of(tmp_path, OLD_EMPTY)
+    assert (record.cgroups, record.disks, record.taken) == ([], [], [])
+    assert (record.exit_status, record.terminal, record.takes_interfaces, record.log_json) == (None, None, False, True)
+    assert record.text() == OLD_EMPTY == records.Record("/nowhere").text()
+
+
+@pytest.mark.parametrize("name", records.Record.LINES)
+def test_a_record_without_a_line_has_the_default(tmp_path: Path, name: str) -> None:
+    """A version that did not know the line wrote it."""
+    text = "".join(line for line in OLD.splitlines(keepends=True) if not line.startswith(f"{name}="))
+    record = record_of(tmp_path, text + "of_a_newer_version=1\n")
+    assert getattr(record, name) == getattr(records.Record("/nowhere"), name)
+
+
 def test_an_unknown_container_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(RunxError, match='container "c" does not exist'):
         records.load(str(tmp_path), "c")

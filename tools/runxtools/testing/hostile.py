@@ -1,6 +1,6 @@
-"""A hostile guest against the real supervisor: decoder, windows, relays, log. Only the ring is replaced, by a list of bytes.
+"""A guest that says what it likes to the real supervisor: decoder, windows, streams, log. Only the ring is a list of bytes.
 
-test_hostile_guest.py makes up guests, and tools/fuzz searches for worse ones.
+test_hostile_guest.py makes up guests for it, and tools/fuzz looks for worse ones.
 """
 
 import fcntl
@@ -11,28 +11,29 @@ from typing import Any
 
 from runx.errors import RunxError
 from runx.exec.console import frames as link
-from runx.exec.console import streams
 from runx.exec.console.kernel_log import KernelConsole
 from runx.exec.container.record import Record
-from runx.exec.supervisor.base import Ended
-from runx.exec.supervisor.linked import Supervisor
+from runx.exec.supervisor import loop
+from runx.exec.supervisor.guest_link import GuestLink
+from runx.exec.supervisor.session import Session
 
 RING_SIZE = 2048
 LOG_LIMIT = 1024 * 1024
 READERS = ("reads", "stalls", "gone")
-"""Behaviours of the reader of the container's standard output and error."""
+"""What the reader of the container's standard output and error does."""
 
 
 class Ring:
-    """Replaces PvConsole: the bytes that the guest has written, and those that it was given."""
+    """In the place of PvConsole: what the guest has written, and what it was given."""
 
     def __init__(self) -> None:
-        self.fd = os.eventfd(1)  # always readable, as if there were always an event
+        self.fd = os.eventfd(1)  # always readable: there is always an event
         self.unread = b""
         self.connected = True
         self.given = bytearray()
+        """What the guest was given last, its end."""
         self.room = 1 << 20
-        """Bytes that the guest takes at once."""
+        """Bytes that the guest takes of what it is given, each time."""
 
     def acknowledge(self) -> None:
         pass
@@ -52,87 +53,83 @@ class Ring:
         self.given = bytearray(taken[-4096:])
         return len(taken)
 
-
-class Hearing(Supervisor):
-    """The supervisor of a started guest, with pipes of its own and without Xen."""
-
-    def __init__(self, directory: Path) -> None:
-        self.ends: list[int] = []
-        record = Record(str(directory))
-        record.status, record.log = "running", str(directory / "log")
-        nothing: Any = SimpleNamespace(fileno=lambda: -1, has_events=False, watch=lambda *_: None)
-        super().__init__(record, nothing, -1)
-        self.listener = nothing
-        self.ring = Ring()
-        self.console: Any = self.ring
-        self.kernel_console = KernelConsole(nothing, 1, str(directory / "console.log"))
-
-    def _take_streams(self) -> None:
-        pipes = [os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(3)]
-        (self.stdin, _), *self.readers = pipes
-        self.ends = [fd for pipe in pipes for fd in pipe]
-        self.outputs = {link.STDOUT: streams.Output(1, pipes[1][1]), link.STDERR: streams.Output(2, pipes[2][1])}
-        self.input = streams.Input(self.stdin)
-        self.said: list[str] = []
-
-    def _say(self, message: str) -> None:
-        self.said.append(message)  # descriptor 2 is that of the tests
-
     def close(self) -> None:
-        for fd in (*self.ends, self.ring.fd, self.kernel_console._log, *(out._own or -1 for out in self.outputs.values())):
-            try:
-                os.close(fd)
-            except OSError:
-                pass
+        os.close(self.fd)
 
 
 class Conversation:
-    """A context in which a guest talks to its supervisor."""
+    """A context in which a guest that has been started speaks, with pipes for its streams and no Xen."""
 
     def __init__(self, directory: Path, reader: str = "reads") -> None:
-        self.supervisor = Hearing(directory)
         self.reader = reader
         self.delivered = {link.STDOUT: b"", link.STDERR: b""}
+        self.said: list[str] = []
+        """Messages of the supervisor."""
+        self.ring = Ring()
+        console: Any = self.ring
+        (self.stdin, self.typed), *outputs = (os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(3))
+        self._readers = [read_end for read_end, _ in outputs]
+        self._ends = [self.stdin, self.typed, *(fd for pipe in outputs for fd in pipe)]
+        self.session = Session(0, self._log, (self.stdin, outputs[0][1], outputs[1][1]), patience_s=0)
+        record = Record(str(directory))
+        record.status = "running"
+        nothing: Any = SimpleNamespace(watch=lambda *_: None, script=b"")
+        self._kernel_log = directory / "console.log"
+        kernel_log = KernelConsole(nothing, 1, str(self._kernel_log))
+        self.guest = GuestLink(record, self.session, nothing, console, kernel_log)
         if reader == "gone":
-            for fd, _ in self.supervisor.readers:
-                os.close(fd)
+            for fd in self._readers:
+                self._close(fd)
+
+    def _log(self, _level: str, message: str) -> None:
+        self.said.append(message)
 
     def __enter__(self) -> "Conversation":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.supervisor.close()
+        for out in self.session.outputs.values():
+            out.hang_up()
+        self.session.input.close()
+        self.guest.close()
+        for fd in tuple(self._ends):
+            self._close(fd)
+
+    def _close(self, fd: int) -> None:
+        self._ends.remove(fd)
+        os.close(fd)
 
     def hear(self, data: bytes) -> int | RunxError | None:
-        """Feed the bytes to the supervisor: the container's status, the rule that they broke, or None when it continues.
+        """Let the supervisor take it, piece by piece; the container's status, the rule that was broken, or None when it goes on.
 
-        The supervisor's bounds are checked after each step. Any other exception is a fault of the supervisor.
+        What bounds it must hold at any time. Any other exception is a fault of the supervisor's.
         """
-        self.supervisor.ring.unread += data
+        self.ring.unread += data
+        parts = (*self.guest.first_parts, *self.guest.last_parts)
         try:
-            while self.supervisor.ring.unread:
-                self.supervisor._step(-1)
+            while self.ring.unread and self.guest.finished() is None:
+                loop.turn(parts)
                 self._check()
-            self.supervisor._step(-1)
-        except Ended as end:
+            if self.guest.finished() is None:
+                loop.turn(parts)
+        except loop.Ended as end:
             return end.status
         except RunxError as error:
             return error
         finally:
             self._check()
-        return None
+        return self.guest.finished()
 
     def _check(self) -> None:
-        supervisor = self.supervisor
-        assert len(supervisor.decoder._input) <= RING_SIZE + link.PAYLOAD_LIMIT + 4
-        for out in supervisor.outputs.values():
-            assert len(out._pending) <= link.OUTPUT_WINDOW
-        assert len(supervisor.to_guest) <= 2 * link.PAYLOAD_LIMIT + 36, "input, credit, and that readers have gone"
-        assert os.fstat(supervisor.kernel_console._log).st_size <= LOG_LIMIT
-        assert len(supervisor.said) <= 1
-        assert not fcntl.fcntl(supervisor.stdin, fcntl.F_GETFD) & ~fcntl.FD_CLOEXEC
+        assert self.guest.held <= RING_SIZE + link.PAYLOAD_LIMIT + 4
+        for out in self.session.outputs.values():
+            assert out.pending <= link.OUTPUT_WINDOW
+        assert len(self.guest.to_guest.waiting) <= 2 * link.PAYLOAD_LIMIT + 36, "input, credit, and that readers have gone"
+        assert self._kernel_log.stat().st_size <= LOG_LIMIT
+        assert len(self.said) <= 1
+        assert not fcntl.fcntl(self.stdin, fcntl.F_GETFD) & ~fcntl.FD_CLOEXEC
         if self.reader == "reads":
-            for stream, (fd, _) in zip(self.delivered, supervisor.readers, strict=True):
+            for stream, fd in zip(self.delivered, self._readers, strict=True):
                 self.delivered[stream] += _all(fd)
 
 

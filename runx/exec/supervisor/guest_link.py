@@ -1,0 +1,170 @@
+"""A guest that speaks the console link (docs/console-link.md): its consoles, and what it says."""
+
+import select
+
+from runx.exec.console import frames as link
+from runx.exec.console.kernel_log import KernelConsole
+from runx.exec.console.ring import PvConsole
+from runx.exec.storage import small_files
+from runx.exec.supervisor import dns
+from runx.exec.supervisor.loop import Ended
+from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_KILLED, Session, Streams
+from runx.exec.supervisor.to_guest import ToGuest
+from runx.exec.xen import console_nodes
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from runx.exec.container.record import Record
+    from runx.exec.supervisor.loop import Part
+    from runx.exec.supervisor.network import Network
+    from runx.exec.xen.xenstore import XenStore
+
+_READS_AT_ONCE = 16
+"""How often the ring is emptied for one event: a guest that writes fills it again meanwhile, and events cost system calls."""
+
+
+def meet(record: "Record", store: "XenStore", session: Session, network: "Network") -> "GuestLink":
+    """Make the consoles ready for the guest, while its domain is paused. Raises RunxError."""
+    kernel_log = KernelConsole(store, record.domid, record.directory + "/console.log")
+    console = PvConsole(store, record.domid)
+    console_nodes.publish(store, record.domid)
+    store.watch(console.frontend + "/state", "console")
+    return GuestLink(record, session, network, console, kernel_log)
+
+
+class GuestLink:
+    """The guest at the other end of the link. As a part of the loop it takes the guest's frames and gives each to its owner."""
+
+    def __init__(
+        self, record: "Record", session: Session, network: "Network", console: PvConsole, kernel_log: KernelConsole
+    ) -> None:
+        self._record = record
+        self._session = session
+        """The owner of all streams, signals and statuses on the link: its frames carry no number of a session."""
+        self._network = network
+        self._console = console
+        self._kernel_log = kernel_log
+        self._decoder = link.Decoder()
+        self._script = b""
+        """Sets the guest's network up; empty before `start`."""
+        self.to_guest = ToGuest(console, session)
+        self._dns = dns.Relay(self.to_guest)
+        self.first_parts: tuple[Part, ...] = (self, Streams(session, self.to_guest), self._dns, kernel_log)
+        self.last_parts: tuple[Part, ...] = (self.to_guest,)
+        self.deliver = session.signals.put
+
+    # -- before the guest runs -----------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Collect what an engine may have readied beside interfaces since the domain was made: files of its own, and a DNS
+        server. Raises RunxError."""
+        takes = self._record.takes_interfaces
+        self._script = self._network.script
+        for path, command in small_files.changed(self._record.directory):
+            if takes and command:
+                self._script = (self._script or b"set -e\n") + command
+            else:
+                message = f"{path} has changed since the container was created, which sees it as it was then"
+                self._record.say("warning", message)
+        if takes:
+            self._dns.find()
+
+    def machine_started(self) -> None:
+        """The guest boots from now on."""
+        self._session.signals.machine_started()
+
+    def event(self, token: str) -> None:
+        """Something changed in xenstore that a console asked to be told of."""
+        if token == "console":
+            self._console.try_connect()
+        elif token == "kernel-console":
+            self._kernel_log.try_open()
+
+    # -- what the guest says -------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> int:
+        """Bytes of a frame whose end has not come yet."""
+        return self._decoder.held
+
+    def watch(self, poller: select.poll) -> None:
+        if self._console.fd >= 0:
+            poller.register(self._console.fd, select.POLLIN)
+
+    def handle(self, ready: dict[int, int]) -> None:
+        if self._console.fd in ready:
+            self._console.acknowledge()
+            for _ in range(_READS_AT_ONCE):
+                if not self._receive():
+                    break
+
+    def _receive(self) -> bool:
+        """Take what is in the ring; False if it was empty. Raises LinkError if the guest broke a rule of the link."""
+        data = self._console.read()
+        if not data:
+            return False
+        session = self._session
+        for kind, payload in self._decoder.feed(data):
+            if kind in session.outputs:
+                session.outputs[kind].receive(payload)
+            elif kind == link.CREDIT_IN:
+                stream, size = link.parse_credit(payload)
+                if stream != 0:
+                    raise link.LinkError(f"credit for stream {stream}")
+                session.input.credit(size)
+            elif kind == link.STDIN_CLOSED:
+                session.input.close()
+            elif kind == link.QUESTION:
+                self._dns.ask(payload)
+            elif kind == link.LOG:
+                self._kernel_log.keep(payload)
+            elif kind == link.HELLO:
+                self._greet()
+            elif kind == link.STARTED:
+                session.process_started()
+            elif kind == link.FATAL:
+                session.say(payload[1:].decode("utf-8", "replace"))
+                session.status = payload[0]
+            elif kind == link.EXIT:
+                session.status = payload[0]
+        return True
+
+    def _greet(self) -> None:
+        """Queue what the guest needs before its process can start."""
+        if not self.to_guest.greeted:
+            self._dns.announce()  # first: the process starts when the network is there
+            if self._record.takes_interfaces:
+                self.to_guest.put(link.network(self._script))
+        self.to_guest.greeted = True
+        self.to_guest.put(self._session.input.greeting())
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def domain_ended(self, how: str) -> None:
+        """Take what the guest wrote last: it is still in the ring, which stays mapped until `close`.
+
+        how: as xl.ended says it. Raises Ended unless there is output left to be written.
+        """
+        session = self._session
+        if how not in ("destroyed", "dying"):
+            # The event that asks for this may still wait behind ours: all of a quick guest's life fits into one call of xl.
+            self._console.try_connect()
+        self._receive()
+        if how == "destroyed":
+            # By somebody's SIGKILL or xl destroy, who does not wait for a reader that has stalled.
+            session.write_ready()
+            raise Ended(STATUS_KILLED if session.status is None else session.status)
+        if session.status is None:
+            words = self._kernel_log.last_words()
+            session.say(f"the virtual machine ended ({how}) before its process did; its console said last:\n{words}")
+            session.status = STATUS_BROKEN
+
+    def finished(self) -> int | None:
+        """The container's exit status once the process has ended and its output has been written."""
+        session = self._session
+        return session.status if session.status is not None and session.drained else None
+
+    def close(self) -> None:
+        """Let go of the consoles. Raises RunxError."""
+        self._kernel_log.close()
+        self._console.close()

@@ -1,0 +1,71 @@
+"""The states of a container (OCI runtime.md, "Lifecycle"), and what leads from one to the next."""
+
+from runx.errors import RunxError
+from runx.exec.supervisor.loop import Ended
+from runx.linux.signals import signal
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from runx.exec.container.record import Record
+
+    class Runnable(Protocol):
+        """What is started, paused and resumed."""
+
+        def start(self) -> None:
+            """Let a created container run. Raises RunxError."""
+
+        def pause(self) -> None:
+            """Stop a running container. Raises RunxError."""
+
+        def resume(self) -> None:
+            """Continue a paused container. Raises RunxError."""
+
+        @property
+        def deliver(self) -> Callable[[int], None]:
+            """Deliver a signal to a container that has been started. Raises RunxError if it is not taken, or Ended."""
+
+
+IGNORED_BY_DEFAULT = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
+
+
+class Lifecycle:
+    """Moves one container from state to state."""
+
+    def __init__(self, record: "Record", machine: "Runnable") -> None:
+        self._record = record
+        self._machine = machine
+
+    def start(self) -> None:
+        """Start a created container. Raises RunxError if it is in another state, or cannot be started."""
+        self._move("created", "running", self._machine.start)
+
+    def pause(self) -> None:
+        """Pause a running container. Raises RunxError if it is in another state, or cannot be paused."""
+        self._move("running", "paused", self._machine.pause)
+
+    def resume(self) -> None:
+        """Continue a paused container. Raises RunxError if it is in another state, or cannot be continued."""
+        self._move("paused", "running", self._machine.resume)
+
+    def _move(self, before: str, after: str, act: "Callable[[], None]") -> None:
+        """Act, and record the new state once that has succeeded."""
+        if self._record.status != before:
+            verb = "start" if before == "created" else "move"
+            raise RunxError(f"cannot {verb} a container in the {self._record.status} state")
+        act()
+        self._record.status = after
+        self._record.save()
+
+    def signal(self, number: int) -> None:
+        """Deliver a signal. Raises RunxError if it is not taken, or Ended.
+
+        A container that was never started has no process. A signal that would end one ends the container, as it would end
+        runc's waiting init.
+        """
+        if self._record.status != "created":
+            self._machine.deliver(number)
+        elif number not in IGNORED_BY_DEFAULT:
+            raise Ended(128 + number)

@@ -1,0 +1,74 @@
+"""Frames for a guest that speaks the console link, on their way into the ring (docs/console-link.md)."""
+
+from runx.exec.console import frames as link
+from runx.exec.supervisor.session import Session
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    import select
+    from typing import Protocol
+
+    from runx.exec.console import streams
+
+    class Ring(Protocol):
+        """The guest's end of it may be full."""
+
+        def write(self, data: bytearray) -> int:
+            """Give the guest what there is room for; how many bytes that was."""
+
+
+_SIGNALS_AT_ONCE = 64
+"""Signals that are put into frames in one turn. The others stay in their queue, which has an order and a bound."""
+
+
+class ToGuest:
+    """The part of the loop that has the last word in each turn: it collects what a session is due, and writes to the ring."""
+
+    def __init__(self, ring: "Ring", session: Session) -> None:
+        self._ring = ring
+        self._session = session
+        self.waiting = bytearray()
+        """Bytes of frames that the ring has not taken yet."""
+        self.greeted = False
+        """PID 1 of the guest listens. Before that its tty may not be raw yet, so nothing is written to it."""
+        self._had_room = True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be put. A guest may write and never read: what waits for it must not pile up for ever."""
+        return len(self.waiting) < link.PAYLOAD_LIMIT
+
+    def put(self, frames: bytes) -> None:
+        """Queue frames behind those that wait."""
+        self.waiting += frames
+
+    @property
+    def takes_input(self) -> bool:
+        return self.greeted and self.has_room
+
+    def take_input(self, source: "streams.Input") -> None:
+        self.waiting += source.read_some()
+
+    def watch(self, _poller: "select.poll") -> float | None:
+        # Asked before input fills the room in this turn. Endless input would keep back credit for ever, and signals too.
+        self._had_room = self.has_room
+        return self._session.signals.next_at() if self._had_room else None
+
+    def handle(self, _ready: dict[int, int]) -> None:
+        if self._had_room:
+            self._collect()
+        if self.greeted and self.waiting:
+            del self.waiting[: self._ring.write(self.waiting)]
+
+    def _collect(self) -> None:
+        """Queue what the session is due: the size of its terminal, its signals, and credit for its output."""
+        session = self._session
+        if session.size_changed:
+            session.size_changed = False
+            rows, columns = session.terminal_size()
+            self.waiting += link.frame(link.WINSIZE, rows.to_bytes(2, "little") + columns.to_bytes(2, "little"))
+        if session.signals:
+            for number in session.signals.take(_SIGNALS_AT_ONCE):
+                self.waiting += link.frame(link.SIGNAL, bytes((number,)))
+        for out in session.outputs.values():
+            self.waiting += out.frames()
