@@ -21,38 +21,33 @@ LIBRARY_DIR = os.path.dirname(_PACKAGE_DIR)
 def state_root(file: str = "") -> str:
     """Directory of the containers' state without --root: paths.state of runx.toml, else DEFAULT_STATE_ROOT.
 
-    file: read instead of /etc/runx/runx.toml. Raises RunxError for a file that cannot be read.
+    file: read instead of /etc/runx/runx.toml. Raises RunxError for a file that cannot be read, and for one that is not TOML if it
+    may hold the setting.
     """
     path = file or HOST_CONFIG
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as config:
-            return written_state_root(config.read()) or DEFAULT_STATE_ROOT
+            text = config.read()
     except FileNotFoundError:
         return DEFAULT_STATE_ROOT
     except OSError as error:
         raise RunxError(f"{path}: {reason(error)}") from None
+    # Each fast command comes here, and tomllib takes longer to load than such a command (docs/decisions/0009-state-root.md). A
+    # text without the word, which a backslash might spell, does not have the setting.
+    return _state_of(text, path) if "state" in text or "\\" in text else DEFAULT_STATE_ROOT
 
 
-def written_state_root(text: str) -> str:
-    """The `state` of section [paths] in the text of a runx.toml, in the one form that is allowed for it; "" for none.
+def _state_of(text: str, file: str) -> str:
+    import tomllib
 
-    Every fast command needs it, and tomllib would double their time (docs/decisions/0009-state-root-without-toml.md).
-    compiler/host/config.py refuses a file in which TOML has another value than this function finds.
-    """
-    section = ""
-    for line in text.split("\n"):
-        line = line.strip()
-        if line.startswith("["):
-            section = line.partition("#")[0].rstrip()
-        name, equals, value = line.partition("=")
-        if section != "[paths]" or name.rstrip() != "state" or not equals:
-            continue
-        value = value.strip()
-        mark = value[:1]
-        path, end, rest = value[1:].partition(mark) if mark in ('"', "'") else ("", "", "")
-        if end and "\\" not in path and (not rest.strip() or rest.lstrip().startswith("#")):
-            return path
-    return ""
+    try:
+        section = tomllib.loads(text).get("paths")
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RunxError(f"{file}: not TOML: {error}", "`runx config` shows the line") from None
+    value = section.get("state", DEFAULT_STATE_ROOT) if isinstance(section, dict) else DEFAULT_STATE_ROOT
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise RunxError(f"{file}: paths.state: must be an absolute path")
+    return value
 
 
 def machine() -> str:

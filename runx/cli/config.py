@@ -24,7 +24,7 @@ def config(file: str = "") -> None:
 
 
 def _value(setting: Setting, settings: HostConfig) -> str:
-    value: Any = settings.value(setting.key)
+    value: Any = getattr(settings, setting.field)
     if setting.kind in ("size", "part"):
         return f'"{value}MiB"'
     if setting.kind == "path" and not value:

@@ -139,7 +139,6 @@ FAULTS = {
     "RX601": "runx.toml is not UTF-8 or not TOML.",
     "RX602": "runx.toml has an unknown section or setting.",
     "RX603": "A setting of runx.toml has a wrong value.",
-    "RX604": "paths.state of runx.toml is written in a way that the fast commands do not read.",
     "RX605": "Arm does not have this type of virtual machine.",
     "RX606": "runx.toml cannot be read.",
     "RX701": "The host's policy does not allow the annotation.",

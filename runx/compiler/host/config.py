@@ -4,13 +4,15 @@ One table drives the reading, the checks and `runx config`. tomllib is loaded on
 """
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Elsewhere, Location, Path, did_you_mean, quote
 from runx.compiler.model.plan import ARM
 from runx.compiler.model.xl_keys import KEY, reserved
 from runx.errors import RunxError
-from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT, written_state_root
+from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT
 
 MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
@@ -37,69 +39,32 @@ IN_MEMORY = tuple(
 )
 
 
-class Setting(NamedTuple):
-    """One setting. `kind` is how its value is written: size, part, count, type, words, path, flag, bridge, names, keys, state,
-    carrier or rules."""
+class HostConfig(NamedTuple):
+    """The settings in effect, with their types and defaults. `lines`: the line of each setting that the file has."""
 
-    section: str
-    name: str
-    kind: str
-    default: Any
-    about: str
-
-    @property
-    def key(self) -> str:
-        return f"{self.section}.{self.name}"
-
-
-SETTINGS = (
-    Setting("defaults", "memory", "size", 256, "memory of a virtual machine whose container has no limit"),
-    Setting(
-        "defaults", "vcpus", "count", 1, "virtual CPUs of a virtual machine whose container has neither a quota nor a cpuset"
-    ),
-    Setting("defaults", "type", "type", "auto", "kind of virtual machine: pv, pvh, or auto: pv on x86, pvh on Arm"),
-    Setting("defaults", "kernel_parameters", "words", (), "added to the command line of every guest's kernel"),
-    Setting(
-        "network",
-        "host",
-        "bridge",
-        "",
-        "bridge in place of the host's network, with DHCP; without it, the host's network is refused",
-    ),
-    Setting("root", "carrier", "carrier", "auto", "how root filesystems travel: disk, 9p, ram, or auto, which chooses"),
-    Setting("root", "layer_size", "size", 10240, "size of the layer that a container with a root filesystem on disks writes to"),
-    Setting(
-        "root", "cache_size", "size", 10240, "size of all kept images of root filesystems together, and the most for one of them"
-    ),
-    Setting("root", "ram_limit", "part", 64, "size of the images of a root filesystem in the ramdisk"),
-    Setting(
-        "mounts", "by_value", "rules", BY_VALUE, "bind mounts of small files that are copied into the guest: DESTINATION SOURCE"
-    ),
-    Setting("mounts", "in_memory", "rules", IN_MEMORY, "bind mounts of directories that become a tmpfs of the guest"),
-    Setting("policy", "own_kernels", "flag", True, "containers may bring a kernel in their root filesystem"),
-    Setting("policy", "own_ramdisks", "flag", True, "containers may bring a ramdisk in their root filesystem"),
-    Setting("policy", "annotations", "names", ANNOTATIONS, "annotations for runx that containers may have"),
-    Setting("policy", "xlconf_keys", "keys", (), "keys of xl.cfg(5) that containers may set by XLCONF"),
-    Setting("paths", "kernel", "path", "", "the guest's kernel instead of the installed one"),
-    Setting("paths", "initrd", "path", "", "the guest's initial ramdisk instead of the installed one"),
-    Setting("paths", "images", "state", DEFAULT_IMAGES, "where images of root filesystems are kept"),
-    Setting("paths", "state", "state", DEFAULT_STATE_ROOT, "where the state of containers is kept, without --root"),
-)
-_BY_KEY = {setting.key: setting for setting in SETTINGS}
-_SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
-
-
-class HostConfig:
-    """The settings in effect. `lines`: the line of each setting in the file; all others are defaults."""
-
-    def __init__(self, values: dict[str, Any], lines: dict[str, int], file: str) -> None:
-        self._values = values
-        self.lines = lines
-        self.file = file
-
-    def value(self, key: str) -> Any:
-        """The setting `defaults.memory` and the like; sizes in MiB."""
-        return self._values.get(key, _BY_KEY[key].default)
+    memory_mib: int = 256
+    vcpus: int = 1
+    domain_type: Literal["auto", "pv", "pvh"] = "auto"
+    kernel_parameters: tuple[str, ...] = ()
+    network_host: str = ""
+    """A bridge; "" for none."""
+    root_carrier: str = "auto"
+    layer_mib: int = 10240
+    cache_mib: int = 10240
+    ram_limit_mib: int = 64
+    by_value: tuple[str, ...] = BY_VALUE
+    in_memory: tuple[str, ...] = IN_MEMORY
+    own_kernels: bool = True
+    own_ramdisks: bool = True
+    annotations: tuple[str, ...] = ANNOTATIONS
+    xlconf_keys: tuple[str, ...] = ()
+    kernel: str = ""
+    """"" for the installed kernel; `initrd` likewise."""
+    initrd: str = ""
+    images: str = DEFAULT_IMAGES
+    state: str = DEFAULT_STATE_ROOT
+    lines: Mapping[str, int] = MappingProxyType({})
+    file: str = ""
 
     def where(self, key: str) -> str:
         """`runx.toml:3`, or `default`."""
@@ -109,92 +74,75 @@ class HostConfig:
         """The place of a setting that the file sets, for messages."""
         return (Elsewhere(self.file, self.lines[key]), *key.split("."))
 
-    @property
-    def memory_mib(self) -> int:
-        return int(self.value("defaults.memory"))
-
-    @property
-    def vcpus(self) -> int:
-        return int(self.value("defaults.vcpus"))
-
     def type(self, machine: str) -> Literal["pv", "pvh"]:
         """Domain type for guests of `machine`. A PV guest needs no hardware support and starts fastest on x86_64. Arm has one
         type, which xl calls pvh (xl.cfg(5)). Raises RunxError for another type."""
-        chosen = str(self.value("defaults.type"))
-        if chosen == "auto":
+        if self.domain_type == "auto":
             return "pvh" if machine in ARM else "pv"
-        if chosen == "pv" and machine in ARM:
+        if self.domain_type == "pv" and machine in ARM:
             message = f"{self.where('defaults.type')}: defaults.type: there are no pv guests on Arm"
             raise RunxError(message, 'write "auto" or "pvh"', "RX605")
-        return "pv" if chosen == "pv" else "pvh"
+        return self.domain_type
+
+
+class Setting(NamedTuple):
+    """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, type, words, path, flag, bridge,
+    names, keys, state, carrier or rules. `field`: of HostConfig."""
+
+    section: str
+    name: str
+    kind: str
+    field: str
+    about: str
 
     @property
-    def kernel_parameters(self) -> tuple[str, ...]:
-        return tuple(self.value("defaults.kernel_parameters"))
+    def key(self) -> str:
+        return f"{self.section}.{self.name}"
 
-    @property
-    def network_host(self) -> str:
-        """Empty if there is none."""
-        return str(self.value("network.host"))
 
-    @property
-    def root_carrier(self) -> str:
-        return str(self.value("root.carrier"))
-
-    @property
-    def layer_mib(self) -> int:
-        return int(self.value("root.layer_size"))
-
-    @property
-    def cache_mib(self) -> int:
-        return int(self.value("root.cache_size"))
-
-    @property
-    def ram_limit_mib(self) -> int:
-        return int(self.value("root.ram_limit"))
-
-    @property
-    def by_value(self) -> tuple[str, ...]:
-        return tuple(self.value("mounts.by_value"))
-
-    @property
-    def in_memory(self) -> tuple[str, ...]:
-        return tuple(self.value("mounts.in_memory"))
-
-    @property
-    def images(self) -> str:
-        return str(self.value("paths.images"))
-
-    @property
-    def own_kernels(self) -> bool:
-        return bool(self.value("policy.own_kernels"))
-
-    @property
-    def own_ramdisks(self) -> bool:
-        return bool(self.value("policy.own_ramdisks"))
-
-    @property
-    def annotations(self) -> tuple[str, ...]:
-        return tuple(self.value("policy.annotations"))
-
-    @property
-    def xlconf_keys(self) -> tuple[str, ...]:
-        return tuple(self.value("policy.xlconf_keys"))
-
-    @property
-    def kernel(self) -> str:
-        """Empty for the installed kernel; `initrd` likewise."""
-        return str(self.value("paths.kernel"))
-
-    @property
-    def initrd(self) -> str:
-        return str(self.value("paths.initrd"))
+SETTINGS = (
+    Setting("defaults", "memory", "size", "memory_mib", "memory of a virtual machine whose container has no limit"),
+    Setting(
+        "defaults", "vcpus", "count", "vcpus",
+        "virtual CPUs of a virtual machine whose container has neither a quota nor a cpuset",
+    ),
+    Setting("defaults", "type", "type", "domain_type", "kind of virtual machine: pv, pvh, or auto: pv on x86, pvh on Arm"),
+    Setting("defaults", "kernel_parameters", "words", "kernel_parameters", "added to the command line of every guest's kernel"),
+    Setting(
+        "network", "host", "bridge", "network_host",
+        "bridge in place of the host's network, with DHCP; without it, the host's network is refused",
+    ),
+    Setting("root", "carrier", "carrier", "root_carrier", "how root filesystems travel: disk, 9p, ram, or auto, which chooses"),
+    Setting(
+        "root", "layer_size", "size", "layer_mib", "size of the layer that a container with a root filesystem on disks writes to"
+    ),
+    Setting(
+        "root", "cache_size", "size", "cache_mib",
+        "size of all kept images of root filesystems together, and the most for one of them",
+    ),
+    Setting("root", "ram_limit", "part", "ram_limit_mib", "size of the images of a root filesystem in the ramdisk"),
+    Setting(
+        "mounts", "by_value", "rules", "by_value",
+        "bind mounts of small files that are copied into the guest: DESTINATION SOURCE",
+    ),
+    Setting("mounts", "in_memory", "rules", "in_memory", "bind mounts of directories that become a tmpfs of the guest"),
+    Setting("policy", "own_kernels", "flag", "own_kernels", "containers may bring a kernel in their root filesystem"),
+    Setting("policy", "own_ramdisks", "flag", "own_ramdisks", "containers may bring a ramdisk in their root filesystem"),
+    Setting("policy", "annotations", "names", "annotations", "annotations for runx that containers may have"),
+    Setting("policy", "xlconf_keys", "keys", "xlconf_keys", "keys of xl.cfg(5) that containers may set by XLCONF"),
+    Setting("paths", "kernel", "path", "kernel", "the guest's kernel instead of the installed one"),
+    Setting("paths", "initrd", "path", "initrd", "the guest's initial ramdisk instead of the installed one"),
+    Setting("paths", "images", "state", "images", "where images of root filesystems are kept"),
+    Setting("paths", "state", "state", "state", "where the state of containers is kept, without --root"),
+)  # fmt: skip
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+_SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
 
 
 def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
     """The settings of a file, given as its path and its bytes; None for all defaults. Raises CompileError with all its faults."""
     if file is None:
-        return HostConfig({}, {}, "")
+        return HostConfig()
     name, raw = file
     try:
         text = raw.decode()
@@ -204,6 +152,7 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
     lines = _lines(text)
     faults: list[tuple[Location | None, Diagnostic]] = []
     values: dict[str, Any] = {}
+    set_lines: dict[str, int] = {}
 
     def fault(fault_id: str, path: Path, message: str, hint: str = "") -> None:
         key = ".".join(map(str, path))
@@ -228,17 +177,13 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
                     )
                     continue
                 try:
-                    values[setting.key] = _READERS[setting.kind](value)
+                    values[setting.field] = _READERS[setting.kind](value)
+                    set_lines[setting.key] = lines.get(setting.key) or lines.get(section, 1)
                 except ValueError as error:
                     fault("RX603", (section, member), f"must be {error}, not {_shown(value)}")
-    if not faults and values.get("paths.state", "") != written_state_root(text):
-        hint = (
-            'write state = "/PATH" on a line of its own, below a line [paths]: all commands find it there without a TOML parser'
-        )
-        fault("RX604", ("paths", "state"), "must be a single-line quoted string", hint)
     if faults:
         raise CompileError(faults, name, text)
-    return HostConfig(values, {key: lines.get(key) or lines.get(key.partition(".")[0], 1) for key in values}, name)
+    return HostConfig(**values, lines=set_lines, file=name)
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
