@@ -1,6 +1,9 @@
 """Roots that travel as disks and in memory, at the machine's own speed: what tests/shared has, and bundles' own directories."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from root_tests import *  # noqa: F403
 from root_tests import DISK, Layers
 from runxtools.double.host import Double
 from runxtools.testing.bundles import Bundle
-from runxtools.testing.containers import LIMIT_S, new_id, sh, until
+from runxtools.testing.containers import LIMIT_S, Running, new_id, sh, until
 
 
 @pytest.fixture
@@ -45,6 +48,41 @@ def test_the_image_of_an_image_is_made_once(host: Double) -> None:
     assert [name for name in before if not name.startswith("once-")], before
     assert sh(host, "true", options=DISK).returncode == 0
     assert images(host) == before
+
+
+SLOW_MKFS = """#!/bin/sh
+# Begins when two others wait for what it makes.
+for try in $(seq 300); do
+    [ "$(grep -c -e '->' /proc/locks)" -lt 2 ] || exec {real} "$@"
+    sleep 0.1
+done
+echo nobody waits >&2
+exit 1
+"""
+
+
+@pytest.fixture
+def slow_mkfs(host: Double, tmp_path: Path) -> Iterator[None]:
+    program = shutil.which("mkfs.erofs") or ""
+    shutil.copy(program, tmp_path / "real")
+    (tmp_path / "slow").write_text(SLOW_MKFS.format(real=tmp_path / "real"))
+    (tmp_path / "slow").chmod(0o755)
+    host.run(["mount", "--bind", str(tmp_path / "slow"), program], check=True)
+    yield
+    host.run(["umount", program], check=True)
+
+
+def test_containers_of_a_new_image_do_not_wait_for_each_other(host: Double, slow_mkfs: None) -> None:
+    """The others wait until the first one has made the image, and not until it ends."""
+    for name in images(host):
+        (host.directory / "images/images" / name).unlink()
+    with ThreadPoolExecutor(3) as pool:
+        starts = [pool.submit(Running, host, "echo ready; cat", DISK) for _ in range(3)]
+        waiting = wait(starts, LIMIT_S / 5).not_done
+        for start in as_completed(starts):
+            start.result().stop()
+    assert not waiting
+    assert len(images(host)) == 1
 
 
 def test_a_directory_is_never_stale(bundle: Bundle, double: Double) -> None:

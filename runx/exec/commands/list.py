@@ -4,11 +4,14 @@ import json
 import os
 import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runx.errors import RunxError
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE
+
+if TYPE_CHECKING:
+    from runx.exec.plan_json import VmPlan
 
 
 def list_containers(root: str) -> list[dict[str, Any]]:
@@ -70,10 +73,10 @@ def table(rows: list[list[str]]) -> str:
 def _rootfs(directory: str) -> str:
     try:
         with open(f"{directory}/plan.json", encoding="utf-8") as file:
-            path: str = json.load(file)["root"]["path"]
+            plan: VmPlan = json.load(file)
     except FileNotFoundError:
         return ""
-    return path
+    return plan["root"]["path"]
 
 
 def _created(directory: str) -> str:
