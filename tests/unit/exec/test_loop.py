@@ -141,6 +141,18 @@ def test_an_error_of_a_part_ends_the_container_too(host: Host) -> None:
     host.nothing_left()
 
 
+def test_a_console_that_cannot_be_closed_leaves_no_domain(host: Host) -> None:
+    fault = "from runx.errors import RunxError\ndef close(*_): raise RunxError('the ring is stuck')\n"
+    host.supervise_through(patch=f"{fault}from runx.exec.console import ring; ring.PvConsole.close = close")
+    host.create()
+    assert host.runx("kill", "c", "TERM").returncode == 0
+    host.await_status("stopped")
+    assert (host.bundle / "err").read_text() == "runx: cleaning up: the ring is stuck\n"
+    assert host.xen.domains() == {}
+    assert host.runx("delete", "c").returncode == 0
+    host.nothing_left()
+
+
 def test_a_sandbox_is_a_loop_with_fewer_parts(host: Host, tmp_path: Path) -> None:
     host.config["annotations"] = {"io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "c"}
     host.write_config()
