@@ -1,5 +1,6 @@
 """`pip install .` makes a runx that plans as the checkout does; so does the source distribution."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,9 @@ initrd = "/guest/initrd"
 
 
 def run(*argv: str | Path, cwd: Path) -> str:
-    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
+    """The command's output. PYTHONPATH would bring the checkout's modules into the environment."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(argv, cwd=cwd, env=inherited, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -66,7 +69,9 @@ def test_commands_say_what_the_checkout_says(environment: Path, tmp_path: Path, 
 
 
 def test_the_guest_is_looked_for_beside_the_environment(environment: Path, tmp_path: Path) -> None:
-    assert f'kernel = "{environment}/share/runx/{machine()}/kernel"' in run(environment / "bin/runx", "config", cwd=tmp_path)
+    (tmp_path / "runx.toml").touch()  # not that of this machine
+    shown = run(environment / "bin/runx", "config", "--config", tmp_path / "runx.toml", cwd=tmp_path)
+    assert f'kernel = "{environment}/share/runx/{machine()}/kernel"' in shown
 
 
 def test_the_checkout_is_left_as_it_was(environment: Path, checkout: Path) -> None:  # `build` is a file, which setuptools minds
