@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import guestbox
+from commandhost import Host
 from initbox import PATH, Start
 from netspace import Namespace
 from runxtools.testing.fakexen import FakeXen
-from verbhost import Host
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import json
 import os
 
-from verbhost import Host
+from commandhost import Host
 
 
 def test_the_configuration_is_honoured_as_a_whole(host: Host) -> None:

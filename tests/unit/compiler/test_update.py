@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from verbhost import Host
+from commandhost import Host
 
 MIB = 1 << 20
 CPU = {"quota": 200_000, "period": 100_000}

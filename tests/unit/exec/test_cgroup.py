@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from commandhost import Host
 from runx.errors import RunxError
 from runx.exec.container import cgroup
 from runx.exec.container.cgroup import Hierarchy, mounted, prepare
-from verbhost import Host
 
 TREES = mounted()
 TOP = f"runx-test-{uuid.uuid4().hex[:8]}"

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from verbhost import Host
+from commandhost import Host
 
 
 def test_an_id_that_exists(host: Host) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from commandhost import Host
 from runx import paths
-from verbhost import Host
 
 FAST_COMMANDS = {
     "state": ["state", "c"],

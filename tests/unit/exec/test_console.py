@@ -5,7 +5,7 @@ import pty
 import subprocess
 import time
 
-from verbhost import Host
+from commandhost import Host
 
 
 def test_what_there_is_byte_for_byte(host: Host) -> None:

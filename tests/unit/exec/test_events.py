@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
+from commandhost import Host
 from runx.errors import RunxError
 from runx.exec.commands.events import interval
-from verbhost import Host
 
 
 def test_one_line_of_what_xl_says(host: Host) -> None:

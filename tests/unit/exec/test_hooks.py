@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from verbhost import Host
+from commandhost import Host
 
 ON_CREATE = ("prestart", "createRuntime", "createContainer")
 KINDS = (*ON_CREATE, "poststart", "poststop")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from verbhost import Host
+from commandhost import Host
 
 CALLS = "mkdir,rename,unlink,rmdir,flock,write,clone,clone3,vfork,fork,wait4,kill,pidfd_send_signal,bind,listen,connect,close"
 POINTS = int(os.environ.get("RUNX_KILL_POINTS", "4"))

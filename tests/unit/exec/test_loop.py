@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from commandhost import Host
 from runx.errors import RunxError
 from runx.exec.container import record as records
 from runx.exec.supervisor import loop
-from verbhost import Host
 
 FAR_S = 3600.0
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from commandhost import Host
 from runx.exec.container import record as records
-from verbhost import Host
 
 LIMIT_S = 60
 CONTROL = "/local/domain/1/control"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from commandhost import Host
 from runx.errors import RunxError
 from runx.exec.commands.delete import _end_supervisor
 from runx.exec.commands.kill import _end
 from runx.exec.container import record as records
 from runx.linux.proc import start_time
-from verbhost import Host
 
 CLEAR = (
     "already exists", "does not exist", "that is not stopped", "container not running", "container in the",

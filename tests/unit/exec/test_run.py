@@ -8,7 +8,7 @@ import subprocess
 import termios
 from collections.abc import Iterator
 
-from verbhost import Host
+from commandhost import Host
 
 
 @contextlib.contextmanager

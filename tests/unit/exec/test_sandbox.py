@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from commandhost import Host
 from compiler_cases import TextFacts
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.host.facts import SandboxFacts
@@ -20,7 +21,6 @@ from runx.compiler.host.host_facts import HostFacts
 from runx.compiler.model.plan import VmPlan
 from runx.compiler.pipeline import Inputs, compile
 from runx.exec.supervisor import control
-from verbhost import Host
 
 TYPE, SANDBOX_ID = "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"
 CRIO_TYPE, CRIO_SANDBOX_ID = "io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"

@@ -2,9 +2,9 @@
 
 import pytest
 
+from commandhost import Host
 from runx.errors import RunxError
 from runx.exec.xen import xl
-from verbhost import Host
 
 
 def test_a_domain_that_has_gone(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
