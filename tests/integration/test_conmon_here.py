@@ -62,8 +62,8 @@ class Conmon:
             found: dict[str, object] = json.loads(file.readline())
         return found
 
-    def runx(self, verb: str, *words: str) -> "subprocess.CompletedProcess[bytes]":
-        return self.host.run([RUNX, "--root", f"{self.directory}/state", verb, *words], timeout=LIMIT_S)
+    def runx(self, command: str, *words: str) -> "subprocess.CompletedProcess[bytes]":
+        return self.host.run([RUNX, "--root", f"{self.directory}/state", command, *words], timeout=LIMIT_S)
 
     def exit_status(self) -> int:
         """What conmon writes down when it has ended."""

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measure for tools/bench: the commands of a container's life under several runtimes, and many containers at once.
 
-    lives.py verbs ROUNDS RUNTIME...     a JSON object a round: milliseconds of "RUNTIME VERB", and of the floor
+    lives.py commands ROUNDS RUNTIME...  a JSON object a round: milliseconds of "RUNTIME COMMAND", and of the floor
     lives.py many ROUNDS COUNT...        a JSON object a round: for each COUNT, seconds and MiB of a supervisor for one container
 
 A runtime is a path, or a name on PATH.
@@ -35,7 +35,7 @@ def timed(argv: list[str], errors: str) -> float:
     return (end - begin) * 1000
 
 
-def verbs(directory: str, rounds: int, runtimes: list[str]) -> None:
+def commands(directory: str, rounds: int, runtimes: list[str]) -> None:
     bundle = make_bundle(directory, f"{directory}/root", ["/bin/busybox", "sleep", "1000"])
     for number in range(-1, rounds):
         round_ = {"floor": timed(FLOOR, f"{directory}/output")}
@@ -43,19 +43,19 @@ def verbs(directory: str, rounds: int, runtimes: list[str]) -> None:
             name = os.path.basename(runtime)
             argv = [runtime, "--root", f"{directory}/{name}"]
 
-            def verb(word: str, *words: str, argv: list[str] = argv) -> float:
+            def command(word: str, *words: str, argv: list[str] = argv) -> float:
                 return timed([*argv, word, *words], f"{directory}/output")
 
             begin = time.perf_counter()
             try:
-                times = {"create": verb("create", "--bundle", bundle, "--pid-file", f"{directory}/pid", "c")}
+                times = {"create": command("create", "--bundle", bundle, "--pid-file", f"{directory}/pid", "c")}
                 with open(f"{directory}/pid") as file:
                     pid = int(file.read())
-                times["start"] = verb("start", "c")
-                times["state"] = verb("state", "c")
-                times["kill"] = verb("kill", "c", "KILL")
+                times["start"] = command("start", "c")
+                times["state"] = command("state", "c")
+                times["kill"] = command("kill", "c", "KILL")
                 os.waitpid(pid, 0)
-                times["delete"] = verb("delete", "c")
+                times["delete"] = command("delete", "c")
             except BaseException:
                 subprocess.call([*argv, "delete", "--force", "c"])
                 raise
@@ -120,8 +120,8 @@ def main(what: str, rounds: int, *words: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="runx-bench-") as directory:
         make_root(f"{directory}/root")
-        if what == "verbs":
-            verbs(directory, rounds, list(words))
+        if what == "commands":
+            commands(directory, rounds, list(words))
         else:
             many(directory, rounds, [int(word) for word in words])
 

@@ -24,7 +24,7 @@ def test_defaults_switches_and_the_end_of_options() -> None:
     assert arguments.operands == ["--pid-file"]
 
 
-def test_global_options_stop_at_the_verb() -> None:
+def test_global_options_stop_at_the_command() -> None:
     arguments, rest = parse(["--all", "create", "--no-pivot", "x"], OPTIONS, stop_at_operand=True)
     assert arguments.switches == {"all"}
     assert rest == ["create", "--no-pivot", "x"]

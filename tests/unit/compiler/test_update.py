@@ -37,8 +37,8 @@ def limits(host: Host) -> dict[str, Any]:
 @pytest.mark.parametrize("status", ["created", "running", "paused"])
 def test_memory(host: Host, status: str) -> None:
     create(host, memory=MEMORY)
-    for verb in {"created": (), "running": ("start",), "paused": ("start", "pause")}[status]:
-        assert host.runx(verb, "c").returncode == 0
+    for command in {"created": (), "running": ("start",), "paused": ("start", "pause")}[status]:
+        assert host.runx(command, "c").returncode == 0
     before, name = domain(host)["memory_mib"], domain(host)["name"]
     result = host.runx("update", "--memory", "256m", "c")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

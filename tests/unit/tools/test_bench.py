@@ -71,9 +71,14 @@ def test_rates_of_networks() -> None:
     ]
 
 
-def test_verbs_of_several_runtimes() -> None:
-    rounds = [{"floor": 10.0, **{f"{name} {verb}": ms for name, ms in (("runx", 30.0), ("runc", 20.0)) for verb in double.VERBS}}]
-    figures = double.verb_figures(rounds)
+def test_commands_of_several_runtimes() -> None:
+    rounds = [
+        {
+            "floor": 10.0,
+            **{f"{name} {command}": ms for name, ms in (("runx", 30.0), ("runc", 20.0)) for command in double.COMMANDS},
+        }
+    ]
+    figures = double.command_figures(rounds)
     assert [(figure.what, figure.ratio) for figure in figures[:2]] == [("runx: create", 3), ("runc: create", 2)]
     assert {figure.what for figure in figures[-2:]} == {"runx: a life", "runc: a life"}
 

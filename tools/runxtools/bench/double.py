@@ -23,7 +23,7 @@ NETWORK_SIZE = {"lab": 128 << 20, "xl-double": 512 << 20}
 RUNX = "/usr/local/bin/runx"
 OTHERS = ("runc", "crun")
 """Runtimes to compare runx with, if they are installed."""
-VERBS = ("create", "start", "state", "kill", "delete", "all")
+COMMANDS = ("create", "start", "state", "kill", "delete", "all")
 COUNTS = (1, 10, 50)
 IMAGE_SIZES = (10, 100, 1000)
 """MiB."""
@@ -37,7 +37,7 @@ def measure_double(rounds: int) -> list[Figure]:
             measure_output(double, rounds),
             *measure_network(double, "xl-double", str(ASSETS / "network.py"), rounds),
             *many_figures(lines(double, str(ASSETS / "lives.py"), "many", MANY_ROUNDS, *COUNTS)),
-            *verb_figures(lines(double, str(ASSETS / "lives.py"), "verbs", rounds, RUNX, *filter(shutil.which, OTHERS))),
+            *command_figures(lines(double, str(ASSETS / "lives.py"), "commands", rounds, RUNX, *filter(shutil.which, OTHERS))),
             *measure_images(double, "xl-double", str(ASSETS / "roots.py"), IMAGE_SIZES, RATE_LIMIT),
         ]
 
@@ -84,15 +84,18 @@ def network_figures(name: str, rounds: Sequence[dict[str, float]]) -> list[Figur
     return figures
 
 
-def verb_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
-    """Figures of the output of `lives.py verbs`. For runx they include the double's xl, which costs more than most of runx."""
+def command_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
+    """Figures of the output of `lives.py commands`. For runx they include the double's xl, which costs more than most of runx."""
     floor = [round_["floor"] for round_ in rounds]
     runtimes = dict.fromkeys(name.partition(" ")[0] for name in rounds[0] if name != "floor")
     return [
         Figure(
-            f"{runtime}: {verb}" if verb != "all" else f"{runtime}: a life", "ms", [r[f"{runtime} {verb}"] for r in rounds], floor
+            f"{runtime}: {command}" if command != "all" else f"{runtime}: a life",
+            "ms",
+            [r[f"{runtime} {command}"] for r in rounds],
+            floor,
         )
-        for verb in VERBS
+        for command in COMMANDS
         for runtime in runtimes
     ]
 

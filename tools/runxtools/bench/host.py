@@ -34,12 +34,12 @@ class Host:
         self._output = os.open(directory / "output", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    def verb_argv(self, *words: str) -> list[str]:
+    def command_argv(self, *words: str) -> list[str]:
         return [self.runx, "--root", str(self.root), *words]
 
-    def verb(self, *words: str) -> float:
+    def command(self, *words: str) -> float:
         """Run a command of runx: milliseconds from its start to its end."""
-        return self.program(self.verb_argv(*words))
+        return self.program(self.command_argv(*words))
 
     def program(self, argv: Sequence[str]) -> float:
         """Run a program: milliseconds from its start to its end. Raises ToolError when it fails."""
@@ -57,10 +57,10 @@ class Host:
         return int((self.bundle / "pid").read_text())
 
     def create(self) -> float:
-        return self.verb("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), "c")
+        return self.command("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), "c")
 
 
-def measure_verbs(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
+def measure_commands(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
     """Times of `rounds` lives of a container, each command next to a run of the floor."""
     times: dict[str, list[float]] = {name: [] for name in ("floor", "xl", "create", "state", "start", "kill", "delete")}
     rss: list[float] = []
@@ -79,13 +79,13 @@ def measure_verbs(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
         rss_kib, pss_kib = memory_kib(pid)
         rss.append(rss_kib / 1024)
         pss.append(pss_kib / 1024)
-        beside_floor("state", lambda: host.verb("state", "c"))
-        beside_floor("start", lambda: host.verb("start", "c"))
+        beside_floor("state", lambda: host.command("state", "c"))
+        beside_floor("start", lambda: host.command("start", "c"))
         beside_floor("xl", lambda: host.program([fake_xl, "unpause", "1"]))
-        beside_floor("kill", lambda: host.verb("kill", "c", "TERM"))
-        host.verb("kill", "c", "KILL")
+        beside_floor("kill", lambda: host.command("kill", "c", "TERM"))
+        host.command("kill", "c", "KILL")
         os.waitpid(pid, 0)
-        beside_floor("delete", lambda: host.verb("delete", "c"))
+        beside_floor("delete", lambda: host.command("delete", "c"))
 
     floor = times["floor"]
     return [
@@ -104,11 +104,11 @@ def measure_compiler(host: Host, prefix: Path, directory: Path, rounds: int) -> 
     """Times of `runx plan` as a process, and of the compiler in it."""
     compiler.make_bundle(directory, ASSETS / "podman.json")
     # Fill the cache of seccomp filters, as an earlier container does on a host.
-    host.verb("create", "--bundle", str(directory), "p")
-    host.verb("delete", "--force", "p")
+    host.command("create", "--bundle", str(directory), "p")
+    host.command("delete", "--force", "p")
     floor, plan, own = compiler.sample(
         lambda: host.program(FLOOR),
-        lambda: host.verb("plan", "--format", "json", str(directory)),
+        lambda: host.command("plan", "--format", "json", str(directory)),
         lambda: compiler.own_work(FLOOR[0], prefix, directory),
         rounds,
     )
@@ -163,8 +163,8 @@ def measure_host(rounds: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="runx-bench-") as name, FakeXen(Path(name) / "xen") as xen:
         host = Host(prefix, Path(name), xen.environment())
         try:
-            figures = measure_verbs(host, f"{xen.directory}/bin/xl", rounds)
+            figures = measure_commands(host, f"{xen.directory}/bin/xl", rounds)
             figures += measure_compiler(host, prefix, Path(name) / "podman", rounds)
         finally:
-            subprocess.run(host.verb_argv("delete", "--force", "c"), env=xen.environment())
+            subprocess.run(host.command_argv("delete", "--force", "c"), env=xen.environment())
         return figures + measure_sizes(prefix)

@@ -38,7 +38,7 @@ class Xl:
 
     def call(self, argv: list[str]) -> int:
         """Run one command line: its exit status."""
-        verbs: dict[str, Callable[[list[str]], None]] = {
+        commands: dict[str, Callable[[list[str]], None]] = {
             "create": self.create,
             "destroy": self.destroy,
             "domid": self.domid,
@@ -56,11 +56,11 @@ class Xl:
             "vcpu-pin": self.vcpu_pin,
             "vcpu-set": self.vcpu_set,
         }
-        if not argv or argv[0] not in verbs:
+        if not argv or argv[0] not in commands:
             print(f"command not implemented by xl-double: {' '.join(argv)}", file=sys.stderr)
             return 1
         try:
-            verbs[argv[0]](argv[1:])
+            commands[argv[0]](argv[1:])
         except XlError as error:
             print(error, file=sys.stderr)
             return error.status

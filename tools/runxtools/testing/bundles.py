@@ -52,12 +52,12 @@ class Bundle:
         self.config["process"]["args"] = args
         (self.directory / "config.json").write_text(json.dumps(self.config))
 
-    def argv(self, verb: str, *words: str) -> list[str]:
+    def argv(self, command: str, *words: str) -> list[str]:
         options = ["--root", str(self.state), "--log", str(self.directory / "log"), "--log-format", "json"]
-        return [RUNX, *options, verb, *(["--bundle", str(self.directory)] if verb in ("run", "create") else []), *words]
+        return [RUNX, *options, command, *(["--bundle", str(self.directory)] if command in ("run", "create") else []), *words]
 
-    def runx(self, verb: str, *words: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
-        return self.host.run(self.argv(verb, *words), timeout=LIMIT_S, **options)
+    def runx(self, command: str, *words: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+        return self.host.run(self.argv(command, *words), timeout=LIMIT_S, **options)
 
     def sh(self, script: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
         """Run a shell script by `runx run`."""
