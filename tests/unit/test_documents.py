@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_imports import COMPILER, EXECUTOR
 
 TOP = Path(__file__).parents[2]
 DOCUMENTS = sorted(path.relative_to(TOP).as_posix() for path in (*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")))
@@ -104,6 +105,46 @@ def test_sections_that_are_named_exist() -> None:
             if path != Path(__file__) and section not in heading_texts(f"docs/{document}"):
                 missing.append(f"{path.relative_to(TOP)}: docs/{document} has no section {section!r}")
     assert seen and not missing
+
+
+NAMING = ("docs/architecture.md", "docs/executor.md", "docs/pipeline.md")
+"""They name files of the code without the folders above them."""
+CODE = sorted(
+    path.relative_to(TOP).as_posix() for folder in ("runx", "tools", "guest-assets") for path in (TOP / folder).rglob("*")
+)
+
+
+def files_of(name: str) -> list[str]:
+    """The files of the code that a document may mean by a name, `oci/mounts.py` or `mounts.py`."""
+    return [path for path in CODE if f"/{path}".endswith(f"/{name}")]
+
+
+@pytest.mark.parametrize("name", NAMING)
+def test_files_named_without_a_folder_exist(name: str) -> None:
+    named = set(re.findall(r"`([\w./-]+\.(?:py|c))`", (TOP / name).read_text()))
+    gone = [file for file in named if not file.startswith("tests/") and not files_of(file)]
+    assert named and not gone
+
+
+def rows_below(heading: str) -> list[list[str]]:
+    """The cells of the table of that section of docs/architecture.md, without its header."""
+    section = (TOP / "docs/architecture.md").read_text().split(f"\n{heading}\n")[1].split("\n#")[0]
+    lines = [line.strip("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")] for line in lines[2:]]
+
+
+@pytest.mark.parametrize(("heading", "floors"), [("### The executor", EXECUTOR), ("### The compiler", COMPILER)])
+def test_the_floors_are_those_that_imports_are_held_to(heading: str, floors: tuple[tuple[str, ...], ...]) -> None:
+    said = [set(re.findall(r"`([\w.]+)`", row[0])) for row in rows_below(heading)]
+    assert said == [{room.removeprefix("runx.") for room in rooms} for rooms in reversed(floors)]
+
+
+@pytest.mark.parametrize("heading", ["## A walk: `ro` of a bind mount", "## A walk: SIGTERM"])
+def test_a_walk_enters_each_file_once(heading: str) -> None:
+    rows = rows_below(heading)
+    files = [row[1].strip("`") for row in rows]
+    assert [row[0] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
+    assert len(set(files)) == len(files) <= 12 and set(files) <= set(CODE)
 
 
 def test_the_glossary_is_in_alphabetical_order() -> None:
