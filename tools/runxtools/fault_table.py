@@ -1,4 +1,4 @@
-"""Write docs/faults.md: `PYTHONPATH=tools python -m runxtools.fault_table > docs/faults.md`.
+"""Make docs/faults.md, which `make docs` writes.
 
 An ID stands at the call that reports a fault, and FAULTS says what it means. The page adds the modules that report it, found
 in their sources. Tests see that the table has every ID and no other.
@@ -203,7 +203,7 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     yield from (
-        "<!-- Written by `PYTHONPATH=tools python -m runxtools.fault_table > docs/faults.md`. -->",
+        "<!-- Written by `make docs`. -->",
         "# Faults and notices",
         "",
         "Every fault and notice of the compiler has an ID, for users who search for it. `runx plan` shows it.",

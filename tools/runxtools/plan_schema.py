@@ -1,4 +1,4 @@
-"""Write docs/plan.schema.json: `PYTHONPATH=tools python -m runxtools.plan_schema > docs/plan.schema.json`.
+"""Make docs/plan.schema.json, which `make docs` writes.
 
 The page is the JSON schema (draft 2020-12) of plan.json, for programs that read a plan. It is made from the models of
 runx/compiler/model/plan.py, and the documentation of their fields.

@@ -1,4 +1,4 @@
-"""Write docs/support.md: `PYTHONPATH=tools python -m runxtools.support_table > docs/support.md`.
+"""Make docs/support.md, which `make docs` writes.
 
 The page is runx/compiler/model/settings.py for readers. Tests compare that table with the specification and with what the
 compiler really does.
@@ -20,7 +20,7 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     yield from (
-        "<!-- Written by `PYTHONPATH=tools python -m runxtools.support_table > docs/support.md`. -->",
+        "<!-- Written by `make docs`. -->",
         "# What becomes of every field of config.json",
         "",
         "These are the fields of the OCI runtime specification 1.3, for users of runx. `[]` is any entry of",

@@ -57,7 +57,7 @@ def test_ids_are_unique_and_in_order() -> None:
 
 
 def test_the_page_is_current() -> None:
-    """If not: PYTHONPATH=tools python -m runxtools.fault_table > docs/faults.md"""
+    """If not: make docs"""
     assert (TESTS.parent / "docs/faults.md").read_text() == page()
 
 

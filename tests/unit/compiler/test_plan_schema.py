@@ -16,7 +16,7 @@ PLANS = sorted(SNAPSHOTS.glob("*/plan.json"))
 
 
 def test_the_schema_is_current() -> None:
-    """If not: PYTHONPATH=tools python -m runxtools.plan_schema > docs/plan.schema.json"""
+    """If not: make docs"""
     assert FILE.read_text() == page()
 
 
