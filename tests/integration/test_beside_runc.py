@@ -112,8 +112,8 @@ def facts(text: str) -> dict[str, str]:
             for line in lines:
                 fields, _, rest = line.partition(" - ")
                 _, _, _, root, point, options, *tags = fields.split(" ")
-                kind, source, held = rest.split(" ", 2)
-                values = {"type": kind, "source": source, "root": root, "options": options, "held": held}
+                kind, source, superblock = rest.split(" ", 2)
+                values = {"type": kind, "source": source, "root": root, "options": options, "superblock": superblock}
                 values["propagation"] = " ".join(tag.split(":")[0] for tag in tags) or "private"
                 found |= {f"mount {point} {what}": value for what, value in values.items()}
         elif name == "dev":
