@@ -4,11 +4,12 @@ import tempfile
 
 from setuptools import find_packages, setup
 
-# The directory `build` that setuptools would make here has the name of a program of ours.
+# setuptools would make the directories `build`, which has the name of a program of ours, and `runx.egg-info` in the checkout,
+# which may be read-only.
 with tempfile.TemporaryDirectory(prefix="runx-wheel-") as scratch:
     setup(
         packages=[*find_packages(include=["runx", "runx.*"]), "runx.grammars"],
         package_dir={"runx.grammars": "grammars"},
         package_data={"runx.grammars": ["*.lark"]},
-        options={"build": {"build_base": scratch}},
+        options={"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}},
     )
