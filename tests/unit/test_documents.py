@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from test_imports import COMPILER, EXECUTOR
 
+from runx.compiler.host.config import SETTINGS, HostConfig, Setting, read_host_config
+
 TOP = Path(__file__).parents[2]
 DOCUMENTS = sorted(path.relative_to(TOP).as_posix() for path in (*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")))
 WIDTH = 100
@@ -145,6 +147,17 @@ def test_a_walk_enters_each_file_once(heading: str) -> None:
     files = [row[1].strip("`") for row in rows]
     assert [row[0] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
     assert len(set(files)) == len(files) <= 12 and set(files) <= set(CODE)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
+def test_a_default_and_an_example_are_told_apart(setting: Setting) -> None:
+    page = (TOP / "docs/man/runx.toml.5.md").read_text().split(f"### [{setting.section}]\n")[1].split("\n#")[0]
+    found = re.search(rf"^\*\*{setting.name}\*\* = \*(.*)\* \((default|example; .+)\)$", page, re.MULTILINE)
+    assert found
+    if "…" not in found[1]:
+        written = f"[{setting.section}]\n{setting.name} = {found[1]}\n"
+        same = getattr(read_host_config(("runx.toml", written.encode())), setting.field) == getattr(HostConfig(), setting.field)
+        assert same == (found[2] == "default")
 
 
 def test_the_glossary_is_in_alphabetical_order() -> None:
