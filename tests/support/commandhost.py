@@ -44,6 +44,9 @@ class Host:
         (self.bundle / "config.json").write_text(json.dumps(self.config))
 
     def argv(self, *words: str) -> list[str]:
+        """The command line of runx with these words. Skip the test if it creates a container and is not root."""
+        if words[0] in ("create", "run") and os.geteuid():
+            pytest.skip("namespaces and mounts need root")
         log = ["--log", str(self.log), "--log-format", "json"]
         return [sys.executable, "-I", "-S", "-c", self.program, "--root", str(self.root), *log, *words]
 
@@ -101,11 +104,7 @@ class Host:
         )  # type: ignore[call-overload, no-any-return]
 
     def create(self, container: str = "c") -> int:
-        """Create a container of the bundle: the supervisor's pid. Its streams are files, as the test's pipes would not end.
-
-        Without root the test is skipped: the supervisor makes namespaces."""
-        if os.geteuid():
-            pytest.skip("namespaces and mounts need root")
+        """Create a container of the bundle: the supervisor's pid. Its streams are files, as the test's pipes would not end."""
         with (self.bundle / "out").open("wb") as out, (self.bundle / "err").open("wb") as err:
             argv = self.argv("create", "--bundle", str(self.bundle), "--pid-file", str(self.bundle / "pid"), container)
             status = subprocess.run(

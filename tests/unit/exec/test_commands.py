@@ -255,6 +255,7 @@ def test_fast_commands_import_nothing_heavy(host: Host, command: str) -> None:
     assert not set(HEAVY) & set(result.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 def test_the_state_root_of_the_host(host: Host, tmp_path: Path) -> None:
     """Every command finds it. Fast commands load what reads TOML only for a file that has the setting."""
     config, state = tmp_path / "runx.toml", tmp_path / "elsewhere"

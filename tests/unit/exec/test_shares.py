@@ -11,6 +11,8 @@ import pytest
 
 from runx.exec.storage import shares
 
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
+
 CHILD = """
 import os, sys
 sys.path[:0] = {path!r}
