@@ -14,6 +14,7 @@ DOCUMENTS = sorted(path.relative_to(TOP).as_posix() for path in (*TOP.glob("*.md
 WIDTH = 100
 GENERATED = "docs/support.md"
 """It consists of tables, and tools/runxtools/support_table.py writes it; test_support.py holds it."""
+BARE = re.compile(r"(?<!-m )\bpytest (-\S+ )*tests/")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 SECTION = re.compile(r'docs/([\w.-]+\.md), "([^"]+)"')
 """How sources and documents name a section: docs/executor.md, "States"."""
@@ -158,6 +159,13 @@ def test_a_default_and_an_example_are_told_apart(setting: Setting) -> None:
         written = f"[{setting.section}]\n{setting.name} = {found[1]}\n"
         same = getattr(read_host_config(("runx.toml", written.encode())), setting.field) == getattr(HostConfig(), setting.field)
         assert same == (found[2] == "default")
+
+
+def test_tests_are_run_by_their_own_interpreter() -> None:
+    """A pytest of the machine does not have what the tests need."""
+    texts = [TOP / name for name in DOCUMENTS] + [*(TOP / "tests").rglob("*.py"), *(TOP / "tools").rglob("*.py")]
+    other = [f"{path.relative_to(TOP)}: {line}" for path in texts for line in path.read_text().splitlines() if BARE.search(line)]
+    assert not other
 
 
 def test_the_glossary_is_in_alphabetical_order() -> None:

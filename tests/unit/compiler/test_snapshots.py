@@ -4,8 +4,8 @@ A case that compiles has plan.json, domain.cfg, cmdline, overlay/runx/setup and 
 reading), or the plan alone when there is no domain; one that does not has errors.txt.
 
 To add a case: make tests/cases/NAME/ with a small config.json and a case.toml (compiler_cases.py tells what it holds), run
-`pytest tests/unit/compiler/test_snapshots.py --snapshot-update`, read the new files, commit both. Name it bad-SOMETHING when it
-is to fail. Before mending a fault, commit the case that shows it: the repair then reads as a difference.
+`make snapshot-update`, read the new files, commit both. Name it bad-SOMETHING when it is to fail. Before mending a fault, commit
+the case that shows it: the repair then reads as a difference.
 """
 
 import json
