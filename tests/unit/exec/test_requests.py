@@ -90,7 +90,8 @@ def container(tmp_path: Path) -> Iterator[Container]:
 
 
 def test_states(container: Container) -> None:
-    assert container.ask("pause") == "cannot move a container in the created state"
+    assert container.ask("pause") == "cannot pause a container in the created state"
+    assert container.ask("resume") == "cannot resume a container in the created state"
     assert container.ask("start") == "ok"
     assert container.ask("start") == "cannot start a container in the running state"
     assert [container.ask(word) for word in ("pause", "resume")] == ["ok", "ok"]
