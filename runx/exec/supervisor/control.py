@@ -86,7 +86,9 @@ def receive(fd: int) -> str:
 def answer(fd: int, error: str = "") -> None:
     """Answer a request and close its connection."""
     try:
-        os.write(fd, (f"error {' '.join(error.split())}" if error else "ok").encode()[: _LINE_LIMIT - 1] + b"\n")
+        os.write(
+            fd, (f"error {' '.join(error.split())}" if error else "ok").encode("utf-8", "replace")[: _LINE_LIMIT - 1] + b"\n"
+        )
     except OSError:
         pass  # the client has gone
     finally:
