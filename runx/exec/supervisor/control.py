@@ -17,7 +17,7 @@ ANSWER_TIMEOUT_S = 180
 
 
 def _address(directory_fd: int) -> str:
-    # Named by the descriptor of the directory: sun_path holds 108 bytes, and an id may have 1024.
+    # Named by the descriptor of the directory: sun_path holds 108 bytes, and an id alone may have 255.
     return f"/proc/self/fd/{directory_fd}/{_NAME}"
 
 
