@@ -122,10 +122,15 @@ class Record:
         return "\n".join(lines) + "\n"
 
     def save(self) -> None:
-        """Write the record atomically: a reader sees the old record or the new one. Raises RunxError (`text`) or OSError."""
+        """Write the record atomically: a reader sees the old record or the new one. Raises RunxError (as `text`, or if it
+        cannot be written)."""
         from runx.linux.files import write_atomically  # commands that only read do without it
 
-        write_atomically(self.directory + "/record", self.text().encode("utf-8", "surrogateescape"))
+        text = self.text().encode("utf-8", "surrogateescape")
+        try:
+            write_atomically(self.directory + "/record", text)
+        except OSError as error:
+            raise RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
 
     def supervised(self) -> bool:
         """Whether the supervisor of this record is alive."""

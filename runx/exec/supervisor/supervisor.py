@@ -111,6 +111,6 @@ class Supervisor:
         record.exit_status = status
         try:
             record.save()
-        except OSError:
+        except RunxError:
             pass  # `delete --force` was quicker
         self._requests.close()

@@ -63,6 +63,13 @@ def test_a_newline_cannot_forge_a_line(tmp_path: Path) -> None:
         record.save()
 
 
+def test_a_record_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    record = records.claim(str(tmp_path), "c", "/bundle")
+    records.remove(record)
+    with pytest.raises(RunxError, match=f"cannot write {tmp_path}/c/record: no such file or directory"):
+        record.save()
+
+
 OLD = """\
 runx-record 1
 cgroups=/sys/fs/cgroup/a b/c\t/sys/fs/cgroup/memory/c
