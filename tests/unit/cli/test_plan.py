@@ -358,3 +358,14 @@ def test_a_link_to_a_path_that_is_not_utf8_is_refused_by_name(bundle: Path, tmp_
     os.symlink(os.fsencode(tmp_path) + b"/r\xff", os.fsencode(bundle) + b"/rootfs")
     with pytest.raises(RunxError, match=r"/r\\xff.*: the path is not UTF-8"):
         plan_command.main([str(bundle), "--root-carrier", "disk"])
+
+
+def test_an_empty_operand_is_not_the_current_directory() -> None:
+    with pytest.raises(RunxError, match="BUNDLE is empty"):
+        plan_command.main([""])
+
+
+def test_an_error_about_a_path_that_is_not_utf8_is_json(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunxError):
+        plan_command.main([str(bundle), "--config", "/nonexistent/\udcff", "--format", "json"], "/run/runx")
+    assert "/nonexistent/\udcff" in json.loads(capsys.readouterr().out)[0]["message"]
