@@ -7,8 +7,9 @@ import os
 import sys
 
 from runx import SPEC_VERSION, __version__
-from runx.cli.options import Arguments, Option, help_lines, parse
-from runx.errors import RunxError, reason
+from runx.cli import standard_streams
+from runx.cli.options import Arguments, Option, did_you_mean, help_lines, parse
+from runx.errors import RunxError
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from runx.exec.commands.create import CreateOptions
     from runx.log import Log
 
+_HELP = Option("-h", "--help", help="show this help")
 GLOBAL_OPTIONS = (
     Option(
         "--root",
@@ -35,7 +37,7 @@ GLOBAL_OPTIONS = (
     ),
     Option("--rootless", value="MODE", help="accepted for runc's callers; runx needs root"),
     Option("--criu", value="PATH", help="accepted for runc's callers; not used"),
-    Option("-h", "--help", help="show this help"),
+    _HELP,
     Option("-v", "--version", help="show the versions of runx and of the OCI runtime specification"),
 )
 
@@ -47,11 +49,6 @@ def _create_options(options: Arguments, arguments: Arguments) -> "CreateOptions"
     values = arguments.values
     if values["preserve_fds"] not in ("", "0"):
         raise RunxError("--preserve-fds: a virtual machine cannot be given file descriptors of the host")
-    manager = options.values["cgroup_manager"]
-    if manager not in ("cgroupfs", "systemd"):
-        raise RunxError(
-            f"--cgroup-manager: {manager!r} is neither cgroupfs nor systemd", "leave linux.cgroupsPath out for no group"
-        )
     return CreateOptions(
         values["bundle"],
         _log(options),
@@ -59,7 +56,7 @@ def _create_options(options: Arguments, arguments: Arguments) -> "CreateOptions"
         root_carrier=values["root_carrier"],
         pid_file=values["pid_file"],
         console_socket=values["console_socket"],
-        systemd_cgroup="systemd_cgroup" in options.switches or manager == "systemd",
+        systemd_cgroup="systemd_cgroup" in options.switches or options.values["cgroup_manager"] == "systemd",
     )
 
 
@@ -124,8 +121,7 @@ def _delete(options: Arguments, arguments: Arguments) -> None:
 def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
     from runx.cli.config import config
 
-    if arguments.operands:
-        raise RunxError("config takes no operand", "usage: runx config [--config FILE]")
+    _no_operands(arguments, "config")
     config(arguments.values["config"])
 
 
@@ -152,6 +148,7 @@ def _list(options: Arguments, arguments: Arguments) -> None:
 
     from runx.exec.commands.list import list_containers, table
 
+    _no_operands(arguments, "list")
     containers = list_containers(options.values["root"])
     if "quiet" in arguments.switches:
         sys.stdout.write("".join(f"{container['id']}\n" for container in containers))
@@ -180,16 +177,14 @@ def _format(arguments: Arguments) -> str:
 def _features(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
     from runx.cli.features import text
 
-    if arguments.operands:
-        raise RunxError("features takes no operands")
+    _no_operands(arguments, "features")
     sys.stdout.write(text())
 
 
 def _spec(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
     from runx.cli.spec import spec
 
-    if arguments.operands:
-        raise RunxError("spec takes no operands", "usage: runx spec [--bundle DIR]")
+    _no_operands(arguments, "spec")
     spec(arguments.values["bundle"])
 
 
@@ -223,6 +218,11 @@ def _operand(arguments: Arguments, name: str) -> str:
     if len(arguments.operands) != 1:
         raise RunxError(f"expected one operand, {name}, not {len(arguments.operands)}")
     return arguments.operands[0]
+
+
+def _no_operands(arguments: Arguments, name: str) -> None:
+    if arguments.operands:
+        raise RunxError(f"{name} takes no operands", f"usage: runx {name} {COMMANDS[name].usage}".rstrip())
 
 
 class Command:
@@ -325,11 +325,16 @@ COMMANDS = {
 _STATEFUL = frozenset(COMMANDS) - {"config", "features", "plan", "spec"}
 """Commands that need the state root."""
 
+_NOT_SAVED = ("9p shares cannot be saved with a domain", "keep what has to last in a volume, and create the container again")
 _WHY_NOT = {
-    "exec": "nothing in the guest accepts commands: there is no agent in it",
-    "checkpoint": "9p shares cannot be saved with a domain",
-    "restore": "9p shares cannot be saved with a domain",
+    "exec": (
+        "nothing in the guest accepts commands: there is no agent in it",
+        "put what you need into the container's own process",
+    ),
+    "checkpoint": _NOT_SAVED,
+    "restore": _NOT_SAVED,
 }
+"""Commands of runc that runx does not have: why, and what helps."""
 
 
 def program() -> None:
@@ -337,16 +342,8 @@ def program() -> None:
 
     Python's own end frees all memory piece by piece, which takes as long as all work of a fast command.
     """
-    status = main(sys.argv[1:])
-    try:
-        if sys.stdout:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        status = status or 1  # the reader closed its end
-    except OSError as error:
-        status = status or 1
-        sys.stderr.write(f"runx: standard output: {reason(error)}\n")
-    os._exit(status)
+    standard_streams.take()
+    os._exit(main(sys.argv[1:]))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -354,26 +351,42 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     options: Arguments | None = None
     try:
-        options, rest = parse(argv, GLOBAL_OPTIONS, stop_at_operand=True)
-        if options.values["log_format"] not in ("text", "json"):
-            raise RunxError(f"--log-format: {options.values['log_format']!r} is neither text nor json")
-        if "version" in options.switches or rest[:1] == ["version"]:
-            sys.stdout.write(f"runx version {__version__}\nspec: {SPEC_VERSION}\n")
-        elif "help" in options.switches or not rest or rest[0] == "help":
-            sys.stdout.write(_help())
-        else:
-            return _call(options, rest[0], rest[1:])
-        return 0
-    except RunxError as error:
+        options, rest = parse(argv, GLOBAL_OPTIONS, stop_at_operand=True, hint=_of_commands)
+        status = _obey(options, rest)
+    except Exception as error:
+        status = _failed(error, options)
+    try:
+        sys.stdout.flush()
+    except Exception as error:
+        status = _failed(error, options)
+    return status
+
+
+def _obey(options: Arguments, rest: list[str]) -> int:
+    for name, known in (("log_format", ("text", "json")), ("cgroup_manager", ("cgroupfs", "systemd"))):
+        if options.values[name] not in known:
+            option, hint = name.replace("_", "-"), "" if name == "log_format" else "leave linux.cgroupsPath out for no group"
+            raise RunxError(f"--{option}: {options.values[name]!r} is neither {known[0]} nor {known[1]}", hint)
+    if "version" in options.switches or rest[:1] == ["version"]:
+        sys.stdout.write(f"runx version {__version__}\nspec: {SPEC_VERSION}\n")
+    elif "help" in options.switches or not rest or rest[0] == "help":
+        sys.stdout.write(_help())
+    else:
+        return _call(options, rest[0], rest[1:])
+    return 0
+
+
+def _failed(error: Exception, options: Arguments | None) -> int:
+    """Tell of an error; the exit status. Raises it again if it is a fault of ours and --debug is given."""
+    if isinstance(error, BrokenPipeError):
+        return 1  # the reader closed its end
+    if isinstance(error, RunxError):
         _report(error, options)
         return error.status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except Exception as error:
-        if options and "debug" in options.switches:
-            raise
-        message = f"internal error: {type(error).__name__}: {error}"
-        _report(RunxError(message, "run it with --debug and report the traceback"), options)
+    if options and "debug" in options.switches:
+        raise error
+    message = f"internal error: {type(error).__name__}: {error}"
+    _report(RunxError(message, "run it with --debug and report the traceback"), options)
     return 1
 
 
@@ -385,10 +398,10 @@ def _call(options: Arguments, name: str, words: list[str]) -> int:
         arguments = Arguments()
         arguments.operands = words
     else:
-        arguments, _ = parse(words, (*command.options, Option("-h", "--help", help="show this help")))
+        arguments, _ = parse(words, (*command.options, _HELP), hint=_of_all)
     if "help" in arguments.switches:
-        head = [f"usage: runx [global options] {name} {command.usage}", "", command.help, ""]
-        sys.stdout.write("\n".join([*head, *help_lines(command.options)]) + "\n")
+        head = [f"usage: runx [global options] {name} {command.usage}".rstrip(), "", command.help, ""]
+        sys.stdout.write("\n".join([*head, *help_lines((*command.options, _HELP))]) + "\n")
         return 0
     if name in _STATEFUL and not options.values["root"]:
         from runx.paths import state_root  # engines give --root
@@ -399,18 +412,37 @@ def _call(options: Arguments, name: str, words: list[str]) -> int:
 
 def _no_such_command(name: str) -> RunxError:
     if name in _WHY_NOT:
-        return RunxError(
-            f"{name} is not possible with runx: {_WHY_NOT[name]}", "put what you need into the container's own process"
-        )
-    return RunxError(f"unknown command {name!r}", "see: runx --help")
+        why, hint = _WHY_NOT[name]
+        return RunxError(f"{name} is not possible with runx: {why}", hint)
+    return RunxError(f"unknown command {name!r}", did_you_mean(name, list(COMMANDS)) or "see: runx --help")
+
+
+def _of_commands(name: str) -> str:
+    """The hint for an option that stands before the command but is one of commands; "" for others."""
+    from runx.cli import plan  # only on the way to an error
+
+    tables = ((command, plan.OPTIONS if command == "plan" else COMMANDS[command].options) for command in COMMANDS)
+    owners = [command for command, options in tables if any(name in option.names for option in options)]
+    return f"{name} goes after the command: runx {'|'.join(owners)} {name}" if owners else ""
+
+
+def _of_all(name: str) -> str:
+    """The hint for an option that stands after the command but is a global one; "" for others."""
+    is_global = any(name in option.names for option in GLOBAL_OPTIONS)
+    return f"{name} goes before the command: runx {name} ... COMMAND" if is_global else ""
 
 
 def _report(error: RunxError, options: Arguments | None) -> None:
     """Write an error to standard error and to the log. options: of the command line; None when they were not understood."""
-    if sys.stderr:
-        sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+    try:
+        if sys.stderr:
+            sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+            sys.stderr.flush()
+    except OSError:
+        pass  # the log and the exit status are left
     if options:
-        _log(options).append("error", error.message + (f" ({error.hint})" if error.hint else ""))
+        log = _log(options)
+        log.tell_if_lost(log.append("error", error.message + (f" ({error.hint})" if error.hint else "")))
 
 
 def _help() -> str:

@@ -6,6 +6,10 @@ An `Option` table drives both the parser and the help. Options may stand before 
 
 from runx.errors import RunxError
 
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Option:
     """One option: its names, its value and its help. It is stored under its last name.
@@ -34,9 +38,16 @@ class Arguments:
         self.operands: list[str] = []
 
 
-def parse(argv: list[str], options: tuple[Option, ...], *, stop_at_operand: bool = False) -> tuple[Arguments, list[str]]:
+def parse(
+    argv: list[str],
+    options: tuple[Option, ...],
+    *,
+    stop_at_operand: bool = False,
+    hint: "Callable[[str], str] | None" = None,
+) -> tuple[Arguments, list[str]]:
     """Parse `argv`. With stop_at_operand, the first operand and all words after it are returned unparsed as the second value.
 
+    hint: what to say of an unknown option of this name; "" for nothing, and then a known name that is close is told.
     Raises RunxError for an unknown option, a missing value, or a value given to a switch.
     """
     table = {name: option for option in options for name in option.names}
@@ -57,7 +68,7 @@ def parse(argv: list[str], options: tuple[Option, ...], *, stop_at_operand: bool
         name, equals, value = word.partition("=")
         option = table.get(name) or table.get("-" + name)  # Go's flag packages take -root for --root
         if option is None:
-            raise RunxError(f"unknown option {name}", _suggestion(name, list(table)))
+            raise RunxError(f"unknown option {name}", (hint(name) if hint else "") or did_you_mean(name, list(table)))
         if not option.value:
             if equals and value not in ("true", "false"):
                 raise RunxError(f"option {name} takes no value")
@@ -73,11 +84,13 @@ def parse(argv: list[str], options: tuple[Option, ...], *, stop_at_operand: bool
     return result, []
 
 
-def _suggestion(name: str, known: list[str]) -> str:
+def did_you_mean(name: str, known: list[str]) -> str:
+    """A guess at the option or command that was meant; "" when none is close."""
     import difflib  # only on the way to an error
 
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]}?" if close else ""
+    words = {word.lstrip("-"): word for word in known}  # dashes would make all options alike
+    close = difflib.get_close_matches(name.lstrip("-"), words, 1, 0.75)
+    return f"did you mean {words[close[0]]}?" if close else ""
 
 
 def help_lines(options: tuple[Option, ...]) -> list[str]:

@@ -64,6 +64,8 @@ def _main(argv: list[str], root: str) -> int:
         return 0
     if len(arguments.operands) != 1:
         raise RunxError(f"expected one operand, BUNDLE, not {len(arguments.operands)}", _OPERAND)
+    if not arguments.operands[0]:
+        raise RunxError("BUNDLE is empty", _OPERAND)
     if values["format"] not in ("text", "json"):
         raise RunxError(f"--format: {values['format']!r} is neither text nor json")
     if values["bundle"] and arguments.operands[0] != "-":
@@ -204,9 +206,9 @@ def _write_json(value: object) -> None:
 
 
 def _write_stdout(text: str) -> None:
-    # JSON is UTF-8, whatever the locale (RFC 8259).
+    # JSON is UTF-8, whatever the locale (RFC 8259). Of a path that is not, errors may tell: an escape is JSON, too.
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
 
 
 def write(artifacts: "Artifacts", directory: str) -> None:

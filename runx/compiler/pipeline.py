@@ -4,6 +4,7 @@ compile() is the whole pipeline. Each line is a module: the frontends read, the 
 backends write.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from runx.compiler.backends.cmdline import command_line
@@ -25,6 +26,7 @@ from runx.compiler.passes.sizing import sizing_of
 from runx.compiler.passes.update import kept_limits
 from runx.compiler.source import Source
 from runx.cpio import OverlayFile, archive
+from runx.errors import RunxError
 
 
 class Inputs(NamedTuple):
@@ -67,6 +69,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
 
     Raises RunxError if there is no configuration, CompileError (a RunxError) with all its faults at once.
     """
+    _check_paths(inputs)
     bundle, facts = inputs.bundle, inputs.facts
     host = read_host_config(facts.host_config())
     report = Report()
@@ -92,14 +95,52 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     return Compilation(plan, artifacts(plan, program, copies), kept)
 
 
+_UTF8_HINT = "plan.json and the files for xl are UTF-8: rename it, or give it another name with a bind mount"
+
+
+def _check_paths(inputs: Inputs) -> None:
+    """Raise RunxError for a path of the command line that is not UTF-8. Strings of the configuration are."""
+    for what, path, fault_id in (("bundle", inputs.bundle, "RX901"), ("the state directory", inputs.state_root, "RX902")):
+        if _bytes_shown(path) != path:
+            raise RunxError(f"{what} {_bytes_shown(path)}: the path is not UTF-8", _UTF8_HINT, fault_id)
+
+
+def _plan_json(plan: VmPlan) -> str:
+    """plan.json. Raises RunxError if the host gave a path that is not UTF-8, such as the target of a symbolic link."""
+    try:
+        return plan.model_dump_json(indent=2) + "\n"
+    except ValueError:  # PydanticSerializationError, whose words are Python's
+        path = next((text for text in _strings(plan.model_dump()) if _bytes_shown(text) != text), None)
+        if path is None:
+            raise
+        raise RunxError(f"{_bytes_shown(path)}: the path is not UTF-8", _UTF8_HINT, "RX904") from None
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
+
+
+def _bytes_shown(path: str) -> str:
+    """A path for people: bytes that are not UTF-8 as a backslash, an x and their hexadecimal digits."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def artifacts(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> Artifacts:
     """The files made from a plan. Raises RunxError for a value that a file cannot hold."""
+    plan_json = _plan_json(plan)
     if plan.domain is None:
-        return Artifacts(plan.model_dump_json(indent=2) + "\n", "", "", (), b"")
+        return Artifacts(plan_json, "", "", (), b"")
     cmdline = command_line(plan.domain)
     files = overlay(plan, seccomp_program, copies)
     return Artifacts(
-        plan_json=plan.model_dump_json(indent=2) + "\n",
+        plan_json=plan_json,
         domain_cfg=xl_config(plan.domain, cmdline),
         cmdline=cmdline + "\n",
         overlay=files,

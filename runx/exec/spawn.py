@@ -1,4 +1,7 @@
-"""The one place that starts other programs: from argument lists, without a shell, with a time limit and clear errors.
+"""Start other programs: from argument lists, without a shell, with a time limit and clear errors.
+
+`run` does all of it. Those who must do something in the child before it becomes the program (xen/domain.py, storage/mkfs.py,
+container/hooks.py) take the parts from here. supervisor/launch.py waits for no end.
 
 No subprocess module here: it takes more time to load than a fast command has.
 """

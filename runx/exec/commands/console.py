@@ -58,8 +58,8 @@ def _copy(log: int, write: _Write) -> None:
 
 
 def _write(data: bytes) -> None:
-    while data:
-        data = data[os.write(1, data) :]
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 class _Terminal:

@@ -58,6 +58,8 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
     root: the state root. Raises RunxError (or CompileError); nothing is left behind then.
     """
     records.check_id(container_id)
+    if os.geteuid():
+        raise RunxError("runx must run as root to create a container")
     options = options._replace(bundle=os.path.abspath(options.bundle))
     root = os.path.abspath(root)
     record = records.claim(root, container_id, options.bundle)
@@ -180,7 +182,7 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         if not os.path.isfile(path):
             raise RunxError(
                 f"{path}: no such file",
-                "the guest's kernel and initrd are made by `./build` and installed by `./build install`",
+                "the Python package has no files of the guest: make them with `./build` in the sources, then `./build install`",
             )
     if domain.base_ramdisk:
         with open(domain.base_ramdisk, "rb") as file:
@@ -228,9 +230,12 @@ def _warn_of_sockets(record: Record) -> None:
 
 
 def _write(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(data)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise RunxError(f"cannot write {path}: {reason(error)}") from None
 
 
 def _write_pid_file(path: str, pid: int) -> None:

@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 def list_containers(root: str) -> list[dict[str, Any]]:
     """The containers of a state root, sorted by id, with the keys of `runc list --format json`."""
     containers = []
-    for container_id in sorted(os.listdir(root)) if os.path.isdir(root) else []:
+    for container_id in _ids(root):
         try:
             record = records.load(root, container_id)
         except RunxError:
+            directory = records.directory_of(root, container_id)
+            if os.path.isdir(directory) and not os.access(directory, os.X_OK):
+                raise
             continue  # another process creates or removes it
         status = record.current_status()
         state = json.loads(record.oci)
@@ -49,8 +52,18 @@ def matching(root: str, expression: str) -> list[str]:
     try:
         pattern = re.compile(expression)
     except re.error as error:
-        raise RunxError(f"{expression!r} is not a regular expression: {error}") from None
-    return [name for name in sorted(os.listdir(root)) if pattern.search(name)] if os.path.isdir(root) else []
+        raise RunxError(f"--regex: {expression!r} is not a regular expression: {error}") from None
+    return [name for name in _ids(root) if pattern.search(name)]
+
+
+def _ids(root: str) -> list[str]:
+    """The names in a state root, sorted; none if there is no such directory. Raises RunxError if it cannot be read."""
+    try:
+        return sorted(os.listdir(root))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunxError(f"cannot read the state directory {root}: {reason(error)}") from None
 
 
 def pids(root: str, container_id: str) -> list[int]:

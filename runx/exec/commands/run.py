@@ -92,7 +92,8 @@ def _relay(master: int) -> None:
                     data = os.read(master, 65536)
                 except OSError:  # EIO: the supervisor closed its end
                     break
-                _write_all(1, data)
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
             if 0 in ready:
                 data = os.read(0, 4096)
                 if data:

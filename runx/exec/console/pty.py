@@ -6,6 +6,7 @@ xenconsoled takes at most 30 events of a guest in 200 ms. While nobody reads the
 import os
 import termios
 
+from runx.exec.console import streams
 from runx.exec.xen.xenstore import XenStore
 
 
@@ -35,15 +36,10 @@ class ConsolePty:
 
     def read(self) -> bytes:
         """The bytes there are, at most 4096. Call it when the descriptor is readable or hung up; it closes the pty at its end."""
-        try:
-            data = os.read(self.fd, 4096)
-        except BlockingIOError:
-            return b""
-        except OSError:
-            data = b""
-        if not data:
+        data = streams.read(self.fd, 4096)
+        if data == b"":
             self.close()
-        return data
+        return data or b""
 
     def write(self, data: bytes | bytearray) -> int:
         """Write what the pty has room for; how many bytes that was.

@@ -154,15 +154,10 @@ class Input:
 
     def read_bytes(self) -> bytes:
         """The bytes alone, for a guest that knows no frames and gives no credit. Empty at the end."""
-        try:
-            data = os.read(self.fd, min(self._window, link.PAYLOAD_LIMIT))
-        except BlockingIOError:
-            return b""
-        except OSError:
-            data = b""
-        if not data:
+        data = read(self.fd, min(self._window, link.PAYLOAD_LIMIT))
+        if data == b"":
             self.close()
-        return data
+        return data or b""
 
     def greeting(self) -> bytes:
         """The frame that is due as soon as the guest listens: the end of an input that never was open."""
@@ -182,6 +177,16 @@ class Input:
         if not self._closed:
             self._closed = True
             _replace_with_null(self.fd, os.O_RDONLY)
+
+
+def read(fd: int, size: int) -> bytes | None:
+    """At most `size` bytes of a descriptor; none at its end, or when it has failed. None if there is nothing to read now."""
+    try:
+        return os.read(fd, size)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
 
 
 def _is_open(fd: int) -> bool:

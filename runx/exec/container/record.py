@@ -12,6 +12,8 @@ from runx.errors import RunxError, reason
 from runx.linux import proc
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
+_NAME_MAX = 255
+"""Bytes of a file's name, at most (limits.h(0p))."""
 _MAGIC = "runx-record 1"
 LIVE = ("created", "running", "paused")
 """The states in which a container has a supervisor, and a domain unless it is a sandbox."""
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
 
 
 def check_id(container_id: str) -> None:
-    """Raise RunxError unless the id is 1 to 1024 characters of `[A-Za-z0-9_+.-]` and not `.` or `..` (as runc)."""
-    if not container_id or len(container_id) > 1024 or container_id in (".", "..") or not _ID_CHARACTERS.issuperset(container_id):
-        raise RunxError(f"invalid container id {container_id!r}", "an id is 1 to 1024 characters of A-Z a-z 0-9 _ + . -")
+    """Raise RunxError unless the id is 1 to 255 characters of `[A-Za-z0-9_+.-]` and not `.` or `..` (as runc; it allows 1024,
+    which no directory's name may have)."""
+    is_name = 0 < len(container_id) <= _NAME_MAX and container_id not in (".", "..")
+    if not is_name or not _ID_CHARACTERS.issuperset(container_id):
+        raise RunxError(f"invalid container id {container_id!r}", f"an id is 1 to {_NAME_MAX} characters of A-Z a-z 0-9 _ + . -")
 
 
 def _is_one(text: str) -> bool:
@@ -118,10 +122,15 @@ class Record:
         return "\n".join(lines) + "\n"
 
     def save(self) -> None:
-        """Write the record atomically: a reader sees the old record or the new one. Raises RunxError (`text`) or OSError."""
+        """Write the record atomically: a reader sees the old record or the new one. Raises RunxError (as `text`, or if it
+        cannot be written)."""
         from runx.linux.files import write_atomically  # commands that only read do without it
 
-        write_atomically(self.directory + "/record", self.text().encode("utf-8", "surrogateescape"))
+        text = self.text().encode("utf-8", "surrogateescape")
+        try:
+            write_atomically(self.directory + "/record", text)
+        except OSError as error:
+            raise RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
 
     def supervised(self) -> bool:
         """Whether the supervisor of this record is alive."""

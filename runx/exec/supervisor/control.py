@@ -17,7 +17,7 @@ ANSWER_TIMEOUT_S = 180
 
 
 def _address(directory_fd: int) -> str:
-    # Named by the descriptor of the directory: sun_path holds 108 bytes, and an id may have 1024.
+    # Named by the descriptor of the directory: sun_path holds 108 bytes, and an id alone may have 255.
     return f"/proc/self/fd/{directory_fd}/{_NAME}"
 
 
@@ -86,7 +86,9 @@ def receive(fd: int) -> str:
 def answer(fd: int, error: str = "") -> None:
     """Answer a request and close its connection."""
     try:
-        os.write(fd, (f"error {' '.join(error.split())}" if error else "ok").encode()[: _LINE_LIMIT - 1] + b"\n")
+        os.write(
+            fd, (f"error {' '.join(error.split())}" if error else "ok").encode("utf-8", "replace")[: _LINE_LIMIT - 1] + b"\n"
+        )
     except OSError:
         pass  # the client has gone
     finally:

@@ -40,20 +40,19 @@ class Lifecycle:
 
     def start(self) -> None:
         """Start a created container. Raises RunxError if it is in another state, or cannot be started."""
-        self._move("created", "running", self._machine.start)
+        self._move("start", "created", "running", self._machine.start)
 
     def pause(self) -> None:
         """Pause a running container. Raises RunxError if it is in another state, or cannot be paused."""
-        self._move("running", "paused", self._machine.pause)
+        self._move("pause", "running", "paused", self._machine.pause)
 
     def resume(self) -> None:
         """Continue a paused container. Raises RunxError if it is in another state, or cannot be continued."""
-        self._move("paused", "running", self._machine.resume)
+        self._move("resume", "paused", "running", self._machine.resume)
 
-    def _move(self, before: str, after: str, act: "Callable[[], None]") -> None:
+    def _move(self, verb: str, before: str, after: str, act: "Callable[[], None]") -> None:
         """Act, and record the new state once that has succeeded."""
         if self._record.status != before:
-            verb = "start" if before == "created" else "move"
             raise RunxError(f"cannot {verb} a container in the {self._record.status} state")
         act()
         self._record.status = after

@@ -78,7 +78,7 @@ def main() -> int:
 
         supervisor.create(run_hooks if order == ORDER_WITH_HOOKS else None)
     except RunxError as error:
-        os.write(report, f"error {error.message}\nhint {error.hint}\n".encode())
+        os.write(report, f"error {error.message}\nhint {error.hint}\n".encode("utf-8", "replace"))
         return 1
     os.write(report, b"created\n")
     os.close(report)

@@ -90,7 +90,7 @@ class Supervisor:
         machine, session = self._machine, self._session
         status = STATUS_BROKEN
         try:
-            host_signals = HostSignals(self._lifecycle, session, terminal=self._record.terminal is not None)
+            host_signals = HostSignals(self._lifecycle, session, self._record.terminal is not None, self._record.say)
             parts = (*machine.first_parts, self._requests, host_signals, *machine.last_parts)
             status = loop.run(parts, machine.finished)
         except RunxError as error:
@@ -111,6 +111,6 @@ class Supervisor:
         record.exit_status = status
         try:
             record.save()
-        except OSError:
+        except RunxError:
             pass  # `delete --force` was quicker
         self._requests.close()

@@ -83,8 +83,8 @@ def await_creation(directory: str, timeout_s: float) -> None:
 
     At the time limit xl is killed. Not at once: half a domain may not have its name yet, by which it is found.
     """
-    arguments = "".join(f"\0{word}" for word in xl.create_argv(f"{directory}/domain.cfg")[1:]).encode() + b"\0"
-    before_exec = b"runx.exec.supervisor", f"\0{directory}\0".encode()  # a child that is about to become xl
+    arguments = os.fsencode("".join(f"\0{word}" for word in xl.create_argv(f"{directory}/domain.cfg")[1:])) + b"\0"
+    before_exec = b"runx.exec.supervisor", os.fsencode(f"\0{directory}\0")  # a child that is about to become xl
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             pidfd = os.pidfd_open(int(pid))

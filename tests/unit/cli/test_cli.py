@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,49 @@ RUNX = [
 ]
 
 
-@pytest.mark.parametrize("words", [["--version"], ["--root", "/nonexistent", "list"], ["features"]])
-def test_output_that_has_no_room_is_an_error(words: list[str]) -> None:
+PRINTING = (
+    ["--version"],
+    ["--help"],
+    ["--root", "/nonexistent", "list"],
+    ["features"],
+    ["config"],
+    ["plan", "BUNDLE", "--format", "json"],
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = tmp_path_factory.mktemp("bundle")
+    (directory / "rootfs").mkdir()
+    subprocess.run([*RUNX, "spec", "--bundle", str(directory)], check=True)
+    return str(directory)
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_output_that_has_no_room_is_an_error(words: list[str], bundle: str, tmp_path: Path) -> None:
+    words = [bundle if word == "BUNDLE" else word for word in words]
     with open("/dev/full", "w") as full:
-        result = subprocess.run([*RUNX, *words], stdout=full, stderr=subprocess.PIPE)
+        result = subprocess.run([*RUNX, "--log", str(tmp_path / "log"), *words], stdout=full, stderr=subprocess.PIPE)
     assert (result.returncode, result.stderr) == (1, b"runx: standard output: no space left on device\n")
+    assert 'level=error msg="standard output: no space left on device"' in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_output_that_is_closed_is_an_error(words: list[str], bundle: str) -> None:
+    words = [bundle if word == "BUNDLE" else word for word in words]
+    result = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *RUNX, *words], stderr=subprocess.PIPE)
+    assert (result.returncode, result.stderr) == (1, b"runx: standard output: bad file descriptor\n")
+
+
+def test_closed_input_is_empty() -> None:
+    result = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *RUNX, "plan", "-"], capture_output=True, text=True)
+    assert (result.returncode, "not JSON" in result.stderr) == (1, True)
+
+
+def test_errors_that_have_no_room_are_in_the_log(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([*RUNX, "--log", str(tmp_path / "log"), "list", "x"], stdout=subprocess.PIPE, stderr=full)
+    assert (result.returncode, "list takes no operands" in (tmp_path / "log").read_text()) == (1, True)
 
 
 def test_a_reader_that_has_gone_is_no_error_to_tell_of() -> None:
@@ -60,3 +99,67 @@ def test_help_names_every_command_and_the_default_root() -> None:
     for name in listed:
         own = subprocess.run([*RUNX, name, "--help"], capture_output=True, text=True, check=True)
         assert own.stdout.startswith(f"usage: runx [global options] {name} ".rstrip())
+        assert "\n  -h, --help " in own.stdout
+        assert not [line for line in own.stdout.splitlines() if line.endswith(" ")]
+
+
+def refused(*words: str) -> str:
+    result = subprocess.run([*RUNX, *words], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (1, "")
+    return result.stderr
+
+
+def test_a_log_that_cannot_be_written_is_told_once_and_changes_nothing() -> None:
+    told = refused("--log", "/nonexistent/log", "list", "extra")
+    assert told.startswith("runx: list takes no operands\n")
+    assert told.count("runx: warning: --log /nonexistent/log: no such file or directory\n") == 1
+    fine = subprocess.run([*RUNX, "--log", "/nonexistent/log", "--root", "/nonexistent", "list", "-q"], capture_output=True)
+    assert (fine.returncode, fine.stderr) == (0, b"")
+
+
+def test_values_of_global_options_are_checked_for_every_command() -> None:
+    assert "--cgroup-manager: 'foo' is neither cgroupfs nor systemd" in refused("--cgroup-manager", "foo", "features")
+    assert "--log-format: 'foo' is neither text nor json" in refused("--log-format", "foo", "features")
+
+
+@pytest.mark.parametrize("name", ["list", "config", "features", "spec"])
+def test_operands_that_mean_nothing_are_refused(name: str) -> None:
+    assert f"{name} takes no operands\n" in refused(name, "extra")
+
+
+def test_an_option_on_the_wrong_side_of_the_command() -> None:
+    assert "hint: --root-carrier goes after the command: runx create|run|plan --root" in refused("--root-carrier", "ram", "plan")
+    assert "hint: --root goes before the command" in refused("list", "--root", "/x")
+
+
+def test_unknown_commands() -> None:
+    assert "unknown command 'pla'\n  hint: did you mean plan?" in refused("pla")
+    assert "unknown command 'xyzzy'\n  hint: see: runx --help" in refused("xyzzy")
+    assert "agent" not in refused("checkpoint")
+    assert "create the container again" in refused("restore")
+
+
+def test_a_state_root_that_is_no_directory() -> None:
+    for words in (["list"], ["delete", "--regex", "x"]):
+        assert "cannot read the state directory /etc/passwd: not a directory\n" in refused("--root", "/etc/passwd", *words)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_ordinary_user_is_told_what_root_alone_may() -> None:
+    become = "import os, runx.exec.commands.create, runx.exec.commands.list; os.setgroups([]); os.setuid(65534); from runx.cli"
+
+    def as_user(*words: str) -> str:
+        argv = [*RUNX[:-1], RUNX[-1].replace("from runx.cli", become), "--root", root, *words]
+        result = subprocess.run(argv, capture_output=True, text=True)
+        assert (result.returncode, result.stdout) == (1, "")
+        return result.stderr
+
+    with tempfile.TemporaryDirectory() as above:  # pytest's own directories are closed to others
+        root = f"{above}/root"
+        os.chmod(above, 0o755)
+        os.mkdir(root)
+        os.mkdir(f"{root}/c", 0o700)
+        assert f'container "c": cannot read {root}/c/record: permission denied' in as_user("list")
+        os.chmod(root, 0o700)
+        assert f"cannot read the state directory {root}: permission denied" in as_user("list")
+        assert as_user("create", "c") == "runx: runx must run as root to create a container\n"

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from runx import log
+from runx.cli.main import GLOBAL_OPTIONS
 from runx.cli.options import Option, parse
 from runx.errors import RunxError
 
@@ -43,6 +44,13 @@ def test_an_unknown_option_is_answered_with_the_nearest() -> None:
     with pytest.raises(RunxError) as caught:
         parse(["--bundel", "x"], OPTIONS)
     assert caught.value.hint == "did you mean --bundle?"
+
+
+@pytest.mark.parametrize("word", ["--foo", "--x", "--log-file-of-mine"])
+def test_no_name_is_told_that_is_not_close(word: str) -> None:
+    with pytest.raises(RunxError) as caught:
+        parse([word], GLOBAL_OPTIONS)
+    assert caught.value.hint == ""
 
 
 @pytest.mark.parametrize("text", ["plain", 'quote " backslash \\ newline \n tab \t', "\x00\x1f\x7f", "ünïcode 🎉"])

@@ -333,3 +333,39 @@ def test_the_command_line(bundle: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[3], check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("runx: config.json:79:13: root.path: ")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_paths_that_are_not_utf8_are_refused_by_name(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/b\xff")
+    shutil.copytree(bundle, odd)
+    shown = f"{tmp_path}/b\\xff"
+    for words, root, message in (
+        ([odd], "", f"bundle {shown}: the path is not UTF-8"),
+        ([str(bundle)], odd, f"the state directory {shown}: the path is not UTF-8"),
+        ([str(bundle), "--explain", "domain"], odd, f"the state directory {shown}: the path is not UTF-8"),
+    ):
+        with pytest.raises(RunxError) as caught:
+            plan_command.main([*words, "--format", form], root)
+        assert (caught.value.message, "bind mount" in caught.value.hint) == (message, True)
+        assert form == "text" or json.loads(capsys.readouterr().out)[0]["message"] == message
+
+
+def test_a_link_to_a_path_that_is_not_utf8_is_refused_by_name(bundle: Path, tmp_path: Path) -> None:
+    os.rename(bundle / "rootfs", os.fsencode(tmp_path) + b"/r\xff")
+    os.symlink(os.fsencode(tmp_path) + b"/r\xff", os.fsencode(bundle) + b"/rootfs")
+    with pytest.raises(RunxError, match=r"/r\\xff.*: the path is not UTF-8"):
+        plan_command.main([str(bundle), "--root-carrier", "disk"])
+
+
+def test_an_empty_operand_is_not_the_current_directory() -> None:
+    with pytest.raises(RunxError, match="BUNDLE is empty"):
+        plan_command.main([""])
+
+
+def test_an_error_about_a_path_that_is_not_utf8_is_json(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunxError):
+        plan_command.main([str(bundle), "--config", "/nonexistent/\udcff", "--format", "json"], "/run/runx")
+    assert "/nonexistent/\udcff" in json.loads(capsys.readouterr().out)[0]["message"]

@@ -1,5 +1,6 @@
 """What the commands refuse or cannot do: one clear error, and nothing is left behind."""
 
+import os
 import shutil
 import subprocess
 
@@ -38,6 +39,15 @@ def test_bad_bundles_leave_nothing(host: Host) -> None:
         assert words in host.last_error()
         host.nothing_left()
     assert host.runx("create", "--bundle", "/no/such", "c").returncode == 1
+    host.nothing_left()
+
+
+def test_a_bundle_whose_path_is_not_utf8(host: Host) -> None:
+    odd = os.fsdecode(os.fsencode(host.bundle) + b"\xff")
+    shutil.copytree(host.bundle, odd)
+    result = host.runx("create", "--bundle", odd, "c")
+    assert (result.returncode, f"{host.bundle}\\xff: the path is not UTF-8" in result.stderr) == (1, True)
+    assert "the path is not UTF-8" in host.last_error()
     host.nothing_left()
 
 

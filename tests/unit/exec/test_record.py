@@ -15,12 +15,12 @@ from runx.exec.container import record as records
 from runx.linux.proc import start_time
 
 
-@pytest.mark.parametrize("good", ["a", "A-z_0.9+", "x" * 1024, "...", "-"])
+@pytest.mark.parametrize("good", ["a", "A-z_0.9+", "x" * 255, "...", "-"])
 def test_good_ids(good: str) -> None:
     records.check_id(good)
 
 
-@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "/", "a b", "a\n", "é", "x" * 1025, "a\0"])
+@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "/", "a b", "a\n", "é", "x" * 256, "x" * 1025, "a\0"])
 def test_bad_ids(bad: str) -> None:
     with pytest.raises(RunxError, match="invalid container id"):
         records.check_id(bad)
@@ -60,6 +60,13 @@ def test_a_newline_cannot_forge_a_line(tmp_path: Path) -> None:
     record = records.claim(str(tmp_path), "c", "/bundle")
     record.log = "x\nstatus=running"
     with pytest.raises(RunxError, match="newline"):
+        record.save()
+
+
+def test_a_record_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    record = records.claim(str(tmp_path), "c", "/bundle")
+    records.remove(record)
+    with pytest.raises(RunxError, match=f"cannot write {tmp_path}/c/record: no such file or directory"):
         record.save()
 
 

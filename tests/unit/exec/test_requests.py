@@ -90,7 +90,8 @@ def container(tmp_path: Path) -> Iterator[Container]:
 
 
 def test_states(container: Container) -> None:
-    assert container.ask("pause") == "cannot move a container in the created state"
+    assert container.ask("pause") == "cannot pause a container in the created state"
+    assert container.ask("resume") == "cannot resume a container in the created state"
     assert container.ask("start") == "ok"
     assert container.ask("start") == "cannot start a container in the running state"
     assert [container.ask(word) for word in ("pause", "resume")] == ["ok", "ok"]
@@ -104,6 +105,16 @@ def test_what_fails_changes_nothing(container: Container) -> None:
     assert container.record.status == "created"
     container.machine.error = None
     assert container.ask("start") == "ok"
+
+
+def test_a_state_that_cannot_be_recorded_is_answered_and_ends_nothing(container: Container) -> None:
+    (container.directory / "record").mkdir()  # as a disk without room would, it takes no file
+    told = f"cannot write {container.directory}/record: is a directory"
+    assert [container.ask(word) for word in ("start", "pause", "resume")] == [told] * 3
+    assert container.machine.done == ["start", "pause", "resume"]
+    (container.directory / "record").rmdir()
+    assert container.ask("pause") == "ok"
+    assert "status=paused" in (container.directory / "record").read_text()
 
 
 def test_signals(container: Container) -> None:
