@@ -34,10 +34,13 @@ class Arguments:
         self.operands: list[str] = []
 
 
-def parse(argv: list[str], options: tuple[Option, ...], *, stop_at_operand: bool = False) -> tuple[Arguments, list[str]]:
+def parse(
+    argv: list[str], options: tuple[Option, ...], *, stop_at_operand: bool = False, allow_empty: bool = True
+) -> tuple[Arguments, list[str]]:
     """Parse `argv`. With stop_at_operand, the first operand and all words after it are returned unparsed as the second value.
 
-    Raises RunxError for an unknown option, a missing value, or a value given to a switch.
+    allow_empty: an empty value means that the option is not given, since engines write some options so. Raises RunxError for an
+    unknown option, a missing value, or a value given to a switch.
     """
     table = {name: option for option in options for name in option.names}
     result = Arguments()
@@ -69,6 +72,8 @@ def parse(argv: list[str], options: tuple[Option, ...], *, stop_at_operand: bool
                 raise RunxError(f"option {name} needs a value: {name} {option.value}")
             value = argv[i]
             i += 1
+        if not value and not allow_empty:
+            raise RunxError(f"option {name} needs a value that is not empty: {name} {option.value}")
         result.values[option.key] = value
     return result, []
 
