@@ -256,6 +256,15 @@ def test_the_page_names_every_setting() -> None:
         assert f"**{setting.name}** = " in page
 
 
+def test_the_pipeline_page_names_the_passes_that_apply_it() -> None:
+    top = Path(__file__).parents[3]
+    users = [path.name for path in (top / "runx/compiler/passes").glob("*.py") if "host: HostConfig" in path.read_text()]
+    page = " ".join((top / "docs/pipeline.md").read_text().split())
+    names = [f"`{name}`" for name in sorted(users)]
+    assert f"Five passes apply it: {', '.join(names[:-1])} and {names[-1]}." in page
+    assert len(users) == 5
+
+
 @pytest.mark.parametrize(
     ("machine", "toml", "kind"),
     [
