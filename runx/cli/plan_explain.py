@@ -136,6 +136,9 @@ def explain(inputs: Inputs, path_wanted: str) -> Explanation:
     settings: list[str] = []
     if not causes:
         settings += _absent_properties(source.document, lambda changed: _at(attempt(changed), path) not in (_ABSENT, value))
+        carriers = () if inputs.root_carrier else ("disk", "9p")
+        if any(with_changed(inputs._replace(root_carrier=name)) not in (_ABSENT, value) for name in carriers):
+            settings.append("--root-carrier")
         settings += _absent_host_settings(facts, lambda: with_changed(inputs) not in (_ABSENT, value))
     return Explanation(path_text(path), value, tuple(causes), tuple(shown_in(document, path, made)), tuple(settings))
 

@@ -129,6 +129,7 @@ def test_where_words_of_a_fixed_set_show(name: str, path: str, line: str) -> Non
         ("domain.memory_mib", ["linux.resources.memory.limit", "vm.hwConfig.memory", "defaults.memory of runx.toml"]),
         ("domain.vcpus", ["linux.resources.cpu.quota", "vm.hwConfig.vcpus", "defaults.vcpus of runx.toml"]),
         ("process.umask", ["process.user.umask"]),
+        ("root.carrier", ["--root-carrier", "root.carrier of runx.toml"]),
         ("version", []),
     ],
 )
