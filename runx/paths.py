@@ -1,6 +1,7 @@
-"""Paths of runx's own files. Imports `os` alone: fast commands load this file."""
+"""Paths of runx's own files. Imports little: fast commands load this file."""
 
 import os
+import stat
 
 from runx.errors import RunxError, reason
 
@@ -12,6 +13,9 @@ FILTER_CACHE = "/var/cache/runx/seccomp"
 
 PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH when the environment has none. Programs that make file systems are looked for here in any case."""
+
+_CONFIG_LIMIT = 16 << 20
+"""Characters of a runx.toml that are read. The compiler refuses a larger file."""
 
 _PACKAGE_DIR = os.path.dirname(os.path.abspath(__file__))
 LIBRARY_DIR = os.path.dirname(_PACKAGE_DIR)
@@ -26,8 +30,12 @@ def state_root(file: str = "") -> str:
     """
     path = file or HOST_CONFIG
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as config:
-            text = config.read()
+        # Without O_NONBLOCK, a fifo would hang the caller.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, encoding="utf-8", errors="surrogateescape") as config:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise RunxError(f"{path}: not a file")
+            text = config.read(_CONFIG_LIMIT)
     except FileNotFoundError:
         return DEFAULT_STATE_ROOT
     except OSError as error:
@@ -44,6 +52,8 @@ def _state_of(text: str, file: str) -> str:
         section = tomllib.loads(text).get("paths")
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RunxError(f"{file}: not TOML: {error}", "`runx config` shows the line") from None
+    except ValueError:  # sys.set_int_max_str_digits
+        raise RunxError(f"{file}: not TOML: a number of thousands of digits", "`runx config` shows the line") from None
     value = section.get("state", DEFAULT_STATE_ROOT) if isinstance(section, dict) else DEFAULT_STATE_ROOT
     if not isinstance(value, str) or not value.startswith("/"):
         raise RunxError(f"{file}: paths.state: must be an absolute path")

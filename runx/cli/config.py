@@ -6,12 +6,17 @@ from typing import Any
 
 from runx.compiler.host.config import SETTINGS, HostConfig, Setting, read_host_config
 from runx.compiler.host.host_facts import HostFacts
+from runx.errors import RunxError
 from runx.paths import assets_dir
 
 
 def config(file: str = "") -> None:
     """Print the settings as a runx.toml, with the source of each. file: read instead of /etc/runx/runx.toml. Raises RunxError."""
-    settings = read_host_config(HostFacts(host_config=file).host_config())
+    try:
+        settings = read_host_config(HostFacts(host_config=file).host_config())
+    except RunxError as error:
+        error.shows_ids = True
+        raise
     section = ""
     lines: list[str] = []
     for setting in SETTINGS:

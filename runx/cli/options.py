@@ -43,12 +43,14 @@ def parse(
     options: tuple[Option, ...],
     *,
     stop_at_operand: bool = False,
+    allow_empty: bool = True,
     hint: "Callable[[str], str] | None" = None,
 ) -> tuple[Arguments, list[str]]:
     """Parse `argv`. With stop_at_operand, the first operand and all words after it are returned unparsed as the second value.
 
-    hint: what to say of an unknown option of this name; "" for nothing, and then a known name that is close is told.
-    Raises RunxError for an unknown option, a missing value, or a value given to a switch.
+    allow_empty: an empty value means that the option is not given, since engines write some options so. hint: what to say of an
+    unknown option of this name; "" for nothing, and then a known name that is close is told. Raises RunxError for an unknown
+    option, a missing value, or a value given to a switch.
     """
     table = {name: option for option in options for name in option.names}
     result = Arguments()
@@ -80,6 +82,8 @@ def parse(
                 raise RunxError(f"option {name} needs a value: {name} {option.value}")
             value = argv[i]
             i += 1
+        if not value and not allow_empty:
+            raise RunxError(f"option {name} needs a value that is not empty: {name} {option.value}")
         result.values[option.key] = value
     return result, []
 

@@ -10,7 +10,7 @@ from runx import collector
 from runx.cli.options import Arguments, Option, help_lines, parse
 from runx.errors import RunxError, reason
 from runx.linux.files import write_atomically
-from runx.paths import assets_dir, state_root
+from runx.paths import assets_dir
 
 if TYPE_CHECKING:
     from runx.compiler.host.facts import Facts
@@ -57,7 +57,7 @@ def main(argv: list[str], root: str = "") -> int:
 
 
 def _main(argv: list[str], root: str) -> int:
-    arguments, _ = parse(argv, OPTIONS)
+    arguments, _ = parse(argv, OPTIONS, allow_empty=False)
     values = arguments.values
     if "help" in arguments.switches:
         sys.stdout.write("\n".join([HELP, *help_lines(OPTIONS)]) + "\n")
@@ -71,6 +71,9 @@ def _main(argv: list[str], root: str) -> int:
     if values["bundle"] and arguments.operands[0] != "-":
         raise RunxError("--bundle goes with -, the configuration from standard input", _OPERAND)
 
+    if values["explain"] and (values["diff"] or values["output"]):
+        raise RunxError("--explain goes with neither --diff nor --output", _OPERAND)
+
     from runx.exec.container.record import check_id
 
     check_id(values["id"])
@@ -79,6 +82,7 @@ def _main(argv: list[str], root: str) -> int:
         if values["explain"]:
             return _explain(arguments, inputs)
         result = _compile(inputs)
+        before = _other_plan(arguments, root) if values["diff"] else None
     except RunxError as error:
         error.shows_ids = True
         if values["format"] == "json":
@@ -87,8 +91,8 @@ def _main(argv: list[str], root: str) -> int:
     _warn_of_bridges(inputs.facts)
     if values["output"]:
         write(result.artifacts, values["output"])
-    if values["diff"]:
-        return _diff(arguments, result, root)
+    if before is not None:
+        return _diff(arguments, before, result)
     if values["format"] == "json":
         _write_stdout(result.artifacts.plan_json)
     else:
@@ -100,19 +104,22 @@ def _main(argv: list[str], root: str) -> int:
     return 0
 
 
-def _inputs(operand: str, arguments: Arguments, root: str) -> "Inputs":
+def _inputs(operand: str, arguments: Arguments, root: str, name: str = "config.json") -> "Inputs":
+    """name: of the configuration in messages, if it is a file."""
+    from runx.compiler.host.config import read_host_config
     from runx.compiler.host.host_facts import HostFactsWithBridges
     from runx.compiler.pipeline import Inputs
     from runx.compiler.source import SIZE_LIMIT
 
     is_stdin = operand == "-"
+    facts = HostFactsWithBridges(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"])
     return Inputs(
         os.path.abspath((arguments.values["bundle"] or ".") if is_stdin else operand),
         container_id=arguments.values["id"],
-        state_root=os.path.abspath(root or state_root(arguments.values["config"])),
+        state_root=os.path.abspath(root or read_host_config(facts.host_config()).state),
         assets=assets_dir(),
-        facts=HostFactsWithBridges(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"]),
-        name="<stdin>" if is_stdin else "config.json",
+        facts=facts,
+        name="<stdin>" if is_stdin else name,
         root_carrier=arguments.values["root_carrier"],
     )
 
@@ -146,13 +153,10 @@ def _explain(arguments: Arguments, inputs: "Inputs") -> int:
     return 0
 
 
-def _diff(arguments: Arguments, result: "Compilation", root: str) -> int:
+def _diff(arguments: Arguments, before: dict[str, Any], result: "Compilation") -> int:
     from runx.cli.plan_diff import changes, text
     from runx.compiler.diagnostics import visible
 
-    other = arguments.values["diff"]
-    is_bundle = os.path.isdir(other)
-    before = json.loads(_compile(_inputs(other, arguments, root)).artifacts.plan_json) if is_bundle else _saved_plan(other)
     found = list(changes(before, json.loads(result.artifacts.plan_json)))
     if arguments.values["format"] == "json":
         _write_json([change._asdict() for change in found])
@@ -161,17 +165,35 @@ def _diff(arguments: Arguments, result: "Compilation", root: str) -> int:
     return 1 if found else 0
 
 
-def _saved_plan(path: str) -> dict[str, Any]:
+def _other_plan(arguments: Arguments, root: str) -> dict[str, Any]:
+    """The plan that --diff names, as read from JSON. Raises RunxError, with a message that names the bundle or the file."""
+    from runx.compiler.diagnostics import CompileError
+
+    other = arguments.values["diff"]
     try:
-        with open(path, "rb") as file:
-            plan = json.load(file)
+        if not os.path.isdir(other):
+            return _saved_plan(other)
+        plan: dict[str, Any] = json.loads(
+            _compile(_inputs(other, arguments, root, os.path.join(other, "config.json"))).artifacts.plan_json
+        )
+        return plan
+    except CompileError:
+        raise  # its faults name the file
+    except RunxError as error:
+        raise RunxError(f"--diff {other}: {error.message}", error.hint, error.fault_id) from None
+
+
+def _saved_plan(path: str) -> dict[str, Any]:
+    from runx.compiler.host.host_facts import read_file
+    from runx.compiler.source import Source
+
+    try:
+        raw = read_file(path)
     except OSError as error:
-        raise RunxError(f"--diff {path}: {reason(error)}") from None
-    except ValueError as error:
-        raise RunxError(f"--diff {path}: not JSON: {error}") from None
-    if not isinstance(plan, dict) or "version" not in plan or "domain" not in plan:
-        hint = "OTHER is a bundle's directory, or a plan.json that runx plan wrote"
-        raise RunxError(f"--diff {path}: not a plan", hint)
+        raise RunxError(reason(error), fault_id="RX901") from None
+    plan: dict[str, Any] = Source(raw, path).document
+    if "version" not in plan or "domain" not in plan:
+        raise RunxError("not a plan", "OTHER is a bundle's directory, or a plan.json that runx plan wrote")
     return plan
 
 

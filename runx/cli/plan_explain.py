@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from runx.cli.plan_diff import changes
 from runx.compiler.backends.process_record import readable
 from runx.compiler.diagnostics import Location, Path, did_you_mean, path_text
+from runx.compiler.host.config import SETTINGS as HOST_SETTINGS
 from runx.compiler.host.config import read_host_config
 from runx.compiler.host.facts import Facts, Kind
 from runx.compiler.model.plan import VmPlan
+from runx.compiler.model.settings import SETTINGS, path_of
 from runx.compiler.pipeline import Artifacts, Compilation, Inputs, artifacts, compile
 from runx.compiler.source import Source
 from runx.errors import RunxError
@@ -43,12 +45,14 @@ class Cause(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """`shown_in`: lines of the artifacts that follow the value, as `domain.cfg:6: memory = 256`."""
+    """`shown_in`: lines of the artifacts that follow the value, as `domain.cfg:6: memory = 256`. `settings`: settings not
+    given that would change the value, if it has no causes."""
 
     path: str
     value: Any
     causes: tuple[Cause, ...]
     shown_in: tuple[str, ...]
+    settings: tuple[str, ...] = ()
 
 
 class _Trial:
@@ -129,7 +133,14 @@ def explain(inputs: Inputs, path_wanted: str) -> Explanation:
     causes = causes or vanishing
     causes.sort(key=lambda cause: cause.place or Location(0, 0))
     causes += _other_causes(inputs, facts, value, with_changed)
-    return Explanation(path_text(path), value, tuple(causes), tuple(_shown_in(document, path, made)))
+    settings: list[str] = []
+    if not causes:
+        settings += _absent_properties(source.document, lambda changed: _at(attempt(changed), path) not in (_ABSENT, value))
+        carriers = () if inputs.root_carrier else ("disk", "9p")
+        if any(with_changed(inputs._replace(root_carrier=name)) not in (_ABSENT, value) for name in carriers):
+            settings.append("--root-carrier")
+        settings += _absent_host_settings(facts, lambda: with_changed(inputs) not in (_ABSENT, value))
+    return Explanation(path_text(path), value, tuple(causes), tuple(shown_in(document, path, made)), tuple(settings))
 
 
 def _compile(inputs: Inputs, facts: Facts) -> Compilation:
@@ -180,6 +191,48 @@ def _host_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Callab
         facts.host = original
         if after is not _ABSENT and after != value:
             yield Cause(None, f"{settings.where(key)}: {key}", document[section][member], _ABSENT, after)
+
+
+_GUESSES = (3, 2**29, True, "/x", "x", ["x"])
+"""Values for a property that is not given. Its first one that makes a plan is enough."""
+_HOST_GUESSES: tuple[Any, ...] = (3, "16383MiB", "1MiB", True, False, "/x", "x", [], ["x"], "pv", "pvh", "disk", "9p")
+"""The same for a setting of runx.toml, where the words differ more."""
+
+
+def _absent_properties(document: Any, changes_it: Callable[[Any], bool]) -> Iterator[str]:
+    """Properties that the configuration does not have, and that change the value. Those in lists are left out."""
+    for setting in SETTINGS:
+        path = path_of(setting)
+        if setting.fate != "carried" or "[]" in path or _at(document, path) is not _ABSENT:
+            continue
+        if any(changes_it(_added(document, path, guess)) for guess in _GUESSES):
+            yield setting.path
+
+
+def _absent_host_settings(facts: _Trial, changes_it: Callable[[], bool]) -> Iterator[str]:
+    """The same for settings of runx.toml."""
+    import tomllib
+
+    original = facts.host
+    name, raw = original or ("runx.toml", b"")
+    document = tomllib.loads(raw.decode())
+    for setting in HOST_SETTINGS:
+        if setting.name in document.get(setting.section, {}):
+            continue
+        for guess in _HOST_GUESSES:
+            facts.host = name, _toml(_added(document, (setting.section, setting.name), guess)).encode()
+            if changes_it():
+                yield f"{setting.key} of runx.toml"
+                break
+    facts.host = original
+
+
+def _added(document: Any, path: Path, value: Any) -> Any:
+    """A copy with a value at `path`, and with the objects on the way there."""
+    if not path:
+        return value
+    members = document if isinstance(document, dict) else {}
+    return {**members, path[0]: _added(members.get(path[0]), path[1:], value)}
 
 
 def _toml(document: dict[str, dict[str, Any]]) -> str:
@@ -285,7 +338,8 @@ def _with(document: Any, path: Path, value: Any) -> Any:
     return changed
 
 
-def _shown_in(document: Any, path: Path, made: Artifacts) -> Iterator[str]:
+def shown_in(document: Any, path: Path, made: Artifacts) -> Iterator[str]:
+    """The lines of the artifacts that follow the plan's value at `path`, as `domain.cfg:6: memory = 256`."""
     before = _texts(made)
     shown: dict[tuple[str, int], str] = {}
     added: dict[str, None] = {}
@@ -307,7 +361,8 @@ def _changed_artifacts(document: Any, path: Path, leaf: Any) -> Iterator[Artifac
         instead = alternatives.pop(0)
         try:
             yield artifacts(VmPlan.model_validate_json(json.dumps(_with(document, path, instead))))
-        except RunxError:
+        except (RunxError, LookupError):
+            # Types alone do not make a plan that hangs together: this one may say `disk` and have no disks.
             continue
         except ValueError as error:  # pydantic's, which names the words it takes
             expected = re.search(r"Input should be ('.*) \[type=literal_error", str(error))
@@ -409,7 +464,8 @@ def text(explanation: Explanation, file_name: str) -> str:
         lines.append(f"  {where}{cause.what} = {_json(cause.now)}")
         lines.append(f"      {change}: {'no such value' if cause.value is _ABSENT else _json(cause.value)}")
     if not explanation.causes:
-        lines.append("  runx itself: no value of the configuration, of the host or of the command line changes it")
+        lines.append("  runx itself: no value that is given changes it")
+        lines += [f"      not given, but would change it: {', '.join(explanation.settings)}"] if explanation.settings else []
     lines += ["", "shows in", "  plan.json"]
     lines += [f"  {line}" for line in explanation.shown_in]
     return "".join(f"{line}\n" for line in lines)
@@ -431,6 +487,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
             }
             for cause in explanation.causes
         ],
+        "settings": list(explanation.settings),
         "shown_in": ["plan.json", *explanation.shown_in],
     }
 

@@ -30,13 +30,14 @@ class Source:
             self.text = raw.decode()
         except UnicodeDecodeError as error:
             before = raw[: error.start].decode()
-            self.fail("RX002", _location(before, len(before)), f"not UTF-8: byte 0x{raw[error.start]:02x}")
+            self.fail("RX002", location(before, len(before)), f"not UTF-8: byte 0x{raw[error.start]:02x}")
         self._places: dict[Path, int] | None = None
         self._suspicious = False
         try:
             self.document: Any = json.loads(self.text, object_pairs_hook=self._object, parse_constant=self._constant)
         except json.JSONDecodeError as error:
-            self.fail("RX003", Location(error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
+            at, message = _json_fault(error)
+            self.fail("RX003", location(self.text, at), f"not JSON: {message}")
         except RecursionError:
             self.fail("RX004", None, "not a configuration: nested too deeply")
         except ValueError:  # sys.set_int_max_str_digits
@@ -58,10 +59,10 @@ class Source:
         if self._places is None:
             self._places = _Walk(self).places
         if character is not None and path in self._places:
-            return _location(self.text, _character(self.text, self._places[path], character))
+            return location(self.text, _character(self.text, self._places[path], character))
         while path not in self._places:
             path = path[:-1]
-        return _location(self.text, self._places[path])
+        return location(self.text, self._places[path])
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         members = dict(pairs)
@@ -74,7 +75,7 @@ class Source:
     def _find_faults(self) -> None:
         walk = _Walk(self)
         if walk.faults:
-            raise CompileError([(_location(self.text, at), fault) for at, fault in walk.faults], self.name, self.text)
+            raise CompileError([(location(self.text, at), fault) for at, fault in walk.faults], self.name, self.text)
 
     def fail(self, fault_id: str, place: Location | None, message: str) -> NoReturn:
         """Raise CompileError about the text as a whole."""
@@ -95,7 +96,7 @@ class _Walk:
     def _value(self, path: Path, at: int) -> int:
         """Record the value at offset `at` and return the offset after it."""
         if len(path) > DEPTH_LIMIT:
-            self._source.fail("RX004", _location(self.text, at), "not a configuration: nested too deeply")
+            self._source.fail("RX004", location(self.text, at), "not a configuration: nested too deeply")
         self.places[path] = at
         first = self.text[at]
         if first == "{":
@@ -158,5 +159,40 @@ def _character(text: str, start: int, character: int) -> int:
     return at
 
 
-def _location(text: str, offset: int) -> Location:
+def _json_fault(error: json.JSONDecodeError) -> tuple[int, str]:
+    """Offset and message of a fault that Python's decoder has found. Its own messages are about what the decoder does.
+
+    The message repeats nothing of the text, which the author of NETCONF may not be allowed to read (frontends/netconf.py).
+    """
+    text, at = error.doc, error.pos
+    before = text[:at].rstrip(" \t\r\n")
+    if not before and at >= len(text.rstrip()):
+        return at, "the text is empty"
+    if error.msg.startswith("Invalid control character"):
+        return at, "a string holds a control character, which JSON writes as an escape such as \\n"
+    if error.msg.startswith("Invalid \\"):
+        return at, "a string holds an escape that JSON does not have"
+    if error.msg.startswith("Unterminated string"):
+        return at, "a string has no closing quote"
+    if error.msg.startswith("Unexpected UTF-8 BOM"):
+        return at, "the text begins with a byte order mark"
+    if at >= len(text.rstrip()):
+        return at, "the text ends too early"
+    if text[at].isdigit() and before == text[:at] and re.search(r"(?<![\w.+-])-?0$", before):
+        return at, "a number begins with 0"
+    if error.msg.startswith("Extra data"):
+        return at, "nothing may follow the value"
+    if error.msg.startswith("Illegal trailing comma") or (before.endswith(",") and text[at] in "]}"):
+        return at, "the last entry is followed by a comma"
+    if error.msg.startswith("Expecting property name"):
+        return at, "a name in double quotes must stand here"
+    if error.msg.startswith("Expecting ':'"):
+        return at, "a colon must stand here"
+    if error.msg.startswith("Expecting ','"):
+        return at, "a comma or the closing bracket must stand here"
+    return at, "a value must stand here"
+
+
+def location(text: str, offset: int) -> Location:
+    """The place of a character, given by its offset."""
     return Location(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))

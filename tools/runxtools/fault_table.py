@@ -136,7 +136,7 @@ FAULTS = {
     "RX513": "A CNI file has several addresses for one interface.",
     "RX520": "The host does not have the bridge.",
     "RX521": "The bridge does not have the gateway's address.",
-    "RX601": "runx.toml is not UTF-8 or not TOML.",
+    "RX601": "runx.toml is not UTF-8 or not TOML, or too large.",
     "RX602": "runx.toml has an unknown section or setting.",
     "RX603": "A setting of runx.toml has a wrong value.",
     "RX605": "Arm does not have this type of virtual machine.",

@@ -1,6 +1,6 @@
 """The guest kernel's command line."""
 
-from runx.compiler.model.plan import Domain
+from runx.compiler.model.plan import ARM, Domain
 from runx.errors import RunxError
 
 LIMITS = {"pv": 1023, "pvh": 2047}
@@ -20,6 +20,14 @@ def command_line(domain: Domain) -> str:
     line = " ".join(domain.cmdline)
     limit = ARM_LIMIT if domain.machine == "arm" else LIMITS[domain.type]
     if len(line) > limit:
-        message = f"the kernel command line has {len(line)} bytes; a {domain.type} guest takes {limit}"
-        raise RunxError(message, fault_id="RX903")
+        longest = max(domain.cmdline, key=len)
+        shown = longest if len(longest) <= 40 else longest[:37] + "..."
+        message = (
+            f"the kernel command line has {len(line)} bytes; a {domain.type} guest takes {limit}. "
+            f"The longest of its {len(domain.cmdline)} parameters is {shown}, with {len(longest)} bytes"
+        )
+        hint = "shorten vm.kernel.parameters, or defaults.kernel_parameters of runx.toml"
+        if len(line) <= LIMITS["pvh"] and domain.machine not in ARM:
+            hint += f'; defaults.type = "pvh" of runx.toml takes {LIMITS["pvh"]}'
+        raise RunxError(message, hint, "RX903")
     return line

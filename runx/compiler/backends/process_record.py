@@ -8,6 +8,7 @@ from runx.compiler.model.plan import (
     IO_CLASSES,
     SCHEDULER_FLAGS,
     SCHEDULER_POLICIES,
+    SECCOMP_FLAGS,
     Capabilities,
     Hook,
     IoPriority,
@@ -71,7 +72,7 @@ def _record(name: str, values: Sequence[str]) -> bytes:
 
 def _flags(seccomp: Seccomp) -> int:
     """The flags as a number (seccomp(2))."""
-    return sum({"SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}[name] for name in seccomp.flags)
+    return sum(SECCOMP_FLAGS[name] for name in seccomp.flags)
 
 
 def _schedule(scheduler: Scheduler) -> list[int]:

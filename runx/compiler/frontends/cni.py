@@ -47,7 +47,7 @@ _BRIDGE = {
     "name": str,
     "args": object,
     "capabilities": object,
-    "bridge": Matching(r"[A-Za-z0-9_.-]{1,15}", "the name of a network interface"),
+    "bridge": Matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", "the name of a network interface"),
     "mtu": Int(0, 65521),
     "isGateway": bool, "isDefaultGateway": bool, "forceAddress": bool, "ipMasq": bool, "ipMasqBackend": str, "hairpinMode": bool,
     "promiscMode": bool, "vlan": Int(0, 4094), "vlanTrunk": [object], "preserveDefaultVlan": bool, "macspoofchk": bool,

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from runx.compiler.diagnostics import CompileError, Diagnostic, Elsewhere, Location, Path, did_you_mean, quote
 from runx.compiler.model.plan import ARM
 from runx.compiler.model.xl_keys import KEY, reserved
+from runx.compiler.source import DEPTH_LIMIT, SIZE_LIMIT, location
 from runx.errors import RunxError
 from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT
 
@@ -144,10 +145,15 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
     if file is None:
         return HostConfig()
     name, raw = file
+    if len(raw) > SIZE_LIMIT:
+        raise CompileError([(None, Diagnostic("RX601", (), f"larger than {SIZE_LIMIT >> 20} MiB"))], name)
     try:
         text = raw.decode()
-    except UnicodeDecodeError:
-        raise CompileError([(None, Diagnostic("RX601", (), "not UTF-8"))], name) from None
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode()
+        at = location(before, len(before))
+        message = f"not UTF-8: byte 0x{raw[error.start]:02x}"
+        raise CompileError([(at, Diagnostic("RX601", (), message))], name, raw.decode(errors="replace")) from None
     document = _parse(text, name)
     lines = _lines(text)
     faults: list[tuple[Location | None, Diagnostic]] = []
@@ -187,6 +193,7 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
+    import ast
     import tomllib
 
     try:
@@ -195,9 +202,25 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
         message = str(error)[: place.start()] if place else str(error).removesuffix(" (at end of document)")
         at = Location(int(place[1]), int(place[2])) if place else Location(text.rstrip("\n").count("\n") + 1, 1)
+        # It writes a key as a tuple: ('defaults', 'memory').
+        message = re.sub(r"\((('[^']*'|\"[^\"]*\"),? ?)+\)", lambda key: ".".join(ast.literal_eval(key[0])), message)
         raise CompileError([(at, Diagnostic("RX601", (), f"not TOML: {message[:1].lower()}{message[1:]}"))], name, text) from None
     except RecursionError:
-        raise CompileError([(None, Diagnostic("RX601", (), "nested too deeply"))], name) from None
+        raise CompileError([(_deepest(text), Diagnostic("RX601", (), "nested too deeply"))], name, text) from None
+    except ValueError:  # sys.set_int_max_str_digits
+        number = re.search(r"\d[\d_]{4299,}", text)
+        at = location(text, number.start() if number else 0)
+        raise CompileError([(at, Diagnostic("RX601", (), "a number has thousands of digits"))], name, text) from None
+
+
+def _deepest(text: str) -> Location | None:
+    """The place of the first bracket that is nested too deeply. Brackets in strings count too, which does no harm here."""
+    depth = 0
+    for bracket in re.finditer(r"[\[\]{}]", text):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > DEPTH_LIMIT:
+            return location(text, bracket.start())
+    return None
 
 
 def _lines(text: str) -> dict[str, int]:
@@ -205,7 +228,7 @@ def _lines(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     section = ""
     for number, line in enumerate(text.split("\n"), 1):
-        header = re.match(r"\s*\[\s*([\w.\"'-]+)\s*\]", line)
+        header = re.match(r"\s*\[\[?\s*([\w.\"'-]+)\s*\]", line)
         setting = re.match(r"\s*([\w.\"' -]+?)\s*=", line)
         if header:
             section = _bare(header[1])
@@ -303,7 +326,7 @@ def _state(value: Any) -> str:
 
 
 def _bridge(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{0,15}", value):
+    if not isinstance(value, str) or not re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,14})?", value):
         raise ValueError('the name of a bridge, or "" for none')
     return value
 
@@ -332,6 +355,20 @@ _READERS = {
 
 
 def _shown(value: Any) -> str:
+    """The value as TOML writes it, cut when long."""
+    if isinstance(value, str):
+        return quote(value)
+    text = _toml(value)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return quote(value) if isinstance(value, str) else quote(str(value))[1:-1]
+    if isinstance(value, int) and value.bit_length() > 1024:
+        return "a number of many digits"  # Python refuses to write thousands of them
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{quote(name)} = {_toml(member)}' for name, member in value.items())}}}"
+    return quote(value) if isinstance(value, str) else str(value)

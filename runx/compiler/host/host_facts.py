@@ -34,7 +34,7 @@ class HostFacts:
             return self._given
         path = os.path.join(bundle, self._config_name)
         try:
-            return _read(path)
+            return read_file(path)
         except OSError as error:
             if not os.path.isdir(bundle):
                 raise RunxError(f"bundle {bundle}: no such directory", fault_id="RX901") from None
@@ -51,7 +51,7 @@ class HostFacts:
         if os.path.commonpath((real, os.path.realpath(root))) == os.path.realpath(root):
             raise RunxError(f"{path} is inside the container's root filesystem", "name a file that is the host's own", "RX502")
         try:
-            return _read(real)
+            return read_file(real, "RX502")
         except OSError as error:
             raise RunxError(f"{path}: {reason(error)}", fault_id="RX502") from None
 
@@ -104,7 +104,7 @@ class HostFacts:
 
     def sandbox(self, directory: str) -> SandboxFacts | None:
         try:
-            plan = json.loads(_read(f"{directory}/plan.json"))
+            plan = json.loads(read_file(f"{directory}/plan.json"))
         except (OSError, RunxError, ValueError):
             return None  # it belongs to another runtime, or has gone
         if plan["domain"] is not None:
@@ -115,8 +115,7 @@ class HostFacts:
     def host_config(self) -> tuple[str, bytes] | None:
         path = self._host_config or paths.HOST_CONFIG
         try:
-            with open(path, "rb") as file:
-                return path, file.read(SIZE_LIMIT)
+            return path, read_file(path, "RX606")
         except OSError as error:
             if isinstance(error, FileNotFoundError) and not self._host_config:
                 return None
@@ -163,13 +162,13 @@ class HostFactsWithBridges(HostFacts):
         return True
 
 
-def _read(path: str) -> bytes:
-    """The bytes of a file, at most SIZE_LIMIT + 1. Raises OSError, and RunxError if it is not a regular file."""
+def read_file(path: str, fault_id: str = "RX901") -> bytes:
+    """The bytes of a file, at most SIZE_LIMIT + 1. Raises OSError, and RunxError with this ID if it is not a regular file."""
     # Without O_NONBLOCK, a fifo would hang the caller.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RunxError(f"{path}: not a file", fault_id="RX901")
+            raise RunxError(f"{path}: not a file", fault_id=fault_id)
         return file.read(SIZE_LIMIT + 1)
 
 

@@ -4,7 +4,7 @@ A plan is frozen, uses the field's nouns, and survives JSON without loss. The ex
 and knows nothing about OCI's configuration.
 """
 
-from typing import Literal, Union
+from typing import TYPE_CHECKING, Literal, Union
 
 from typing_extensions import TypeAliasType
 
@@ -41,6 +41,20 @@ SCHEDULER_FLAGS = {
 HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 """The kinds of hooks, in the order in which they run (OCI runtime.md, "Lifecycle")."""
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+SECCOMP_FLAGS = {"SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
+"""seccomp(2): the flags that a plan may have, and their numbers."""
+
+# The plan takes no other words than those of the tables, so that a backend finds each. For mypy they are strings.
+if TYPE_CHECKING:
+    _Policy = str
+    _SchedulerFlag = str
+    _IoClass = str
+    _SeccompFlag = str
+    _Capability = str
+else:
+    _Policy, _SchedulerFlag, _IoClass, _SeccompFlag, _Capability = (
+        Literal[tuple(words)] for words in (SCHEDULER_POLICIES, SCHEDULER_FLAGS, IO_CLASSES, SECCOMP_FLAGS, CAPABILITIES)
+    )
 
 
 class Share(_Part):
@@ -275,11 +289,11 @@ class Rlimit(_Part):
 class Capabilities(_Part):
     """capabilities(7), names as in the configuration (`CAP_CHOWN`), sorted by number."""
 
-    bounding: tuple[str, ...] = ()
-    effective: tuple[str, ...] = ()
-    inheritable: tuple[str, ...] = ()
-    permitted: tuple[str, ...] = ()
-    ambient: tuple[str, ...] = ()
+    bounding: tuple[_Capability, ...] = ()
+    effective: tuple[_Capability, ...] = ()
+    inheritable: tuple[_Capability, ...] = ()
+    permitted: tuple[_Capability, ...] = ()
+    ambient: tuple[_Capability, ...] = ()
 
 
 class Seccomp(_Part):
@@ -293,18 +307,18 @@ class Seccomp(_Part):
     """Number of instructions in the program."""
     sha256: str
     """Hash of the program."""
-    flags: tuple[str, ...] = ()
+    flags: tuple[_SeccompFlag, ...] = ()
     """Flags of seccomp(2), as the profile writes them."""
 
 
 class Scheduler(_Part):
     """sched_setattr(2): how the guest's kernel gives CPU time to the process."""
 
-    policy: str
+    policy: _Policy
     """`SCHED_FIFO`, as the configuration writes it; `flags` likewise."""
     nice: int = 0
     priority: int = 0
-    flags: tuple[str, ...] = ()
+    flags: tuple[_SchedulerFlag, ...] = ()
     runtime_ns: int = 0
     """For SCHED_DEADLINE, as the two below."""
     deadline_ns: int = 0
@@ -314,7 +328,7 @@ class Scheduler(_Part):
 class IoPriority(_Part):
     """ioprio_set(2)."""
 
-    io_class: str
+    io_class: _IoClass
     """`IOPRIO_CLASS_BE`."""
     level: int
     """From 0, which goes first, to 7."""

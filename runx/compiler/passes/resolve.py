@@ -219,8 +219,11 @@ def _in_root(file: BootFile | None) -> str | None:
 def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
     if "," in place.state_dir or not place.state_dir.isprintable():
         # xl-9pfs(5) separates by commas, and has no quoting.
+        what = "commas" if "," in place.state_dir else "characters that cannot be printed"
         raise RunxError(
-            f"the state directory {place.state_dir!r} cannot be shared with a domain", "use a --root without commas", "RX902"
+            f"the state directory {place.state_dir!r} cannot be shared with a domain: it has {what}",
+            f"name a directory without {what} by --root, or by paths.state of runx.toml",
+            "RX902",
         )
     tags = [*(["root"] if with_root else []), *(["mounts"] if any(mount.carrier == "9p" for mount in mounts) else [])]
     return tuple(Share(tag=tag, path=f"{place.state_dir}/shares/{tag}") for tag in tags)

@@ -4,7 +4,7 @@ import hashlib
 
 from runx.compiler.diagnostics import Report
 from runx.compiler.host.facts import Facts, FilterError, NoFilters
-from runx.compiler.model.plan import Seccomp
+from runx.compiler.model.plan import SECCOMP_FLAGS, Seccomp
 from runx.compiler.model.request import Container
 
 
@@ -27,6 +27,6 @@ def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Con
         system_calls=len({name for rule in profile.get("syscalls", ()) for name in rule["names"]}),
         instructions=len(program) // 8,
         sha256=hashlib.sha256(program).hexdigest(),
-        flags=tuple(sorted({"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"} & set(profile.get("flags", ())))),
+        flags=tuple(sorted(SECCOMP_FLAGS.keys() & set(profile.get("flags", ())))),
     )
     return container._replace(process=container.process.model_copy(update={"seccomp": seccomp})), program

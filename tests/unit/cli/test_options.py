@@ -18,6 +18,14 @@ def test_forms_of_an_option() -> None:
         assert (arguments.values["bundle"], arguments.operands, rest) == ("/x", ["id"], [])
 
 
+def test_empty_values() -> None:
+    """Engines write some for nothing; `runx plan` takes none."""
+    assert parse(["--pid-file", ""], OPTIONS)[0].values["pid_file"] == ""
+    for argv in (["--pid-file", "", "id"], ["--pid-file="], ["-b", ""]):
+        with pytest.raises(RunxError, match="needs a value that is not empty"):
+            parse(argv, OPTIONS, allow_empty=False)
+
+
 def test_defaults_switches_and_the_end_of_options() -> None:
     arguments, _ = parse(["--all", "--", "--pid-file"], OPTIONS)
     assert arguments.values == {"bundle": ".", "pid_file": ""}

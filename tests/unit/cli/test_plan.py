@@ -153,7 +153,15 @@ def test_output_says_what_cannot_be_written(bundle: Path, tmp_path: Path) -> Non
         (["--frmat", "json"], "unknown option --frmat"),
         (["--bundle", "/", "BUNDLE"], "--bundle goes with -"),
         (["--diff", "/no/such", "BUNDLE"], "--diff /no/such: no such file"),
-        (["--diff", "/dev/null", "BUNDLE"], "--diff /dev/null: not JSON"),
+        (["--diff", "/dev/null", "BUNDLE"], "--diff /dev/null: /dev/null: not a file"),
+        (["--diff", "/dev/zero", "BUNDLE"], "not a file"),
+        (["--diff", "/proc/version", "BUNDLE"], "/proc/version:1:1: not JSON: a value must stand here"),
+        (["--explain", "root", "--diff", "BUNDLE", "BUNDLE"], "--explain goes with neither --diff nor --output"),
+        (["--explain", "root", "--output", "/no/such", "BUNDLE"], "--explain goes with neither --diff nor --output"),
+        *(
+            ([option, "", "BUNDLE"], f"option {option} needs a value that is not empty")
+            for option in ("--format", "-o", "--output", "--bundle", "--config", "--diff", "--explain", "--root-carrier", "--id")
+        ),
         (["--diff", str(CASES / "minimal/config.json"), "BUNDLE"], "not a plan"),
     ],
 )
@@ -257,6 +265,45 @@ def test_an_error_of_diff_is_no_difference(bundle: Path, tmp_path: Path) -> None
     assert run("plan", "--diff=/no/such", bundle).returncode == 2
     assert run("plan", "--diff").returncode == 2
     assert run("plan", tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "fault_id", "message"),
+    [
+        (b"", "RX003", ":1:1: not JSON: the text is empty"),
+        (b'{"version": 01}', "RX003", ":1:14: not JSON: a number begins with 0"),
+        (b"\xff", "RX002", ":1:1: not UTF-8: byte 0xff"),
+        (b"[" * 100000, "RX004", ": not a configuration: nested too deeply"),
+        (b"[" + b"9" * 5000, "RX004", ": not a configuration: a number of thousands of digits"),
+        (b"[]", "RX011", ":1:1: must be an object"),
+        (b" " * (16 * 1024 * 1024 + 1), "RX001", ": larger than 16 MiB"),
+    ],
+)  # fmt: skip
+def test_a_saved_plan_that_is_none(bundle: Path, tmp_path: Path, content: bytes, fault_id: str, message: str) -> None:
+    (tmp_path / "p").write_bytes(content)
+    done = run("plan", "--format", "json", "--diff", tmp_path / "p", bundle)
+    assert (done.returncode, [fault["id"] for fault in json.loads(done.stdout)]) == (2, [fault_id])
+    assert done.stderr.decode().startswith(f"runx: {tmp_path}/p{message} [{fault_id}]\n")
+
+
+def test_diff_with_a_fifo(bundle: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    done = run("plan", "--diff", tmp_path / "fifo", bundle)
+    assert (done.returncode, b"not a file [RX901]" in done.stderr) == (2, True)
+
+
+def test_diff_with_a_bundle_that_is_refused(bundle: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(bundle, other)
+    shutil.copy(CASES / "bad-mount-options/config.json", other / "config.json")
+    done = run("plan", "--format", "json", "--diff", other, bundle)
+    faults = json.loads(done.stdout)
+    assert (done.returncode, {fault["file"] for fault in faults}) == (2, {f"{other}/config.json"})
+    assert done.stderr.decode().startswith(f"runx: {other}/config.json:") and "[RX3" in done.stderr.decode()
+    (other / "config.json").unlink()
+    done = run("plan", "--format", "json", "--diff", other, bundle)
+    assert [fault["id"] for fault in json.loads(done.stdout)] == ["RX901"]
+    assert done.stderr.decode().startswith(f"runx: --diff {other}: {other}/config.json: no such file or directory [RX901]\n")
 
 
 def test_diagnostics_for_tools(bundle: Path) -> None:

@@ -2,13 +2,15 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.test_plan import bundle, run
 
-from compiler_cases import TextFacts
-from runx.cli.plan_explain import as_json, explain, text
+from compiler_cases import CASES, Case, TextFacts
+from runx.cli.plan_explain import as_json, explain, shown_in, text
 from runx.compiler.pipeline import Inputs
 from runx.errors import RunxError
 
@@ -81,6 +83,63 @@ def test_for_people() -> None:
         "mounts[1].read_only = true\n\ncomes from\n"
         '  config.json:7:90: mounts[1].options[1] = "ro"\n      without it: false\n\nshows in\n  plan.json\n'
     )
+
+
+def places(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place of a plan, those with members too."""
+    if above:
+        yield above
+    members: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, member in members:
+        yield from places(member, (*above, part))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["schedule", "seccomp", "root-disk-layers", "root-ram-layers", "hooks", "process", "vm-section", "xlconf", "cri-sandbox"],
+)
+def test_every_place_of_a_plan(name: str) -> None:
+    """A plan that an explanation makes up may say `disk` and have no disks, or a word that no table has."""
+    made = Case(CASES / name).compile().artifacts
+    document = json.loads(made.plan_json)
+    for path in places(document):
+        list(shown_in(document, path, made))
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "line"),
+    [
+        ("schedule", "process.scheduler.policy", "overlay/runx/process:15"),
+        ("schedule", "process.scheduler.flags", "overlay/runx/process:16"),
+        ("schedule", "process.io_priority", "overlay/runx/process:23"),
+        ("seccomp", "process.seccomp.flags", "overlay/runx/process"),
+        ("seccomp", "process", "overlay/runx/process"),
+        ("root-disk-layers", "root.carrier", "overlay/runx/setup:7: at=root"),
+        ("root-disk-layers", "root", "overlay/runx/setup:7: at=root"),
+    ],
+)
+def test_where_words_of_a_fixed_set_show(name: str, path: str, line: str) -> None:
+    found = explain(Inputs("/bundle", "c", "/run/runx", "/share", Case(CASES / name)), path)
+    assert any(shown.startswith(line) for shown in found.shown_in)
+
+
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        ("domain.memory_mib", ["linux.resources.memory.limit", "vm.hwConfig.memory", "defaults.memory of runx.toml"]),
+        ("domain.vcpus", ["linux.resources.cpu.quota", "vm.hwConfig.vcpus", "defaults.vcpus of runx.toml"]),
+        ("process.umask", ["process.user.umask"]),
+        ("root.carrier", ["--root-carrier", "root.carrier of runx.toml"]),
+        ("version", []),
+    ],
+)
+def test_settings_that_are_not_given(path: str, settings: list[str]) -> None:
+    found = explain(Inputs("/bundle", "c", "/run/runx", "/share", Case(CASES / "minimal")), path)
+    assert (found.causes, list(found.settings)) == ((), settings)
+    assert as_json(found)["settings"] == settings
+    said = text(found, "config.json")
+    assert "  runx itself: no value that is given changes it\n" in said
+    assert all(setting in said for setting in settings)
 
 
 @pytest.mark.parametrize(

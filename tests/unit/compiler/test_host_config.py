@@ -1,6 +1,7 @@
 """runx.toml: what it may hold, what is said of what it may not, and `runx config`."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -68,7 +69,19 @@ def test_without_a_file_all_are_defaults() -> None:
         ("[policy]\nxlconf_keys = ['p9']\n", 'must be a list without "p9", which no container may set (it would share'),
         ("[paths]\nkernel = 'boot/k'\n", 'runx.toml:2:1: paths.kernel: must be an absolute path, not "boot/k"'),
         ("a = 1\na = 2\n", "runx.toml:2:6: not TOML: cannot overwrite a value"),
+        ("[defaults]\n[defaults]\n", "runx.toml:2:10: not TOML: cannot declare defaults twice"),
+        ("a.b = 1\n[a.b]\n", "not TOML: cannot "),
         ("[a", "runx.toml:1:1: not TOML: "),
+        ("\n[[defaults]]\nvcpus = 1\n", "runx.toml:2:1: defaults: must be a section, [defaults]"),
+        ("[root]\ncarrier = ['a', 1, true, {b = 1}]\n", 'disk, 9p or ram, not ["a", 1, true, {"b" = 1}]'),
+        ("[network]\nhost = '-5MiB'\n", 'runx.toml:2:1: network.host: must be the name of a bridge, or "" for none, not "-5MiB"'),
+        ("[network]\nhost = '..'\n", "network.host: must be the name of a bridge"),
+        ("[defaults]\nvcpus = " + "9" * 6000, "runx.toml:2:9: a number has thousands of digits"),
+        (
+            "[defaults]\nvcpus = 0x" + "f" * 6000,
+            "runx.toml:2:1: defaults.vcpus: must be a number from 1 to 64, not a number of many",
+        ),
+        ("\na = " + "[" * 5000, "runx.toml:2:69: nested too deeply"),
         ("a = '''\n\n", "runx.toml:1:1: not TOML: "),
     ],
 )
@@ -105,6 +118,7 @@ def test_all_commands_find_the_same_state_root(tmp_path: Path, text: str, root: 
     ("text", "message"),
     [
         ("[paths]\nstate = '/s\n", "runx.toml: not TOML: "),
+        ("[paths]\nstate = " + "9" * 6000, "runx.toml: not TOML: a number of thousands of digits"),
         ("[paths]\nstate = 1\n", "runx.toml: paths.state: must be an absolute path"),
         ("[paths]\nstate = 'srv'\n", "runx.toml: paths.state: must be an absolute path"),
     ],
@@ -147,8 +161,42 @@ def test_all_faults_at_once() -> None:
 
 
 def test_not_utf8() -> None:
-    with pytest.raises(CompileError, match="not UTF-8"):
-        read_host_config(("runx.toml", b"\xff"))
+    with pytest.raises(CompileError, match=r"runx\.toml:2:3: not UTF-8: byte 0xff"):
+        read_host_config(("runx.toml", b"\n# \xff"))
+
+
+def test_a_file_that_is_too_large() -> None:
+    with pytest.raises(CompileError, match=r"runx\.toml: larger than 16 MiB"):
+        read_host_config(("runx.toml", b"#" * (16 * 1024 * 1024 + 1)))
+
+
+@pytest.mark.parametrize("command", [("config",), ("plan", "BUNDLE"), ("plan", "--root", "/r", "BUNDLE")])
+def test_no_file(bundle: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A fifo must not hang the program, nor a device fill the memory."""
+    os.mkfifo(tmp_path / "fifo")
+    words = [str(bundle) if word == "BUNDLE" else word for word in command]
+    ahead = words[1:3] if "--root" in words else []
+    words = [word for word in words if word not in ahead]
+    for file in (tmp_path / "fifo", Path("/dev/zero")):
+        done = run(*ahead, words[0], "--config", file, *words[1:])
+        assert (done.returncode, done.stderr.decode()) == (1, f"runx: {file}: not a file [RX606]\n")
+    assert run(*ahead, words[0], "--config", tmp_path, *words[1:]).stderr.decode().endswith("[RX606]\n")
+
+
+def test_the_state_root_is_read_from_files_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(RunxError, match="fifo: not a file"):
+        state_root(str(tmp_path / "fifo"))
+    with pytest.raises(RunxError, match="not a file"):
+        state_root("/dev/zero")
+
+
+def test_a_bad_state_root_has_line_and_id(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "runx.toml").write_text("[defaults]\nvcpus = 0\n[paths]\nstate = 1\n")
+    for words in (("config",), ("plan", bundle)):
+        said = run(words[0], "--config", tmp_path / "runx.toml", *words[1:]).stderr.decode()
+        assert "/runx.toml:2:1: defaults.vcpus: must be a number from 1 to 64, not 0 [RX603]\n" in said
+        assert "/runx.toml:4:1: paths.state: must be an absolute path without commas, quotes, " in said
 
 
 def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
@@ -206,6 +254,15 @@ def test_the_page_names_every_setting() -> None:
     for setting in SETTINGS:
         assert f"[{setting.section}]" in page
         assert f"**{setting.name}** = " in page
+
+
+def test_the_pipeline_page_names_the_passes_that_apply_it() -> None:
+    top = Path(__file__).parents[3]
+    users = [path.name for path in (top / "runx/compiler/passes").glob("*.py") if "host: HostConfig" in path.read_text()]
+    page = " ".join((top / "docs/pipeline.md").read_text().split())
+    names = [f"`{name}`" for name in sorted(users)]
+    assert f"Five passes apply it: {', '.join(names[:-1])} and {names[-1]}." in page
+    assert len(users) == 5
 
 
 @pytest.mark.parametrize(

@@ -314,3 +314,14 @@ class TestSchema:
             self.compare(schema["items"], shape[0], file, f"{path}[]")
         elif isinstance(shape, Map) and "additionalProperties" in schema:
             self.compare(schema["additionalProperties"], shape.values, file, f"{path}.*")
+
+
+@pytest.mark.parametrize(
+    ("root", "what"), [("/a,b", "commas"), ("/a\nb", "characters that cannot be printed"), ("/a\u202e", "characters that cannot")]
+)
+def test_a_state_directory_that_xl_cannot_have(root: str, what: str) -> None:
+    with pytest.raises(RunxError) as caught:
+        plan(config(), state_root=root)
+    assert f"cannot be shared with a domain: it has {what}" in caught.value.message
+    assert f"without {what}" in caught.value.hint
+    assert caught.value.message.isprintable()

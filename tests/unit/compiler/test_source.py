@@ -180,3 +180,44 @@ def test_a_bundle_needs_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "config.json").rmdir()
     (tmp_path / "config.json").write_bytes(b"{}" + b" " * SIZE_LIMIT)
     assert len(facts.config(str(tmp_path))) == SIZE_LIMIT + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "1:1: not JSON: the text is empty"),
+        (" \n", "2:1: not JSON: the text is empty"),
+        ("{", "1:2: not JSON: the text ends too early"),
+        ('{"a": ', "1:7: not JSON: the text ends too early"),
+        ('{"a"', "1:5: not JSON: the text ends too early"),
+        ('{"a": 1', "1:8: not JSON: the text ends too early"),
+        ('{"a" 1}', "1:6: not JSON: a colon must stand here"),
+        ('{"a": 01}', "1:8: not JSON: a number begins with 0"),
+        ('{"a": -01}', "1:9: not JSON: a number begins with 0"),
+        ("[0, 00]", "1:6: not JSON: a number begins with 0"),
+        ("01", "1:2: not JSON: a number begins with 0"),
+        ('{"a": 10 1}', "1:10: not JSON: a comma or the closing bracket must stand here"),
+        ('{"a": 1 "b": 2}', "1:9: not JSON: a comma or the closing bracket must stand here"),
+        ("{a: 1}", "1:2: not JSON: a name in double quotes must stand here"),
+        ("{'a': 1}", "1:2: not JSON: a name in double quotes must stand here"),
+        ("{} {}", "1:4: not JSON: nothing may follow the value"),
+        ('{"a": x}', "1:7: not JSON: a value must stand here"),
+        ('{"a": "b}', "1:7: not JSON: a string has no closing quote"),
+        ('{"a": "b\n"}', "1:9: not JSON: a string holds a control character, which JSON writes as an escape such as"),
+        (r'{"a": "\q"}', "1:8: not JSON: a string holds an escape that JSON does not have"),
+        (r'{"a": "\u12"}', "not JSON: a string holds an escape that JSON does not have"),
+        ("\ufeff{}", "1:1: not JSON: the text begins with a byte order mark"),
+    ],
+)
+def test_what_is_wrong_with_json_in_words_of_our_own(text: str, message: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        Source(text.encode())
+    assert message in caught.value.message
+    assert "xpecting" not in caught.value.message
+
+
+@pytest.mark.parametrize("text", ['{"a": 1,}', '{"a": 1 , }', "[1,]", '{"a": [1,\n]}'])
+def test_a_comma_after_the_last_entry(text: str) -> None:
+    """Pythons differ in the place: the comma, or the bracket after it."""
+    with pytest.raises(CompileError, match="not JSON: the last entry is followed by a comma"):
+        Source(text.encode())

@@ -139,3 +139,19 @@ def test_the_command_line_has_a_limit(kind: str, machine: str, limit: int) -> No
     assert command_line(domain(type=kind, machine=machine, cmdline=longest)) == longest[0]
     with pytest.raises(RunxError, match=f"{limit + 2} bytes"):
         command_line(domain(type=kind, machine=machine, cmdline=(*longest, "b")))
+
+
+def test_a_command_line_that_is_too_long_names_what_is_long() -> None:
+    with pytest.raises(RunxError) as caught:
+        command_line(domain(type="pv", cmdline=("quiet", "x=" + "a" * 1498)))
+    assert caught.value.message == (
+        "the kernel command line has 1506 bytes; a pv guest takes 1023. "
+        f"The longest of its 2 parameters is x={'a' * 35}..., with 1500 bytes"
+    )
+    assert caught.value.hint == (
+        'shorten vm.kernel.parameters, or defaults.kernel_parameters of runx.toml; defaults.type = "pvh" of runx.toml takes 2047'
+    )
+    for kind, parameter in (("pv", "a" * 2048), ("pvh", "a" * 2048)):
+        with pytest.raises(RunxError) as caught:
+            command_line(domain(type=kind, cmdline=(parameter,)))
+        assert "pvh" not in caught.value.hint
