@@ -343,13 +343,26 @@ def program() -> None:
     Python's own end frees all memory piece by piece, which takes as long as all work of a fast command.
     """
     standard_streams.take()
-    os._exit(main(sys.argv[1:]))
+    try:
+        status = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = _interrupted()
+    os._exit(status)
+
+
+def _interrupted() -> int:
+    """End as SIGINT ends programs, which shells look for. The status is for the case that we survive that."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    return 128 + signal.SIGINT
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line (default: that of the process); its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    options: Arguments | None = None
+    options = _log_options(argv)  # of a command line that is not understood, these are
     try:
         options, rest = parse(argv, GLOBAL_OPTIONS, stop_at_operand=True, hint=_of_commands)
         status = _obey(options, rest)
@@ -360,6 +373,20 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         status = _failed(error, options)
     return status
+
+
+def _log_options(argv: list[str]) -> Arguments:
+    """The global options about the log, whatever else is on the command line: an engine shows the log of a word that we do not
+    know, too."""
+    options = Arguments()
+    options.values = {"log": "", "log_format": "text"}
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word in COMMANDS:
+            break
+        name, equals, value = word.partition("=")
+        if name in ("--log", "--log-format", "-log", "-log-format"):
+            options.values[name.lstrip("-").replace("-", "_")] = value if equals else following
+    return options
 
 
 def _obey(options: Arguments, rest: list[str]) -> int:
@@ -376,17 +403,21 @@ def _obey(options: Arguments, rest: list[str]) -> int:
     return 0
 
 
-def _failed(error: Exception, options: Arguments | None) -> int:
-    """Tell of an error; the exit status. Raises it again if it is a fault of ours and --debug is given."""
+def _failed(error: Exception, options: Arguments) -> int:
+    """Tell of an error; the exit status. With --debug, a fault of ours is told with its traceback."""
     if isinstance(error, BrokenPipeError):
         return 1  # the reader closed its end
     if isinstance(error, RunxError):
         _report(error, options)
         return error.status
-    if options and "debug" in options.switches:
-        raise error
     message = f"internal error: {type(error).__name__}: {error}"
-    _report(RunxError(message, "run it with --debug and report the traceback"), options)
+    if "debug" in options.switches:
+        _report(RunxError(message, "report the traceback"), options)
+        import traceback
+
+        traceback.print_exception(error)
+    else:
+        _report(RunxError(message, "run it with --debug and report the traceback"), options)
     return 1
 
 
@@ -432,17 +463,12 @@ def _of_all(name: str) -> str:
     return f"{name} goes before the command: runx {name} ... COMMAND" if is_global else ""
 
 
-def _report(error: RunxError, options: Arguments | None) -> None:
-    """Write an error to standard error and to the log. options: of the command line; None when they were not understood."""
-    try:
-        if sys.stderr:
-            sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
-            sys.stderr.flush()
-    except OSError:
-        pass  # the log and the exit status are left
-    if options:
-        log = _log(options)
-        log.tell_if_lost(log.append("error", error.message + (f" ({error.hint})" if error.hint else "")))
+def _report(error: RunxError, options: Arguments) -> None:
+    """Write an error to the log, for engines, and to standard error."""
+    log = _log(options)
+    lost = log.append("error", error.message + (f" ({error.hint})" if error.hint else ""))
+    sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+    log.tell_if_lost(lost)
 
 
 def _help() -> str:
