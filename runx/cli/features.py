@@ -21,7 +21,7 @@ def features() -> dict[str, Any]:
     return {
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION_MAX,
-        "hooks": [kind for kind in HOOK_KINDS if kind != "startContainer"],
+        "hooks": list(HOOK_KINDS),
         "mountOptions": sorted(KNOWN),
         "linux": {
             # All are known. A virtual machine is a namespace of each kind, and joins none.

@@ -33,7 +33,7 @@ GLOBAL_OPTIONS = (
         "--cgroup-manager",
         value="KIND",
         default="cgroupfs",
-        help="as in crun: cgroupfs, or systemd, which means --systemd-cgroup",
+        help="as in crun: cgroupfs; systemd, which means --systemd-cgroup; or disabled, for no control group",
     ),
     Option("--rootless", value="MODE", help="accepted for runc's callers; runx needs root"),
     Option("--criu", value="PATH", help="accepted for runc's callers; not used"),
@@ -56,7 +56,8 @@ def _create_options(options: Arguments, arguments: Arguments) -> "CreateOptions"
         root_carrier=values["root_carrier"],
         pid_file=values["pid_file"],
         console_socket=values["console_socket"],
-        systemd_cgroup="systemd_cgroup" in options.switches or options.values["cgroup_manager"] == "systemd",
+        pidfd_socket=values["pidfd_socket"],
+        cgroup_manager="systemd" if "systemd_cgroup" in options.switches else options.values["cgroup_manager"],
     )
 
 
@@ -256,9 +257,11 @@ _CREATION = (
     Option("--root-carrier", value="CARRIER", help="how the root filesystem travels: disk, 9p, ram or auto"),
     Option("--pid-file", value="FILE", help="write the supervisor's pid to FILE"),
     Option("--console-socket", value="SOCKET", help="send the master of the container's terminal to this unix socket"),
+    Option("--pidfd-socket", value="SOCKET", help="send a pidfd of the supervisor to this unix socket"),
     Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),
     Option("--no-pivot", help="accepted for runc's callers; the guest always moves its root"),
     Option("--no-new-keyring", help="accepted for runc's callers; a guest's kernel has keyrings of its own"),
+    Option("--no-mount-fallback", help="accepted for runc's callers; a guest never tries a mount again with other options"),
 )
 
 _FORMAT = Option("-f", "--format", value="FORMAT", default="table", help="table or json")
@@ -275,6 +278,7 @@ COMMANDS = {
         "[options] ID", "create and start a container, wait for its end and delete it; exit with its status", _run, *_CREATION,
         Option("-d", "--detach", help="do not wait"),
         Option("--keep", help="do not delete it at its end"),
+        Option("--no-subreaper", help="accepted for runc's callers; no process of the container is on this host"),
     ),
     "start": Command("ID", "start a created container", _start),
     "state": Command("ID", "print a container's state as JSON", _state),
@@ -390,10 +394,9 @@ def _log_options(argv: list[str]) -> Arguments:
 
 
 def _obey(options: Arguments, rest: list[str]) -> int:
-    for name, known in (("log_format", ("text", "json")), ("cgroup_manager", ("cgroupfs", "systemd"))):
+    for name, known in (("log_format", ("text", "json")), ("cgroup_manager", ("cgroupfs", "systemd", "disabled"))):
         if options.values[name] not in known:
-            option, hint = name.replace("_", "-"), "" if name == "log_format" else "leave linux.cgroupsPath out for no group"
-            raise RunxError(f"--{option}: {options.values[name]!r} is neither {known[0]} nor {known[1]}", hint)
+            raise RunxError(f"--{name.replace('_', '-')}: {options.values[name]!r} is none of {', '.join(known)}")
     if "version" in options.switches or rest[:1] == ["version"]:
         sys.stdout.write(f"runx version {__version__}\nspec: {SPEC_VERSION}\n")
     elif "help" in options.switches or not rest or rest[0] == "help":

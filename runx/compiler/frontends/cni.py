@@ -61,8 +61,10 @@ _LIST = {
     "name!": str,
     "disableCheck": object,
     "disableGC": object,
+    "loadOnlyInlinedPlugins": object,
     "plugins!": [Map(object)],
 }
+"""disableCheck, disableGC: runx calls no plugin, neither CHECK nor GC. loadOnlyInlinedPlugins: see read_network."""
 
 # Settings without effect on a virtual machine, and the reason. The bridge belongs to the host: runx never changes it.
 _IGNORED = {

@@ -199,8 +199,8 @@ def test_a_log_that_cannot_be_written_is_told_once_and_changes_nothing() -> None
 
 
 def test_values_of_global_options_are_checked_for_every_command() -> None:
-    assert "--cgroup-manager: 'foo' is neither cgroupfs nor systemd" in refused("--cgroup-manager", "foo", "features")
-    assert "--log-format: 'foo' is neither text nor json" in refused("--log-format", "foo", "features")
+    assert "--cgroup-manager: 'foo' is none of cgroupfs, systemd, disabled" in refused("--cgroup-manager", "foo", "features")
+    assert "--log-format: 'foo' is none of text, json" in refused("--log-format", "foo", "features")
 
 
 @pytest.mark.parametrize("name", ["list", "config", "features", "spec"])
