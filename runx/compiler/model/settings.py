@@ -212,7 +212,13 @@ SETTINGS: tuple[Setting, ...] = (
         "linux.resources.pids.limit", "carried",
         "in a cgroup of the guest, the root of what the container sees; since version 1.3, 0 is a limit too",
     ),
-    Setting("linux.resources.unified", "ignored", "cgroup settings of the host do not reach into the virtual machine"),
+    Setting(
+        "linux.resources.unified", "carried",
+        "memory.max, cpu.max, cpu.weight, cpuset.cpus and pids.max as the properties with the same meaning, which they go "
+        "before; others are ignored and listed",
+        read="frontends/oci/unified.py", own_ramdisk=False, sandbox=False,
+        update="of its files, memory.max, cpu.max, cpu.weight and cpuset.cpus alone mean what a running machine can change",
+    ),
     Setting("linux.resources.devices", "vm", "the virtual machine has no devices of the host to guard"),
     Setting("linux.resources.blockIO", "ignored", "the virtual machine has no block device of the host"),
     *(Setting(f"linux.resources.{name}", "ignored", _NO_COUNTERPART) for name in ("hugepageLimits", "network", "rdma")),

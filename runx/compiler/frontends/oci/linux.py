@@ -4,6 +4,7 @@ from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.oci.mount_flags import PROPAGATION
+from runx.compiler.frontends.oci.unified import pids_max, task_limit
 from runx.compiler.model.plan import Device
 from runx.compiler.model.request import Limits
 
@@ -86,8 +87,15 @@ def read_root_propagation(word: str, report: Report) -> str | None:
 def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:
     """The most tasks. None means no limit: the number is absent, negative, or 0 before version 1.3.
 
-    Since version 1.3, 0 is a limit, too (config-linux.md, "PIDs"): the process cannot start another task.
+    Since version 1.3, 0 is a limit, too (config-linux.md, "PIDs"): the process cannot start another task. In pids.max of
+    `unified`, which goes before it, 0 always is.
     """
+    text = pids_max(resources)
+    if text is not None:
+        try:
+            return task_limit(text)
+        except ValueError:
+            return None  # check_names reports it
     limit = resources.get("pids", {}).get("limit", -1)
     minor = oci_version.split(".")[1:2]
     zero_counts = minor and minor[0].isdigit() and int(minor[0]) >= 3
