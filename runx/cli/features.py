@@ -42,7 +42,7 @@ def features() -> dict[str, Any]:
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": False}},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
         },
         "annotations": {"runx.version": __version__},
         "potentiallyUnsafeConfigAnnotations": list(ANNOTATIONS),

@@ -104,6 +104,7 @@ FAULTS = {
     "RX406": "A virtual machine cannot use the network of the host.",
     "RX407": "The virtual machine has its own namespace, although none is asked for.",
     "RX408": "The path of a network namespace leads to none.",
+    "RX409": "A network device cannot be moved into the container's network namespace.",
     "RX410": "The path of a device is not absolute.",
     "RX411": "The number of a device is missing or out of range.",
     "RX412": "Nothing is added to a /dev that is a directory of the host.",

@@ -198,7 +198,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("linux.uidMappings", "vm", _OWN_IDS, sandbox=False),
     Setting("linux.gidMappings", "vm", _OWN_IDS, sandbox=False),
     Setting("linux.timeOffsets", "ignored", "the virtual machine keeps its own time"),
-    Setting("linux.netDevices", "ignored", "network devices of the host are not moved into a virtual machine"),
+    Setting(
+        "linux.netDevices", "carried",
+        "moved into the container's network namespace, whose interfaces become the guest's at start (docs/networking.md)",
+        read=_LINUX,
+    ),
+    Setting("linux.netDevices{}.name", "carried", "the name on the host if it is absent", read=_LINUX),
     Setting("linux.intelRdt", "ignored", _NO_COUNTERPART),
     Setting("linux.personality", "ignored", "processes run as on the guest's own architecture"),
     Setting("linux.memoryPolicy", "ignored", _ONE_NODE),

@@ -149,6 +149,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     directory = record.directory
     record.console = plan.console
     record.network_namespace = plan.network_namespace or ""
+    record.network_devices = [f"{device.name}:{device.new_name}" for device in plan.network_devices]
     record.takes_interfaces = plan.takes_interfaces
     _write(f"{directory}/plan.json", result.artifacts.plan_json.encode())
     as_read: VmPlan = json.loads(result.artifacts.plan_json)

@@ -9,6 +9,7 @@ from runx.compiler.frontends.oci.hooks import read_hooks
 from runx.compiler.frontends.oci.linux import (
     read_devices,
     read_limits,
+    read_network_devices,
     read_paths,
     read_pids_limit,
     read_root_propagation,
@@ -72,6 +73,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         kernel_parameters=kernel_parameters,
         image=read_image(vm, report),
         hardware=read_hardware(vm, report),
+        network_devices=read_network_devices(linux.get("netDevices", {}), report),
         network_namespace=_network_namespace(linux.get("namespaces", ())),
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
         xlconf=_xlconf(process.env, annotations, report),
