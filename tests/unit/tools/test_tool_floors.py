@@ -16,6 +16,7 @@ FLOORS = (
     ("runxtools.arches", "runxtools.cache", "runxtools.command", "runxtools.ociimage", "runxtools.process", "runxtools.progress"),
     ("runxtools.packages", "runxtools.runner", "runxtools.venv"),
     ("runxtools.apt", "runxtools.installer"),
+    ("runxtools.tree",),
     ("runxtools.double", "runxtools.lab", "runxtools.specification"),
     ("runxtools.testing",),
     ("runxtools.bench", "runxtools.fault_table", "runxtools.plan_schema", "runxtools.support_table"),
