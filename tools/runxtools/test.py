@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from runxtools import packages, specification, venv
+from runxtools import packages, pythons, specification, venv
 from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of
 from runxtools.double import host
@@ -172,8 +172,18 @@ def main() -> int:
     which.add_argument(
         "--only", action="append", choices=tuple(STEPS), metavar="STEP", help="run this step: %(choices)s; may be repeated"
     )
+    which.add_argument(
+        "--python",
+        type=pythons.version_or_path,
+        metavar="VERSION",
+        help=f"run the unit tests with the Python of another Debian ({', '.join(pythons.SUITES)}), or the one at a path",
+    )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
+    if options.python:
+        set_up(steps(["unit"], no_lab=True))
+        subprocess.run([sys.executable, "./build", "initrd"], cwd=CHECKOUT, check=True)
+        return pythons.test(options.python, options.pytest)
     chosen = steps(options.only or (), options.no_lab)
     python = set_up(chosen)
     results = Results()
