@@ -3,8 +3,11 @@
 lint    ruff, mypy, shellcheck, codespell, warnings of the C compiler
 unit    unit and snapshot tests
 double  engines on tools/xl-double, whose domains are no virtual machines
-lab     engines in the Xen lab, an emulated machine
-quick   the linters and most tests of the compiler, in about 20 s; not in a run of all steps
+lab     engines in the Xen lab, an emulated machine with Debian 13
+lab-9p  tests that need QEMU's 9p shares, in a lab with Debian 12
+Not in a run of all steps:
+quick        the linters and most tests of the compiler, in about 20 s
+lab-systemd  a lab whose dom0 has systemd, udev and Debian's services
 """
 
 import argparse
@@ -20,6 +23,7 @@ from runxtools import packages, specification, venv
 from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of
 from runxtools.double import host
+from runxtools.lab.kinds import Kind
 from runxtools.packages import Package
 from runxtools.progress import Progress
 
@@ -52,6 +56,7 @@ _DOUBLE = (
     Package("containernetworking-plugins", "/usr/lib/cni/bridge", "podman's networks and ctr's"),
     Package("sqlite3", "sqlite3", "a database, for the tests of root filesystems"),
 )
+_ALL = (*_LINT, *_UNIT, *_DOUBLE)
 
 
 class Step(NamedTuple):
@@ -66,13 +71,26 @@ class Step(NamedTuple):
     """The target of ./build that it needs."""
     schemas: bool = False
     """Whether it needs the schemas of the OCI specification."""
+    lab: Kind | None = None
+    """The lab that it needs."""
+    usual: bool = True
+    """Whether a run of all steps has it."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Arguments for pytest."""
+        return (*self.pytest, *(("--lab", self.lab.name) if self.lab else ()))
 
 
 STEPS = {
     "lint": Step("linters", ("tests/test_linters.py",), _LINT),
     "unit": Step("unit and snapshot tests", ("tests/unit",), (*_LINT, *_UNIT), "initrd", schemas=True),
-    "double": Step("tests on xl-double", ("tests/integration",), (*_LINT, *_UNIT, *_DOUBLE), "initrd"),
-    "lab": Step("tests in the Xen lab", ("tests/lab",), (*_LINT, *_UNIT, *_DOUBLE), "all"),
+    "double": Step("tests on xl-double", ("tests/integration",), _ALL, "initrd"),
+    "lab": Step("tests in the Xen lab", ("tests/lab",), _ALL, "all", lab=Kind()),
+    "lab-9p": Step("tests of QEMU's 9p in the Xen lab", ("tests/lab", "-m", "needs_qemu_9p"), _ALL, "all", lab=Kind("bookworm")),
+    "lab-systemd": Step(
+        "tests of systemd in the Xen lab", ("tests/lab/test_systemd.py",), _ALL, "all", lab=Kind(systemd=True), usual=False
+    ),
     "quick": Step(
         "linters and the compiler's tests",
         (
@@ -86,8 +104,11 @@ STEPS = {
         ),
         (*_LINT, *_UNIT),
         schemas=True,
+        usual=False,
     ),
 }
+LAB = ("lab", "lab-9p")
+"""The usual steps that need a lab."""
 NOTHING_SELECTED = 5
 """pytest's exit status when its arguments leave no test."""
 
@@ -135,9 +156,9 @@ class Results:
 
 
 def steps(only: Sequence[str], no_lab: bool) -> list[Step]:
-    """The steps in their order: those chosen, or all but quick."""
-    chosen = only or [name for name in STEPS if name != "quick"]
-    return [step for name, step in STEPS.items() if name in chosen and not (no_lab and name == "lab")]
+    """The steps in their order: those chosen, or all usual ones."""
+    chosen = only or [name for name, step in STEPS.items() if step.usual]
+    return [step for name, step in STEPS.items() if name in chosen and not (no_lab and step.lab)]
 
 
 def set_up(chosen: Sequence[Step]) -> Path:
@@ -164,11 +185,21 @@ def set_up(chosen: Sequence[Step]) -> Path:
     return python
 
 
+def _lab_is_up(step: Step, results: Results) -> bool:
+    assert step.lab is not None
+    print(f"\n{step.what}: the lab; the first time takes about 4 min")
+    return results.run(f"tools/lab {step.lab.options}up", _lab_command(step.lab, "up"))
+
+
+def _lab_command(lab: Kind, order: str) -> list[str | Path]:
+    return [sys.executable, "tools/lab", *lab.options.split(), order]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--no-lab", action="store_true", help="leave out the lab, and the guest's kernel, which only it needs")
-    which.add_argument("--lab-only", action="store_const", dest="only", const=["lab"], help="the same as --only lab")
+    which.add_argument("--lab-only", action="store_const", dest="only", const=LAB, help="the same as --only lab --only lab-9p")
     which.add_argument(
         "--only", action="append", choices=tuple(STEPS), metavar="STEP", help="run this step: %(choices)s; may be repeated"
     )
@@ -184,13 +215,14 @@ def main() -> int:
             hint = "; the first time takes about 10 min for its kernel" if step.build == "all" else ""
             print(f"\n{step.what}: the guest{hint}")
             built[step.build] = results.run(f"./build {step.build}", [sys.executable, "./build", step.build])
-        if step is STEPS["lab"]:
-            print(f"\n{step.what}: the lab; the first time takes about 4 min")
-            if not built[step.build] or not results.run("tools/lab up", [sys.executable, "tools/lab", "up"]):
-                results.leave_out(step.what)
-                continue
+        if step.lab and not (built[step.build] and _lab_is_up(step, results)):
+            results.leave_out(step.what)
+            continue
         print(f"\n{step.what}")
-        results.run(step.what, [python, "-m", "pytest", "-q", *step.pytest, *options.pytest], *accepted)
+        results.run(step.what, [python, "-m", "pytest", "-q", *step.arguments, *options.pytest], *accepted)
+        if step.lab and any(other.lab for other in chosen[chosen.index(step) + 1 :]):
+            # A lab takes a processor even when it is idle.
+            results.run(f"tools/lab {step.lab.options}down", _lab_command(step.lab, "down"))
     print(f"\n{results.summary()}")
     return 1 if results.failed else 0
 

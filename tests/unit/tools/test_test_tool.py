@@ -39,8 +39,10 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return tool.main()
 
 
-LINT, UNIT, DOUBLE, LAB = "tests/test_linters.py", "tests/unit", "tests/integration", "tests/lab"
-LAB_COMMANDS = ["./build all", "tools/lab up", LAB]
+LINT, UNIT, DOUBLE = "tests/test_linters.py", "tests/unit", "tests/integration"
+LAB, LAB_9P = "tests/lab --lab trixie", "tests/lab -m needs_qemu_9p --lab bookworm"
+BOOKWORM = "tools/lab --suite bookworm up"
+LAB_COMMANDS = ["./build all", "tools/lab up", LAB, "tools/lab down", BOOKWORM, LAB_9P]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,11 @@ LAB_COMMANDS = ["./build all", "tools/lab up", LAB]
         (["--no-lab"], [LINT, "./build initrd", UNIT, DOUBLE]),
         (["--lab-only"], LAB_COMMANDS),
         (["--only", "lint"], [LINT]),
+        (["--only", "lab"], ["./build all", "tools/lab up", LAB]),
+        (
+            ["--only", "lab-systemd"],
+            ["./build all", "tools/lab --systemd up", "tests/lab/test_systemd.py --lab trixie-systemd"],
+        ),
         (["--only", "double", "--only", "lint"], [LINT, "./build initrd", DOUBLE]),
         (["--only", "unit", "--", "-k", "cpio"], ["./build initrd", f"{UNIT} -k cpio"]),
     ],
@@ -60,7 +67,9 @@ def test_steps(commands: Commands, monkeypatch: pytest.MonkeyPatch, words: list[
 
 
 def test_paths_of_steps_exist() -> None:
-    paths = [word.rpartition("=")[2] for step in tool.STEPS.values() for word in step.pytest]
+    words = [word for step in tool.STEPS.values() for word in step.pytest if "/" in word]
+    paths = [word.rpartition("=")[2] for word in words]
+    assert len(paths) > len(tool.STEPS)
     assert all((CHECKOUT / path).exists() for path in paths)
 
 
@@ -68,17 +77,19 @@ def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys
     commands.failing = {UNIT: 1, "tools/lab up": 125}
     assert call(monkeypatch) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-8:-1] == [
-        "  linters                      0 s  passed",
-        "  ./build initrd               0 s  passed",
-        "  unit and snapshot tests      0 s  failed",
-        "  tests on xl-double           0 s  passed",
-        "  ./build all                  0 s  passed",
-        "  tools/lab up                 0 s  failed",
-        "  tests in the Xen lab         0 s  not run",
+    assert lines[-10:-1] == [
+        "  linters                                0 s  passed",
+        "  ./build initrd                         0 s  passed",
+        "  unit and snapshot tests                0 s  failed",
+        "  tests on xl-double                     0 s  passed",
+        "  ./build all                            0 s  passed",
+        "  tools/lab up                           0 s  failed",
+        "  tests in the Xen lab                   0 s  not run",
+        "  tools/lab --suite bookworm up          0 s  passed",
+        "  tests of QEMU's 9p in the Xen lab      0 s  passed",
     ]
     assert lines[-1] == "tools/test: failed: unit and snapshot tests, tools/lab up, tests in the Xen lab, 0.0 min"
-    assert commands.run[-1] == "tools/lab up"
+    assert commands.run[-2:] == [BOOKWORM, LAB_9P]
 
 
 def test_no_test_selected_is_a_fault_only_without_arguments(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
