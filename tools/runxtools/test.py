@@ -3,8 +3,11 @@
 lint    ruff, mypy, shellcheck, codespell, warnings of the C compiler
 unit    unit and snapshot tests
 double  engines on tools/xl-double, whose domains are no virtual machines
+trixie  the same with the engines and the Python of Debian 13, in a tree of it
 lab     engines in the Xen lab, an emulated machine
 quick   the linters and most tests of the compiler, in about 20 s; not in a run of all steps
+
+--engines runs the tests of the step double in trees of Debian 12, 13 and unstable, or of those that it names.
 """
 
 import argparse
@@ -12,11 +15,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from runxtools import packages, specification, venv
+from runxtools import engines, packages, specification, tree, venv
 from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of
 from runxtools.double import host
@@ -66,12 +69,18 @@ class Step(NamedTuple):
     """The target of ./build that it needs."""
     schemas: bool = False
     """Whether it needs the schemas of the OCI specification."""
+    suite: str = ""
+    """The suite of Debian in whose tree it runs; "" for this machine."""
 
 
 STEPS = {
     "lint": Step("linters", ("tests/test_linters.py",), _LINT),
     "unit": Step("unit and snapshot tests", ("tests/unit",), (*_LINT, *_UNIT), "initrd", schemas=True),
     "double": Step("tests on xl-double", ("tests/integration",), (*_LINT, *_UNIT, *_DOUBLE), "initrd"),
+    **{
+        suite: Step(f"tests on xl-double, Debian {suite}", ("tests/integration",), tree.HOST_PACKAGES, "initrd", suite=suite)
+        for suite in engines.SUITES
+    },
     "lab": Step("tests in the Xen lab", ("tests/lab",), (*_LINT, *_UNIT, *_DOUBLE), "all"),
     "quick": Step(
         "linters and the compiler's tests",
@@ -88,6 +97,8 @@ STEPS = {
         schemas=True,
     ),
 }
+NOT_OF_ALL = ("quick", "bookworm", "sid")
+"""Steps that only those who name them run. The step double has bookworm's engines where tests usually run."""
 NOTHING_SELECTED = 5
 """pytest's exit status when its arguments leave no test."""
 
@@ -106,13 +117,20 @@ class Results:
 
     def __init__(self) -> None:
         self.all: list[Result] = []
+        self.notes: list[str] = []
+        """Lines at the end of the summary."""
         self._begin = time.monotonic()
 
     def run(self, what: str, argv: Sequence[str | Path], *accepted: int) -> bool:
         """Run a command; whether its exit status is 0 or one of the accepted."""
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        return self.measure(what, lambda: subprocess.run(argv, cwd=CHECKOUT, env=environment).returncode, *accepted)
+
+    def measure(self, what: str, command: Callable[[], int], *accepted: int) -> bool:
+        """Run a command that gives its exit status; whether that is 0 or one of the accepted."""
         sys.stdout.flush()
         begin = time.monotonic()
-        status = subprocess.run(argv, cwd=CHECKOUT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode
+        status = command()
         passed = status in (0, *accepted)
         self.all.append(Result(what, time.monotonic() - begin, "passed" if passed else "failed"))
         return passed
@@ -131,12 +149,12 @@ class Results:
         width = max((len(result.what) for result in self.all), default=0)
         lines = [f"  {result.what:<{width}}  {result.seconds:5.0f} s  {result.outcome}" for result in self.all]
         verdict = f"failed: {', '.join(self.failed)}" if self.failed else "all passed"
-        return "\n".join([*lines, f"tools/test: {verdict}, {(time.monotonic() - self._begin) / 60:.1f} min"])
+        return "\n".join([*lines, *self.notes, f"tools/test: {verdict}, {(time.monotonic() - self._begin) / 60:.1f} min"])
 
 
 def steps(only: Sequence[str], no_lab: bool) -> list[Step]:
-    """The steps in their order: those chosen, or all but quick."""
-    chosen = only or [name for name in STEPS if name != "quick"]
+    """The steps in their order: those chosen, or all but NOT_OF_ALL."""
+    chosen = only or [name for name in STEPS if name not in NOT_OF_ALL]
     return [step for name, step in STEPS.items() if name in chosen and not (no_lab and name == "lab")]
 
 
@@ -164,6 +182,17 @@ def set_up(chosen: Sequence[Step]) -> Path:
     return python
 
 
+def in_tree(step: Step, arguments: Sequence[str], results: Results, accepted: Sequence[int]) -> None:
+    """Run a step's tests in the tree of its suite. Raises ToolError when there is no tree."""
+    with Progress(1).step(f"Debian {step.suite} with its engines", about_s=180):
+        there = engines.Tree(step.suite)
+    versions = there.versions()
+    print(f"{step.suite}: {versions}")
+    words = ["tools/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *step.pytest, *arguments]
+    results.measure(step.what, lambda: there.call(words), *accepted)
+    results.notes.append(f"  Debian {step.suite}: {versions}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group()
@@ -172,9 +201,17 @@ def main() -> int:
     which.add_argument(
         "--only", action="append", choices=tuple(STEPS), metavar="STEP", help="run this step: %(choices)s; may be repeated"
     )
+    which.add_argument(
+        "--engines",
+        nargs="*",
+        choices=engines.SUITES,
+        metavar="SUITE",
+        help="run the tests on xl-double with the engines of these suites of Debian: %(choices)s (default: all of them)",
+    )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
-    chosen = steps(options.only or (), options.no_lab)
+    suites = None if options.engines is None else options.engines or engines.SUITES
+    chosen = steps(suites or options.only or (), options.no_lab)
     python = set_up(chosen)
     results = Results()
     accepted = (NOTHING_SELECTED,) if options.pytest else ()
@@ -190,6 +227,9 @@ def main() -> int:
                 results.leave_out(step.what)
                 continue
         print(f"\n{step.what}")
+        if step.suite:
+            in_tree(step, options.pytest, results, accepted)
+            continue
         results.run(step.what, [python, "-m", "pytest", "-q", *step.pytest, *options.pytest], *accepted)
     print(f"\n{results.summary()}")
     return 1 if results.failed else 0
