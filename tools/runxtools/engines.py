@@ -12,7 +12,7 @@ from runxtools.tree import Bind
 
 SUITES = ("bookworm", "trixie", "sid")
 """Suites of Debian (12, 13, unstable) whose engines the tests are made for."""
-ENGINES = ("containerd", "docker.io", "podman", "runc", "crun", "conmon", "netavark", "buildah", "skopeo", "python3")
+ENGINES = ("containerd", "docker.io", "podman", "runc", "crun", "conmon", "netavark", "buildah", "python3")
 """Packages whose versions a result is of."""
 _OF_SUITE = {
     "bookworm": ("libxenmisc4.17",),
@@ -21,7 +21,7 @@ _OF_SUITE = {
 }
 """What the suites do not have in common. podman of bookworm uses CNI as long as netavark is not there."""
 _PACKAGES = (
-    "containerd", "docker.io", "podman", "runc", "crun", "conmon", "catatonit", "buildah", "skopeo",
+    "containerd", "docker.io", "podman", "runc", "crun", "conmon", "catatonit", "buildah",
     "containernetworking-plugins", "iptables", "nftables", "dnsmasq-base", "iproute2", "iputils-ping", "bridge-utils",
     "erofs-utils", "e2fsprogs", "qemu-utils", "xenstore-utils", "busybox-static", "sqlite3", "cpio", "kmod", "procps", "strace",
     "util-linux", "bsdutils", "gcc", "libc6-dev", "make", "git", "ca-certificates", "python3", "python3-venv",

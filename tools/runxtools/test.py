@@ -51,6 +51,7 @@ _DOUBLE = (
     Package("conmon", "conmon", "podman's half of a container"),
     Package("crun", "crun", "a runtime that podman looks for"),
     Package("catatonit", "catatonit", "what waits in podman's pods"),
+    Package("buildah", "buildah", "builds images with containers of their own"),
     Package("docker.io", "dockerd", "an engine, for the tests on xl-double"),
     Package("containernetworking-plugins", "/usr/lib/cni/bridge", "podman's networks and ctr's"),
     Package("sqlite3", "sqlite3", "a database, for the tests of root filesystems"),
