@@ -12,7 +12,7 @@ from runxtools.errors import ToolError
 
 
 class Package(NamedTuple):
-    """A Debian package; what shows that it is installed: one of its programs, or a pattern of a file's absolute path; and its purpose."""
+    """A Debian package; what shows that it is installed, a program or a pattern of a file's absolute path; and its purpose."""
 
     name: str
     program: str

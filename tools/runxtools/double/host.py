@@ -242,7 +242,8 @@ def remove_groups(prefix: str, which: str = "") -> None:
     Of makers in other PID namespaces (a double in a tree) that is not known: their groups go when they are an hour old.
     """
     with tempfile.TemporaryDirectory(prefix="xl-double-groups-") as place:
-        words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _REMOVE_GROUPS, "sh", place, prefix, which, str(_pid_namespace())]
+        script = ["sh", "-c", _REMOVE_GROUPS, "sh", place, prefix, which, str(_pid_namespace())]
+        words = ["unshare", "--mount", "--propagation", "private", *script]
         subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
 
 

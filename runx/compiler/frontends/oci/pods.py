@@ -22,8 +22,8 @@ _PODMAN = ("io.container.manager", "libpod")
 _PODMAN_ID = _ANNOTATIONS[1][1]
 """podman 5 gives a container of a pod the sandbox's id alone, without its part."""
 _PODMAN_PAUSES = ["/catatonit", "-P"]
-"""podman (4.3 to 5.8) does not mark the sandboxes of its pods, but they run this command, from an image that podman makes for them.
-The program only waits, so no user has another reason to run it (catatonit(1), -P)."""
+"""podman (4.3 to 5.8) does not mark the sandboxes of its pods, but they run this command, from an image that podman makes for
+them. The program only waits, so no user has another reason to run it (catatonit(1), -P)."""
 
 
 def read_pod(annotations: dict[str, str], args: Sequence[str]) -> Pod | None:
