@@ -86,6 +86,14 @@ def test_what_auto_chooses() -> None:
     assert root(layers=LAYERS, config={"vm": {"image": {"path": "/image", "format": "raw"}}}).reason == "vm.image"
 
 
+def test_auto_for_a_step_of_a_build() -> None:
+    """buildah commits what is in the directory: a disk would lose the step's changes without a word."""
+    step = {"root": {"path": "/var/tmp/buildah3025840313/mnt/rootfs"}}
+    assert root(layers=LAYERS, config=step).carrier == "9p"
+    assert root("disk", layers=LAYERS, config=step).carrier == "disk", "as asked for"
+    assert root(layers=LAYERS, config={"root": {"path": "/buildah/mnt/rootfs"}}).carrier == "disk"
+
+
 def test_disks_count_as_shares_do() -> None:
     """In the machine's memory."""
     config = {**CONFIG, "linux": {**CONFIG["linux"], "resources": {"memory": {"limit": 128 << 20}}}}
