@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runx import collector
 from runx.cli.options import Arguments, Option, help_lines, parse
 from runx.errors import RunxError, reason
-from runx.linux.files import write_atomically
+from runx.linux.files import standard_input, write_atomically
 from runx.paths import assets_dir
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _inputs(operand: str, arguments: Arguments, root: str, name: str = "config.j
     from runx.compiler.source import SIZE_LIMIT
 
     is_stdin = operand == "-"
-    facts = HostFactsWithBridges(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"])
+    facts = HostFactsWithBridges(standard_input(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"])
     return Inputs(
         os.path.abspath((arguments.values["bundle"] or ".") if is_stdin else operand),
         container_id=arguments.values["id"],

@@ -214,6 +214,18 @@ def _network_namespace(path: Path, value: str, facts: Facts, report: Report) -> 
         report.error("RX408", path, f"{value} {what}", "ip netns list")
 
 
+def _network_devices(container: Container, facts: Facts, report: Report) -> None:
+    for device in container.network_devices:
+        path: Path = ("linux", "netDevices", device.name)
+        if report.has_errors_below(path):
+            continue
+        if facts.kind(f"/sys/class/net/{device.name}") != "directory":
+            report.error("RX409", path, f"the host has no network device {device.name}", "ip link")
+        elif container.networks:
+            message = "the container has the networks of NETCONF only, or the host's by network.host of runx.toml"
+            report.error("RX409", path, message, "leave NETCONF out, and give the container a network namespace")
+
+
 def _devices(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     if container.devices and container.has_bound_dev:
         report.ignore("RX412", ("linux", "devices"), "/dev is a directory of the host, to which nothing is added")
@@ -238,6 +250,7 @@ CHECKS = (
     _hardware,
     _names,
     _namespaces,
+    _network_devices,
     _cgroups_path,
     _devices,
     _not_carried,

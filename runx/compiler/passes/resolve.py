@@ -90,6 +90,7 @@ def resolve(
         guest=Guest() if container.ramdisk else _guest(container, place, mounts, facts),
         hooks=container.hooks,
         network_namespace=container.network_namespace,
+        network_devices=container.network_devices,
         takes_interfaces=not (container.networks or container.is_sandbox),
         cgroups_path=container.cgroups_path,
         ignored=tuple(

@@ -133,6 +133,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "exit_status": 0,
         "log": "/run/log.json",
         "log_json": False,
+        "network_devices": [],
         "network_namespace": "/proc/1/ns/net",
         "oci": '{"ociVersion": "1.0.2", "id": "c"}',
         "pid": 4711,
@@ -143,7 +144,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "takes_interfaces": True,
         "terminal": (33, 101),
     }
-    assert record.text() == OLD
+    assert record.text().replace("network_devices=\n", "") == OLD, "one line is newer"
 
 
 def test_the_text_of_an_empty_record(tmp_path: Path) -> None:
@@ -151,7 +152,8 @@ def test_the_text_of_an_empty_record(tmp_path: Path) -> None:
     record = record_of(tmp_path, OLD_EMPTY)
     assert (record.cgroups, record.disks, record.taken) == ([], [], [])
     assert (record.exit_status, record.terminal, record.takes_interfaces, record.log_json) == (None, None, False, True)
-    assert record.text() == OLD_EMPTY == records.Record("/nowhere").text()
+    assert record.text() == records.Record("/nowhere").text()
+    assert record.text().replace("network_devices=\n", "") == OLD_EMPTY
 
 
 @pytest.mark.parametrize("name", records.Record.LINES)
