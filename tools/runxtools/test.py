@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from runxtools import engines, packages, specification, tree, venv
+from runxtools import bootstrap, engines, packages, specification, venv
 from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of
 from runxtools.double import host
@@ -97,7 +97,7 @@ STEPS = {
         suite: Step(
             f"tests on xl-double, Debian {suite}",
             ("tests/integration",),
-            tree.HOST_PACKAGES,
+            bootstrap.HOST_PACKAGES,
             "initrd",
             suite=suite,
             usual=suite == "trixie",

@@ -97,7 +97,7 @@ def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys
     commands.failing = {UNIT: 1, "tools/lab up": 125}
     assert call(monkeypatch) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-10:-1] == [
+    assert lines[-12:-1] == [
         "  linters                                0 s  passed",
         "  ./build initrd                         0 s  passed",
         "  unit and snapshot tests                0 s  failed",
