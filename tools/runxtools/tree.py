@@ -21,6 +21,7 @@ from runxtools.errors import ToolError
 from runxtools.installer import PIP_SETTINGS
 from runxtools.packages import install, missing, require_root
 
+HOST_PACKAGES = bootstrap.HOST_PACKAGES
 SUITES = ("bookworm", "trixie", "testing", "sid")
 _ENTER = CHECKOUT / "tools" / "tree-assets" / "enter"
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
@@ -45,7 +46,7 @@ def make(suite: str, packages: Sequence[str]) -> Path:
     Nothing may be changed in it. Raises ToolError: not root, no package sources, or mmdebstrap's reason.
     """
     require_root(f"a root of Debian {suite} has device nodes and owners")
-    install(missing(bootstrap.HOST_PACKAGES), lambda line: print(line, file=sys.stderr))
+    install(missing(HOST_PACKAGES), lambda line: print(line, file=sys.stderr))
     ingredients: dict[str, str | bytes] = {
         "packages": " ".join((suite, *sorted(packages))),
         "left out": " ".join(_LEFT_OUT),
