@@ -1,5 +1,5 @@
 /* PID 1 starts the container's process and carries its streams, signals and exit status over a console of the domain. It is
- * one poll loop. Steps that may block, such as the setup script, are done in the child.
+ * one poll loop. Steps that may block, such as the set-up, are done in the child.
  */
 #include "pid1/main.h"
 
