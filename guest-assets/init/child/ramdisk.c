@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +33,7 @@ struct loop_config {
 /* Makes PATH and its parents. */
 static void make_directory(const char *path)
 {
-    char part[128];
+    char part[PATH_MAX];
     for (size_t length = 1;; length++) {
         if (path[length] && path[length] != '/')
             continue;

@@ -132,6 +132,7 @@ int pid1_main(const char *device)
         power_off();
     }
     link_send(FRAME_HELLO, (unsigned char[]){LINK_VERSION}, 1);
+    link_flush(); /* at once: the set-up will wait for what the host answers */
     kernel_log_open();
     memory_pressure_watch();
     signals_watch();
