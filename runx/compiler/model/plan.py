@@ -364,7 +364,7 @@ class Process(_Part):
 
 
 class Guest(_Part):
-    """The surroundings of the process, which the setup script makes."""
+    """The surroundings of the process, which the set-up in the guest makes."""
 
     hostname: str | None = None
     domainname: str | None = None
