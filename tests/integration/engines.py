@@ -1,6 +1,7 @@
 """The engines of Debian's packages, started in a double with nothing and ended with it."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -14,6 +15,8 @@ from runxtools.testing.containers import IMAGE, RUNX
 BUSYBOX = Path("/bin/busybox")
 DOCKER = ("/usr/bin/docker",)
 """Debian's, whatever /usr/local has."""
+BY_TYPE = "runx-by-type"
+"""A second runtime of docker 23 and newer, which is runx too."""
 _LIMIT_S = 60
 _LAB_CONFIG = CHECKOUT / "tools/lab-assets/containerd.toml"
 
@@ -41,6 +44,10 @@ def start_dockerd(double: Double) -> None:
     assert shutil.which("dockerd"), "dockerd is not installed: tools/test does that, or apt-get install docker.io"
     home = double.directory / "docker"
     home.mkdir()
+    # The second form of docs/engines.md.
+    by_type = {BY_TYPE: {"runtimeType": "io.containerd.runc.v2", "options": {"BinaryName": RUNX}}}
+    if docker_version(double) < (23,):
+        by_type = {}
     settings = {
         "data-root": f"{home}/data",
         "exec-root": "/run/docker",
@@ -49,7 +56,7 @@ def start_dockerd(double: Double) -> None:
         "hosts": ["unix:///run/docker.sock"],
         "storage-driver": "vfs",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
-        "runtimes": {"runx": {"path": RUNX}},
+        "runtimes": {"runx": {"path": RUNX}, **by_type},
         "default-runtime": "runx",
     }
     (home / "daemon.json").write_text(json.dumps(settings))
@@ -61,3 +68,20 @@ def start_dockerd(double: Double) -> None:
     while double.run([*DOCKER, "version"]).returncode:
         assert time.monotonic() < limit and daemon.poll() is None, log.read_text()
         time.sleep(0.1)
+
+
+def containerd_version(double: Double) -> tuple[int, ...]:
+    """Major and minor number."""
+    return _version(double, "containerd")
+
+
+def docker_version(double: Double) -> tuple[int, ...]:
+    """Major and minor number of the daemon."""
+    return _version(double, "dockerd")
+
+
+def _version(double: Double, program: str) -> tuple[int, ...]:
+    said = double.run([program, "--version"], check=True).stdout.decode()
+    found = re.search(r"\b(\d+)\.(\d+)\.\d", said)
+    assert found, said
+    return int(found[1]), int(found[2])
