@@ -329,6 +329,9 @@ COMMANDS = {
 _STATEFUL = frozenset(COMMANDS) - {"config", "features", "plan", "spec"}
 """Commands that need the state root."""
 
+_FOR_PEOPLE = (_config, _spec)
+"""What is called for commands that no engine calls. An option with an empty value is a slip there."""
+
 _NOT_SAVED = ("9p shares cannot be saved with a domain", "keep what has to last in a volume, and create the container again")
 _WHY_NOT = {
     "exec": (
@@ -432,7 +435,7 @@ def _call(options: Arguments, name: str, words: list[str]) -> int:
         arguments = Arguments()
         arguments.operands = words
     else:
-        arguments, _ = parse(words, (*command.options, _HELP), hint=_of_all)
+        arguments, _ = parse(words, (*command.options, _HELP), hint=_of_all, allow_empty=command.call not in _FOR_PEOPLE)
     if "help" in arguments.switches:
         head = [f"usage: runx [global options] {name} {command.usage}".rstrip(), "", command.help, ""]
         sys.stdout.write("\n".join([*head, *help_lines((*command.options, _HELP))]) + "\n")

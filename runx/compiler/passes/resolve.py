@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from runx.compiler.diagnostics import Report, path_text
+from runx.compiler.diagnostics import Report, path_text, quote, visible
 from runx.compiler.frontends.oci.linux import DEFAULT_DEVICES
 from runx.compiler.host.config import HostConfig
 from runx.compiler.host.facts import Facts, SandboxFacts
@@ -222,7 +222,7 @@ def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[S
         # xl-9pfs(5) separates by commas, and has no quoting.
         what = "commas" if "," in place.state_dir else "characters that cannot be printed"
         raise RunxError(
-            f"the state directory {place.state_dir!r} cannot be shared with a domain: it has {what}",
+            f"the state directory {visible(quote(place.state_dir))} cannot be shared with a domain: it has {what}",
             f"name a directory without {what} by --root, or by paths.state of runx.toml",
             "RX902",
         )

@@ -203,6 +203,11 @@ def test_values_of_global_options_are_checked_for_every_command() -> None:
     assert "--log-format: 'foo' is none of text, json" in refused("--log-format", "foo", "features")
 
 
+def test_empty_values_of_options_for_people_are_refused() -> None:
+    assert "option --config needs a value that is not empty: --config FILE" in refused("config", "--config", "")
+    assert "option --bundle needs a value that is not empty" in refused("spec", "--bundle=")
+
+
 @pytest.mark.parametrize("name", ["list", "config", "features", "spec"])
 def test_operands_that_mean_nothing_are_refused(name: str) -> None:
     assert f"{name} takes no operands\n" in refused(name, "extra")

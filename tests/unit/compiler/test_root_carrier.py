@@ -12,7 +12,6 @@ from runx.compiler.model.plan import Domain, Root
 from runx.compiler.passes.memory import DISK_MIB, GUEST_MIB, LIMIT_PER_MIB, SHARE_MIB, UNPACKING_MIB
 from runx.compiler.passes.update import change
 from runx.compiler.pipeline import Compilation, Inputs, compile
-from runx.errors import RunxError
 
 CONFIG: dict[str, Any] = {
     "ociVersion": "1.2.0",
@@ -214,7 +213,10 @@ def test_a_fault_of_the_carrier_is_told_where_it_is_asked_for(given: dict[str, A
 
 
 def test_a_carrier_that_is_none() -> None:
-    with pytest.raises(RunxError, match=r"--root-carrier: 'floppy' is none of auto, disk, 9p, ram"):
+    with pytest.raises(CompileError, match='--root-carrier: "floppy" is none of auto, disk, 9p, ram'):
         root("floppy")
+    with pytest.raises(CompileError) as caught:
+        root("floppy", config={"hostname": 3})
+    assert [fault.id for fault in caught.value.diagnostics] == ["RX210", "RX011"], "it hides no other fault"
     with pytest.raises(CompileError, match=r"is 9p, but the root filesystem is vm\.image"):
         root("9p", config={"vm": {"image": {"path": "/image", "format": "raw"}}})

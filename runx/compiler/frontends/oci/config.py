@@ -118,7 +118,7 @@ def _version(version: str, report: Report) -> str:
     """A version of SemVer 2.0.0. runx follows 1.x.y: a newer minor version only adds settings that may be ignored."""
     parts = version.partition("-")[0].partition("+")[0].split(".")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
-        report.error("RX016", ("ociVersion",), f"not a version such as 1.2.0: {quote(version)}")
+        report.error("RX016", ("ociVersion",), f"not a version such as 1.2.0: {quote(version)}", "write 1.3.0")
     elif parts[0] != "1":
         report.error(
             "RX016",

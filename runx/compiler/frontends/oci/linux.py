@@ -87,7 +87,9 @@ def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
         else:
             parts = name.split("/")
         if any(part in ("", ".", "..") for part in parts):
-            report.error("RX420", ("linux", "sysctl", name), "not the name of a kernel parameter")
+            report.error(
+                "RX420", ("linux", "sysctl", name), "not the name of a kernel parameter", "write it like net.ipv4.ip_forward"
+            )
         settings["/".join(parts)] = value
     return settings
 
@@ -139,7 +141,7 @@ def read_limits(resources: dict[str, Any], report: Report, origin: Path = ("linu
         try:
             cpus = parse_cpuset(cpu["cpus"])
         except ValueError as error:
-            report.error("RX430", (*origin, "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}")
+            report.error("RX430", (*origin, "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}", "leave it out for any CPU")
     return Limits(
         memory_bytes=memory if 0 < memory < NO_MEMORY_LIMIT else None,
         cpu_quota_us=cpu["quota"] if cpu.get("quota", 0) > 0 else None,

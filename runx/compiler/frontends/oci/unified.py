@@ -65,7 +65,7 @@ def check_names(unified: dict[str, str], report: Report) -> None:
     for name, text in unified.items():
         place: Path = ("linux", "resources", "unified", name)
         if not name or "/" in name:
-            report.error("RX433", place, "not the name of a file of a control group")
+            report.error("RX433", place, "not the name of a file of a control group", "write it like memory.max")
         elif name == "pids.max":
             try:
                 task_limit(text)
