@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from runxtools import ociimage
 from runxtools.checkout import CHECKOUT
@@ -14,6 +16,8 @@ from runxtools.testing.containers import IMAGE, RUNX
 BUSYBOX = Path("/bin/busybox")
 DOCKER = ("/usr/bin/docker",)
 """Debian's, whatever /usr/local has."""
+VFS = {"storage-driver": "vfs"}
+"""Images and containers of docker as plain directories."""
 _LIMIT_S = 60
 _LAB_CONFIG = CHECKOUT / "tools/lab-assets/containerd.toml"
 
@@ -36,8 +40,11 @@ def start_containerd(double: Double) -> None:
     assert IMAGE.encode() in double.run(["ctr", "image", "ls", "-q"]).stdout
 
 
-def start_dockerd(double: Double) -> None:
-    """Debian's docker, and the containerd that it starts itself. runx is its runtime. Raises AssertionError with its log."""
+def start_dockerd(double: Double, storage: Mapping[str, Any] = VFS) -> None:
+    """Debian's docker, and the containerd that it starts itself. runx is its runtime. Raises AssertionError with its log.
+
+    `storage` are its settings (daemon.json) that say where images are kept.
+    """
     assert shutil.which("dockerd"), "dockerd is not installed: tools/test does that, or apt-get install docker.io"
     home = double.directory / "docker"
     home.mkdir()
@@ -47,7 +54,7 @@ def start_dockerd(double: Double) -> None:
         "pidfile": "/run/docker.pid",
         "deprecated-key-path": f"{home}/key.json",
         "hosts": ["unix:///run/docker.sock"],
-        "storage-driver": "vfs",
+        **storage,
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
         "runtimes": {"runx": {"path": RUNX}},
         "default-runtime": "runx",
