@@ -76,7 +76,7 @@ def main() -> int:
             if not os.read(orders, 1):
                 raise RunxError("a hook failed, or `create` was ended")
 
-        supervisor.create(run_hooks if order == ORDER_WITH_HOOKS else None)
+        supervisor.create(orders, run_hooks if order == ORDER_WITH_HOOKS else None)
     except RunxError as error:
         os.write(report, f"error {error.message}\nhint {error.hint}\n".encode("utf-8", "replace"))
         return 1

@@ -145,7 +145,7 @@ def test_a_layer_of_an_image_with_such_files(store: Path, more: str) -> None:
 
 
 def test_a_layer_that_is_a_mount_of_its_own(store: Path) -> None:
-    """Its root has the same numbers as that of any other image, and another device at each mount. The store's directory counts."""
+    """Its root has the same numbers as that of any other image, and another device at each mount."""
     (store.parent / "tree").mkdir()
     (store.parent / "tree/file").write_text("content")
     made = subprocess.run(["mkfs.erofs", "--quiet", "-T0", store.parent / "image", store.parent / "tree"], capture_output=True)
