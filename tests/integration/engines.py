@@ -22,13 +22,13 @@ _LIMIT_S = 60
 _LAB_CONFIG = CHECKOUT / "tools/lab-assets/containerd.toml"
 
 
-def start_containerd(double: Double) -> None:
+def start_containerd(double: Double, config: Path = _LAB_CONFIG) -> None:
     """containerd, as the lab's dom0 has it, with the test image. Raises AssertionError with its log."""
     home = double.directory / "containerd"
     home.mkdir()
     assert shutil.which("containerd"), "containerd is not installed: tools/test does that, or apt-get install containerd"
     log = home / "log"
-    words = ["containerd", "--config", str(_LAB_CONFIG), "--root", str(home / "root")]
+    words = ["containerd", "--config", str(config), "--root", str(home / "root")]
     with log.open("wb") as file:
         double.popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file)  # the double ends it
     limit = time.monotonic() + _LIMIT_S

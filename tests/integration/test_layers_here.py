@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from engines import BUSYBOX, DOCKER, start_dockerd
+from engines import BUSYBOX, DOCKER, start_containerd, start_dockerd
 from runxtools import ociimage
 from runxtools.double.host import Double
 from runxtools.testing.containers import LIMIT_S, RUNX, command, new_id
@@ -60,6 +61,52 @@ def test_many_layers_of_podman(double: Double, many: Path, scratch: str) -> None
         assert len(_made_by(double, run, run)) == 1
     finally:
         double.run(["umount", "--recursive", f"{scratch}/storage/overlay"])  # podman's own mount
+
+
+_EROFS_CONFIG = """
+version = 3
+disabled_plugins = ["io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri"]
+[plugins."io.containerd.service.v1.diff-service"]
+  default = ["erofs", "walking"]
+"""
+
+
+@pytest.fixture(scope="module")
+def with_erofs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
+    """A double with containerd, which keeps layers as EROFS images."""
+    with Double() as double:
+        version = double.run(["containerd", "--version"], check=True).stdout.decode().split()[2].lstrip("v")
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) < (2, 1):
+            pytest.skip(f"containerd {version} is older than 2.1 and has no snapshotter for EROFS")
+        config = tmp_path_factory.mktemp("erofs") / "config.toml"
+        config.write_text(_EROFS_CONFIG)
+        start_containerd(double, config)
+        yield double
+
+
+def _in_erofs(double: Double, tmp_path: Path, name: str, layers: int) -> list[str]:
+    """The command of a container of a new image with that many layers."""
+    more = [{f"many/{number}": b"x", "top": b"%d\n" % number} for number in range(1, layers)]
+    ociimage.write(tmp_path / "image.tar", BUSYBOX, name, more=more)
+    snapshotter = ["--snapshotter", "erofs"]
+    double.run(["ctr", "image", "import", "--local", *snapshotter, str(tmp_path / "image.tar")], check=True, timeout=LIMIT_S)
+    return command(_LOOK, snapshotter, image=name)
+
+
+def test_layers_that_are_erofs_images(with_erofs: Double, tmp_path: Path) -> None:
+    """They are the guest's disks, and nothing is copied."""
+    words = _in_erofs(with_erofs, tmp_path, "localhost/runx-test-erofs:latest", 5)
+    result = with_erofs.run(words, timeout=LIMIT_S)
+    assert (result.returncode, result.stdout) == (0, b"4\n4\n"), result
+    assert bases(with_erofs) == set()
+
+
+def test_more_erofs_images_than_disks(with_erofs: Double, tmp_path: Path) -> None:
+    words = _in_erofs(with_erofs, tmp_path, "localhost/runx-test-many-erofs:latest", 60)
+    for _ in range(2):
+        result = with_erofs.run(words, timeout=LIMIT_S)  # with --rm, so that its name is free again
+        assert (result.returncode, result.stdout) == (0, b"59\n59\n"), result
+    assert len(bases(with_erofs)) == 1
 
 
 STORES = {

@@ -121,7 +121,7 @@ def _made_disks(disks: tuple[Disk, ...], options: tuple[str, ...]) -> list[str]:
     changes. A read-only root has no layer: then mount points are made in memory."""
     what = "the disks of the root filesystem could not be mounted: a kernel of its own needs blkfront, EROFS, ext4 and overlay"
     # noinit_itable: tables of unused inodes are zero already (mke2fs on a sparse file).
-    kinds = {"base": "erofs ro", "added": "erofs ro", "layer": "ext4 noinit_itable"}
+    kinds = {"base": "erofs ro", "engine": "erofs ro", "added": "erofs ro", "layer": "ext4 noinit_itable"}
     commands = [
         "mkdir /disks",
         f'disk() {{ mkdir "/disks/$1"; mount -t "$2" -o "$3" "/dev/$1" "/disks/$1" || {_fail(what)}; }}',

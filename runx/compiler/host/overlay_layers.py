@@ -25,8 +25,15 @@ _INIT_FILES = {
 """The same layer in containerd's store, where it has a number like any other: the names in each of its directories. All that it
 holds are mount points, and the mark of docker's containers (moby, daemon/initlayer/setup_unix.go)."""
 _INIT_MARK = ".dockerenv"
+_IMAGES = 16
+"""How many images of an engine become disks at most; the layers of more are joined in one image. Each disk takes a loop device of
+the host, and some time of the guest's boot."""
+_BLOCK_BITS = 12
+_CHUNKED_FILES = 0x4
+"""EROFS_FEATURE_INCOMPAT_CHUNKED_FILE."""
 _RECORD_BYTES = 64 * 1024
 """The most that a store's record of a container's layers has; overlayfs takes 500 layers."""
+_INODE_BITS = 2**32 - 1
 _PROOFS = 2000
 """How many files are compared at most, to prove in which directory the names of layers are."""
 _KEPT_OPTIONS = ("redirect_dir", "metacopy")
@@ -46,6 +53,9 @@ class RootFacts(NamedTuple):
     """Directories that certainly never change, the topmost first."""
     lower_identity: str = ""
     """Identity of `lower`: it changes with any of the directories, and with the options."""
+    images: tuple[str, ...] = ()
+    """EROFS images of the engine's, which the directories `lower` are mounts of, in their order. Only if all of them are, and a
+    guest can have each as a disk."""
     options: tuple[str, ...] = ()
     """Options of overlayfs that decide how it reads them: `metacopy=on`."""
     added: tuple[str, ...] = ()
@@ -74,9 +84,10 @@ def look(path: str) -> RootFacts:
     if not lower or any(name in options for name in _UNREADABLE_OPTIONS):
         return facts
     try:
-        return _layers(facts, [os.path.realpath(name) for name in lower], options)
+        facts = _layers(facts, [os.path.realpath(name) for name in lower], options)
     except (OSError, ValueError):
         return facts  # as one directory, which is always right
+    return facts._replace(images=_images(facts.lower, mounts)) if facts.upper_is_engines else facts
 
 
 def _layers(facts: RootFacts, lower: list[str], options: dict[str, list[str]]) -> RootFacts:
@@ -94,6 +105,39 @@ def _layers(facts: RootFacts, lower: list[str], options: dict[str, list[str]]) -
         options=kept,
         added=tuple(name for name in added if _holds_something(name)),
     )
+
+
+def _images(layers: tuple[str, ...], mounts: list[MountInfo]) -> tuple[str, ...]:
+    """The file of each layer's EROFS image; () unless all layers are such mounts (containerd's erofs snapshotter)."""
+    at = {mount.point: mount for mount in mounts if mount.kind == "erofs" and mount.root == "/"}
+    if len(layers) > _IMAGES or not all(layer in at for layer in layers):
+        return ()
+    images = []
+    for layer in layers:
+        path = at[layer].source
+        if path.startswith("/dev/loop"):
+            try:
+                with open(f"/sys/block/{os.path.basename(path)}/loop/backing_file", encoding="utf-8") as file:
+                    path = file.read().rstrip("\n")
+            except (OSError, ValueError):
+                return ()
+        if os.path.dirname(path) != os.path.dirname(layer) or not _is_for_every_kernel(path):
+            return ()
+        images.append(path)
+    return tuple(images)
+
+
+def _is_for_every_kernel(path: str) -> bool:
+    """Whether an EROFS image needs nothing of a kernel that Linux 6.1 may lack (Linux, fs/erofs/erofs_fs.h): no compression, no
+    other devices, blocks of a page."""
+    try:
+        with open(path, "rb") as file:
+            head = os.pread(file.fileno(), 128, 1024)
+    except OSError:
+        return False
+    if len(head) < 128 or head[:4] != b"\xe2\xe1\xf5\xe0":
+        return False
+    return head[12] == _BLOCK_BITS and not int.from_bytes(head[80:84], "little") & ~_CHUNKED_FILES
 
 
 def _is_init_layer(layer: str) -> bool:
@@ -160,7 +204,8 @@ def _proven(top: str, layers: list[str]) -> bool:
     """Whether the overlay at `top` has a file of one of the layers. All their names are relative to one directory, or come from
     one record, so that one file proves all of them.
 
-    Where all layers are in one file system, overlayfs shows a file's own inode number (overlayfs.rst, "Inode properties").
+    Where all layers are in one file system, overlayfs shows a file's own inode number. Of several file systems it may use the
+    upper bits to tell them apart (overlayfs.rst, "Inode properties").
     """
     left = _PROOFS
     for layer in layers:
@@ -180,7 +225,9 @@ def _same_file(path: str, seen: str) -> bool:
         one, other = os.lstat(path), os.lstat(seen)
     except OSError:
         return False
-    return all(getattr(one, name) == getattr(other, name) for name in ("st_ino", "st_mode", "st_size", "st_mtime_ns"))
+    if (one.st_ino ^ other.st_ino) & _INODE_BITS:
+        return False
+    return all(getattr(one, name) == getattr(other, name) for name in ("st_mode", "st_size", "st_mtime_ns"))
 
 
 def _holds_something(directory: str) -> bool:

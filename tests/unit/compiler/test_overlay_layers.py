@@ -162,3 +162,38 @@ def test_a_layer_that_is_a_mount_of_its_own(store: Path) -> None:
         (store / "2/fs").rmdir()
         (store.parent / "other").rmdir()
     assert identities[0] != identities[1], "a new layer of the same name"
+
+
+def _erofs(tmp: Path, image: Path, *options: str) -> None:
+    """Make an EROFS image of a tree with one file."""
+    files(tmp / "tree", "file")
+    made = subprocess.run(["mkfs.erofs", "--quiet", *options, image, tmp / "tree"], capture_output=True)
+    assert made.returncode == 0, made.stderr
+
+
+_ONE_IMAGE = """
+mount -t erofs -o loop,ro 2/layer.erofs 2/fs
+mount -t overlay -o lowerdir=$PWD/2/fs,upperdir=$PWD/3/fs,workdir=$PWD/3/work o merged"""
+
+
+def test_images_of_the_engine(store: Path) -> None:
+    """containerd's erofs snapshotter mounts them; the guest can do the same."""
+    _erofs(store.parent, store / "2/layer.erofs", "-Enoinline_data")
+    facts = looked(_ONE_IMAGE, store, "merged")
+    assert facts.images == (f"{store}/2/layer.erofs",)
+    assert facts.lower == (f"{store}/2/fs",)
+    facts = looked("mount -t erofs -o loop,ro 2/layer.erofs 2/fs; " + _THREE, store, "merged")
+    assert (facts.images, len(facts.lower)) == ((), 2), "one of the layers is a directory"
+
+
+def test_an_image_that_the_guest_may_not_read(store: Path) -> None:
+    (store.parent / "tree").mkdir()
+    (store.parent / "tree/large").write_bytes(b"x" * 100_000)
+    _erofs(store.parent, store / "2/layer.erofs", "-zlz4")
+    assert looked(_ONE_IMAGE, store, "merged").images == ()
+
+
+def test_an_image_that_is_elsewhere(store: Path) -> None:
+    """It is not the store's: nobody knows whether it may change."""
+    _erofs(store.parent, store.parent / "layer.erofs", "-Enoinline_data")
+    assert looked(_ONE_IMAGE.replace("2/layer.erofs", "../layer.erofs"), store, "merged").images == ()

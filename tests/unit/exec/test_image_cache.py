@@ -110,6 +110,21 @@ def test_an_image_is_made_once_and_a_layer_is_kept(home: Home) -> None:
         assert ((home.images / "key").stat().st_ino, layer.stat().st_ino) == before
 
 
+def test_images_of_an_engine_are_left_alone(home: Home) -> None:
+    """Only the layer is made, beside the engine's directory; there may be no place for images at all."""
+    place = home.directory / "snapshots/7"
+    place.mkdir(parents=True)
+    plan = home.plan()
+    plan["domain"]["disks"] = [
+        {"holds": "engine", "source": "/no/such/layer.erofs", "made_of": ""},
+        {"holds": "layer", "source": f"{place}/runx-layer", "made_of": ""},
+    ]
+    (home.directory / "c").mkdir()
+    assert image_cache.make(str(home.directory / "c"), plan) == []
+    assert names(place) == ["runx-layer"]
+    assert not home.images.exists()
+
+
 def test_many_at_once_make_one(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     original = mkfs.image
 
