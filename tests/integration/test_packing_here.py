@@ -4,14 +4,14 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from runxtools.double.host import Double
 from runxtools.testing.bundles import Bundle
-from runxtools.testing.containers import LIMIT_S, until
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, until
 
 SLOW_MKFS = """#!/bin/sh
 # Has written a part of the image, and goes on when it may.
@@ -196,3 +196,62 @@ def test_a_full_disk(bundle: Bundle, full: str) -> None:
         assert left == b"", left
     finally:
         bundle.host.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def detached(host: Double, slow: Path) -> Iterator[Callable[[], str]]:
+    """Start a container of containerd in the background, whose image is not kept yet; its id. They go with the test."""
+    for name in images(host):
+        (host.directory / "images/images" / name).unlink()
+    ids: list[str] = []
+
+    def start() -> str:
+        ids.append(new_id())
+        run = ["ctr", "run", "--detach", "--runc-binary", RUNX, IMAGE, ids[-1], "true"]
+        host.run(run, stdin=b"", check=True, timeout=LIMIT_S)
+        return ids[-1]
+
+    yield start
+    for container in ids:
+        host.run(["ctr", "container", "delete", container], check=True, timeout=LIMIT_S)
+
+
+def images(host: Double) -> list[str]:
+    """Names of files in the place of images."""
+    directory = host.directory / "images/images"
+    return os.listdir(directory) if directory.exists() else []
+
+
+def ended(host: Double, container: str) -> str:
+    """What `ctr task delete` says of the exit status of a container that has ended."""
+
+    def said() -> "subprocess.CompletedProcess[bytes] | None":
+        result = host.run(["ctr", "task", "delete", container], timeout=LIMIT_S)
+        return None if result.returncode else result
+
+    return str(until(said).stderr.decode())
+
+
+def test_containerd_ends_one_at_once(host: Double, slow: Path, detached: Callable[[], str]) -> None:
+    """Its calls return while the image is made, so that a kill is not kept waiting."""
+    container = detached()
+    until((slow / "mkfs").exists)
+    host.run(["ctr", "task", "kill", "--signal", "KILL", container], check=True, timeout=LIMIT_S)
+    assert "exit code 137" in ended(host, container)
+    pid = (slow / "mkfs").read_text().strip()
+    until(lambda: not lives(host, pid))
+    assert images(host) == []
+
+
+def test_another_container_of_the_image_goes_on(host: Double, slow: Path, detached: Callable[[], str]) -> None:
+    """It waited for the image of the one that was killed, and makes it then."""
+    first = detached()
+    until((slow / "mkfs").exists)
+    second = detached()
+    before = (slow / "mkfs").read_text()
+    host.run(["ctr", "task", "kill", "--signal", "KILL", first], check=True, timeout=LIMIT_S)
+    assert "exit code 137" in ended(host, first)
+    until(lambda: (slow / "mkfs").read_text() not in ("", before))
+    (slow / "go").touch()
+    assert "exit code" not in ended(host, second)
+    assert len(images(host)) == 1
