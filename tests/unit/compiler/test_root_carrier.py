@@ -143,6 +143,29 @@ def test_an_update_leaves_a_root_in_memory_its_part() -> None:
     assert after["size"]["memory_mib"] == machine({}, {ROOT: 64 << 20}, linux=linux[1]).memory_mib
 
 
+def test_images_of_an_engine_are_disks_as_they_are() -> None:
+    """A disk for each, the lowest first; what lies on them is copied, as on a base of runx's own."""
+    layers = LAYERS | {
+        "lower": ("/s/snapshots/2/fs", "/s/snapshots/1/fs"),
+        "images": ("/s/snapshots/2/layer.erofs", "/s/snapshots/1/layer.erofs"),
+        "upper": "/s/snapshots/3/fs",
+        "added": ("/s/snapshots/3/fs",),
+    }
+    facts = Facts(CONFIG, layers=layers)
+    result = compile(Inputs("/b", container_id="c", state_root="/s", assets="/a", facts=facts))
+    domain = result.plan.domain
+    assert domain is not None
+    kinds = [(disk.vdev, disk.holds, disk.read_only) for disk in domain.disks]
+    assert kinds == [
+        ("xvda", "engine", True), ("xvdb", "engine", True), ("xvdc", "added", True), ("xvdd", "layer", False)
+    ]  # fmt: skip
+    assert [disk.source for disk in domain.disks[:2]] == ["/s/snapshots/1/layer.erofs", "/s/snapshots/2/layer.erofs"]
+    assert domain.disks[2].made_of == "/s/snapshots/3/fs"
+    script = next(file.content for file in result.artifacts.overlay if b"lowerdir=" in file.content)
+    assert b"lowerdir=/disks/xvdc:/disks/xvdb:/disks/xvda,upperdir=/disks/xvdd/upper" in script
+    assert b"disk xvda erofs ro" in script
+
+
 def test_a_root_in_memory_of_layers() -> None:
     """What has changed in it already is not packed on its own: it may hide what would take memory."""
     layers = LAYERS | {"added": ("/s/overlay2/c-init/diff",)}
