@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from compiler_cases import TextFacts
+from runx.compiler.backends.records import record
 from runx.compiler.diagnostics import CompileError, Report
 from runx.compiler.host.overlay_layers import RootFacts
 from runx.compiler.model.plan import Domain, Root
@@ -163,7 +164,7 @@ def test_images_of_an_engine_are_disks_as_they_are() -> None:
     assert domain.disks[2].made_of == "/s/snapshots/3/fs"
     script = next(file.content for file in result.artifacts.overlay if b"lowerdir=" in file.content)
     assert b"lowerdir=/disks/xvdc:/disks/xvdb:/disks/xvda,upperdir=/disks/xvdd/upper" in script
-    assert b"disk xvda erofs ro" in script
+    assert record("attach", "erofs", "/dev/xvda", "/disks/xvda", "ro") in script
 
 
 def test_a_root_in_memory_of_layers() -> None:
