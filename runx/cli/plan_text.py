@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from runx.compiler.backends.process_record import readable
+from runx.compiler.backends.records import readable
 from runx.compiler.diagnostics import visible
 from runx.compiler.model.plan import (
     Capabilities,
@@ -90,12 +90,7 @@ def _artifacts(console: Console, artifacts: Artifacts) -> None:
     for file in artifacts.overlay:
         if file.path == "runx/seccomp":
             continue  # a program for the kernel; its description is with the process
-        is_record = file.path == "runx/process"
-        _text(
-            console,
-            f"overlay/{file.path}",
-            readable(file.content) if is_record else file.content.decode(errors="backslashreplace"),
-        )
+        _text(console, f"overlay/{file.path}", readable(file.path, file.content))
 
 
 def _pod(pod: Pod) -> Iterable[tuple[str, str]]:

@@ -17,7 +17,7 @@ from runxtools.testing.containers import LIMIT_S, RUNX
 
 
 @pytest.fixture
-def engine(host: Machine, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
+def engine(host: Machine, scratch: str, storage_driver: str, tmp_path: Path) -> Iterator[list[str]]:
     """podman's command line, with its own storage that has the test image."""
     # In the double the guest's kernel is the host's, which may lack that controller.
     controllers = host.run(["cat", "/sys/fs/cgroup/cgroup.controllers"], check=True).stdout.split()
@@ -36,7 +36,7 @@ def engine(host: Machine, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
         "--runroot",
         f"{scratch}/run",
         "--storage-driver",
-        "vfs",
+        storage_driver,
     ]
     command += ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", RUNX]
     host.get("/bin/busybox", tmp_path / "busybox")

@@ -88,6 +88,10 @@ class Cri:
         found = (line.partition(": ") for line in lines)
         return [f"{kind} {thing}" for kind, _, thing in found if re.search(self._traces[kind][1], thing)]
 
+    def end_shim(self, sandbox: str) -> None:
+        """End the shim of a sandbox if it is left. containerd 2.1 leaves that of a sandbox that was killed, under runc too."""
+        self.host.run(["pkill", "-f", "--", f"containerd-shim-runc-v2 .*-id {sandbox} "])
+
     def until_nothing_is_left(self) -> None:
         """Wait until nothing is left: a shim ends some time after its container. Raises AssertionError."""
         until(lambda: not self.left(), self.left)

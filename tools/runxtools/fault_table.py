@@ -54,6 +54,8 @@ FAULTS = {
     "RX108": "Linux does not have the capability.",
     "RX109": "The terminal is larger than a terminal can be.",
     "RX110": "The size of a terminal is given, but the process has no terminal.",
+    "RX111": "Linux does not give an ambient capability that is not permitted and inheritable.",
+    "RX112": "An effective capability is not permitted, or an inheritable one is not in the bounding set.",
     "RX120": "Linux does not have the scheduling policy.",
     "RX121": "A nice value or priority is out of range for the scheduling policy.",
     "RX122": "A number is given that the scheduling policy does not have.",

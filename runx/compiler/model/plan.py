@@ -103,9 +103,10 @@ class Disk(_Part):
     path: str
     """Path that xl gets: below the container's state directory, so that it needs no quoting. `source` is bound there."""
     read_only: bool
-    holds: Literal["image", "base", "added", "layer"] = "image"
-    """`image`: the image that the configuration names. For a root filesystem that runx copies to disks: `base`, its unchanging
-    part; `added`, the files on top of that; `layer`, the ext4 disk that the container writes to."""
+    holds: Literal["image", "base", "engine", "added", "layer"] = "image"
+    """`image`: the image that the configuration names. For a root filesystem by disk: `base`, a copy of its unchanging part, or
+    `engine`, an EROFS image of the engine's for each layer of that part; `added`, a copy of the files on top of it; `layer`, the
+    ext4 disk that the container writes to."""
     script: str = ""
     """The hotplug script that gives the disk to dom0's kernel; "" for a disk that QEMU serves, which needs none."""
     made_of: str = ""
@@ -364,7 +365,7 @@ class Process(_Part):
 
 
 class Guest(_Part):
-    """The surroundings of the process, which the setup script makes."""
+    """The surroundings of the process, which the set-up in the guest makes."""
 
     hostname: str | None = None
     domainname: str | None = None

@@ -1,5 +1,6 @@
 """How the container's root filesystem travels: the carrier that is asked for, and whether it is possible."""
 
+import re
 from typing import Literal, NamedTuple
 
 from runx.compiler.diagnostics import Elsewhere, Path, Report, quote
@@ -17,6 +18,10 @@ PROGRAMS = {"mkfs.erofs": "erofs-utils", "mke2fs": "e2fsprogs"}
 """Programs that make the disks of a root filesystem, and Debian's packages with them."""
 _OF = {"disk": tuple(PROGRAMS), "ram": ("mkfs.erofs",)}
 """The programs that a carrier needs."""
+
+_BUILDAH = re.compile(r"/buildah[0-9]+/mnt/rootfs$")
+"""The end of root.path for steps of an image's build by buildah and podman (buildah 1.28 to 1.43, run_common.go): nothing else in
+the configuration tells them from other containers."""
 
 
 class RootChoice(NamedTuple):
@@ -116,6 +121,8 @@ def _automatic(container: Container, host: HostConfig, facts: Facts) -> RootChoi
     no QEMU; else 9p. Never memory: each container would need more of it, and would lose its changes at its end."""
     if container.kernel is not None or host.kernel:
         return RootChoice("9p", "auto: another kernel than runx's may lack the drivers for a root on disks")
+    if _BUILDAH.search(container.root_path):
+        return RootChoice("9p", "auto: buildah makes an image of what the container writes, which it would not find on a disk")
     made = facts.root(container.root_path)
     if not (made.lower and made.upper_is_engines):
         return RootChoice("9p", "auto: it is a directory that may change, so an image would have to be made each time")

@@ -80,6 +80,10 @@ def _must_live(record: Record) -> None:
         )
     if record.current_status() not in LIVE:
         raise RunxError("container not running", "a container that has ended has no limits")
+    if record.has_no_domain_yet:
+        raise RunxError(
+            "the virtual machine does not exist yet: the image of its root filesystem is being made", "try again when it runs"
+        )
 
 
 # -- the values asked for --------------------------------------------------------------------------------------------------

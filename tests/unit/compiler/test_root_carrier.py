@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from compiler_cases import TextFacts
+from runx.compiler.backends.records import record
 from runx.compiler.diagnostics import CompileError, Report
 from runx.compiler.host.overlay_layers import RootFacts
 from runx.compiler.model.plan import Domain, Root
@@ -85,6 +86,14 @@ def test_what_auto_chooses() -> None:
     assert root(layers=LAYERS, config={"vm": {"image": {"path": "/image", "format": "raw"}}}).reason == "vm.image"
 
 
+def test_auto_for_a_step_of_a_build() -> None:
+    """buildah commits what is in the directory: a disk would lose the step's changes without a word."""
+    step = {"root": {"path": "/var/tmp/buildah3025840313/mnt/rootfs"}}
+    assert root(layers=LAYERS, config=step).carrier == "9p"
+    assert root("disk", layers=LAYERS, config=step).carrier == "disk", "as asked for"
+    assert root(layers=LAYERS, config={"root": {"path": "/buildah/mnt/rootfs"}}).carrier == "disk"
+
+
 def test_disks_count_as_shares_do() -> None:
     """In the machine's memory."""
     config = {**CONFIG, "linux": {**CONFIG["linux"], "resources": {"memory": {"limit": 128 << 20}}}}
@@ -133,6 +142,29 @@ def test_an_update_leaves_a_root_in_memory_its_part() -> None:
     after = change(kept, {"memory": {"limit": 128 << 20}}, report)
     assert not report.errors
     assert after["size"]["memory_mib"] == machine({}, {ROOT: 64 << 20}, linux=linux[1]).memory_mib
+
+
+def test_images_of_an_engine_are_disks_as_they_are() -> None:
+    """A disk for each, the lowest first; what lies on them is copied, as on a base of runx's own."""
+    layers = LAYERS | {
+        "lower": ("/s/snapshots/2/fs", "/s/snapshots/1/fs"),
+        "images": ("/s/snapshots/2/layer.erofs", "/s/snapshots/1/layer.erofs"),
+        "upper": "/s/snapshots/3/fs",
+        "added": ("/s/snapshots/3/fs",),
+    }
+    facts = Facts(CONFIG, layers=layers)
+    result = compile(Inputs("/b", container_id="c", state_root="/s", assets="/a", facts=facts))
+    domain = result.plan.domain
+    assert domain is not None
+    kinds = [(disk.vdev, disk.holds, disk.read_only) for disk in domain.disks]
+    assert kinds == [
+        ("xvda", "engine", True), ("xvdb", "engine", True), ("xvdc", "added", True), ("xvdd", "layer", False)
+    ]  # fmt: skip
+    assert [disk.source for disk in domain.disks[:2]] == ["/s/snapshots/1/layer.erofs", "/s/snapshots/2/layer.erofs"]
+    assert domain.disks[2].made_of == "/s/snapshots/3/fs"
+    script = next(file.content for file in result.artifacts.overlay if b"lowerdir=" in file.content)
+    assert b"lowerdir=/disks/xvdc:/disks/xvdb:/disks/xvda,upperdir=/disks/xvdd/upper" in script
+    assert record("attach", "erofs", "/dev/xvda", "/disks/xvda", "ro") in script
 
 
 def test_a_root_in_memory_of_layers() -> None:

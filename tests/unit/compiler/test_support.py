@@ -230,6 +230,11 @@ NEIGHBOURS: dict[str, dict[str, Any]] = {
     "process.consoleSize.width": {"process.terminal": True},
     "process.scheduler.priority": {"process.scheduler": {"policy": "SCHED_RR", "priority": 7}},
     **{f"process.scheduler.{name}": _DEADLINE for name in ("runtime", "deadline", "period")},
+    "process.capabilities.effective": {"process.capabilities": {"permitted": ["CAP_CHOWN"]}},
+    "process.capabilities.inheritable": {"process.capabilities": {"bounding": ["CAP_CHOWN"]}},
+    "process.capabilities.ambient": {
+        "process.capabilities": {name: ["CAP_CHOWN"] for name in ("bounding", "inheritable", "permitted")}
+    },
     "linux.resources.cpu.period": {"linux.resources.cpu.quota": 100000},
     "linux.namespaces[].path": {"linux.namespaces": BASE["linux"]["namespaces"][::-1]},
     "mounts[].type": {"mounts": [{"destination": "/there", "source": "x", "type": "proc"}]},

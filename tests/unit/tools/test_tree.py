@@ -76,6 +76,11 @@ class TestCall:
     def test_exit_status(self, root: Path, script: str, status: int) -> None:
         assert sh(root, script).returncode == status
 
+    def test_who_joins_its_mounts_sees_the_root(self, root: Path) -> None:
+        """As the commands in a double do. A chroot would be left by that."""
+        result = sh(root, "nsenter --target $$ --mount cat /etc/kept")
+        assert result.stdout == b"as it was\n", result.stderr
+
     def test_streams_and_arguments(self, root: Path) -> None:
         result = tree.call(
             root, ["/bin/sh", "-c", 'cat; printf %s "$1" >&2', "sh", "a 'b"], [USR], input=b"in\0", capture_output=True

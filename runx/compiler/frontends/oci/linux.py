@@ -9,7 +9,7 @@ from runx.compiler.frontends.oci.unified import pids_max, task_limit
 from runx.compiler.model.plan import Device, NetworkDevice
 from runx.compiler.model.request import Limits
 
-# config-linux.md, "Default Devices". /dev/console, /dev/ptmx and the links are not nodes; setup_script.py makes them.
+# config-linux.md, "Default Devices". /dev/console, /dev/ptmx and the links are not nodes; setup_record.py makes them.
 DEFAULT_DEVICES = tuple(
     Device(path=f"/dev/{name}", type="c", major=major, minor=minor, mode=0o666, uid=0, gid=0)
     for name, major, minor in (
