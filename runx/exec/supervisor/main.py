@@ -78,7 +78,10 @@ def main() -> int:
 
         supervisor.create(orders, run_hooks if order == ORDER_WITH_HOOKS else None)
     except RunxError as error:
-        os.write(report, f"error {error.message}\nhint {error.hint}\n".encode("utf-8", "replace"))
+        try:
+            os.write(report, f"error {error.message}\nhint {error.hint}\n".encode("utf-8", "replace"))
+        except BrokenPipeError:
+            pass  # `create` was ended, which may be the error
         return 1
     os.write(report, b"created\n")
     os.close(report)
