@@ -15,6 +15,8 @@ from runx.paths import PROGRAMS
 
 TIMEOUT_S = 60.0
 """Time limit of a program whose caller gives no other."""
+KILLED_LIMIT_S = 5.0
+"""How long to wait for a process that was killed. In the hypervisor, or in a file system that hangs, it may not end."""
 _OUTPUT_LIMIT = 64 * 1024
 
 
@@ -80,7 +82,7 @@ def finish(what: str, pid: int, output_fd: int, timeout_s: float, hint: str = ""
 
 def _kill(pid: int) -> None:
     os.kill(pid, 9)
-    wait(pid, 5)  # not for ever: a process in the hypervisor, or in a file system that hangs, may not end
+    wait(pid, KILLED_LIMIT_S)  # not for ever: a process in the hypervisor, or in a file system that hangs, may not end
 
 
 def stand_alone(output: int, given: int = -1) -> None:

@@ -1,6 +1,7 @@
 """The engines of Debian's packages, started in a double with nothing and ended with it."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -16,6 +17,8 @@ from runxtools.testing.containers import IMAGE, RUNX
 BUSYBOX = Path("/bin/busybox")
 DOCKER = ("/usr/bin/docker",)
 """Debian's, whatever /usr/local has."""
+BY_TYPE = "runx-by-type"
+"""A second runtime of docker 23 and newer, which is runx too."""
 VFS = {"storage-driver": "vfs"}
 """Images and containers of docker as plain directories."""
 _LIMIT_S = 60
@@ -48,6 +51,10 @@ def start_dockerd(double: Double, storage: Mapping[str, Any] = VFS) -> None:
     assert shutil.which("dockerd"), "dockerd is not installed: tools/test does that, or apt-get install docker.io"
     home = double.directory / "docker"
     home.mkdir()
+    # The second form of docs/engines.md.
+    by_type = {BY_TYPE: {"runtimeType": "io.containerd.runc.v2", "options": {"BinaryName": RUNX}}}
+    if docker_version(double) < (23,):
+        by_type = {}
     settings = {
         "data-root": f"{home}/data",
         "exec-root": "/run/docker",
@@ -56,7 +63,7 @@ def start_dockerd(double: Double, storage: Mapping[str, Any] = VFS) -> None:
         "hosts": ["unix:///run/docker.sock"],
         **storage,
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
-        "runtimes": {"runx": {"path": RUNX}},
+        "runtimes": {"runx": {"path": RUNX}, **by_type},
         "default-runtime": "runx",
     }
     (home / "daemon.json").write_text(json.dumps(settings))
@@ -68,3 +75,20 @@ def start_dockerd(double: Double, storage: Mapping[str, Any] = VFS) -> None:
     while double.run([*DOCKER, "version"]).returncode:
         assert time.monotonic() < limit and daemon.poll() is None, log.read_text()
         time.sleep(0.1)
+
+
+def containerd_version(double: Double) -> tuple[int, ...]:
+    """Major and minor number."""
+    return _version(double, "containerd")
+
+
+def docker_version(double: Double) -> tuple[int, ...]:
+    """Major and minor number of the daemon."""
+    return _version(double, "dockerd")
+
+
+def _version(double: Double, program: str) -> tuple[int, ...]:
+    said = double.run([program, "--version"], check=True).stdout.decode()
+    found = re.search(r"\b(\d+)\.(\d+)\.\d", said)
+    assert found, said
+    return int(found[1]), int(found[2])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from string import ascii_lowercase
 from typing import Literal, NamedTuple
 
-from runx.compiler.diagnostics import Report, path_text
+from runx.compiler.diagnostics import Report, path_text, quote, visible
 from runx.compiler.frontends.oci.linux import DEFAULT_DEVICES
 from runx.compiler.host.config import HostConfig
 from runx.compiler.host.facts import Facts, SandboxFacts
@@ -91,6 +91,7 @@ def resolve(
         guest=Guest() if container.ramdisk else _guest(container, place, mounts, facts),
         hooks=container.hooks,
         network_namespace=container.network_namespace,
+        network_devices=container.network_devices,
         takes_interfaces=not (container.networks or container.is_sandbox),
         cgroups_path=container.cgroups_path,
         ignored=tuple(
@@ -222,7 +223,7 @@ def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[S
         # xl-9pfs(5) separates by commas, and has no quoting.
         what = "commas" if "," in place.state_dir else "characters that cannot be printed"
         raise RunxError(
-            f"the state directory {place.state_dir!r} cannot be shared with a domain: it has {what}",
+            f"the state directory {visible(quote(place.state_dir))} cannot be shared with a domain: it has {what}",
             f"name a directory without {what} by --root, or by paths.state of runx.toml",
             "RX902",
         )

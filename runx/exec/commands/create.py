@@ -48,8 +48,10 @@ class CreateOptions(NamedTuple):
     """Where to write the supervisor's pid, without a newline; "": nowhere."""
     console_socket: str = ""
     """The unix socket that takes the master of the container's terminal, if it has one."""
-    systemd_cgroup: bool = False
-    """linux.cgroupsPath is for systemd."""
+    pidfd_socket: str = ""
+    """The unix socket that takes a pidfd of the supervisor (pidfd_open(2)); "": none."""
+    cgroup_manager: str = "cgroupfs"
+    """Who makes the control group of linux.cgroupsPath: cgroupfs or systemd; or disabled, for none."""
 
 
 def create(root: str, container_id: str, options: CreateOptions) -> int:
@@ -78,6 +80,8 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
         supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, options.log)) if of_create else None)
         if group and not of_create:
             group.join(supervisor.pid)
+        if options.pidfd_socket:
+            _send_pidfd(options.pidfd_socket, record)
         if options.pid_file:
             _write_pid_file(options.pid_file, supervisor.pid)
         return supervisor.pid
@@ -138,6 +142,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group |
     directory = record.directory
     record.console = plan.console
     record.network_namespace = plan.network_namespace or ""
+    record.network_devices = [f"{device.name}:{device.new_name}" for device in plan.network_devices]
     record.takes_interfaces = plan.takes_interfaces
     if plan.root.cache_mib is not None:
         record.packs = "ramdisk" if plan.root.images else "disks"
@@ -150,7 +155,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group |
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
     )
-    group = _group(record, plan.cgroups_path, options.systemd_cgroup)
+    group = _group(record, plan.cgroups_path, options.cgroup_manager)
     record.save()
     return group
 
@@ -190,12 +195,15 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
 
 
-def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":
+def _group(record: Record, path: str | None, manager: str) -> "Group | None":
     if path is None:
+        return None
+    if manager == "disabled":
+        record.say("warning", f"linux.cgroupsPath: {path}: not used, as --cgroup-manager is disabled")
         return None
     from runx.exec.container import cgroup
 
-    group = cgroup.prepare(path, systemd=systemd)
+    group = cgroup.prepare(path, systemd=manager == "systemd")
     if group:
         record.cgroups, record.scope = group.directories, group.scope
     else:
@@ -226,6 +234,20 @@ def _write_pid_file(path: str, pid: int) -> None:
         write_atomically(path, str(pid).encode())
     except OSError as error:
         raise RunxError(f"cannot write the pid file {path}: {reason(error)}") from None
+
+
+def _send_pidfd(path: str, record: Record) -> None:
+    """Send a pidfd of the supervisor. The text of the message is runc's for a container's first process."""
+    from runx.linux import descriptors
+
+    pidfd = record.supervisor()
+    try:
+        descriptors.send(path, pidfd, b"standard")
+    except OSError as error:
+        raise RunxError(f"--pidfd-socket {path}: {reason(error)}", "does its caller still listen?") from None
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
 
 
 def _undo(record: Record) -> None:

@@ -54,8 +54,8 @@ class Record:
     """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "log", "log_json", "network_namespace",
-        "oci", "packs", "pid", "pid_start", "scope", "status", "taken", "takes_interfaces", "terminal",
+        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "log", "log_json", "network_devices",
+        "network_namespace", "oci", "packs", "pid", "pid_start", "scope", "status", "taken", "takes_interfaces", "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -89,6 +89,8 @@ class Record:
         """Path of the --console-socket that `create` was given."""
         self.network_namespace = ""
         """Path of the network namespace that the container joins; "" if it has one of its own."""
+        self.network_devices: list[str] = []
+        """Devices of the host that move into the container's network namespace, as `host_devices.take` takes them."""
         self.takes_interfaces = False
         """Whether the guest gets the interfaces in the container's network namespace."""
         self.taken: list[str] = []
@@ -161,6 +163,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "exit_status": _number_or_none,
     "log_json": _is_one,
     "pid": int,
+    "network_devices": _between(" "),
     "taken": _between(" "),
     "takes_interfaces": bool,
     "terminal": _rows_and_columns,
@@ -171,6 +174,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "disks": "\0".join,
     "exit_status": lambda status: "" if status is None else str(status),
     "log_json": lambda is_json: "1" if is_json else "0",
+    "network_devices": " ".join,
     "taken": " ".join,
     "takes_interfaces": lambda takes: "1" if takes else "",
     "terminal": lambda size: f"{size[0]} {size[1]}" if size else "",

@@ -75,10 +75,15 @@ class Supervisor:
         run_hooks: called when everything is there that a hook may look at, and the status is still "creating".
         """
         record = self._record
+        moved: list[tuple[str, str]] = []
         try:
             if record.network_namespace:
                 netns.join(record.network_namespace, self._host_network)
             self._machine.make(caller)
+            if record.network_devices:
+                from runx.exec.network import host_devices  # few containers have any
+
+                moved = host_devices.take(record.network_devices, self._host_network)
             self._requests = Requests(record, self._lifecycle, self._session)
             if record.terminal:
                 self._session.open_terminal(record.console_socket, *record.terminal)
@@ -90,6 +95,8 @@ class Supervisor:
             record.status = "created"
             record.save()
         except BaseException:
+            if moved:
+                host_devices.give_back(moved, self._host_network)
             self._machine.remove()
             raise
 

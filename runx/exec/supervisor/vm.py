@@ -60,9 +60,13 @@ _PATIENCE_S = 0.5
 _BEING_MADE = "the images of the root filesystem are being made"
 STATUS_NO_ROOT = 125
 """Exit status of a container whose root filesystem could not be made, as when the guest cannot assemble it."""
-_LOOK_AGAIN_S = 1.0
+LOOK_AGAIN_S = 1.0
 """How long to wait before asking xl whether the domain that ended, as xenstored says, is ours. One look answers for all domains
 that end in that time."""
+
+
+LOOKS = 6
+"""How often xl is asked in a row if it fails, each time after twice the time, before the container is given up: half a minute."""
 
 
 class VirtualMachine:
@@ -95,6 +99,8 @@ class VirtualMachine:
         """Loop devices of the disks."""
         self._look_at: float | None = None
         """When to ask xl whether the domain still lives."""
+        self._failed_looks = 0
+        """How often xl has failed to answer that, in a row."""
 
     # -- before the container exists -----------------------------------------------------------------------------------
 
@@ -307,11 +313,21 @@ class VirtualMachine:
             elif self._has_gone():
                 guest.domain_ended("destroyed")
             elif self._look_at is None and self._record.status != "created":  # a paused domain cannot end by itself
-                self._look_at = time.monotonic() + _LOOK_AGAIN_S
+                self._look_at = time.monotonic() + LOOK_AGAIN_S
 
     def _look_whether_alive(self) -> None:
         self._look_at = None
-        how = xl.ended(self._record.domid)
+        try:
+            how = xl.ended(self._record.domid)
+        except RunxError as error:
+            self._failed_looks += 1
+            if self._failed_looks == LOOKS:
+                raise
+            delay_s = LOOK_AGAIN_S * 2 ** (self._failed_looks - 1)
+            self._record.say("warning", f"whether the domain lives is asked again in {delay_s:g} s: {error.message}")
+            self._look_at = time.monotonic() + delay_s
+            return
+        self._failed_looks = 0
         if how:
             self._the_guest().domain_ended(how)
 

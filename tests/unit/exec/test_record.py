@@ -116,8 +116,8 @@ terminal=
 
 
 def as_now(text: str) -> str:
-    """The text of this version, in which one attribute is new."""
-    return text.replace("\npid=", "\npacks=\npid=")
+    """The text of this version, in which two attributes are new."""
+    return text.replace("\nnetwork_namespace=", "\nnetwork_devices=\nnetwork_namespace=").replace("\npid=", "\npacks=\npid=")
 
 
 def record_of(root: Path, text: str) -> records.Record:
@@ -138,6 +138,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "exit_status": 0,
         "log": "/run/log.json",
         "log_json": False,
+        "network_devices": [],
         "network_namespace": "/proc/1/ns/net",
         "oci": '{"ociVersion": "1.0.2", "id": "c"}',
         "packs": "",

@@ -61,6 +61,11 @@ def test_the_figures_of_the_lab() -> None:
     assert [(figure.value, figure.kept) for figure in times] == [(2, None), (4, None), (8, None)]
 
 
+def test_boots_are_judged_by_carrier() -> None:
+    rounds = [{"floor": 100.0, "ram": 120.0, "disk": 120.0 + more, "9p": 500.0} for more in (0, 20, 20)]
+    assert [(figure.ratio, figure.kept) for figure in lab.boot_figures(rounds)] == [(1.2, True), (1.4, False), (5, None)]
+
+
 def test_rates_of_networks() -> None:
     to = {"vif_to": 12e6, "bridged_to": 10e6, "engine_to": 9.5e6}
     between = {"vif_between": 6e6, "bridged_between": 4e6, "engine_between": 3e6}
