@@ -68,7 +68,7 @@ def test_docker(double: Double, scratch: str, heading: str) -> None:
     validate = ["dockerd", "--validate", "--config-file", path]
     result = double.run(validate)
     assert result.returncode == 0, result.stderr
-    double.run(["sed", "-i", "s/\"runtimes\"/\"runtime\"/", path], check=True)
+    double.run(["sed", "-i", 's/"runtimes"/"runtime"/', path], check=True)
     assert b"don't match any configuration option: runtime" in double.run(validate).stderr
 
 
