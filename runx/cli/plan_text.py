@@ -164,6 +164,8 @@ def _mount(mount: Mount) -> tuple[str, ...]:
 def _engine_network(plan: VmPlan) -> Iterable[tuple[str, str]]:
     yield "interfaces", "those of the namespace when the container starts" if plan.domain else "are for the pod's containers"
     yield "namespace", plan.network_namespace or "a new one, which the engine may fill"
+    for device in plan.network_devices:
+        yield "device of the host", device.name if device.name == device.new_name else f"{device.name}, as {device.new_name}"
 
 
 def _interface(interface: Interface) -> Iterable[tuple[str, str]]:

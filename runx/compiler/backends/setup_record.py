@@ -127,7 +127,7 @@ def _made_disks(disks: tuple[Disk, ...], options: tuple[str, ...]) -> Iterator[_
     changes. A read-only root has no layer: then mount points are made in memory."""
     hint = "the disks of the root filesystem could not be mounted: a kernel of its own needs blkfront, EROFS, ext4 and overlay"
     # noinit_itable: tables of unused inodes are zero already (mke2fs on a sparse file).
-    kinds = {"base": ("erofs", "ro"), "added": ("erofs", "ro"), "layer": ("ext4", "noinit_itable")}
+    kinds = {"base": ("erofs", "ro"), "engine": ("erofs", "ro"), "added": ("erofs", "ro"), "layer": ("ext4", "noinit_itable")}
     records = []
     for disk in disks:
         kind, words = kinds[disk.holds]

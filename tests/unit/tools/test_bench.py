@@ -100,11 +100,11 @@ def test_many_at_once() -> None:
 
 
 def test_images_of_roots() -> None:
-    rounds = [{"mib": mib, "cold": 0.5 + mib / 100, "warm": 0.5} for mib in (10, 1000)]
+    rounds = [{"mib": mib, "cold": 0.6, "made": 0.5 + mib / 100, "warm": 0.5} for mib in (10, 1000)]
     figures = roots.image_figures("here", rounds, 200)
     assert [(round(figure.value, 1), figure.kept) for figure in figures] == [
-        *((104.9, None), (0.6, None), (0.5, None)),
-        *((104.9, False), (10.5, None), (0.5, None)),
+        *((104.9, None), (0.6, None), (0.6, None), (0.5, None)),
+        *((104.9, False), (0.6, None), (10.5, None), (0.5, None)),
     ]
 
 
