@@ -76,7 +76,7 @@ class Cri:
             "network namespace": ("ls -A /run/netns", ""),
             "link": ("ls /sys/class/net", "^(veth|vif)"),
             "filter": ("tc qdisc show", " ingress "),
-            "control group": (f"find {_KUBEPODS} -mindepth 2 -type d", ""),
+            "control group": (f"{{ [ ! -e {_KUBEPODS} ] || find {_KUBEPODS} -mindepth 2 -type d; }}", ""),
             "mount": ("cat /proc/mounts", re.escape(home)),
             "process": ("ps -eo args", f"^(?!containerd ).*{re.escape(home)}"),  # shims, supervisors, QEMU
         }

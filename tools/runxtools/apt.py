@@ -26,7 +26,7 @@ def source_entries(
     Reads both formats of sources.list(5); disabled entries stay disabled. With `suites`, these replace the suites of entries for
     Debian's `release` (default: this machine's code name), and other entries are left out.
     """
-    release = release or _release()
+    release = release or machine_release()
     return _entries(directory, kind, (lambda old: suites if release in old else ()) if suites else None)
 
 
@@ -37,7 +37,7 @@ def suite_entries(suite: str, directory: Path = _APT, *, release: str = "") -> d
     too. For the release itself nothing is replaced and nothing left out; for other suites, entries that do not name the release
     are. Raises ToolError when no entry is left.
     """
-    release = release or _release()
+    release = release or machine_release()
 
     def choose(old: Sequence[str]) -> Sequence[str]:
         ours = [name for name in old if name == release or (name.startswith(f"{release}-") and suite not in _ROLLING)]
@@ -63,7 +63,8 @@ def settings(suite: str) -> list[str]:
     return fetching + netrc + (['Acquire::Check-Valid-Until "false";'] if suite in _ROLLING else [])
 
 
-def _release() -> str:
+def machine_release() -> str:
+    """Code name of this machine's release of Debian; "" for none."""
     return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
 
 

@@ -10,9 +10,9 @@ from runx.compiler.host.facts import Facts
 from runx.compiler.host.overlay_layers import RootFacts
 from runx.compiler.model.request import Container
 from runx.compiler.passes.memory import start_mib
-from runx.errors import RunxError
 
 _OPTION = "--root-carrier"
+_CARRIER_HINT = "use one of them, or leave it out"
 
 PROGRAMS = {"mkfs.erofs": "erofs-utils", "mke2fs": "e2fsprogs"}
 """Programs that make the disks of a root filesystem, and Debian's packages with them."""
@@ -37,13 +37,12 @@ class RootChoice(NamedTuple):
 def choose_root(container: Container, host: HostConfig, option: str, facts: Facts, report: Report) -> RootChoice:
     """Choose the carrier. Faults go to `report`. With a fault, the choice is only good for further checks.
 
-    option: of the command line. It goes before the annotation, which goes before runx.toml. Raises RunxError if it is not a
-    carrier.
+    option: of the command line. It goes before the annotation, which goes before runx.toml.
     """
     if option and option not in CARRIERS:
-        raise RunxError(
-            f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "use one of them, or leave it out", "RX210"
-        )
+        message = f"{quote(option)} is none of {', '.join(CARRIERS)}"
+        report.error("RX210", (Elsewhere(_OPTION),), message, _CARRIER_HINT)
+        option = ""
     if container.is_sandbox:
         return RootChoice("none", "the sandbox of a pod runs no program")
     asked, by, origin = _asked(container, host, option, report)
@@ -111,7 +110,7 @@ def _asked(container: Container, host: HostConfig, option: str, report: Report) 
         value = container.annotations[name]
         if value in CARRIERS:
             return value, name, ("annotations", name)
-        report.error("RX210", ("annotations", name), f"must be {', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}, not {quote(value)}")
+        report.error("RX210", ("annotations", name), f"{quote(value)} is none of {', '.join(CARRIERS)}", _CARRIER_HINT)
     if "root.carrier" in host.lines:
         return host.root_carrier, "root.carrier of runx.toml", host.origin("root.carrier")
     return host.root_carrier, "auto", ("root", "path")

@@ -346,8 +346,9 @@ def test_features(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capsys.readouterr().out)
     assert document == features()
     assert document["ociVersionMin"] == "1.0.0" and document["ociVersionMax"] == "1.3.0"
-    assert document["hooks"] == ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
-    assert {"ro", "rbind", "tmpcopyup", "rslave"} <= set(document["mountOptions"])
+    assert document["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    # containerd 2 offers recursive read-only mounts of pods if it finds rro.
+    assert {"ro", "rro", "rbind", "tmpcopyup", "rslave"} <= set(document["mountOptions"])
     assert not {"idmap", "remount"} & set(document["mountOptions"])
     linux = document["linux"]
     assert linux["seccomp"]["enabled"] is True

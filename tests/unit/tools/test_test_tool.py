@@ -55,8 +55,10 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return tool.main()
 
 
-LINT, UNIT, DOUBLE, LAB = "tests/test_linters.py", "tests/unit", "tests/integration", "tests/lab"
-LAB_COMMANDS = ["./build all", "tools/lab up", LAB]
+LINT, UNIT, DOUBLE = "tests/test_linters.py", "tests/unit", "tests/integration"
+LAB, LAB_9P = "tests/lab --lab trixie", "tests/lab -m needs_qemu_9p --lab bookworm"
+LAB_BOOKWORM = "tools/lab --suite bookworm up"
+LAB_COMMANDS = ["./build all", "tools/lab up", LAB, "tools/lab down", LAB_BOOKWORM, LAB_9P]
 TRIXIE, SID, BOOKWORM = f"trixie: {DOUBLE}", f"sid: {DOUBLE}", f"bookworm: {DOUBLE}"
 
 
@@ -67,6 +69,11 @@ TRIXIE, SID, BOOKWORM = f"trixie: {DOUBLE}", f"sid: {DOUBLE}", f"bookworm: {DOUB
         (["--no-lab"], [LINT, "./build initrd", UNIT, DOUBLE, TRIXIE]),
         (["--lab-only"], LAB_COMMANDS),
         (["--only", "lint"], [LINT]),
+        (["--only", "lab"], ["./build all", "tools/lab up", LAB]),
+        (
+            ["--only", "lab-systemd"],
+            ["./build all", "tools/lab --systemd up", "tests/lab/test_systemd.py --lab trixie-systemd"],
+        ),
         (["--only", "double", "--only", "lint"], [LINT, "./build initrd", DOUBLE]),
         (["--only", "unit", "--", "-k", "cpio"], ["./build initrd", f"{UNIT} -k cpio"]),
         (["--engines"], ["./build initrd", BOOKWORM, TRIXIE, SID]),
@@ -80,7 +87,9 @@ def test_steps(commands: Commands, monkeypatch: pytest.MonkeyPatch, words: list[
 
 
 def test_paths_of_steps_exist() -> None:
-    paths = [word.rpartition("=")[2] for step in tool.STEPS.values() for word in step.pytest]
+    words = [word for step in tool.STEPS.values() for word in step.pytest if "/" in word]
+    paths = [word.rpartition("=")[2] for word in words]
+    assert len(paths) > len(tool.STEPS)
     assert all((CHECKOUT / path).exists() for path in paths)
 
 
@@ -88,7 +97,7 @@ def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys
     commands.failing = {UNIT: 1, "tools/lab up": 125}
     assert call(monkeypatch) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-10:-1] == [
+    assert lines[-12:-1] == [
         "  linters                                0 s  passed",
         "  ./build initrd                         0 s  passed",
         "  unit and snapshot tests                0 s  failed",
@@ -97,10 +106,12 @@ def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys
         "  ./build all                            0 s  passed",
         "  tools/lab up                           0 s  failed",
         "  tests in the Xen lab                   0 s  not run",
+        "  tools/lab --suite bookworm up          0 s  passed",
+        "  tests of QEMU's 9p in the Xen lab      0 s  passed",
         "  Debian trixie: podman 5.4.2, python3 3.13.5",
     ]
     assert lines[-1] == "tools/test: failed: unit and snapshot tests, tools/lab up, tests in the Xen lab, 0.0 min"
-    assert commands.run[-1] == "tools/lab up"
+    assert commands.run[-2:] == [LAB_BOOKWORM, LAB_9P]
 
 
 def test_a_failure_in_a_tree(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

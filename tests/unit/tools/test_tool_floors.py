@@ -16,6 +16,7 @@ FLOORS = (
     ("runxtools.arches", "runxtools.cache", "runxtools.command", "runxtools.ociimage", "runxtools.process", "runxtools.progress"),
     ("runxtools.packages", "runxtools.runner", "runxtools.venv"),
     ("runxtools.apt", "runxtools.installer"),
+    ("runxtools.bootstrap",),
     ("runxtools.tree",),
     ("runxtools.double", "runxtools.engines", "runxtools.lab", "runxtools.specification"),
     ("runxtools.testing",),

@@ -90,9 +90,9 @@ def _rlimits(process: dict[str, Any], report: Report) -> tuple[Rlimit, ...]:
         elif name in rlimits:
             report.error("RX105", (*path, "type"), f"{name} is given twice")  # config.md: the runtime MUST generate an error
         elif "hard" in entry and soft > hard:
-            report.error("RX106", (*path, "soft"), f"{soft} is more than the hard limit {hard}")
+            report.error("RX106", (*path, "soft"), f"{soft} is more than the hard limit {hard}", "lower soft, or raise hard")
         elif name == "RLIMIT_NOFILE" and hard > NOFILE_MAX:
-            report.error("RX107", (*path, "hard"), f"{hard} is more open files than Linux allows ({NOFILE_MAX})")
+            report.error("RX107", (*path, "hard"), f"{hard} is more open files than Linux allows ({NOFILE_MAX})", "lower it")
         else:
             rlimits[name] = Rlimit(name=name.removeprefix("RLIMIT_").lower(), soft=soft, hard=hard)
     return tuple(rlimits.values())
