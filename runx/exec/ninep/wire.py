@@ -27,6 +27,8 @@ READ = Struct("<IBHIQI")
 """A whole Tread; the beginning of a Twrite and of a Treaddir: head, fid, offset, count"""
 COUNTED = Struct("<IBHI")
 """The beginning of Rread, Rreaddir and Rwrite: head, count"""
+FLUSH = Struct("<IBHH")
+"""A whole Tflush: head, tag of the request that is to be forgotten"""
 
 _LENGTH = Struct("<H")
 

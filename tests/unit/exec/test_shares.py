@@ -28,7 +28,16 @@ os.execv("/bin/sh", ["sh", "-c", {script!r}])
 
 def plan(root: Path, *mounts: dict[str, Any]) -> dict[str, Any]:
     full = [
-        {"carrier": "9p", "slot": n, "is_file": False, "recursive": True, "read_only": False, "origin": f"mounts[{n}]"} | mount
+        {
+            "carrier": "9p",
+            "slot": n,
+            "is_file": False,
+            "recursive": True,
+            "read_only": False,
+            "flags": [],
+            "origin": f"mounts[{n}]",
+        }
+        | mount
         for n, mount in enumerate(mounts)
     ]
     return {"domain": {"disks": []}, "root": {"carrier": "9p", "path": str(root), "served_read_only": False}, "mounts": full}
