@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from runx.compiler.model.plan import Device, Disk, Mount, VmPlan
 from runx.shell import command, head, quote
 
-# Each share needs a QEMU in dom0 and 4 MiB of the guest, so there are at most two. mmap: shared mappings work, and changes of the
-# host are seen. msize: the largest that the transport takes.
-_9P = "trans=xen,version=9p2000.L,cache=mmap,msize=524288"
+# mmap: shared mappings work, and changes of the host are seen. msize: the largest that the rings take. locktimeout: seconds after
+# which a lock is asked for again that another machine or the host holds; the default is 30. posixacl: access control lists count.
+_9P = "trans=xen,version=9p2000.L,cache=mmap,msize=524288,locktimeout=1,posixacl"
 
 # config-linux.md, "Default Devices" and "/dev symbolic links".
 _LINKS = (

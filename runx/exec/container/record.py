@@ -55,7 +55,7 @@ class Record:
 
     LINES = (
         "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "log", "log_json", "network_namespace",
-        "oci", "pid", "pid_start", "scope", "status", "taken", "takes_interfaces", "terminal",
+        "oci", "pid", "pid_start", "scope", "shares", "status", "taken", "takes_interfaces", "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -83,6 +83,8 @@ class Record:
         """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "none" without one."""
         self.disks: list[str] = []
         """For each disk `ro` or `rw`, the kind of disk and the path of its file, separated by spaces (storage/disk_lock.py)."""
+        self.shares: list[str] = []
+        """Tags of the domain's 9p shares."""
         self.console_socket = ""
         """Path of the --console-socket that `create` was given."""
         self.network_namespace = ""
@@ -154,6 +156,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "exit_status": _number_or_none,
     "log_json": _is_one,
     "pid": int,
+    "shares": _between(" "),
     "taken": _between(" "),
     "takes_interfaces": bool,
     "terminal": _rows_and_columns,
@@ -164,6 +167,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "disks": "\0".join,
     "exit_status": lambda status: "" if status is None else str(status),
     "log_json": lambda is_json: "1" if is_json else "0",
+    "shares": " ".join,
     "taken": " ".join,
     "takes_interfaces": lambda takes: "1" if takes else "",
     "terminal": lambda size: f"{size[0]} {size[1]}" if size else "",

@@ -4,6 +4,7 @@ import mmap
 import os
 import struct
 
+from runx.errors import RunxError
 from runx.exec.ninep.ring import Interface, Ring, RingError
 from runx.linux import xen
 
@@ -12,13 +13,16 @@ _PORTS_AT_ONCE = 256
 
 
 class Hypervisor:
-    """What of Xen a server of shares uses, by two descriptors that were opened before it was confined."""
+    """What of Xen a server of shares uses, by two descriptors that are opened before it is confined."""
 
-    def __init__(self, grants: int, channels: int) -> None:
-        """grants, channels: of `xen.open_grants` and `xen.open_channels`."""
-        self._grants = grants
-        self.fd = channels
-        """To poll for events."""
+    def __init__(self) -> None:
+        self._grants = self.fd = -1
+        """fd: to poll for events; -1 without Xen's devices."""
+        self._missing = ""
+        try:
+            self._grants, self.fd = xen.open_grants(), xen.open_channels()
+        except OSError as error:  # the container may still be looked at, as without a console
+            self._missing = f"cannot open {error.filename}: {error.strerror}: {xen.MODULES_HINT}"
         self._domid = -1
         self._mapped: dict[Ring, list[tuple[int, int]]] = {}
         """Offset and number of pages of what is mapped for a ring."""
@@ -26,10 +30,14 @@ class Hypervisor:
     def meet(self, domid: int) -> None:
         """Serve this domain from now on, and none else. Raises OSError."""
         self._domid = domid
-        xen.restrict_channels(self.fd, domid)
+        if not self._missing:
+            xen.restrict_channels(self.fd, domid)
 
     def map(self, reference: int) -> Ring:
-        """The ring whose interface page has this grant. Raises RingError if it cannot be mapped."""
+        """The ring whose interface page has this grant. Raises RingError if it cannot be mapped, RunxError without Xen's
+        devices."""
+        if self._missing:
+            raise RunxError(self._missing)
         page, first = self._map([reference])
         try:
             interface = Interface(page)

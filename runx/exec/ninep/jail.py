@@ -5,21 +5,12 @@ import resource
 
 from runx.errors import RunxError
 from runx.exec.ninep import syscalls
-from runx.linux import confine, mount, mountinfo
+from runx.linux import confine, mount
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
     from runx.exec.ninep.exports import Export
 
-_KEPT = (
-    (os.ST_NOSUID, mount.MS_NOSUID),
-    (os.ST_NODEV, mount.MS_NODEV),
-    (os.ST_NOEXEC, mount.MS_NOEXEC),
-    (os.ST_NOATIME, mount.MS_NOATIME),
-    (os.ST_NODIRATIME, mount.MS_NODIRATIME),
-    (os.ST_RELATIME, mount.MS_RELATIME),
-)
-"""statvfs(3) flag and mount(2) flag, for flags that a remount must keep"""
 _CAPABILITIES = frozenset(
     (
         confine.CAP_CHOWN,
@@ -77,7 +68,7 @@ def enter(place: str, exports: "list[Export]", descriptors: int) -> None:
     for export in exports:
         for bind in export.binds:
             if bind.read_only:
-                make_read_only(bind.origin, f"{place}/{bind.place}")
+                _make_read_only(bind.origin, f"{place}/{bind.place}")
     try:
         _become_root(place)
         _allow_descriptors(descriptors)
@@ -130,18 +121,9 @@ def _bind(origin: str, source: str, target: str, *, is_file: bool, recursive: bo
         raise RunxError(f"{origin}: cannot bind {source}: {error.strerror}") from None
 
 
-def make_read_only(origin: str, place: str) -> None:
+def _make_read_only(origin: str, place: str) -> None:
     """Make a mount and all mounts below it read-only here: a hostile guest may ignore the flag in the guest. Raises RunxError."""
-    for point in _mount_points(place):
-        present = os.statvfs(point).f_flag
-        kept = sum(flag for bit, flag in _KEPT if present & bit)
-        try:
-            mount.mount("none", point, mount.MS_BIND | mount.MS_REMOUNT | mount.MS_RDONLY | kept)
-        except OSError as error:
-            raise RunxError(f"{origin}: cannot make {point} read-only: {error.strerror}") from None
-
-
-def _mount_points(path: str) -> list[str]:
-    """Mount points at and below a path, in this process's mount namespace."""
-    points = [found.point for found in mountinfo.read()]
-    return [point for point in points if point == path or point.startswith(path + "/")]
+    try:
+        mount.make_read_only(place)
+    except OSError as error:
+        raise RunxError(f"{origin}: cannot make it read-only: {error.strerror}") from None

@@ -14,6 +14,7 @@ Orders and reports are messages of words, on a pair of sockets. Shares are numbe
 import os
 import select
 
+from runx.errors import RunxError
 from runx.exec.ninep.connection import Channel, Connection
 from runx.exec.ninep.ring import RINGS_MAX, RingError
 from runx.exec.ninep.turns import Relieved, Turns
@@ -41,7 +42,8 @@ class Server:
         self._again = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poller = select.poll()
         for fd in (control, hypervisor.fd, self._again):
-            self._poller.register(fd, select.POLLIN)
+            if fd >= 0:
+                self._poller.register(fd, select.POLLIN)
         self._turns = Turns(self._lead, lambda: os.eventfd_write(self._again, 1))
 
     def run(self) -> None:
@@ -55,6 +57,9 @@ class Server:
                 self._wait()
         except Relieved:
             pass
+        except RunxError as error:
+            self._report(f"fault {error.message}")
+            os._exit(1)
         except BaseException as error:
             self._report(f"fault {type(error).__name__}: {error}")
             os._exit(1)

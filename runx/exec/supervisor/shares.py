@@ -4,6 +4,7 @@ The supervisor does what needs xenstore. The child (exec/ninep) has no access to
 """
 
 import _socket
+import gc
 import os
 import select
 import time
@@ -56,6 +57,7 @@ class Shares:
 
     def _become_server(self, control: int) -> None:
         """In the child."""
+        gc.disable()  # a collection would write to pages that are the supervisor's, too
         try:
             from runx.exec.ninep import process
 
@@ -78,7 +80,7 @@ class Shares:
         domid = self._record.domid
         self._tell(f"domain {domid}")
         for number, tag in enumerate(self._record.shares):
-            share_nodes.publish(self._store, domid, number, tag)
+            share_nodes.publish(self._store, domid, number, tag, self._pid)
             self._states.append(share_nodes.INIT_WAIT)
             self._store.watch(f"{share_nodes.frontend(domid, number)}/state", f"{_TOKEN}{number}")
 

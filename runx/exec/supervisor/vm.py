@@ -8,6 +8,7 @@ from runx.errors import RunxError
 from runx.exec.supervisor import loop
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.session import STATUS_BROKEN
+from runx.exec.supervisor.shares import Shares
 from runx.exec.xen import domain, xl
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -76,6 +77,7 @@ class VirtualMachine:
         self._network = network
         self._host_network = host_network
         self._meet = meet
+        self._shares = Shares(record, store)
         self._guest: Guest | None = None
         self._loops: list[int] = []
         """Loop devices of the disks."""
@@ -87,6 +89,7 @@ class VirtualMachine:
     def make(self) -> None:
         """Create the domain, paused, with its consoles. Raises RunxError; `remove` then removes what was made."""
         record = self._record
+        self._shares.start()
         self._network.claim()
         devices, of_qemu = self._attach_disks()
         record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
@@ -94,6 +97,7 @@ class VirtualMachine:
             from runx.exec.storage import disk_lock
 
             disk_lock.forget(record.disks)
+        self._shares.publish()
         self._guest = self._meet()
         self._store.watch("@releaseDomain", "release")
 
@@ -123,7 +127,7 @@ class VirtualMachine:
         hooks = _Readable(order)
         try:
             while not hooks.is_ready:
-                loop.turn((self, hooks))
+                loop.turn((self, self._shares, hooks))
         except Ended:
             raise _destroyed_by_a_hook() from None
         # xenstored may be slower to tell of its end than the hook that caused it was to end.
@@ -138,7 +142,7 @@ class VirtualMachine:
 
     @property
     def last_parts(self) -> "tuple[Part, ...]":
-        return (self, *self._the_guest().last_parts)
+        return (self, self._shares, *self._the_guest().last_parts)
 
     @property
     def deliver(self) -> "Callable[[int], None]":
@@ -215,7 +219,8 @@ class VirtualMachine:
         guest = self._the_guest()
         for _, token in self._store.events():
             if token != "release":
-                guest.event(token)
+                if not self._shares.event(token):
+                    guest.event(token)
             elif self._has_gone():
                 guest.domain_ended("destroyed")
             elif self._look_at is None and self._record.status != "created":  # a paused domain cannot end by itself
@@ -235,6 +240,7 @@ class VirtualMachine:
             if self._guest:
                 self._guest.close()
         finally:
+            self._shares.close()
             self._remove_domain()
 
     def _remove_domain(self) -> None:

@@ -20,8 +20,11 @@ def backend(domid: int, number: int) -> str:
     return f"/local/domain/0/backend/{KIND}/{domid}/{number}"
 
 
-def publish(store: XenStore, domid: int, number: int, tag: str) -> None:
-    """Write the nodes of both ends. Call it while the domain is paused: the guest looks for shares when it boots."""
+def publish(store: XenStore, domid: int, number: int, tag: str, server: int) -> None:
+    """Write the nodes of both ends. Call it while the domain is paused: the guest looks for shares when it boots.
+
+    server: the pid of the process that serves, for people and tools.
+    """
     ours, guests = backend(domid, number), frontend(domid, number)
     nodes = {
         ours: {
@@ -31,6 +34,7 @@ def publish(store: XenStore, domid: int, number: int, tag: str) -> None:
             "versions": "1",
             "max-rings": str(RINGS_MAX),
             "max-ring-page-order": str(ORDER_MAX),
+            "server": str(server),
             "state": INIT_WAIT,
         },
         guests: {"backend": ours, "backend-id": "0", "tag": tag, "state": INITIALISING},

@@ -15,6 +15,7 @@ import pytest
 
 from nineclient import ROOT, Client, served
 from runx.exec.ninep import wire
+from runxtools.testing import hostile_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the server acts for any user")
 
@@ -144,6 +145,21 @@ def test_a_directory_that_is_moved_out_is_no_way_up(place: Path, outside: Path, 
         client.walk(b"..", fid=fid)
     with pytest.raises(FileNotFoundError):
         client.walk(b"secret", fid=fid)
+
+
+def test_what_tools_fuzz_says(tmp_path: Path) -> None:
+    """In a child, as the server has a working directory of its own."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            place = hostile_share.Place(tmp_path)
+            for seed in range(300):
+                place.hear(random.Random(seed).randbytes(400))
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_messages_of_a_broken_client(place: Path, outside: Path) -> None:

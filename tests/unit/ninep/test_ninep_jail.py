@@ -1,6 +1,7 @@
 """The process that serves shares has the exports and next to nothing else."""
 
 import errno
+import functools
 import json
 import os
 import signal
@@ -14,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from runx.errors import RunxError
 from runx.exec.ninep import exports, jail, process, syscalls
 from runx.linux import confine, xen
 
@@ -40,6 +40,13 @@ def plan(root: Path | None = None, *mounts: dict[str, Any]) -> dict[str, Any]:
     return {"root": {"carrier": "9p" if root else "disk", "path": str(root), "served_read_only": False}, "mounts": full}
 
 
+def kept(directory: Path, content: dict[str, Any]) -> list[exports.Export]:
+    """The shares of a plan, as `create` keeps them and the server reads them."""
+    (directory / "exports").unlink(missing_ok=True)
+    exports.keep(str(directory), content)  # type: ignore[arg-type]
+    return exports.load(str(directory))
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     (tmp_path / "shares").mkdir()
@@ -54,7 +61,7 @@ def inside(place: Path, content: dict[str, Any], act: Callable[[], object], *, l
         try:
             os.umask(0)
             (pipe,) = jail.keep_descriptors([theirs])
-            jail.enter(str(place), exports.of_plan(content), 1000)  # type: ignore[arg-type]
+            jail.enter(str(place), kept(place.parent, content), 1000)
             if locked:
                 jail.lock()
             found = act()
@@ -106,7 +113,7 @@ def test_the_root_directory_holds_the_exports_alone(tmp_path: Path, place: Path)
 def test_the_tree_itself_cannot_be_written(tmp_path: Path, place: Path) -> None:
     content = plan(tmp_path, {"source": str(tmp_path)})
     for path in ("/new", "/mounts/new"):
-        assert inside(place, content, lambda path=path: write_file(path)) == "EROFS"
+        assert inside(place, content, functools.partial(write_file, path)) == "EROFS"
 
 
 def test_nothing_of_proc_but_descriptors(tmp_path: Path, place: Path) -> None:
@@ -154,7 +161,7 @@ def test_a_root_that_is_served_read_only(tmp_path: Path, place: Path) -> None:
     content = plan(tmp_path)
     content["root"]["served_read_only"] = True
     assert inside(place, content, lambda: write_file("/root/new")) == "EROFS"
-    (export,) = exports.of_plan(content)  # type: ignore[arg-type]
+    (export,) = exports.load(str(tmp_path))
     assert export.rules.read_only
 
 
@@ -180,7 +187,7 @@ def test_mounts_of_the_host_stay_on_the_host(tmp_path: Path, place: Path) -> Non
         pid = os.fork()
         if pid == 0:
             keep = jail.keep_descriptors([ready[0], ready[1], go[0]])
-            jail.enter(str(place), exports.of_plan(plan(None, {"source": str(volume)})), 1000)  # type: ignore[arg-type]
+            jail.enter(str(place), kept(tmp_path, plan(None, {"source": str(volume)})), 1000)
             assert keep == [3, 4, 5]
             os._exit(len(look()))  # type: ignore[arg-type]
         os.read(ready[0], 1)
@@ -194,7 +201,7 @@ def test_mounts_of_the_host_stay_on_the_host(tmp_path: Path, place: Path) -> Non
 
 
 def test_entries_that_allow_no_devices(tmp_path: Path) -> None:
-    (export,) = exports.of_plan(plan(None, {"source": "/x", "flags": ["nodev"]}, {"source": "/y"}))  # type: ignore[arg-type]
+    (export,) = kept(tmp_path, plan(None, {"source": "/x", "flags": ["nodev"]}, {"source": "/y"}))
     assert export.entries is not None
     assert (export.entries[b"0"].no_devices, export.entries[b"1"].no_devices) == (True, False)
 
@@ -275,12 +282,14 @@ def test_ioctls_of_other_devices_are_refused(tmp_path: Path, place: Path) -> Non
 
 
 @contextmanager
-def server(directory: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, socket.socket, str]]:
+def server(
+    directory: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, missing: bool = False
+) -> Iterator[tuple[int, socket.socket, str]]:
     """Pid, control socket and first report of a process that serves; devices of Xen are /dev/null."""
-    null = lambda: os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)  # noqa: E731
+    null = lambda: os.open("/dev/xen/none" if missing else "/dev/null", os.O_RDWR | os.O_CLOEXEC)  # noqa: E731
     monkeypatch.setattr(xen, "open_grants", null)
     monkeypatch.setattr(xen, "open_channels", lambda: os.eventfd(0))
-    (directory / "plan.json").write_text(json.dumps(content))
+    kept(directory, content)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
@@ -345,14 +354,14 @@ def test_an_export_that_is_not_there(tmp_path: Path, place: Path, monkeypatch: p
 
 
 def test_a_device_that_is_not_there(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> int:
-        return os.open("/dev/xen/none", os.O_RDWR)
-
-    monkeypatch.setattr(xen, "open_grants", missing)
-    monkeypatch.setattr(confine, "end_with_parent", lambda _: None)
-    with pytest.raises(RunxError) as caught:
-        process._alone(-1)
-    assert "modprobe" in caught.value.hint
+    """It is missed when the guest's driver comes, as it is for the console."""
+    with server(tmp_path, plan(tmp_path), monkeypatch, missing=True) as (pid, control, words):
+        assert words == "ready"
+        control.send(b"domain 5")
+        control.send(b"connect 0 8 9")
+        said = control.recv(4096).decode()
+        assert said.startswith("fault cannot open /dev/xen/none: No such file or directory: load it: modprobe")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------------
