@@ -1,0 +1,119 @@
+"""A container with 9p shares on a fake Xen: nodes in xenstore, a server beside the supervisor, and what its end means."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from commandhost import Host
+
+BACKEND, FRONTEND = "/local/domain/0/backend/runx_9pfs/1", "/local/domain/1/device/9pfs"
+
+
+def node(host: Host, path: str) -> str:
+    return host.xen.nodes.get(path, b"").decode()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def with_volume(host: Host) -> Host:
+    mount = {"destination": "/srv", "type": "bind", "source": str(host.bundle), "options": ["bind", "nodev"]}
+    host.config["mounts"] = [mount]
+    host.write_config()
+    return host
+
+
+def messages(host: Host) -> str:
+    return " ".join(json.loads(line)["msg"] for line in host.log.read_text().splitlines())
+
+
+def errors(host: Host) -> str:
+    return (host.bundle / "err").read_text()
+
+
+def test_nodes_and_the_server(host: Host) -> None:
+    supervisor = with_volume(host).create()
+    for number, tag in enumerate(("root", "mounts")):
+        ours, guests = f"{BACKEND}/{number}", f"{FRONTEND}/{number}"
+        assert node(host, f"{guests}/tag") == tag
+        assert (node(host, f"{guests}/backend"), node(host, f"{ours}/frontend")) == (ours, guests)
+        assert (node(host, f"{ours}/state"), node(host, f"{guests}/state")) == ("2", "1")
+        assert (node(host, f"{ours}/max-rings"), node(host, f"{ours}/max-ring-page-order")) == ("2", "8")
+        assert (host.xen.permissions[ours], host.xen.permissions[guests]) == (["n0", "r1"], ["n1", "r0"])
+    server = int(node(host, f"{BACKEND}/0/server"))
+    assert f"PPid:\t{supervisor}\n" in Path(f"/proc/{server}/status").read_text()
+    assert sorted(os.listdir(f"/proc/{server}/root")) == ["mounts", "root"]
+    assert os.listdir(f"/proc/{server}/root/mounts") == ["0"]
+    assert host.runx("delete", "--force", "c").returncode == 0
+    until(lambda: not Path(f"/proc/{server}").exists())
+    host.nothing_left()
+    assert not [path for path in host.xen.nodes if path.startswith(BACKEND)]
+
+
+def test_no_server_without_shares(host: Host) -> None:
+    host.config["annotations"] = {"org.runx.root.carrier": "9p"}
+    supervisor = host.create()
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    assert children == [node(host, f"{BACKEND}/0/server")]
+    assert not node(host, f"{BACKEND}/1/server"), "one for all shares, and no share for mounts that there are not"
+
+
+def test_a_server_that_dies_ends_the_container(host: Host) -> None:
+    """At any time, and the container's standard error says why."""
+    host.create()
+    os.kill(int(node(host, f"{BACKEND}/0/server")), signal.SIGKILL)
+    host.await_status("stopped")
+    assert "the server of the container's shares has ended: signal 9" in errors(host)
+    assert host.xen.domains() == {}
+
+
+def test_a_server_that_cannot_serve(host: Host) -> None:
+    """Here, there are no devices of Xen, which are missed when the guest's driver comes."""
+    host.create()
+    for name, value in (("num-rings", "1"), ("ring-ref0", "8"), ("event-channel-0", "9"), ("state", "3")):
+        host.xen.write(f"{FRONTEND}/0/{name}", value)
+    host.await_status("stopped")
+    assert "cannot open /dev/xen/gntdev" in errors(host)
+    assert "modprobe" in errors(host)
+
+
+def test_a_driver_that_writes_nonsense_loses_its_share(host: Host) -> None:
+    host.create()
+    for name, value in (("num-rings", "77"), ("state", "3")):
+        host.xen.write(f"{FRONTEND}/0/{name}", value)
+    until(lambda: node(host, f"{BACKEND}/0/state") == "6")
+    assert "the share root is not served any more: 77 rings are not 1 to 2" in messages(host)
+    assert host.state()["status"] == "created"
+    host.xen.write(f"{FRONTEND}/0/state", "6")
+    host.xen.write(f"{FRONTEND}/0/state", "1")
+    until(lambda: node(host, f"{BACKEND}/0/state") == "2")
+    for name, value in (("num-rings", "1"), ("ring-ref0", "-1"), ("state", "3")):
+        host.xen.write(f"{FRONTEND}/0/{name}", value)
+    until(lambda: node(host, f"{BACKEND}/0/state") == "6")
+    assert "the guest's driver wrote ring-ref0 = '-1'" in messages(host)
+
+
+def test_the_server_ends_with_the_supervisor(host: Host) -> None:
+    supervisor = host.create()
+    server = int(node(host, f"{BACKEND}/0/server"))
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{server}").exists())
+    assert host.runx("delete", "--force", "c").returncode == 0
+    assert not [path for path in host.xen.nodes if path.startswith(BACKEND)]
+
+
+def test_a_single_file(host: Host) -> None:
+    with_volume(host)
+    host.config["mounts"][0]["source"] = f"{host.bundle}/err"  # type: ignore[index]
+    host.write_config()
+    (host.bundle / "err").touch()
+    host.create()
+    (server,) = {node(host, f"{BACKEND}/{number}/server") for number in range(2)}
+    assert Path(f"/proc/{server}/root/mounts/0").is_file()
