@@ -91,6 +91,7 @@ def test_a_read_only_image_is_not_written_to(lab: Lab, bundle: Bundle) -> None:
     assert lab.run(["sha256sum", f"{bundle.top}/root.img"]).stdout == before
 
 
+@pytest.mark.needs_qemu
 def test_qcow2(bundle: Bundle, tmp_path: Path) -> None:
     bundle.qcow2(tmp_path)
     result = bundle.run("root.qcow2", "qcow2", "echo kept > /kept; exit 4")
@@ -98,6 +99,7 @@ def test_qcow2(bundle: Bundle, tmp_path: Path) -> None:
     assert bundle.run("root.qcow2", "qcow2", "cat /kept").stdout == b"kept\n"
 
 
+@pytest.mark.needs_qemu
 @pytest.mark.parametrize("image", ["root.img", "root.qcow2"])
 def test_a_guest_without_supervisor_keeps_its_image(lab: Lab, bundle: Bundle, tmp_path: Path, image: str) -> None:
     bundle.qcow2(tmp_path)

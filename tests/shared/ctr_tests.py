@@ -113,7 +113,10 @@ def test_environment_directory_and_user_are_exact(host: Machine, user_image: str
     assert result.returncode == 0, result.stderr
     environment, _, rest = result.stdout.partition(b"\0\0")
     variables = dict(word.decode().split("=", 1) for word in environment.split(b"\0"))
-    assert [variables[f"V{n}"] for n in range(len(AWKWARD))] == AWKWARD
+    version = host.run(["ctr", "--version"], check=True).stdout.split()[-1]
+    # ctr of containerd 2 takes blanks off the ends of its options' values.
+    given = [value.strip() for value in AWKWARD] if int(version.lstrip(b"v").partition(b".")[0]) >= 2 else AWKWARD
+    assert [variables[f"V{n}"] for n in range(len(AWKWARD))] == given
     assert variables["PATH"] == "/bin:/usr/bin"
     assert variables["HOME"] == "/home/user"
     assert rest.decode().split() == ["/var/tmp", "1000", "1000", "1000", "1000", "Groups:", "50", "1000"]

@@ -21,7 +21,7 @@ _IN_SIZE, _OUT_SIZE = 1024, 2048
 _OUT_AT = _IN_SIZE
 _IN_CONS, _IN_PROD, _OUT_CONS, _OUT_PROD = 768, 769, 770, 771  # as indices of 32-bit words
 
-_INITIALISED, _CONNECTED, _CLOSING = "3", "4", "5"  # enum xenbus_state
+_INITIALISED, _CONNECTED = "3", "4"  # enum xenbus_state
 
 
 class RingError(RunxError):
@@ -35,7 +35,6 @@ class PvConsole:
         self._store = store
         self._domid = domid
         self.frontend = console_nodes.frontend(domid)
-        self.backend = console_nodes.backend(domid)
         self.fd = -1
         """Descriptor of the event channel, to poll; -1 until connected."""
         self._page: mmap.mmap | None = None
@@ -53,7 +52,6 @@ class PvConsole:
         self._index = memoryview(self._page).cast("I")  # single aligned 32-bit accesses: the guest must never see a torn index
         self.fd = xen.open_channels()
         self._port = xen.bind_channel(self.fd, self._domid, port)
-        self._store.write(self.backend + "/state", _CONNECTED)
         return True
 
     def acknowledge(self) -> None:
