@@ -98,16 +98,16 @@ def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys
     assert call(monkeypatch) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-12:-1] == [
-        "  linters                                0 s  passed",
-        "  ./build initrd                         0 s  passed",
-        "  unit and snapshot tests                0 s  failed",
-        "  tests on xl-double                     0 s  passed",
-        "  tests on xl-double, Debian trixie      0 s  passed",
-        "  ./build all                            0 s  passed",
-        "  tools/lab up                           0 s  failed",
-        "  tests in the Xen lab                   0 s  not run",
-        "  tools/lab --suite bookworm up          0 s  passed",
-        "  tests of QEMU's disks in the Xen lab   0 s  passed",
+        "  linters                                   0 s  passed",
+        "  ./build initrd                            0 s  passed",
+        "  unit and snapshot tests                   0 s  failed",
+        "  tests on xl-double                        0 s  passed",
+        "  tests on xl-double, Debian trixie         0 s  passed",
+        "  ./build all                               0 s  passed",
+        "  tools/lab up                              0 s  failed",
+        "  tests in the Xen lab                      0 s  not run",
+        "  tools/lab --suite bookworm up             0 s  passed",
+        "  tests of QEMU's disks in the Xen lab      0 s  passed",
         "  Debian trixie: podman 5.4.2, python3 3.13.5",
     ]
     assert lines[-1] == "tools/test: failed: unit and snapshot tests, tools/lab up, tests in the Xen lab, 0.0 min"
