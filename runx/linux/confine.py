@@ -140,8 +140,17 @@ def end_with_parent(signal: int) -> None:
     _check(_prctl(_PR_SET_PDEATHSIG, signal), "PR_SET_PDEATHSIG")
 
 
-def one_heap() -> None:
-    """Have threads share one heap: others cost memory, and Python's threads allocate one at a time anyway (mallopt(3))."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+
+
+def one_heap(largest: int) -> None:
+    """Have threads share one heap, and keep blocks of up to `largest` bytes in it that are freed (mallopt(3)).
+
+    Other heaps cost memory, and Python's threads allocate one at a time anyway. Blocks that come from the kernel each time cost
+    more processor time than what is done with them.
+    """
     mallopt = getattr(_libc, "mallopt", None)
     if mallopt is not None:
-        mallopt(-8, 1)  # M_ARENA_MAX
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, largest + 4096)
+        mallopt(_M_TRIM_THRESHOLD, 4 * largest)

@@ -75,7 +75,8 @@ class Frontend:
 
     def _peek(self, size: int) -> bytes:
         at = self.words[IN_CONS] & (self.size - 1)
-        return (self.data[at : min(at + size, self.size)] + self.data[: self.size])[:size]
+        first = self.data[at : min(at + size, self.size)]
+        return first + self.data[: size - len(first)]
 
 
 def _pieces(data: bytes, index: int, size: int) -> Iterator[tuple[int, bytes]]:

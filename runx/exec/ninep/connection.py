@@ -15,6 +15,8 @@ STALLED_MAX = 12
 """Requests of a share that wait for a slow disk, at most; each has a thread. The share's other requests then wait, too."""
 _ANSWER_MAX = 4200
 """Bytes of an answer, but for those that say how many they want: Rreadlink is the longest."""
+_HEAD_MAX = 64
+"""Bytes that are looked at before the size of a message is known: nearly all messages are shorter."""
 _FIRST_MAX = 4096
 """Bytes of a message before both sides have agreed on a size."""
 
@@ -44,7 +46,7 @@ class Channel:
             queued = ring.queued()
             if queued < wire.BODY:
                 return b""
-            head = ring.peek(wire.READ.size if queued >= wire.READ.size else wire.BODY)
+            head = ring.peek(queued if queued < _HEAD_MAX else _HEAD_MAX)
             size, kind, _ = wire.HEAD.unpack_from(head)
             if not wire.BODY <= size <= (share.message_max or _FIRST_MAX):
                 raise RingError(f"a message of {size} bytes")
@@ -52,13 +54,13 @@ class Channel:
                 return b""
             room = _ANSWER_MAX
             if kind in (wire.TREAD, wire.TREADDIR) and size == wire.READ.size:
-                (*_, count) = wire.READ.unpack(head)
+                (*_, count) = wire.READ.unpack_from(head)
                 room = max(room, min(share.message_max, count + wire.COUNTED.size))
             if ring.room() < min(room, share.message_max or _FIRST_MAX):
                 return b""
-            if kind == wire.TREAD and size == wire.READ.size and self._read_now(head):
+            if kind == wire.TREAD and size == wire.READ.size and self._read_now(head[:size]):
                 continue
-            message = ring.peek(size)
+            message = head[:size] if size <= len(head) else ring.peek(size)
             ring.consume(size)
             return message
 
@@ -102,15 +104,22 @@ class Channel:
 class Request:
     """A request that is being answered."""
 
-    __slots__ = ("channel", "flushes", "generation", "message", "tag")
+    __slots__ = ("_open", "channel", "flushes", "generation", "tag")
 
-    def __init__(self, channel: Channel, message: bytes, generation: int) -> None:
+    def __init__(self, channel: Channel, tag: int, generation: int) -> None:
         self.channel = channel
-        self.message = message
+        self.tag = tag
         self.generation = generation
-        (_, _, self.tag) = wire.HEAD.unpack_from(message)
         self.flushes: list[tuple[Channel, int]] = []
         """Tags of requests to forget this one, which are answered after it."""
+        self._open = [True]
+
+    def claim(self) -> bool:
+        """True for the first thread alone that asks: the one that has answered it in time, or the one that relieves that."""
+        try:
+            return self._open.pop()  # one step for the interpreter, so no lock is needed
+        except IndexError:
+            return False
 
 
 class Connection:

@@ -37,7 +37,7 @@ def _confined(control: int, directory: str, title: str) -> Server:
     found = exports.load(directory)
     hypervisor = Hypervisor()
     confine.set_title(title)
-    confine.one_heap()
+    confine.one_heap(limits.MESSAGE_MAX)
     os.umask(0)
     jail.enter(f"{directory}/shares", found, limits.descriptors(len(found)))
     shares = [Share(open_directory(f"/{export.tag}"), export.rules, export.entries) for export in found]

@@ -89,8 +89,9 @@ class Ring:
     def peek(self, size: int) -> bytes:
         """A copy of the first bytes of requests, which the guest cannot change any more."""
         at = self._out_cons & (self.size - 1)
-        first = bytes(self._requests[at : at + size])
-        return first if len(first) == size else first + bytes(self._requests[: size - len(first)])
+        first = self._requests[at : at + size]
+        left = size - len(first)
+        return b"".join((first, self._requests[:left])) if left else bytes(first)
 
     def consume(self, size: int) -> None:
         """Let the guest use the memory of the first bytes of requests again."""

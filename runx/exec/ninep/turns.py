@@ -39,7 +39,7 @@ class Turns:
         self._lead = lead
         self._look_again = look_again
         self._guard = allocate_lock()
-        """Held where it is decided who leads, and what becomes of an answer."""
+        """Held where another thread gets the lead, and where it is decided whether anybody looks."""
         self._current: Request | None = None
         """The request that the leading thread is at."""
         self._wake = allocate_lock()
@@ -57,23 +57,29 @@ class Turns:
         quiet, last = 0, None
         while True:
             time.sleep(PATIENCE_S)
-            with self._guard:
-                current = self._current
-                if current is None:
-                    quiet += 1
-                    if quiet > _QUIET_LOOKS:
-                        self._watched = False
-                        return
-                else:
-                    quiet = 0
-                    if current is last:
-                        self._relieve(current)
-                last = current
+            current = self._current
+            if current is None:
+                quiet += 1
+                if quiet > _QUIET_LOOKS and self._may_stop_looking():
+                    return
+            else:
+                quiet = 0
+                if current is last:
+                    self._relieve(current)
+            last = current
+
+    def _may_stop_looking(self) -> bool:
+        with self._guard:
+            self._watched = False
+            self._watched = self._current is not None  # one that began before it could see that nobody looks
+            return not self._watched
 
     def _relieve(self, request: Request) -> None:
-        self._current = None
-        request.channel.connection.stalled.append(request)
-        start_new_thread(self._lead, ())
+        with self._guard:
+            if request.claim():
+                self._current = None
+                request.channel.connection.stalled.append(request)
+                start_new_thread(self._lead, ())
 
     def answer_all(self, channel: "Channel") -> bool:
         """Answer what is in a ring, up to a number; whether there may be more. Raises Relieved, RingError."""
@@ -94,29 +100,31 @@ class Turns:
             connection.begin_again()
         if kind == wire.TFLUSH and connection.stalled and self._flush_waits(channel, message):
             return
-        request = Request(channel, message, connection.generation)
-        with self._guard:
-            self._current = request
-            if not self._watched:
-                self._watched = True
-                self._wake.release()
+        _, _, tag = wire.HEAD.unpack_from(message)
+        request = Request(channel, tag, connection.generation)
+        self._current = request
+        if not self._watched:
+            self._have_it_watched()
         answer = session.answer(connection.share, message, channel.ring.size)
+        if request.claim():
+            self._current = None
+            channel.deliver(answer)
+            return
         with self._guard:
-            if self._current is request:
-                self._current = None
-                leads = True
-            else:
-                leads = False
-                connection.stalled.remove(request)
+            connection.stalled.remove(request)
             is_wanted = request.generation == connection.generation and channel in connection.channels
         if is_wanted:
             channel.deliver(answer)
-        if not leads:
             for other, flush in request.flushes:
-                if is_wanted:
-                    other.deliver(wire.HEAD.pack(wire.BODY, wire.TFLUSH + 1, flush))
-            self._look_again()
-            raise Relieved
+                other.deliver(wire.HEAD.pack(wire.BODY, wire.TFLUSH + 1, flush))
+        self._look_again()
+        raise Relieved
+
+    def _have_it_watched(self) -> None:
+        with self._guard:
+            if not self._watched:
+                self._watched = True
+                self._wake.release()
 
     def _flush_waits(self, channel: "Channel", message: bytes) -> bool:
         """Have a Tflush wait for the request that it is about, if that is being answered: the guest uses the tag again after."""
