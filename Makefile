@@ -16,7 +16,7 @@ snapshot-update: ## write the snapshots anew; read the difference before you com
 double: ## run the tests with engines on tools/xl-double
 	tools/test --only double
 lab: ## run the tests in the Xen lab
-	tools/test --only lab
+	tools/test --lab-only
 test: ## run all tests
 	tools/test
 bench: ## measure what runx costs

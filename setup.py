@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 # which may be read-only.
 with tempfile.TemporaryDirectory(prefix="runx-wheel-") as scratch:
     setup(
+        # Debian 12's setuptools (66) refuses the form of pyproject.toml that newer ones want, which warn of the older form.
+        license="Apache-2.0",
         packages=[*find_packages(include=["runx", "runx.*"]), "runx.grammars"],
         package_dir={"runx.grammars": "grammars"},
         package_data={"runx.grammars": ["*.lark"]},

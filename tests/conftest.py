@@ -1,6 +1,8 @@
-"""Modules of tests that are collected by way of others: their assertions are to be explained as well."""
+"""The option that chooses a lab. Modules of tests that are collected by way of others: explain their assertions as well."""
 
 import pytest
+
+from runxtools.lab import kinds
 
 pytest.register_assert_rewrite(
     "bridge_tests",
@@ -15,3 +17,10 @@ pytest.register_assert_rewrite(
     "root_tests",
     "terminal_tests",
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    default = kinds.Kind().name
+    parser.addoption(
+        "--lab", choices=kinds.NAMES, default=default, help=f"the lab for tests/lab (docs/lab.md); default: {default}"
+    )

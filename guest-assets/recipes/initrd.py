@@ -13,7 +13,7 @@ from runx import cpio
 from runxtools.arches import Arch
 from runxtools.errors import ToolError
 
-# Programs of setup scripts and of the kernel. A busybox given by `busybox=` must have them.
+# Programs of network scripts and of the kernel. A busybox given by `busybox=` must have them.
 REQUIRED = tuple(
     "sh [ cat chmod chown cp dd dmesg echo env grep head hostname id ip kill ln ls mkdir mknod mount mv poweroff printf ps "
     "readlink reboot halt rm rmdir sed sleep sync sysctl test touch tr true false udhcpc umount uname".split()
@@ -42,8 +42,7 @@ def tree(init: bytes, busybox: bytes, applets: Iterable[str]) -> list[Entry]:
     entries.append(Entry("dev/console", S_IFCHR | 0o600, device=(5, 1)))
     entries.append(Entry("dev/null", S_IFCHR | 0o666, device=(1, 3)))
     entries.append(Entry("init", S_IFREG | 0o755, init))
-    for name in ("inroot", "add-neighbour"):
-        entries.append(Entry(f"bin/{name}", S_IFLNK | 0o777, b"/init"))
+    entries.append(Entry("bin/add-neighbour", S_IFLNK | 0o777, b"/init"))
     entries += [Entry(path, S_IFREG | 0o755, (ASSETS / "network" / name).read_bytes()) for name, path in NETWORK.items()]
     entries.append(Entry("bin/busybox", S_IFREG | 0o755, busybox))
     for name in applets:
@@ -90,5 +89,5 @@ def applets(busybox: Path, settings: Settings) -> list[str]:
     names = sorted(set(result.stdout.split()) - {"busybox"})
     missing = sorted(set(REQUIRED) - set(names))
     if result.returncode or missing:
-        raise ToolError(f"{busybox} lacks {' '.join(missing)}", "setup scripts in the guest need them")
+        raise ToolError(f"{busybox} lacks {' '.join(missing)}", "network scripts in the guest need them")
     return names

@@ -21,7 +21,7 @@ from runxtools.errors import ToolError
 from runxtools.runner import Log, say
 
 SERIES: Version = (6, 12)
-"""docs/decisions/0010-linux-6.12.md says why."""
+"""docs/decisions/0011-linux-6.12.md says why."""
 TRIED: tuple[Version, Version] = ((6, 1), (7, 2))
 """The oldest and the newest version that was compiled with our configuration."""
 

@@ -21,7 +21,7 @@ def features() -> dict[str, Any]:
     return {
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION_MAX,
-        "hooks": [kind for kind in HOOK_KINDS if kind != "startContainer"],
+        "hooks": list(HOOK_KINDS),
         "mountOptions": sorted(KNOWN),
         "linux": {
             # All are known. A virtual machine is a namespace of each kind, and joins none.
@@ -42,7 +42,7 @@ def features() -> dict[str, Any]:
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": False}},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
         },
         "annotations": {"runx.version": __version__},
         "potentiallyUnsafeConfigAnnotations": list(ANNOTATIONS),

@@ -33,7 +33,7 @@ GLOBAL_OPTIONS = (
         "--cgroup-manager",
         value="KIND",
         default="cgroupfs",
-        help="as in crun: cgroupfs, or systemd, which means --systemd-cgroup",
+        help="as in crun: cgroupfs; systemd, which means --systemd-cgroup; or disabled, for no control group",
     ),
     Option("--rootless", value="MODE", help="accepted for runc's callers; runx needs root"),
     Option("--criu", value="PATH", help="accepted for runc's callers; not used"),
@@ -56,7 +56,8 @@ def _create_options(options: Arguments, arguments: Arguments) -> "CreateOptions"
         root_carrier=values["root_carrier"],
         pid_file=values["pid_file"],
         console_socket=values["console_socket"],
-        systemd_cgroup="systemd_cgroup" in options.switches or options.values["cgroup_manager"] == "systemd",
+        pidfd_socket=values["pidfd_socket"],
+        cgroup_manager="systemd" if "systemd_cgroup" in options.switches else options.values["cgroup_manager"],
     )
 
 
@@ -256,9 +257,11 @@ _CREATION = (
     Option("--root-carrier", value="CARRIER", help="how the root filesystem travels: disk, 9p, ram or auto"),
     Option("--pid-file", value="FILE", help="write the supervisor's pid to FILE"),
     Option("--console-socket", value="SOCKET", help="send the master of the container's terminal to this unix socket"),
+    Option("--pidfd-socket", value="SOCKET", help="send a pidfd of the supervisor to this unix socket"),
     Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),
     Option("--no-pivot", help="accepted for runc's callers; the guest always moves its root"),
     Option("--no-new-keyring", help="accepted for runc's callers; a guest's kernel has keyrings of its own"),
+    Option("--no-mount-fallback", help="accepted for runc's callers; a guest never tries a mount again with other options"),
 )
 
 _FORMAT = Option("-f", "--format", value="FORMAT", default="table", help="table or json")
@@ -275,6 +278,7 @@ COMMANDS = {
         "[options] ID", "create and start a container, wait for its end and delete it; exit with its status", _run, *_CREATION,
         Option("-d", "--detach", help="do not wait"),
         Option("--keep", help="do not delete it at its end"),
+        Option("--no-subreaper", help="accepted for runc's callers; no process of the container is on this host"),
     ),
     "start": Command("ID", "start a created container", _start),
     "state": Command("ID", "print a container's state as JSON", _state),
@@ -325,6 +329,9 @@ COMMANDS = {
 _STATEFUL = frozenset(COMMANDS) - {"config", "features", "plan", "spec"}
 """Commands that need the state root."""
 
+_FOR_PEOPLE = (_config, _spec)
+"""What is called for commands that no engine calls. An option with an empty value is a slip there."""
+
 _NOT_SAVED = ("9p shares cannot be saved with a domain", "keep what has to last in a volume, and create the container again")
 _WHY_NOT = {
     "exec": (
@@ -343,13 +350,26 @@ def program() -> None:
     Python's own end frees all memory piece by piece, which takes as long as all work of a fast command.
     """
     standard_streams.take()
-    os._exit(main(sys.argv[1:]))
+    try:
+        status = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = _interrupted()
+    os._exit(status)
+
+
+def _interrupted() -> int:
+    """End as SIGINT ends programs, which shells look for. The status is for the case that we survive that."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    return 128 + signal.SIGINT
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line (default: that of the process); its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    options: Arguments | None = None
+    options = _log_options(argv)  # of a command line that is not understood, these are
     try:
         options, rest = parse(argv, GLOBAL_OPTIONS, stop_at_operand=True, hint=_of_commands)
         status = _obey(options, rest)
@@ -362,11 +382,24 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
+def _log_options(argv: list[str]) -> Arguments:
+    """The global options about the log, whatever else is on the command line: an engine shows the log of a word that we do not
+    know, too."""
+    options = Arguments()
+    options.values = {"log": "", "log_format": "text"}
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word in COMMANDS:
+            break
+        name, equals, value = word.partition("=")
+        if name in ("--log", "--log-format", "-log", "-log-format"):
+            options.values[name.lstrip("-").replace("-", "_")] = value if equals else following
+    return options
+
+
 def _obey(options: Arguments, rest: list[str]) -> int:
-    for name, known in (("log_format", ("text", "json")), ("cgroup_manager", ("cgroupfs", "systemd"))):
+    for name, known in (("log_format", ("text", "json")), ("cgroup_manager", ("cgroupfs", "systemd", "disabled"))):
         if options.values[name] not in known:
-            option, hint = name.replace("_", "-"), "" if name == "log_format" else "leave linux.cgroupsPath out for no group"
-            raise RunxError(f"--{option}: {options.values[name]!r} is neither {known[0]} nor {known[1]}", hint)
+            raise RunxError(f"--{name.replace('_', '-')}: {options.values[name]!r} is none of {', '.join(known)}")
     if "version" in options.switches or rest[:1] == ["version"]:
         sys.stdout.write(f"runx version {__version__}\nspec: {SPEC_VERSION}\n")
     elif "help" in options.switches or not rest or rest[0] == "help":
@@ -376,17 +409,21 @@ def _obey(options: Arguments, rest: list[str]) -> int:
     return 0
 
 
-def _failed(error: Exception, options: Arguments | None) -> int:
-    """Tell of an error; the exit status. Raises it again if it is a fault of ours and --debug is given."""
+def _failed(error: Exception, options: Arguments) -> int:
+    """Tell of an error; the exit status. With --debug, a fault of ours is told with its traceback."""
     if isinstance(error, BrokenPipeError):
         return 1  # the reader closed its end
     if isinstance(error, RunxError):
         _report(error, options)
         return error.status
-    if options and "debug" in options.switches:
-        raise error
     message = f"internal error: {type(error).__name__}: {error}"
-    _report(RunxError(message, "run it with --debug and report the traceback"), options)
+    if "debug" in options.switches:
+        _report(RunxError(message, "report the traceback"), options)
+        import traceback
+
+        traceback.print_exception(error)
+    else:
+        _report(RunxError(message, "run it with --debug and report the traceback"), options)
     return 1
 
 
@@ -398,7 +435,7 @@ def _call(options: Arguments, name: str, words: list[str]) -> int:
         arguments = Arguments()
         arguments.operands = words
     else:
-        arguments, _ = parse(words, (*command.options, _HELP), hint=_of_all)
+        arguments, _ = parse(words, (*command.options, _HELP), hint=_of_all, allow_empty=command.call not in _FOR_PEOPLE)
     if "help" in arguments.switches:
         head = [f"usage: runx [global options] {name} {command.usage}".rstrip(), "", command.help, ""]
         sys.stdout.write("\n".join([*head, *help_lines((*command.options, _HELP))]) + "\n")
@@ -432,17 +469,12 @@ def _of_all(name: str) -> str:
     return f"{name} goes before the command: runx {name} ... COMMAND" if is_global else ""
 
 
-def _report(error: RunxError, options: Arguments | None) -> None:
-    """Write an error to standard error and to the log. options: of the command line; None when they were not understood."""
-    try:
-        if sys.stderr:
-            sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
-            sys.stderr.flush()
-    except OSError:
-        pass  # the log and the exit status are left
-    if options:
-        log = _log(options)
-        log.tell_if_lost(log.append("error", error.message + (f" ({error.hint})" if error.hint else "")))
+def _report(error: RunxError, options: Arguments) -> None:
+    """Write an error to the log, for engines, and to standard error."""
+    log = _log(options)
+    lost = log.append("error", error.message + (f" ({error.hint})" if error.hint else ""))
+    sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+    log.tell_if_lost(lost)
 
 
 def _help() -> str:

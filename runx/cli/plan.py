@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from runx import collector
 from runx.cli.options import Arguments, Option, help_lines, parse
 from runx.errors import RunxError, reason
-from runx.linux.files import write_atomically
-from runx.paths import assets_dir
+from runx.linux.files import standard_input, write_atomically
+from runx.paths import DEFAULT_STATE_ROOT, assets_dir
 
 if TYPE_CHECKING:
     from runx.compiler.host.facts import Facts
@@ -106,22 +106,31 @@ def _main(argv: list[str], root: str) -> int:
 
 def _inputs(operand: str, arguments: Arguments, root: str, name: str = "config.json") -> "Inputs":
     """name: of the configuration in messages, if it is a file."""
-    from runx.compiler.host.config import read_host_config
     from runx.compiler.host.host_facts import HostFactsWithBridges
     from runx.compiler.pipeline import Inputs
     from runx.compiler.source import SIZE_LIMIT
 
     is_stdin = operand == "-"
-    facts = HostFactsWithBridges(sys.stdin.buffer.read(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"])
+    facts = HostFactsWithBridges(standard_input(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"])
     return Inputs(
         os.path.abspath((arguments.values["bundle"] or ".") if is_stdin else operand),
         container_id=arguments.values["id"],
-        state_root=os.path.abspath(root or read_host_config(facts.host_config()).state),
+        state_root=os.path.abspath(root or _state_root(facts)),
         assets=assets_dir(),
         facts=facts,
         name="<stdin>" if is_stdin else name,
         root_carrier=arguments.values["root_carrier"],
     )
+
+
+def _state_root(facts: "Facts") -> str:
+    from runx.compiler.diagnostics import CompileError
+    from runx.compiler.host.config import read_host_config
+
+    try:
+        return read_host_config(facts.host_config()).state
+    except CompileError:
+        return DEFAULT_STATE_ROOT  # the pipeline says what is wrong, along with all other faults
 
 
 def _warn_of_bridges(facts: "Facts") -> None:
@@ -205,14 +214,15 @@ def _diagnostics(error: RunxError) -> list[dict[str, Any]]:
         nowhere = {"file": None, "path": "", "line": None, "column": None}
         return [{"id": error.fault_id, "severity": "error", **nowhere, "message": error.message, "hint": error.hint}]
     found = []
-    for severity, located in (("error", error.located), ("warning", error.ignored)):
+    parts = (error, *error.others)
+    for part, severity, located in [(e, "error", e.located) for e in parts] + [(e, "warning", e.ignored) for e in parts]:
         for place, diagnostic in located:
             source = source_of(diagnostic.path)
             found.append(
                 {
                     "id": diagnostic.id,
                     "severity": severity,
-                    "file": source.file if source else error.file_name,
+                    "file": source.file if source else part.file_name,
                     "path": path_text(diagnostic.path),
                     "line": place.line if place else source.line if source else None,
                     "column": place.column if place else None,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from runx.cli.plan_diff import changes
-from runx.compiler.backends.process_record import readable
+from runx.compiler.backends.records import readable
 from runx.compiler.diagnostics import Location, Path, did_you_mean, path_text
 from runx.compiler.host.config import SETTINGS as HOST_SETTINGS
 from runx.compiler.host.config import read_host_config
@@ -374,7 +374,7 @@ def _texts(made: Artifacts) -> dict[str, str]:
     files = {file.path: file.content for file in made.overlay if file.path != "runx/seccomp"}
     texts = {"domain.cfg": made.domain_cfg, "cmdline": made.cmdline}
     for name, content in files.items():
-        texts[f"overlay/{name}"] = readable(content) if name == "runx/process" else content.decode(errors="replace")
+        texts[f"overlay/{name}"] = readable(name, content)
     return texts
 
 

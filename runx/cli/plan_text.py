@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from runx.compiler.backends.process_record import readable
+from runx.compiler.backends.records import readable
 from runx.compiler.diagnostics import visible
 from runx.compiler.model.plan import (
     Capabilities,
@@ -90,12 +90,7 @@ def _artifacts(console: Console, artifacts: Artifacts) -> None:
     for file in artifacts.overlay:
         if file.path == "runx/seccomp":
             continue  # a program for the kernel; its description is with the process
-        is_record = file.path == "runx/process"
-        _text(
-            console,
-            f"overlay/{file.path}",
-            readable(file.content) if is_record else file.content.decode(errors="backslashreplace"),
-        )
+        _text(console, f"overlay/{file.path}", readable(file.path, file.content))
 
 
 def _pod(pod: Pod) -> Iterable[tuple[str, str]]:
@@ -169,6 +164,8 @@ def _mount(mount: Mount) -> tuple[str, ...]:
 def _engine_network(plan: VmPlan) -> Iterable[tuple[str, str]]:
     yield "interfaces", "those of the namespace when the container starts" if plan.domain else "are for the pod's containers"
     yield "namespace", plan.network_namespace or "a new one, which the engine may fill"
+    for device in plan.network_devices:
+        yield "device of the host", device.name if device.name == device.new_name else f"{device.name}, as {device.new_name}"
 
 
 def _interface(interface: Interface) -> Iterable[tuple[str, str]]:

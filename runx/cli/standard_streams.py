@@ -1,4 +1,8 @@
-"""The program's standard streams: there in any case, and errors of standard output in the words of every command."""
+"""The program's standard streams: there in any case, with errors in the words of every command.
+
+An error of standard output or input is an error of the command. One of standard error is none: the log and the exit status tell
+what it would have told. containerd's shim gives a sandbox's runtime a /dev/null that was opened for reading.
+"""
 
 import io
 import os
@@ -28,6 +32,17 @@ class StandardOutput(io.FileIO):
         return len(data)
 
 
+class StandardError(io.FileIO):
+    """The descriptor of standard error. What cannot be written is lost without a word."""
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # as above
+        """As FileIO's, but never fails: the buffer above would keep the bytes, and fail again at the program's end."""
+        try:
+            return super().write(data) or len(data)
+        except OSError:
+            return len(data)
+
+
 def take() -> None:
     """Set the streams up for the program. Characters that the locale cannot write are escaped.
 
@@ -41,5 +56,6 @@ def take() -> None:
     fd = sys.stdout.fileno() if sys.stdout else os.open(os.devnull, os.O_RDONLY)
     raw = StandardOutput(fd, "w", closefd=False)
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=raw.isatty())
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    lost = StandardError(sys.stderr.fileno() if sys.stderr else os.open(os.devnull, os.O_WRONLY), "w", closefd=False)
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(lost), encoding, "backslashreplace", line_buffering=True)

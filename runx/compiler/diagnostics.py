@@ -64,19 +64,30 @@ class CompileError(RunxError):
         self.located = _sorted(located)
         self.ignored = _sorted(ignored)
         self.file_name = file_name
+        self.others: tuple[CompileError, ...] = ()
+        """The faults of other files, which are shown after these."""
         self._text = text
         super().__init__("\n".join(_show(place, diagnostic, file_name) for place, diagnostic in self.located))
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """The faults without their places."""
-        return tuple(diagnostic for _, diagnostic in self.located)
+        """The faults without their places, those of all files."""
+        return tuple(diagnostic for part in (self, *self.others) for _, diagnostic in part.located)
+
+    def followed_by(self, other: "CompileError") -> "CompileError":
+        """This error, with the faults of another file too."""
+        self.others = (*self.others, other)
+        self.message += f"\n{other.message}"
+        return self
 
     def for_people(self) -> str:
         """Each fault with the line it is in, and a caret below its column."""
+        return "\n".join(part._shown(self.shows_ids) for part in (self, *self.others))
+
+    def _shown(self, with_ids: bool) -> str:
         lines = self._text.split("\n")
         return "\n".join(
-            _show(place, diagnostic, self.file_name, lines[place.line - 1] if place and self._text else "", self.shows_ids)
+            _show(place, diagnostic, self.file_name, lines[place.line - 1] if place and self._text else "", with_ids)
             for place, diagnostic in self.located
         )
 
@@ -101,6 +112,10 @@ class Report:
     def has_errors_below(self, path: Path) -> bool:
         """Whether there is a fault at `path` or below it, so that a message about the whole could be wrong."""
         return any(known[: len(path)] == path for known in self.errors)
+
+    def forget(self, fault_id: str) -> None:
+        """Drop the faults with an ID, as what they rest on is not known."""
+        self.errors = {path: fault for path, fault in self.errors.items() if fault.id != fault_id}
 
     def ignore(self, fault_id: str, path: Path, reason: str) -> None:
         """Record a setting that the plan does not honour, and why. One string may hold several."""

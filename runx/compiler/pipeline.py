@@ -10,7 +10,7 @@ from typing import NamedTuple
 from runx.compiler.backends.cmdline import command_line
 from runx.compiler.backends.overlay import overlay
 from runx.compiler.backends.xl_config import xl_config
-from runx.compiler.diagnostics import Report
+from runx.compiler.diagnostics import CompileError, Report
 from runx.compiler.frontends.oci.config import read_container
 from runx.compiler.host.config import read_host_config
 from runx.compiler.host.facts import Facts
@@ -71,7 +71,10 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     """
     _check_paths(inputs)
     bundle, facts = inputs.bundle, inputs.facts
-    host = read_host_config(facts.host_config())
+    try:
+        host = read_host_config(facts.host_config())
+    except CompileError as error:
+        raise _with_faults_of_the_bundle(error, inputs) from None
     report = Report()
     source = Source(facts.config(bundle), inputs.name)
     container = with_host_network(as_sandbox(read_container(source, bundle, facts.netconf, report)), host)
@@ -93,6 +96,21 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
         sizing = sizing_of(container, len(domain.shares), len(domain.disks), plan.root.images_mib, host)
         kept = kept_limits(source, sizing, domain)
     return Compilation(plan, artifacts(plan, program, copies), kept)
+
+
+def _with_faults_of_the_bundle(error: CompileError, inputs: Inputs) -> CompileError:
+    """The error of a runx.toml, with the faults of the configuration that do not rest on its settings."""
+    report = Report()
+    try:
+        source = Source(inputs.facts.config(inputs.bundle), inputs.name)
+        check(read_container(source, inputs.bundle, inputs.facts.netconf, report), inputs.facts, report)
+        report.forget("RX406")  # network.host may name a bridge in place of the host's network
+        report.raise_errors(source.locate, source.name, source.text)
+    except CompileError as other:
+        return error.followed_by(other)
+    except RunxError:
+        pass  # no configuration; runx.toml has to be mended anyway
+    return error
 
 
 _UTF8_HINT = "plan.json and the files for xl are UTF-8: rename it, or give it another name with a bind mount"

@@ -13,7 +13,7 @@ class Disk(TypedDict):
     source: str
     path: str
     read_only: bool
-    holds: Literal["image", "base", "added", "layer"]
+    holds: Literal["image", "base", "engine", "added", "layer"]
     made_of: str
 
 

@@ -15,6 +15,8 @@ from runx.paths import PROGRAMS
 
 TIMEOUT_S = 60.0
 """Time limit of a program whose caller gives no other."""
+KILLED_LIMIT_S = 5.0
+"""How long to wait for a process that was killed. In the hypervisor, or in a file system that hangs, it may not end."""
 _OUTPUT_LIMIT = 64 * 1024
 
 
@@ -62,10 +64,13 @@ def finish(what: str, pid: int, output_fd: int, timeout_s: float, hint: str = ""
     what: the program's name in errors. hint: of the error at the time limit. Raises RunxError, with the program's output, at the
     time limit and when a signal ended the program.
     """
-    status = wait(pid, timeout_s)
+    try:
+        status = wait(pid, timeout_s)
+    except BaseException:
+        _kill(pid)
+        raise
     if status is None:
-        os.kill(pid, 9)
-        wait(pid, 5)  # not for ever: a process in the hypervisor, or in a file system that hangs, may not end
+        _kill(pid)
         said = tail(output_fd).strip()
         raise RunxError(f"{what} did not end within {timeout_s:g} s" + (f"; it said: {said}" if said else ""), hint)
     code = os.waitstatus_to_exitcode(status)
@@ -73,6 +78,11 @@ def finish(what: str, pid: int, output_fd: int, timeout_s: float, hint: str = ""
     if code < 0:
         raise RunxError(f"{what} was ended by signal {-code}" + (f"; it said: {text.strip()}" if text.strip() else ""))
     return code, text
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, 9)
+    wait(pid, KILLED_LIMIT_S)  # not for ever: a process in the hypervisor, or in a file system that hangs, may not end
 
 
 def stand_alone(output: int, given: int = -1) -> None:

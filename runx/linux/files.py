@@ -1,6 +1,19 @@
-"""Files that are there whole, or not at all."""
+"""Files that are there whole, or not at all; and standard input."""
 
 import os
+
+from runx.errors import RunxError, reason
+
+
+def standard_input(limit: int) -> bytes:
+    """At most `limit` bytes of standard input. Raises RunxError if it cannot be read."""
+    data = b""
+    try:
+        while len(data) < limit and (piece := os.read(0, limit - len(data))):
+            data += piece
+    except OSError as error:
+        raise RunxError(f"standard input: {reason(error)}") from None
+    return data
 
 
 def write_atomically(path: str, content: bytes, mode: int = 0o600, *, directory: int | None = None) -> None:

@@ -18,6 +18,8 @@ class MountInfo(NamedTuple):
     """Type of the file system: `ext4`, `overlay`."""
     options: tuple[str, ...]
     """Options of the file system as a whole (`lowerdir=/a:/b`), in order. Those of the mount alone are not among them."""
+    source: str = ""
+    """What is mounted: the path of a device or a file, or any word for a file system that needs none."""
 
 
 def read(path: str = "/proc/self/mountinfo") -> list[MountInfo]:
@@ -30,8 +32,8 @@ def _parsed(line: bytes) -> MountInfo:
     # Optional fields stand before " - ". No other field is "-", and none holds a space.
     mount, _, file_system = line.partition(b" - ")
     _, _, _, root, point, *_ = mount.split(b" ")
-    kind, _, options = file_system.split(b" ", 2)
-    return MountInfo(_plain(root), _plain(point), _plain(kind), tuple(map(_plain, options.split(b","))))
+    kind, source, options = file_system.split(b" ", 2)
+    return MountInfo(_plain(root), _plain(point), _plain(kind), tuple(map(_plain, options.split(b","))), _plain(source))
 
 
 def _plain(field: bytes) -> str:

@@ -26,6 +26,22 @@ def start_time(pid: int) -> str:
     return fields[19].decode() if fields else ""
 
 
+def die_with_parent(parent: int, signal: int) -> None:
+    """Have the kernel send this process a signal when the thread that forked it ends (PR_SET_PDEATHSIG(2const)).
+
+    An exec of a program without set-id bits keeps that. Raises ProcessLookupError if `parent`, its pid, has ended already.
+    """
+    import ctypes  # fast commands load this module
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal))
+    if os.getppid() != parent:
+        raise ProcessLookupError("the parent has ended")
+
+
+_PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
+
+
 def pidfd(pid: int, started: str) -> int:
     """A descriptor of the process with this pid and start time, which polls as readable when it has ended (pidfd_open(2)).
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cri import CONTAINER, POD, pairs
+from cri import CONTAINER, POD, CallError, pairs
 from pod_tests import *  # noqa: F403
 from pod_tests import WAIT
 from pods import Cri, Pod
@@ -72,3 +72,9 @@ def test_limits(host: Machine, pod: Pod) -> None:
     pod.cri.call("UpdateContainerResources", container_id=container, linux={"memory_limit_in_bytes": 128 << 20})
     memory = [int(out.splitlines()[-1].split()[2]) for out in (before, host.run(["xl", "list"], check=True).stdout)]
     assert memory[1] < memory[0]
+
+
+def test_why_a_sandbox_fails_reaches_the_caller(cri: Cri, nothing_is_left: None, scratch: str) -> None:
+    """The shim gives a sandbox's runtime /dev/null, opened for reading, as standard output and error."""
+    with pytest.raises(CallError, match="is the host name, which has a field of its own"):
+        Pod(cri, scratch, linux={"sysctls": pairs(**{"kernel.hostname": "x"})})

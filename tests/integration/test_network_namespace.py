@@ -249,3 +249,43 @@ def test_filled_by_a_hook(double: Double, bundle: Bundle, tmp_path: Path) -> Non
     assert b"ingress" not in left
     double.run(["sh", "-euc", "umount /run/hooks-netns/key; ip link delete br5"], check=True)
     bundle.runx("delete", "--force", "c")
+
+
+def test_devices_of_the_host(double: Double, bundle: Bundle, space: Space) -> None:
+    """linux.netDevices: they move with their addresses, under another name, and are never moved back; unless `create` fails."""
+    space.sh(f"""
+        {FIRST.format("br3", 3)}
+        for n in 1 2; do ip link add peer$n type veth peer name host$n mtu 1440; ip link set peer$n master br3 up; done
+        ip addr add 10.9.3.5/24 brd + dev host1; ip addr add fd09:3::5/64 dev host1 nodad
+    """)
+    space.bridges.append("br3")
+    join(bundle, space.path)
+    bundle.config["linux"]["netDevices"] = {"host1": {"name": "net7"}, "host2": {"name": "x%d"}, "none": {}}
+    bundle.write(
+        "/bin/sh", "-c", f"{REACH} reach 10.9.3.1 && reach fd09:3::1 && echo reached; ip -o addr; cat /sys/class/net/net7/mtu"
+    )
+    refused = bundle.host.run(bundle.argv("run", "c"))
+    assert refused.returncode == 1 and b"linux.netDevices.none: the host has no network device none" in refused.stderr, refused
+    del bundle.config["linux"]["netDevices"]["none"]
+
+    space.sh("ip -n engine link add x0 type veth peer name taken")
+    bundle.config["linux"]["netDevices"]["host2"] = {"name": "taken"}
+    bundle.write("/bin/sh", "-c", "true")
+    before = space.sh("ip -o -br addr; ip -o -br link")
+    failed = bundle.host.run(bundle.argv("run", "c"))
+    assert failed.returncode == 1 and b"namespace has a device taken already" in failed.stderr, failed
+    back = space.sh("ip -o -br addr show dev host1; ip -o -br addr show dev host2; ip -n engine -o -br link")
+    assert "10.9.3.5/24 fd09:3::5/64" in back and "host2" in back and "net7" not in back, (before, back)
+    space.sh("ip -n engine link del x0")
+
+    bundle.config["linux"]["netDevices"]["host2"] = {"name": "x%d"}
+    bundle.write(
+        "/bin/sh", "-c", f"{REACH} reach 10.9.3.1 && reach fd09:3::1 && echo reached; ip -o addr; cat /sys/class/net/net7/mtu"
+    )
+    result = bundle.host.run(bundle.argv("run", "c"), check=True, timeout=LIMIT_S)
+    text = result.stdout.decode()
+    assert text.startswith("reached\n") and text.endswith("\n1440\n"), result
+    assert "net7    inet 10.9.3.5/24" in text and "net7    inet6 fd09:3::5/64" in text and "x0    inet6 fe80" in text, text
+    left = space.sh("ip -n engine -o -br addr")
+    assert "net7@" in left and "10.9.3.5/24" in left and "x0@" in left, left
+    assert "host1" not in space.sh("ip -o -br link")

@@ -2,12 +2,15 @@
 
 import time
 
+import pytest
+
 from root_tests import *  # noqa: F403
 from root_tests import DISK, killed_and_started
 from runxtools.lab.lab import Lab
 from runxtools.testing.containers import IMAGE, LIMIT_S, new_id, sh
 
 
+@pytest.mark.needs_qemu_9p
 def test_a_root_by_disk_behaves_as_under_runc(lab: Lab, behave: list[str]) -> None:
     """In place of the one of tests/shared: overlayfs of Linux 6.1, the guest's and dom0's, has no O_TMPFILE. So runc is asked."""
     script = "/mnt/behave /test 2> /dev/null"
@@ -36,6 +39,7 @@ NOT_OVER_9P = {
 """Checks of behaviour.c that fail over 9p, and how where docs/roots.md says it."""
 
 
+@pytest.mark.needs_qemu_9p
 def test_what_9p_does_not(lab: Lab, behave: list[str]) -> None:
     """This and no more. Ten thousand files would take minutes there."""
     options = ["--annotation", "org.runx.root.carrier=9p", *behave]

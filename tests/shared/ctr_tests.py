@@ -113,12 +113,16 @@ def test_environment_directory_and_user_are_exact(host: Machine, user_image: str
     assert result.returncode == 0, result.stderr
     environment, _, rest = result.stdout.partition(b"\0\0")
     variables = dict(word.decode().split("=", 1) for word in environment.split(b"\0"))
-    assert [variables[f"V{n}"] for n in range(len(AWKWARD))] == AWKWARD
+    version = host.run(["ctr", "--version"], check=True).stdout.split()[-1]
+    # ctr of containerd 2 takes blanks off the ends of its options' values.
+    given = [value.strip() for value in AWKWARD] if int(version.lstrip(b"v").partition(b".")[0]) >= 2 else AWKWARD
+    assert [variables[f"V{n}"] for n in range(len(AWKWARD))] == given
     assert variables["PATH"] == "/bin:/usr/bin"
     assert variables["HOME"] == "/home/user"
     assert rest.decode().split() == ["/var/tmp", "1000", "1000", "1000", "1000", "Groups:", "50", "1000"]
 
 
+@pytest.mark.needs_qemu_9p
 def test_a_read_only_bind_stays_read_only(host: Machine, scratch: str) -> None:
     host.run(["sh", "-c", f"mkdir {scratch}/ro {scratch}/rw; echo kept > {scratch}/ro/file; chmod 777 {scratch}/rw"], check=True)
     script = """
@@ -137,6 +141,7 @@ def test_a_read_only_bind_stays_read_only(host: Machine, scratch: str) -> None:
     assert host.run(["cat", f"{scratch}/ro/file", f"{scratch}/rw/new"]).stdout == b"kept\nwritten\n"
 
 
+@pytest.mark.needs_qemu_9p
 def test_a_single_file_is_bound(host: Machine, scratch: str) -> None:
     options = ["--mount", f"type=bind,src={scratch}/plain,dst=/etc/bound,options=rbind:ro"]
     host.run(["sh", "-c", f"echo one file > {scratch}/plain"], check=True)

@@ -102,6 +102,8 @@ def test_a_sandbox_that_is_killed(host: Machine, pod: Pod) -> None:
     host.run(["kill", "-9", str(pod.sandbox)], check=True)
     until(lambda: pod.status().state == NOT_READY)
     assert pod.container(container).state == RUNNING
+    pod.cri.remove_pods()
+    pod.cri.end_shim(pod.id)
 
 
 def test_a_pod_is_stopped_with_all_in_it(cri: Cri, pod: Pod) -> None:

@@ -17,13 +17,15 @@ from runxtools.testing.containers import LIMIT_S, RUNX
 
 
 @pytest.fixture
-def engine(host: Machine, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
+def engine(host: Machine, scratch: str, storage_driver: str, tmp_path: Path) -> Iterator[list[str]]:
     """podman's command line, with its own storage that has the test image."""
     # In the double the guest's kernel is the host's, which may lack that controller.
     controllers = host.run(["cat", "/sys/fs/cgroup/cgroup.controllers"], check=True).stdout.split()
     limit = "" if b"pids" in controllers else "pids_limit = 0\n"
     backend = "cni" if host.run(["test", "-e", "/usr/lib/podman/netavark"]).returncode else "netavark"
     settings = f'[containers]\n{limit}[network]\nnetwork_backend = "{backend}"\n'
+    # The name of the setting has changed between podman 4 and 5.
+    settings += '[engine]\nruntime_supports_nocgroups = ["runx"]\nruntime_supports_nocgroup = ["runx"]\n'
     host.run(["sh", "-c", f"cat > {scratch}/containers.conf"], stdin=settings.encode(), check=True)
     command = [
         "env",
@@ -34,7 +36,7 @@ def engine(host: Machine, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
         "--runroot",
         f"{scratch}/run",
         "--storage-driver",
-        "vfs",
+        storage_driver,
     ]
     command += ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", RUNX]
     host.get("/bin/busybox", tmp_path / "busybox")
@@ -45,6 +47,16 @@ def engine(host: Machine, scratch: str, tmp_path: Path) -> Iterator[list[str]]:
     host.run([*command, "rm", "--all", "--force"], check=True, timeout=LIMIT_S)
     # podman's own; it makes it for its first network and keeps it.
     host.run(["sh", "-c", "! mountpoint -q /run/netns || umount -R /run/netns"], check=True)
+
+
+def test_a_container_without_a_control_group(host: Machine, engine: list[str]) -> None:
+    """podman knows by the runtime's name alone that it can do without (containers.conf(5), runtime_supports_nocgroups)."""
+    groups = "find /sys/fs/cgroup -name 'libpod*' -o -name '*conmon*' | sort"
+    before = host.run(["sh", "-c", groups], check=True).stdout
+    argv = [*engine, "run", "--cgroups", "disabled", "--network", "none", "--name", "free", IMAGE, "/bin/sh", "-c", "exit 3"]
+    result = host.run(argv, timeout=LIMIT_S)
+    assert result.returncode == 3, result.stderr
+    assert host.run(["sh", "-c", groups], check=True).stdout == before
 
 
 @pytest.mark.parametrize(("carrier", "at_the_next_start"), [("disk", b"named\n/etc/hosts:1\n"), ("ram", b"/etc/hosts:1\n")])

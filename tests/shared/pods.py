@@ -76,7 +76,7 @@ class Cri:
             "network namespace": ("ls -A /run/netns", ""),
             "link": ("ls /sys/class/net", "^(veth|vif)"),
             "filter": ("tc qdisc show", " ingress "),
-            "control group": (f"find {_KUBEPODS} -mindepth 2 -type d", ""),
+            "control group": (f"{{ [ ! -e {_KUBEPODS} ] || find {_KUBEPODS} -mindepth 2 -type d; }}", ""),
             "mount": ("cat /proc/mounts", re.escape(home)),
             "process": ("ps -eo args", f"^(?!containerd ).*{re.escape(home)}"),  # shims, supervisors, QEMU
         }
@@ -87,6 +87,10 @@ class Cri:
         lines = self.host.run(["bash", "-eo", "pipefail"], stdin=script.encode(), check=True).stdout.decode().splitlines()
         found = (line.partition(": ") for line in lines)
         return [f"{kind} {thing}" for kind, _, thing in found if re.search(self._traces[kind][1], thing)]
+
+    def end_shim(self, sandbox: str) -> None:
+        """End the shim of a sandbox if it is left. containerd 2.1 leaves that of a sandbox that was killed, under runc too."""
+        self.host.run(["pkill", "-f", "--", f"containerd-shim-runc-v2 .*-id {sandbox} "])
 
     def until_nothing_is_left(self) -> None:
         """Wait until nothing is left: a shim ends some time after its container. Raises AssertionError."""

@@ -1,4 +1,4 @@
-"""Run the guest's /init and inroot on this machine, in new namespaces, with a pty as the console link.
+"""Run the guest's /init on this machine, in new namespaces, with a pty as the console link.
 
 The root is the tree of the base initrd (busybox of `./build`, or the machine's static one) with /init compiled from the
 sources here. Everything mounted dies with the namespaces. Needs root and musl-gcc.
@@ -8,6 +8,7 @@ import gzip
 import os
 import pty
 import select
+import shlex
 import shutil
 import signal
 import struct
@@ -16,6 +17,7 @@ import time
 import tty
 from pathlib import Path
 
+from runx.compiler.backends.records import record
 from runx.exec.console import frames as link
 
 CHECKOUT = Path(__file__).parents[2]
@@ -28,17 +30,19 @@ HOST_STDIN, HOST_STDIN_EOF, HOST_SIGNAL, HOST_WINSIZE = link.STDIN, link.STDIN_E
 HOST_CREDIT, HOST_CLOSED, HOST_NETWORK = link.CREDIT_OUT, link.CLOSED, link.NETWORK
 HOST_NAMES, HOST_ANSWER = link.NAMES, link.ANSWER
 
-DEFAULT_SETUP = """set -e
-inroot mount proc proc /proc nosuid,nodev,noexec
-"""
+DEFAULT_SETUP = "mount proc proc /proc nosuid,nodev,noexec\n"
+AWAIT = "step network\nawait_network\n"
 
 
 def compile_guest(folder: Path) -> tuple[Path, Path]:
-    """Compile /init and the probe: their paths."""
+    """Compile /init and the probe: their paths. Beside them is `inroot`, which runs one command of the room inroot/."""
     init, probe = folder / "init", folder / "probe"
     flags = ["-static", "-Os", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
     code = sorted(INIT_SOURCES.rglob("*.c"))
     subprocess.run(["musl-gcc", *flags, "-I", INIT_SOURCES, "-o", init, *code], check=True)
+    rooms = [path for path in code if path.parent.name in ("inroot", "common")]
+    inroot = [Path(__file__).with_name("inroot.c"), *rooms]
+    subprocess.run(["musl-gcc", *flags, "-I", INIT_SOURCES, "-o", folder / "inroot", *inroot], check=True)
     subprocess.run(["musl-gcc", *flags, "-o", probe, Path(__file__).with_name("probe.c")], check=True)
     return init, probe
 
@@ -89,7 +93,7 @@ def make_root(root: Path, init: Path, probe: Path) -> Path:
     binary = busybox()
     install_busybox(root, binary)
     shutil.copy(init, root / "init")
-    (root / "bin" / "inroot").symlink_to("/init")
+    shutil.copy(init.with_name("inroot"), root / "bin" / "inroot")
     container = root / "newroot"
     install_busybox(container, binary)
     shutil.copy(probe, container / "bin" / "probe")
@@ -109,6 +113,11 @@ def records(**values: object) -> bytes:
     return out
 
 
+def steps(text: str) -> bytes:
+    """Content of /runx/setup. Each line is a record, as `runx plan` shows it, but quoted as in a shell."""
+    return b"".join(record(*words) for words in map(shlex.split, text.splitlines()) if words)
+
+
 def unshare(*arguments: str) -> list[str]:
     """First words of a command that runs in new namespaces and dies with its starter."""
     return ["unshare", "--mount", "--propagation", "private", "--uts", "--ipc", *arguments]
@@ -117,9 +126,11 @@ def unshare(*arguments: str) -> list[str]:
 class GuestBox:
     """One /init, from its start to its end."""
 
-    def __init__(self, root: Path, *, setup: str = DEFAULT_SETUP, process: bytes) -> None:
-        """Start /init with ROOT as its ramdisk."""
-        (root / "runx" / "setup").write_text(setup)
+    def __init__(self, root: Path, *, setup: str | bytes = DEFAULT_SETUP, process: bytes, network: str = "") -> None:
+        """Start /init with ROOT as its ramdisk. setup: lines for steps(), or the file itself. network: /runx/network, if any."""
+        (root / "runx" / "setup").write_bytes(setup if isinstance(setup, bytes) else steps(setup))
+        if network:
+            (root / "runx" / "network").write_text(network)
         (root / "runx" / "process").write_bytes(process)
         (root / "link").touch()
         self.master, self._slave = pty.openpty()

@@ -10,17 +10,17 @@ from guestbox import GuestBox, pairs
 Start = Callable[..., GuestBox]
 """Type of the fixture `start`, which starts /init for a process with these records."""
 PATH = "PATH=/usr/bin:/bin"
-DEV_SETUP = gb.DEFAULT_SETUP + "inroot node c 1 5 666 0 0 /dev/zero\ninroot node c 1 3 666 0 0 /dev/null\n"
+DEV_SETUP = gb.DEFAULT_SETUP + "node c 1 5 666 0 0 /dev/zero\nnode c 1 3 666 0 0 /dev/null\n"
 
 
 def shell(script: str) -> tuple[str, str, str]:
     return ("/bin/sh", "-c", script)
 
 
-def wait_for_go(root: Path) -> str:
-    """A setup script that logs, and ends only after let_go()."""
+def wait_for_go(root: Path) -> dict[str, str]:
+    """Values for `start`: a set-up that logs, and ends only after let_go()."""
     os.mkfifo(root / "tmp/go")
-    return gb.DEFAULT_SETUP + "echo ready; read line </tmp/go"
+    return {"setup": gb.DEFAULT_SETUP + gb.AWAIT, "network": "echo ready; read line </tmp/go"}
 
 
 def let_go(root: Path) -> None:

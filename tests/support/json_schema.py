@@ -9,7 +9,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 _WITHOUT_MEANING = {"$schema", "$defs", "title", "description"}
 _KNOWN = {
     "$ref", "anyOf", "type", "enum", "properties", "required", "additionalProperties", "items", "prefixItems", "minItems",
-    "maxItems",
+    "maxItems", "minimum",
 }  # fmt: skip
 
 
@@ -26,6 +26,8 @@ def faults(value: Any, schema: dict[str, Any], root: dict[str, Any], path: str =
         if not isinstance(value, known) or (isinstance(value, bool) and known is int):
             yield f"{path}: {value!r} is no {schema['type']}"
             return
+    if isinstance(value, int) and value < schema.get("minimum", value):
+        yield f"{path}: {value} is less than {schema['minimum']}"
     if value not in schema.get("enum", [value]):
         yield f"{path}: {value!r} is none of {schema['enum']}"
     if isinstance(value, dict):

@@ -31,9 +31,9 @@ def start(root: Path) -> Iterator[Start]:
     """Starts /init for a process with these records."""
     boxes: list[guestbox.GuestBox] = []
 
-    def begin(*args: object, setup: str = guestbox.DEFAULT_SETUP, **values: object) -> guestbox.GuestBox:
+    def begin(*args: object, setup: str = guestbox.DEFAULT_SETUP, network: str = "", **values: object) -> guestbox.GuestBox:
         values = {"args": list(args), "env": [PATH], "cwd": "/", **values}
-        boxes.append(guestbox.GuestBox(root, setup=setup, process=guestbox.records(**values)))
+        boxes.append(guestbox.GuestBox(root, setup=setup, network=network, process=guestbox.records(**values)))
         return boxes[-1]
 
     yield begin

@@ -17,10 +17,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import termios
 import time
 
 from bundle import make_bundle
+from consoles import LIMIT_S, open_console
 
 LIBRARY = "/usr/local/lib/runx"
 ASSETS = "/usr/local/share/runx/x86_64"
@@ -29,7 +29,6 @@ IMAGE = "/var/lib/runx-lab/test-image.tar"
 LINK_SIZE = 4 * 1024 * 1024
 HVC0_SIZE = 256 * 1024
 """Bytes through hvc0: they take xenconsoled about as long as the other size takes the link."""
-LIMIT_S = 300
 CHUNK = 65536
 ZEROS = bytes(CHUNK)
 
@@ -212,23 +211,6 @@ def measure_hvc0(directory: str) -> tuple[float, float]:
     finally:
         subprocess.run(["xl", "destroy", name], stderr=subprocess.DEVNULL)  # the domain may have ended by itself
     return created, rate.value(HVC0_SIZE)
-
-
-def open_console(name: str) -> int:
-    """Open the pty of hvc0 in raw mode, so that it does not echo what the guest writes."""
-    domid = subprocess.run(["xl", "domid", name], check=True, capture_output=True, text=True).stdout.strip()
-    limit = time.monotonic() + LIMIT_S
-    path = ""
-    while not path:  # xenconsoled publishes the pty a moment after the domain exists
-        if time.monotonic() > limit:
-            raise SystemExit("xenconsoled gave the domain no console")
-        read = subprocess.run(["xenstore-read", f"/local/domain/{domid}/console/tty"], capture_output=True, text=True)
-        path = read.stdout.strip()
-    pty = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    mode = termios.tcgetattr(pty)
-    mode[0] = mode[1] = mode[3] = 0
-    termios.tcsetattr(pty, termios.TCSANOW, mode)
-    return pty
 
 
 def make_ramdisk(directory: str) -> None:

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Measure for tools/bench: the time of root filesystems by each carrier, and of file operations in them.
 
-    roots.py images ROUNDS MIB...         seconds of `create` for a root of MIB, without its image and with it
+    roots.py images ROUNDS MIB...         seconds of `create` for a root of MIB, without its image and with it; and until the
+                                          domain exists, without it
     roots.py lives ROUNDS CARRIER...      seconds from `create` to the first output, for a root of 10 MiB that has an image
     roots.py files ROUNDS FILES           seconds to list, make and read FILES files: on the disks that runx makes of a root,
                                           and on a plain ext4 on the same devices
@@ -90,8 +91,8 @@ class Container:
             raise SystemExit(f"a container ended with status {process.returncode}")
         return seconds, text.decode()
 
-    def create(self, *options: str) -> float:
-        """Seconds of `create`; the container is deleted again."""
+    def create(self, *options: str) -> tuple[float, float]:
+        """Seconds of `create`, and until the domain exists; the container is deleted again."""
         begin = time.perf_counter()
         with open(f"{self.bundle}/output", "w+") as output:  # not a pipe: it would stay open in the supervisor
             argv = [*self._argv, "create", "--bundle", self.bundle, *options, "bench"]
@@ -100,8 +101,18 @@ class Container:
             if status:
                 output.seek(0)
                 raise SystemExit(f"runx create failed: {output.read()}")
+        while "\ndomid=-1\n" in self._record():
+            time.sleep(0.01)
+        made = time.perf_counter() - begin
         subprocess.run([*self._argv, "delete", "--force", "bench"], check=True)
-        return seconds
+        return seconds, made
+
+    def _record(self) -> str:
+        with open(f"{self._argv[2]}/bench/record", encoding="utf-8") as file:
+            text = file.read()
+        if "\nstatus=created\n" not in text:
+            raise SystemExit("a container has ended before its start")
+        return text
 
 
 def forget_image(top: str) -> None:
@@ -116,9 +127,9 @@ def images(directory: str, rounds: int, sizes: list[int]) -> None:
             container.create("--root-carrier", "disk")  # fills the page cache
             for _ in range(rounds):
                 forget_image(top)
-                cold = container.create("--root-carrier", "disk")
-                warm = container.create("--root-carrier", "disk")
-                print(json.dumps({"mib": mib, "cold": cold, "warm": warm}), flush=True)
+                cold, made = container.create("--root-carrier", "disk")
+                warm, _ = container.create("--root-carrier", "disk")
+                print(json.dumps({"mib": mib, "cold": cold, "made": made, "warm": warm}), flush=True)
 
 
 def lives(directory: str, rounds: int, carriers: list[str]) -> None:

@@ -1,15 +1,24 @@
 """apt-get(8) with a private configuration: for source packages, other architectures, and other suites."""
 
+import os
+import platform
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from runxtools.command import run
+from runxtools.errors import ToolError
 from runxtools.runner import Log, environment
 
 _APT = Path("/etc/apt")
 DEBIAN = ("bookworm", "trixie", "forky", "duke", "oldstable", "stable", "testing", "unstable", "sid")
 """Names of Debian's releases with Python 3.11 or newer. An archive that has one of them has the others too."""
+_ROLLING = ("sid", "unstable", "testing", "forky")
+"""Suites that have no -updates or -security of interest, and whose index on a mirror may be older than apt accepts."""
+
+_Choice = Callable[[Sequence[str]], Sequence[str]] | None
+"""Maps an entry's suites to the wanted ones; no suites leave the entry out. None keeps all."""
 
 
 def source_entries(
@@ -20,29 +29,68 @@ def source_entries(
     Reads both formats of sources.list(5); disabled entries stay disabled. With `suites`, these replace the suites of entries for
     one of `releases`, and other entries are left out.
     """
+    return _entries(directory, kind, (lambda old: suites if set(releases) & set(old) else ()) if suites else None)
+
+
+def suite_entries(suite: str, directory: Path = _APT, *, release: str = "") -> dict[str, str]:
+    """The binary sources of `directory` for another suite of Debian: files of a sources.list.d, by name.
+
+    The code name of Debian's `release` (default: this machine's) is replaced by `suite`, in RELEASE-updates and RELEASE-security
+    too. For the release itself nothing is replaced and nothing left out; for other suites, entries that do not name the release
+    are. Raises ToolError when no entry is left.
+    """
+    release = release or machine_release()
+
+    def choose(old: Sequence[str]) -> Sequence[str]:
+        ours = [name for name in old if name == release or (name.startswith(f"{release}-") and suite not in _ROLLING)]
+        return [suite + name.removeprefix(release) for name in ours]
+
+    if found := _entries(directory, "deb", None if suite == release else choose):
+        return found
+    raise ToolError(
+        f"the package sources in {directory} do not name this machine's release, {release or 'which is unknown'}",
+        f"what is for {suite} is made of Debian packages",
+    )
+
+
+def settings(suite: str) -> list[str]:
+    """This machine's apt settings for fetching packages of `suite` (proxies, passwords, checks), as lines of apt.conf(5)."""
+    lines = run(["apt-config", "dump"]).splitlines()
+    fetching = [line for line in lines if line.startswith("Acquire::") and not line.startswith("Acquire::IndexTargets")]
+    netrc = [
+        f'Dir::Etc::{name} "{path}";'
+        for name, path in (("netrc", _APT / "auth.conf"), ("netrcparts", _APT / "auth.conf.d"))
+        if os.path.exists(path)
+    ]
+    return fetching + netrc + (['Acquire::Check-Valid-Until "false";'] if suite in _ROLLING else [])
+
+
+def machine_release() -> str:
+    """Code name of this machine's release of Debian; "" for none."""
+    return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+
+
+def _entries(directory: Path, kind: str, choose: _Choice) -> dict[str, str]:
     files: dict[str, str] = {}
     for path in (directory / "sources.list", *sorted((directory / "sources.list.d").glob("*.list"))):
         if path.is_file():
-            lines = [_line(line.strip(), kind, suites, releases) for line in path.read_text().splitlines()]
-            files[path.name] = "".join(lines)
+            files[path.name] = "".join(_line(line.strip(), kind, choose) for line in path.read_text().splitlines())
     for path in sorted((directory / "sources.list.d").glob("*.sources")):
         stanzas = re.split(r"\n(?:[ \t]*\n)+", path.read_text().strip())
-        files[path.name] = "\n\n".join(filter(None, (_stanza(text, kind, suites, releases) for text in stanzas)))
+        files[path.name] = "\n\n".join(filter(None, (_stanza(text, kind, choose) for text in stanzas)))
     return {name: text.rstrip("\n") + "\n" for name, text in files.items() if text}
 
 
-def _line(line: str, kind: str, suites: Sequence[str], releases: Sequence[str]) -> str:
+def _line(line: str, kind: str, choose: _Choice) -> str:
     """The entry `line` (one-line format) as wanted; "" to leave it out."""
     found = re.match(r"deb(\s+(?:\[[^]]*\]\s+)?\S+\s+)(\S+)(.*)", line)
     if not found:
         return ""
     before, suite, after = found.groups()
-    if not suites:
-        return f"{kind}{before}{suite}{after}\n"
-    return "".join(f"{kind}{before}{name}{after}\n" for name in suites if suite in releases)
+    return "".join(f"{kind}{before}{name}{after}\n" for name in (choose([suite]) if choose else [suite]))
 
 
-def _stanza(stanza: str, kind: str, suites: Sequence[str], releases: Sequence[str]) -> str:
+def _stanza(stanza: str, kind: str, choose: _Choice) -> str:
     """The entry `stanza` (deb822 format) as wanted; "" to leave it out."""
     stanza = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
     types = re.search(r"^Types:(.*)$", stanza, re.M | re.I)
@@ -51,12 +99,11 @@ def _stanza(stanza: str, kind: str, suites: Sequence[str], releases: Sequence[st
     if re.search(r"^Enabled:\s*(no|false|off|0|without|disable)\s*$", stanza, re.M | re.I):
         return ""
     stanza = stanza.replace(types[0], f"Types: {kind}")
-    named = re.search(r"^Suites:(.*)$", stanza, re.M | re.I)
-    if not suites:
+    if not choose:
         return stanza
-    if not named or not set(releases) & set(named[1].split()):
-        return ""
-    return stanza.replace(named[0], f"Suites: {' '.join(suites)}")
+    named = re.search(r"^Suites:(.*)$", stanza, re.M | re.I)
+    chosen = choose(named[1].split()) if named else ()
+    return stanza.replace(named[0], f"Suites: {' '.join(chosen)}") if named and chosen else ""
 
 
 class PrivateApt:

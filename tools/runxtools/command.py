@@ -33,18 +33,22 @@ def main_of(name: str, main: Callable[[], int], trouble: int = 1) -> NoReturn:
 
 
 def run(
-    argv: Sequence[str | bytes | Path], what: str | None = None, limit_s: float | None = None, own_session: bool = False
+    argv: Sequence[str | bytes | Path],
+    what: str | None = None,
+    limit_s: float | None = None,
+    own_session: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run a program to its end: its standard output and standard error.
 
-    `what` names it in errors (default: the program's name). `limit_s` is a time limit in seconds. Raises ToolError with the
-    last lines of the output when the program fails.
+    `what` names it in errors (default: the program's name). `limit_s` is a time limit in seconds. `environment` takes the place
+    of this process's. Raises ToolError with the last lines of the output when the program fails.
     """
     name = what or os.fsdecode(argv[0])
     try:
         result = subprocess.run(
             argv,
-            env=os.environ | {"PATH": PATH},
+            env=os.environ | {"PATH": PATH} if environment is None else environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

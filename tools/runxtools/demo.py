@@ -9,6 +9,7 @@ import uuid
 
 from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of
+from runxtools.lab.kinds import DEFAULT_SUITE, SUITES, Kind
 from runxtools.lab.lab import Lab
 from runxtools.machine import Machine
 
@@ -26,17 +27,23 @@ exit 3
 
 
 def main() -> int:
-    argparse.ArgumentParser(prog="tools/demo", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="tools/demo", description=__doc__)
+    parser.add_argument("--suite", choices=SUITES, default=DEFAULT_SUITE, help="the Debian of dom0; default: %(default)s")
+    kind = Kind(parser.parse_args().suite)
     begin = time.monotonic()
     print("1. the guest: a kernel and a ramdisk (the first time about 10 min, then seconds)", flush=True)
     if subprocess.run([sys.executable, "./build"], cwd=CHECKOUT).returncode:
         return 1
-    print("2. the lab: Debian 12 as dom0 of Xen, in an emulated machine (the first time about 4 min, then seconds)", flush=True)
-    lab = Lab()
+    about = "in an emulated machine (the first time about 4 min, then seconds)"
+    print(f"2. the lab: Debian {kind.suite} as dom0 of Xen, {about}", flush=True)
+    lab = Lab(kind)
     lab.up()
     print("3. the container", flush=True)
     status = run_container(lab)
-    print(f"\ntook {time.monotonic() - begin:.0f} s. The lab stays up: tools/lab run -- COMMAND, tools/lab down")
+    print(
+        f"\ntook {time.monotonic() - begin:.0f} s. The lab stays up: "
+        f"tools/lab {kind.options}run -- COMMAND, tools/lab {kind.options}down"
+    )
     return 0 if status == 3 else 1
 
 

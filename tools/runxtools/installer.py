@@ -33,8 +33,8 @@ program()
 """
 _MARK = "installed-by-runx-build"
 _GUEST_FILES = ("kernel", "initrd")
-# Variables that tell pip, and its TLS library, how to reach the packages.
-_PIP_SETTINGS = ("PIP_", "SSL_", "REQUESTS_", "http_", "https_", "HTTP_", "HTTPS_", "no_proxy", "NO_PROXY")
+PIP_SETTINGS = ("PIP_", "SSL_", "REQUESTS_", "http_", "https_", "HTTP_", "HTTPS_", "no_proxy", "NO_PROXY")
+"""First words of variables that tell pip, and its TLS library, how to reach the packages."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _libraries(place: Place, foreign: Arch | None = None) -> Path:
                 *platform, *wanted,
             ],
             "pip install",
-            env={name: value for name, value in os.environ.items() if name.startswith(_PIP_SETTINGS)},
+            env={name: value for name, value in os.environ.items() if name.startswith(PIP_SETTINGS)},
         )  # fmt: skip
         constraints.unlink()
         shutil.rmtree(target / "bin", ignore_errors=True)

@@ -28,23 +28,26 @@ _DIRECTORIES = {  # name: mode, owner
 }  # fmt: skip
 
 
-def write(target: Path, busybox: Path, name: str = NAME, user: str = "") -> None:
+def write(target: Path, busybox: Path, name: str = NAME, user: str = "", more: Sequence[dict[str, bytes]] = ()) -> None:
     """Write the image with this busybox, a static executable of this machine's architecture.
 
-    `user` is the user of its process (image-spec, config.md, "User"; default: root).
+    `user` is the user of its process (image-spec, config.md, "User"; default: root). `more` are layers on top of the first one:
+    the content of their files by name.
     """
     applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
-    target.write_bytes(image(busybox.read_bytes(), applets, name, user))
+    target.write_bytes(image(busybox.read_bytes(), applets, name, user, more))
 
 
-def image(busybox: bytes, applets: Sequence[str], name: str = NAME, user: str = "") -> bytes:
+def image(
+    busybox: bytes, applets: Sequence[str], name: str = NAME, user: str = "", more: Sequence[dict[str, bytes]] = ()
+) -> bytes:
     """Bytes of the image's tar file, for a busybox with these applets."""
-    layer = _layer(busybox, applets)
+    layers = [_layer(busybox, applets), *map(_layer_of, more)]
     config = {
         "architecture": "amd64",
         "os": "linux",
         "config": {"Env": ["PATH=/bin:/usr/bin"], "Cmd": ["/bin/sh"], "WorkingDir": "/", "User": user},
-        "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+        "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
     }
     config_blob = _json(config)
     manifest_blob = _json(
@@ -52,7 +55,7 @@ def image(busybox: bytes, applets: Sequence[str], name: str = NAME, user: str = 
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": _descriptor("application/vnd.oci.image.config.v1+json", config_blob),
-            "layers": [_descriptor("application/vnd.oci.image.layer.v1.tar", layer)],
+            "layers": [_descriptor("application/vnd.oci.image.layer.v1.tar", layer) for layer in layers],
         }
     )
     entry = _descriptor("application/vnd.oci.image.manifest.v1+json", manifest_blob)
@@ -62,9 +65,9 @@ def image(busybox: bytes, applets: Sequence[str], name: str = NAME, user: str = 
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(archive, "index.json", _json({"schemaVersion": 2, "manifests": [entry]}))
-        dockers = {"Config": _path(config_blob), "RepoTags": [name], "Layers": [_path(layer)]}
+        dockers = {"Config": _path(config_blob), "RepoTags": [name], "Layers": [_path(layer) for layer in layers]}
         _add(archive, "manifest.json", _json([dockers]))
-        for blob in (config_blob, manifest_blob, layer):
+        for blob in (config_blob, manifest_blob, *layers):
             _add(archive, _path(blob), blob)
     return buffer.getvalue()
 
@@ -87,6 +90,14 @@ def _layer(busybox: bytes, applets: Sequence[str]) -> bytes:
             archive.addfile(member)
         for name, text in sorted(_FILES.items()):
             _add(archive, name, text.encode())
+    return buffer.getvalue()
+
+
+def _layer_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            _add(archive, name, content)
     return buffer.getvalue()
 
 

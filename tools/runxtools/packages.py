@@ -1,6 +1,8 @@
 """Debian packages that tools need on this machine, installed with its own apt configuration."""
 
+import glob
 import os
+import platform
 import shutil
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,18 +12,24 @@ from runxtools.errors import ToolError
 
 
 class Package(NamedTuple):
-    """A Debian package; one of its programs, or the absolute path of a file, that shows it is installed; and its purpose."""
+    """A Debian package; what shows that it is installed, a program or a pattern of a file's absolute path; and its purpose."""
 
     name: str
     program: str
     purpose: str
 
 
+def xen_library() -> str:
+    """The package of xl's parser in this machine's Debian: its name has Xen's version."""
+    release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    return "libxenmisc4.17" if release == "bookworm" else "libxenmisc4.20"
+
+
 def missing(packages: Sequence[Package]) -> list[Package]:
     """The packages that are not installed."""
 
     def there(program: str) -> bool:
-        return os.path.exists(program) if program.startswith("/") else shutil.which(program, path=PATH) is not None
+        return bool(glob.glob(program)) if program.startswith("/") else shutil.which(program, path=PATH) is not None
 
     return [package for package in packages if not there(package.program)]
 

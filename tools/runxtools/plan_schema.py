@@ -14,6 +14,9 @@ from typing import Any
 
 from runx.compiler.model import plan
 
+_SIGNED = ("nice", "oom_score_adj")
+"""The numbers of a plan that may be negative. All others count or measure something."""
+
 
 def page() -> str:
     """The text of docs/plan.schema.json."""
@@ -28,8 +31,17 @@ def page() -> str:
         for field, text in fields.items():
             if field in members:
                 members[field]["description"] = re.sub(r"\bNone\b", "null", text)
+        for field, member in (made if name == "VmPlan" else made["$defs"].get(name, {})).get("properties", {}).items():
+            if field not in _SIGNED:
+                _count_from_zero(member)
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_as_written(made), "title": "plan.json of runx"}
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _count_from_zero(schema: dict[str, Any]) -> None:
+    for one in (schema, *schema.get("anyOf", ())):
+        if one.get("type") == "integer":
+            one["minimum"] = 0
 
 
 def _documentation() -> Iterator[tuple[str, dict[str, str]]]:

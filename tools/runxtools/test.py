@@ -3,8 +3,14 @@
 lint    ruff, mypy, shellcheck, codespell, warnings of the C compiler
 unit    unit and snapshot tests
 double  engines on tools/xl-double, whose domains are no virtual machines
-lab     engines in the Xen lab, an emulated machine
-quick   the linters and most tests of the compiler, in about 20 s; not in a run of all steps
+trixie  the same as double, with the engines and the Python of Debian 13, in a tree of it
+lab     engines in the Xen lab, an emulated machine with Debian 13
+lab-9p  tests that need QEMU's 9p shares, in a lab with Debian 12
+Not in a run of all steps:
+quick        the linters and most tests of the compiler, in about 20 s
+lab-systemd  a lab whose dom0 has systemd, udev and Debian's services
+
+--engines runs the tests of the step double in trees of Debian 12, 13 and unstable, or of those that it names.
 """
 
 import argparse
@@ -12,14 +18,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from runxtools import packages, specification, venv
+from runxtools import bootstrap, engines, packages, pythons, specification, venv
 from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of
 from runxtools.double import host
+from runxtools.lab.kinds import Kind
 from runxtools.packages import Package
 from runxtools.progress import Progress
 
@@ -48,10 +55,12 @@ _DOUBLE = (
     Package("conmon", "conmon", "podman's half of a container"),
     Package("crun", "crun", "a runtime that podman looks for"),
     Package("catatonit", "catatonit", "what waits in podman's pods"),
+    Package("buildah", "buildah", "builds images with containers of their own"),
     Package("docker.io", "dockerd", "an engine, for the tests on xl-double"),
     Package("containernetworking-plugins", "/usr/lib/cni/bridge", "podman's networks and ctr's"),
     Package("sqlite3", "sqlite3", "a database, for the tests of root filesystems"),
 )
+_ALL = (*_LINT, *_UNIT, *_DOUBLE)
 
 
 class Step(NamedTuple):
@@ -66,13 +75,40 @@ class Step(NamedTuple):
     """The target of ./build that it needs."""
     schemas: bool = False
     """Whether it needs the schemas of the OCI specification."""
+    suite: str = ""
+    """The suite of Debian in whose tree it runs; "" for this machine."""
+    lab: Kind | None = None
+    """The lab that it needs."""
+    usual: bool = True
+    """Whether a run of all steps has it."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Arguments for pytest."""
+        return (*self.pytest, *(("--lab", self.lab.name) if self.lab else ()))
 
 
 STEPS = {
     "lint": Step("linters", ("tests/test_linters.py",), _LINT),
     "unit": Step("unit and snapshot tests", ("tests/unit",), (*_LINT, *_UNIT), "initrd", schemas=True),
-    "double": Step("tests on xl-double", ("tests/integration",), (*_LINT, *_UNIT, *_DOUBLE), "initrd"),
-    "lab": Step("tests in the Xen lab", ("tests/lab",), (*_LINT, *_UNIT, *_DOUBLE), "all"),
+    "double": Step("tests on xl-double", ("tests/integration",), _ALL, "initrd"),
+    # The step double has bookworm's engines where tests usually run.
+    **{
+        suite: Step(
+            f"tests on xl-double, Debian {suite}",
+            ("tests/integration",),
+            bootstrap.HOST_PACKAGES,
+            "initrd",
+            suite=suite,
+            usual=suite == "trixie",
+        )
+        for suite in engines.SUITES
+    },
+    "lab": Step("tests in the Xen lab", ("tests/lab",), _ALL, "all", lab=Kind()),
+    "lab-9p": Step("tests of QEMU's 9p in the Xen lab", ("tests/lab", "-m", "needs_qemu_9p"), _ALL, "all", lab=Kind("bookworm")),
+    "lab-systemd": Step(
+        "tests of systemd in the Xen lab", ("tests/lab/test_systemd.py",), _ALL, "all", lab=Kind(systemd=True), usual=False
+    ),
     "quick": Step(
         "linters and the compiler's tests",
         (
@@ -86,8 +122,11 @@ STEPS = {
         ),
         (*_LINT, *_UNIT),
         schemas=True,
+        usual=False,
     ),
 }
+LAB = ("lab", "lab-9p")
+"""The usual steps that need a lab."""
 NOTHING_SELECTED = 5
 """pytest's exit status when its arguments leave no test."""
 
@@ -106,13 +145,20 @@ class Results:
 
     def __init__(self) -> None:
         self.all: list[Result] = []
+        self.notes: list[str] = []
+        """Lines at the end of the summary."""
         self._begin = time.monotonic()
 
     def run(self, what: str, argv: Sequence[str | Path], *accepted: int) -> bool:
         """Run a command; whether its exit status is 0 or one of the accepted."""
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        return self.measure(what, lambda: subprocess.run(argv, cwd=CHECKOUT, env=environment).returncode, *accepted)
+
+    def measure(self, what: str, command: Callable[[], int], *accepted: int) -> bool:
+        """Run a command that gives its exit status; whether that is 0 or one of the accepted."""
         sys.stdout.flush()
         begin = time.monotonic()
-        status = subprocess.run(argv, cwd=CHECKOUT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode
+        status = command()
         passed = status in (0, *accepted)
         self.all.append(Result(what, time.monotonic() - begin, "passed" if passed else "failed"))
         return passed
@@ -131,13 +177,13 @@ class Results:
         width = max((len(result.what) for result in self.all), default=0)
         lines = [f"  {result.what:<{width}}  {result.seconds:5.0f} s  {result.outcome}" for result in self.all]
         verdict = f"failed: {', '.join(self.failed)}" if self.failed else "all passed"
-        return "\n".join([*lines, f"tools/test: {verdict}, {(time.monotonic() - self._begin) / 60:.1f} min"])
+        return "\n".join([*lines, *self.notes, f"tools/test: {verdict}, {(time.monotonic() - self._begin) / 60:.1f} min"])
 
 
 def steps(only: Sequence[str], no_lab: bool) -> list[Step]:
-    """The steps in their order: those chosen, or all but quick."""
-    chosen = only or [name for name in STEPS if name != "quick"]
-    return [step for name, step in STEPS.items() if name in chosen and not (no_lab and name == "lab")]
+    """The steps in their order: those chosen, or all usual ones."""
+    chosen = only or [name for name, step in STEPS.items() if step.usual]
+    return [step for name, step in STEPS.items() if name in chosen and not (no_lab and step.lab)]
 
 
 def set_up(chosen: Sequence[Step]) -> Path:
@@ -164,17 +210,56 @@ def set_up(chosen: Sequence[Step]) -> Path:
     return python
 
 
+def _lab_is_up(step: Step, results: Results) -> bool:
+    assert step.lab is not None
+    print(f"\n{step.what}: the lab; the first time takes about 4 min")
+    return results.run(f"tools/lab {step.lab.options}up", _lab_command(step.lab, "up"))
+
+
+def _lab_command(lab: Kind, order: str) -> list[str | Path]:
+    return [sys.executable, "tools/lab", *lab.options.split(), order]
+
+
+def in_tree(step: Step, arguments: Sequence[str], results: Results, accepted: Sequence[int]) -> None:
+    """Run a step's tests in the tree of its suite. Raises ToolError when there is no tree."""
+    with Progress(1).step(f"Debian {step.suite} with its engines", about_s=180):
+        there = engines.Tree(step.suite)
+    versions = there.versions()
+    print(f"{step.suite}: {versions}")
+    words = ["tools/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *step.pytest, *arguments]
+    results.measure(step.what, lambda: there.call(words), *accepted)
+    results.notes.append(f"  Debian {step.suite}: {versions}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--no-lab", action="store_true", help="leave out the lab, and the guest's kernel, which only it needs")
-    which.add_argument("--lab-only", action="store_const", dest="only", const=["lab"], help="the same as --only lab")
+    which.add_argument("--lab-only", action="store_const", dest="only", const=LAB, help="the same as --only lab --only lab-9p")
     which.add_argument(
         "--only", action="append", choices=tuple(STEPS), metavar="STEP", help="run this step: %(choices)s; may be repeated"
     )
+    which.add_argument(
+        "--python",
+        type=pythons.version_or_path,
+        metavar="VERSION",
+        help=f"run the unit tests with the Python of another Debian ({', '.join(pythons.SUITES)}), or the one at a path",
+    )
+    which.add_argument(
+        "--engines",
+        nargs="*",
+        choices=engines.SUITES,
+        metavar="SUITE",
+        help="run the tests on xl-double with the engines of these suites of Debian: %(choices)s (default: all of them)",
+    )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
-    chosen = steps(options.only or (), options.no_lab)
+    if options.python:
+        set_up(steps(["unit"], no_lab=True))
+        subprocess.run([sys.executable, "./build", "initrd"], cwd=CHECKOUT, check=True)
+        return pythons.test(options.python, options.pytest)
+    suites = None if options.engines is None else options.engines or engines.SUITES
+    chosen = steps(suites or options.only or (), options.no_lab)
     python = set_up(chosen)
     results = Results()
     accepted = (NOTHING_SELECTED,) if options.pytest else ()
@@ -184,13 +269,17 @@ def main() -> int:
             hint = "; the first time takes about 10 min for its kernel" if step.build == "all" else ""
             print(f"\n{step.what}: the guest{hint}")
             built[step.build] = results.run(f"./build {step.build}", [sys.executable, "./build", step.build])
-        if step is STEPS["lab"]:
-            print(f"\n{step.what}: the lab; the first time takes about 4 min")
-            if not built[step.build] or not results.run("tools/lab up", [sys.executable, "tools/lab", "up"]):
-                results.leave_out(step.what)
-                continue
+        if step.lab and not (built[step.build] and _lab_is_up(step, results)):
+            results.leave_out(step.what)
+            continue
         print(f"\n{step.what}")
-        results.run(step.what, [python, "-m", "pytest", "-q", *step.pytest, *options.pytest], *accepted)
+        if step.suite:
+            in_tree(step, options.pytest, results, accepted)
+            continue
+        results.run(step.what, [python, "-m", "pytest", "-q", *step.arguments, *options.pytest], *accepted)
+        if step.lab and any(other.lab for other in chosen[chosen.index(step) + 1 :]):
+            # A lab takes a processor even when it is idle.
+            results.run(f"tools/lab {step.lab.options}down", _lab_command(step.lab, "down"))
     print(f"\n{results.summary()}")
     return 1 if results.failed else 0
 

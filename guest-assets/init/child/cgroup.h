@@ -3,7 +3,7 @@
 #define RUNX_CHILD_CGROUP_H
 
 /* Moves the child into a cgroup, which is the root of a new cgroup namespace. It has no limit yet, because the processes of
- * the setup script must not count. Returns a descriptor for cgroup_limit(). */
+ * the set-up must not count. Returns a descriptor for cgroup_limit(). */
 int cgroup_enter(int report);
 /* Sets the most tasks there may be, a decimal number, and closes LIMIT. */
 void cgroup_limit(int limit, const char *most, int report);

@@ -1,47 +1,22 @@
 #include "child/main.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "child/cgroup.h"
 #include "child/exec.h"
 #include "child/hooks.h"
+#include "child/setup.h"
 #include "child/terminal.h"
 #include "common/common.h"
 #include "common/error_text.h"
 #include "common/file.h"
 #include "common/report.h"
 #include "common/spawn.h"
-
-static void run_setup(const struct child_pipes *pipes)
-{
-    static char *const ARGUMENTS[] = {"sh", "/runx/setup", NULL};
-    pid_t shell = fork();
-    if (shell < 0)
-        report_failure(pipes->report, STATUS_SETUP_FAILED, "starting the setup script: %s", reason(errno));
-    if (!shell) {
-        int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        if (null < 0 || dup2(null, 0) < 0 || dup2(pipes->log, 1) < 0 || dup2(pipes->log, 2) < 0 ||
-            (pipes->network >= 0 && !pass_descriptor(pipes->network, NETWORK_DESCRIPTOR)))
-            report_failure(pipes->report, STATUS_SETUP_FAILED, "streams of the setup script: %s", reason(errno));
-        execve("/bin/sh", ARGUMENTS, SCRIPT_ENVIRONMENT);
-        report_failure(pipes->report, STATUS_SETUP_FAILED, "/bin/sh: %s", reason(errno));
-    }
-    int status = 0;
-    pid_t ended;
-    /* In a PID namespace the child is PID 1, which gets the orphans of the script too. */
-    while ((ended = waitpid(-1, &status, 0)) != shell)
-        if (ended < 0 && errno != EINTR)
-            report_failure(pipes->report, STATUS_SETUP_FAILED, "waiting for the setup script: %s", reason(errno));
-    if (status)
-        report_failure(pipes->report, STATUS_SETUP_FAILED, "%s", "");
-}
 
 /* Moves the new root over the old one, as switch_root(8) does: the root of a ramdisk cannot be pivoted or unmounted. */
 static void enter_root(int report)
@@ -84,7 +59,7 @@ void child_main(struct process *p, const struct child_pipes *pipes)
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "making a mount namespace: %s", reason(errno));
     int limit = p->pids_limit ? cgroup_enter(pipes->report) : -1;
-    run_setup(pipes);
+    setup_run(pipes);
     if (limit >= 0)
         cgroup_limit(limit, p->pids_limit, pipes->report);
     prepare(p, pipes->report);

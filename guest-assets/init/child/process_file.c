@@ -1,50 +1,13 @@
 #include "child/process_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/common.h"
 #include "common/error_text.h"
-
-static char message[512];
-
-static const char *fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static const char *fault(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    return message;
-}
-
-struct record {
-    const char *name;
-    char **values; /* NULL terminated, with room for one more */
-    size_t count;
-};
-
-/* Parses a decimal number of at most LIMIT. Returns false for any other text. */
-static bool parse_decimal(const char *text, uint64_t limit, uint64_t *value)
-{
-    uint64_t result = 0;
-    if (!*text)
-        return false;
-    for (; *text; text++) {
-        unsigned digit = (unsigned char)*text - '0';
-        if (digit > 9 || result > (UINT64_MAX - digit) / 10)
-            return false;
-        result = result * 10 + digit;
-    }
-    *value = result;
-    return result <= limit;
-}
+#include "common/file.h"
+#include "common/records.h"
 
 static const struct {
     const char *name;
@@ -332,37 +295,12 @@ static const struct {
     {"terminal", read_terminal},
 };
 
-static const char *apply_record(const struct record *record, struct process *p)
+static const char *apply_record(const struct record *record, void *process)
 {
     for (size_t i = 0; i < ARRAY_SIZE(RECORDS); i++)
         if (!strcmp(RECORDS[i].name, record->name))
-            return RECORDS[i].read(record, p);
+            return RECORDS[i].read(record, process);
     return fault("unknown record \"%s\"", record->name);
-}
-
-/* Returns the whole file with a NUL after it, or NULL with errno. Nobody frees it, because the records point into it. */
-static char *read_whole(const char *path, size_t *size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat status;
-    if (fd < 0)
-        return NULL;
-    if (fstat(fd, &status) < 0) {
-        close(fd);
-        return NULL;
-    }
-    char *text = malloc((size_t)status.st_size + 1);
-    *size = 0;
-    while (text && *size < (size_t)status.st_size) {
-        ssize_t count = read(fd, text + *size, (size_t)status.st_size - *size);
-        if (count <= 0)
-            break;
-        *size += (size_t)count;
-    }
-    if (text)
-        text[*size] = 0;
-    close(fd);
-    return text;
 }
 
 const char *process_file_read(const char *path, struct process *p)
@@ -372,34 +310,12 @@ const char *process_file_read(const char *path, struct process *p)
     char *text = read_whole(path, &size);
     if (!text)
         return reason(errno);
-    if (!size || text[size - 1])
-        return "does not end with NUL";
-
     memset(p, 0, sizeof *p);
     p->umask = 022;
     p->env = no_env;
-    for (char *at = text, *end = text + size; at < end;) {
-        struct record record = {.name = at};
-        uint64_t count;
-        at += strlen(at) + 1;
-        /* Every value takes a byte at least, so no count is larger than the file. */
-        if (at >= end || !parse_decimal(at, (uint64_t)size, &count))
-            return fault("record \"%s\" has no count", record.name);
-        at += strlen(at) + 1;
-        record.count = (size_t)count;
-        record.values = calloc(record.count + 2, sizeof *record.values);
-        if (!record.values)
-            return "out of memory";
-        for (size_t i = 0; i < record.count; i++) {
-            if (at >= end)
-                return fault("record \"%s\" has fewer than %zu values", record.name, record.count);
-            record.values[i] = at;
-            at += strlen(at) + 1;
-        }
-        const char *wrong = apply_record(&record, p);
-        if (wrong)
-            return wrong;
-    }
+    const char *wrong = records_read(text, size, apply_record, p);
+    if (wrong)
+        return wrong;
     if (!p->args)
         return "no record \"args\"";
     if (!p->cwd)

@@ -2,7 +2,7 @@
 #ifndef RUNX_COMMON_COMMON_H
 #define RUNX_COMMON_COMMON_H
 
-/* The mount point at which the setup script assembles the container's root. */
+/* The mount point at which the child assembles the container's root. */
 #define NEWROOT "/newroot"
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))

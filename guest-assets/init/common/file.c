@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Closes FD and keeps the errno of what was done with it. */
@@ -33,4 +35,25 @@ bool write_file(const char *path, const char *text)
     bool written = write(fd, text, length) == (ssize_t)length;
     close_quietly(fd);
     return written;
+}
+
+char *read_whole(const char *path, size_t *size)
+{
+    struct stat status;
+    char *text = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    *size = 0;
+    if (fstat(fd, &status) == 0 && (text = malloc((size_t)status.st_size + 1))) {
+        while (*size < (size_t)status.st_size) {
+            ssize_t count = read(fd, text + *size, (size_t)status.st_size - *size);
+            if (count <= 0)
+                break;
+            *size += (size_t)count;
+        }
+        text[*size] = '\0';
+    }
+    close_quietly(fd);
+    return text;
 }

@@ -8,7 +8,7 @@
 /* REPORT_MAX is below PIPE_BUF: a report is written whole. */
 enum { REPORT_FAILED = 'F', REPORT_EXECUTING = 'E', REPORT_MAX = 2048 };
 
-/* Reports a failure and ends the child. An empty text means that the output of the setup script is the reason. */
+/* Reports a failure and ends the child. An empty text means that the end of the log is the reason. */
 _Noreturn void report_failure(int report, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -4,10 +4,10 @@
 
 #include <stdbool.h>
 
-/* On this descriptor the network script writes a line, and the setup script waits for it (docs/guest.md). */
+/* On this descriptor the shell of the network script writes a line when the network is up (docs/guest.md). */
 enum { NETWORK_DESCRIPTOR = 3 };
 
-/* The environment of the setup script and of the network script. */
+/* The environment of the network script. */
 extern char *const SCRIPT_ENVIRONMENT[];
 
 /* Resets every signal to its default action and unblocks it: a program must not inherit what PID 1 ignores and blocks. */

@@ -4,21 +4,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *command, *dest;
+static const char *command = "", *subject = "";
 
-void fail_in(const char *the_command, const char *its_dest)
+static void (*tell)(const char *text);
+
+void fail_in(const char *the_command, const char *its_subject)
 {
     command = the_command;
-    dest = its_dest;
+    subject = its_subject;
+}
+
+void fail_by(void (*teller)(const char *text))
+{
+    tell = teller;
 }
 
 void fail(const char *format, ...)
 {
-    char text[512];
+    char because[512], text[1024];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(because, sizeof because, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "inroot: %s %s: %s\n", command, dest, text);
+    snprintf(text, sizeof text, "%s%s%s: %s", command, *subject ? " " : "", subject, because);
+    tell(text);
     exit(1);
 }

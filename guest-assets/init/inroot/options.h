@@ -1,4 +1,4 @@
-/* The words of mount options that inroot knows (docs/guest.md, "inroot"). */
+/* The words of mount options (docs/guest.md, "/runx/setup"). */
 #ifndef RUNX_INROOT_OPTIONS_H
 #define RUNX_INROOT_OPTIONS_H
 

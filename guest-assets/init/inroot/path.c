@@ -137,8 +137,12 @@ int resolve(const char *dest, enum missing kind, char *keep_last)
                 next = open_plain(walk.resolved);
             }
             if (next < 0) {
-                if (kind == MISSING_FAILS && (errno == ENOENT || errno == ENOTDIR))
+                int error = errno;
+                if (kind == MISSING_FAILS && (error == ENOENT || error == ENOTDIR)) {
+                    close(here);
+                    errno = error;
                     return -1;
+                }
                 fail("/%s: %s", walk.resolved, reason(errno));
             }
             struct stat status;

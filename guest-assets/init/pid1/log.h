@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* Sets the pipe from which the output of the setup script and the network script comes. */
+/* Sets the pipe from which the output of the set-up and the network script comes. */
 void log_open(int scripts);
 /* The descriptor for poll(2); -1 when the output has ended. */
 int log_fd(void);

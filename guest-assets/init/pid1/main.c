@@ -1,5 +1,5 @@
 /* PID 1 starts the container's process and carries its streams, signals and exit status over a console of the domain. It is
- * one poll loop. Steps that may block, such as the setup script, are done in the child.
+ * one poll loop. Steps that may block, such as the set-up, are done in the child.
  */
 #include "pid1/main.h"
 
@@ -132,6 +132,7 @@ int pid1_main(const char *device)
         power_off();
     }
     link_send(FRAME_HELLO, (unsigned char[]){LINK_VERSION}, 1);
+    link_flush(); /* at once: the set-up will wait for what the host answers */
     kernel_log_open();
     memory_pressure_watch();
     signals_watch();

@@ -34,6 +34,15 @@ static void make_pipe(int ends[2])
         fatal(STATUS_SETUP_FAILED, "pipe: %s", reason(errno));
 }
 
+/* Has later children of this process, such as the network script, in its own PID namespace again. */
+static void stay_out_of_pid_namespace(void)
+{
+    int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    if (own < 0 || setns(own, CLONE_NEWPID) < 0)
+        fatal(STATUS_SETUP_FAILED, "leaving the PID namespace: %s", reason(errno));
+    close(own);
+}
+
 void start_child(struct process *process)
 {
     int in[2], out[2], err[2], log[2], report[2], terminal[2] = {-1, -1};
@@ -44,7 +53,6 @@ void start_child(struct process *process)
     make_pipe(report);
     if (process->terminal && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, terminal) < 0)
         fatal(STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
-    /* Before the PID namespace is made, so that the network script is not in it. */
     network_script_start(log[1], process->network_follows);
     if (process->pid_namespace && unshare(CLONE_NEWPID) < 0)
         fatal(STATUS_SETUP_FAILED, "making a PID namespace: %s", reason(errno));
@@ -52,6 +60,8 @@ void start_child(struct process *process)
     child.pid = fork();
     if (child.pid < 0)
         fatal(STATUS_SETUP_FAILED, "fork: %s", reason(errno));
+    if (child.pid && process->pid_namespace)
+        stay_out_of_pid_namespace();
     if (!child.pid) {
         network_script_close();
         child_main(process, &(struct child_pipes){
@@ -93,13 +103,13 @@ int start_fd(void)
     return reports;
 }
 
-/* Ends the guest with the end of the setup script's output as the reason. */
-static _Noreturn void fail_as_the_script_says(void)
+/* Ends the guest with the end of the log as the reason. */
+static _Noreturn void fail_as_the_log_says(void)
 {
     size_t length;
     const char *text = log_tail(&length);
     if (!length)
-        fatal(STATUS_SETUP_FAILED, "the setup script failed and printed nothing");
+        fatal(STATUS_SETUP_FAILED, "the set-up failed and said nothing");
     fatal(STATUS_SETUP_FAILED, "%.*s", (int)length, text);
 }
 
@@ -114,7 +124,7 @@ static void judge_report(void)
     for (size_t i = 0; i + 1 < length; i++)
         if (text[i] == REPORT_FAILED) { /* first, or after REPORT_EXECUTING */
             if (length - i == 2)
-                fail_as_the_script_says();
+                fail_as_the_log_says();
             fatal(text[i + 1], "%.*s", (int)(length - i - 2), text + i + 2);
         }
     if (!length || text[length - 1] != REPORT_EXECUTING)

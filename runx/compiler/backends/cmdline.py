@@ -1,5 +1,7 @@
 """The guest kernel's command line."""
 
+import json
+
 from runx.compiler.model.plan import ARM, Domain
 from runx.errors import RunxError
 
@@ -15,8 +17,8 @@ def command_line(domain: Domain) -> str:
     for parameter in domain.cmdline:
         # The kernel separates at spaces; double quotes protect them but cannot be protected themselves.
         if not parameter or not parameter.isascii() or not parameter.isprintable() or " " in parameter or '"' in parameter:
-            message = f"kernel parameter {parameter!r}: spaces, quotes and characters other than ASCII are not possible"
-            raise RunxError(message, fault_id="RX903")
+            message = f"kernel parameter {json.dumps(parameter)}: spaces, quotes and characters other than ASCII are not possible"
+            raise RunxError(message, "change vm.kernel.parameters, or defaults.kernel_parameters of runx.toml", "RX903")
     line = " ".join(domain.cmdline)
     limit = ARM_LIMIT if domain.machine == "arm" else LIMITS[domain.type]
     if len(line) > limit:

@@ -1,6 +1,6 @@
 """/runx/network: the shell script that brings the guest's interfaces up (docs/guest.md; busybox ash).
 
-PID 1 runs it beside the setup script. The DHCP client stays outside of the container's PID namespace.
+PID 1 runs it beside the set-up of the root. The DHCP client stays outside of the container's PID namespace.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""The container's additions to the base initrd: the setup script, the process record, the seccomp filter (docs/guest.md)."""
+"""The container's additions to the base initrd: what to set up, what to execute, the seccomp filter (docs/guest.md)."""
 
 from runx.compiler.backends.network_script import network_script
 from runx.compiler.backends.process_record import process_record
-from runx.compiler.backends.setup_script import setup_script
+from runx.compiler.backends.setup_record import setup_record
 from runx.compiler.model.plan import VmPlan
 from runx.cpio import OverlayFile
 
@@ -13,7 +13,7 @@ def overlay(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFil
         return ()
     network = network_script(plan)
     files: tuple[OverlayFile, ...] = (
-        OverlayFile("runx/setup", 0o700, setup_script(plan).encode()),
+        OverlayFile("runx/setup", 0o600, setup_record(plan)),
         *([OverlayFile("runx/network", 0o700, network.encode())] if network else []),
         # The environment may hold secrets.
         OverlayFile("runx/process", 0o600, process_record(plan)),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
+from runx.compiler.backends.records import record
 from runx.compiler.model.plan import (
     CAPABILITIES,
     IO_CLASSES,
@@ -20,7 +21,7 @@ from runx.compiler.model.plan import (
 
 
 def process_record(plan: VmPlan) -> bytes:
-    """The records of a container. Each is `name NUL count NUL` and its values, and each value ends with NUL."""
+    """The records of a container."""
     hooks = [hook for hook in plan.hooks if hook.kind == "startContainer"]
     state = _record("hook_state", _hook_state(plan)) if hooks else b""
     follows = _record("network_follows", ["1"]) if plan.takes_interfaces else b""
@@ -65,9 +66,7 @@ def _hook(hook: Hook, process: Process) -> list[str]:
 
 def _record(name: str, values: Sequence[str]) -> bytes:
     # An absent record means the default. Only rlimit and groups could be empty, with the same meaning.
-    if not values:
-        return b""
-    return b"".join(f"{item}\0".encode() for item in (name, len(values), *values))
+    return record(name, *values) if values else b""
 
 
 def _flags(seccomp: Seccomp) -> int:
@@ -100,14 +99,3 @@ def _masks(capabilities: Capabilities) -> list[int]:
         capabilities.ambient,
     )
     return [sum(1 << CAPABILITIES.index(name) for name in names) for names in sets]
-
-
-def readable(record: bytes) -> str:
-    """The records for people: the name on a line, then the values, indented and quoted as in JSON."""
-    fields = record.decode().split("\0")[:-1]
-    lines: list[str] = []
-    while fields:
-        name, count = fields[0], int(fields[1])
-        values, fields = fields[2 : 2 + count], fields[2 + count :]
-        lines += [name, *(f"    {json.dumps(value, ensure_ascii=False)}" for value in values)]
-    return "\n".join(lines) + "\n"

@@ -31,12 +31,13 @@ _WORD = Matching(r"[!-~]+", "a word without spaces")
 _WORDS = [_WORD]
 _RANGE = {"subnet!": str, "rangeStart": str, "rangeEnd": str, "gateway": str}
 _DNS = {"nameservers": [str], "domain": _WORD, "search": _WORDS, "options": _WORDS}
+_ROUTE_IGNORED = dict.fromkeys(("mtu", "advmss", "priority", "table", "scope"), object)  # CNI 1.1
 _IPAM = {
     "type": str,
     **{name.removesuffix("!"): shape for name, shape in _RANGE.items()},
     "ranges": [[_RANGE]],
     "addresses": [{"address!": str, "gateway": str}],
-    "routes": [{"dst!": str, "gw": str}],
+    "routes": [{"dst!": str, "gw": str, **_ROUTE_IGNORED}],
     "dns": _DNS,
     "resolvConf": str, "dataDir": str, "daemonSocketPath": str, "request": object, "provide": object,
 }  # fmt: skip
@@ -61,8 +62,11 @@ _LIST = {
     "name!": str,
     "disableCheck": object,
     "disableGC": object,
+    "loadOnlyInlinedPlugins": object,
     "plugins!": [Map(object)],
 }
+"""object: not read. runx calls no plugin, neither for CHECK nor for GC or STATUS. loadOnlyInlinedPlugins shuts out chained
+plugins, which act on the host."""
 
 # Settings without effect on a virtual machine, and the reason. The bridge belongs to the host: runx never changes it.
 _IGNORED = {
@@ -106,6 +110,10 @@ def read_network(
     ipam = bridge.get("ipam", {})
     if ipam.get("resolvConf"):
         report.ignore("RX508", (*place, "ipam", "resolvConf"), "files of the host are not read; put the servers under dns")
+    for index, route in enumerate(ipam.get("routes", ())):
+        for key in _ROUTE_IGNORED:
+            if route.get(key):
+                report.ignore("RX514", (*place, "ipam", "routes", index, key), "a route has a destination and a gateway, no more")
     ranges = list(_ranges(ipam))
     interface, gateway = _static(ipam, ranges, address, prefix)
     dns = ipam.get("dns") or bridge.get("dns") or {}
@@ -132,7 +140,8 @@ def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report)
         document = _shaped(document, _LIST, place, report)
         _expect_name(document["name"], name)
         if not document["plugins"]:
-            raise CniFault("RX504", "plugins: empty")
+            hint = "put the bridge plugin into this file: those of a directory beside it (CNI 1.1) are not read"
+            raise CniFault("RX504", "plugins: empty", hint)
         first, *others = document["plugins"]
         for other in others:
             reason = "a chained plugin acts on the host, which runx does not change"

@@ -37,7 +37,7 @@ class HostFacts:
             return read_file(path)
         except OSError as error:
             if not os.path.isdir(bundle):
-                raise RunxError(f"bundle {bundle}: no such directory", fault_id="RX901") from None
+                raise RunxError(f"bundle {bundle}: no such directory", "name the directory of a config.json", "RX901") from None
             hint = "a bundle is a directory with a config.json and a root filesystem" if not os.path.exists(path) else ""
             raise RunxError(f"{path}: {reason(error)}", hint, "RX901") from None
 
@@ -53,7 +53,8 @@ class HostFacts:
         try:
             return read_file(real, "RX502")
         except OSError as error:
-            raise RunxError(f"{path}: {reason(error)}", fault_id="RX502") from None
+            hint = "NETCONF=FILE,NAME: FILE is a CNI file of the host"
+            raise RunxError(f"{path}: {reason(error)}", hint, "RX502") from None
 
     def root(self, path: str) -> RootFacts:
         try:

@@ -103,9 +103,10 @@ class Disk(_Part):
     path: str
     """Path that xl gets: below the container's state directory, so that it needs no quoting. `source` is bound there."""
     read_only: bool
-    holds: Literal["image", "base", "added", "layer"] = "image"
-    """`image`: the image that the configuration names. For a root filesystem that runx copies to disks: `base`, its unchanging
-    part; `added`, the files on top of that; `layer`, the ext4 disk that the container writes to."""
+    holds: Literal["image", "base", "engine", "added", "layer"] = "image"
+    """`image`: the image that the configuration names. For a root filesystem by disk: `base`, a copy of its unchanging part, or
+    `engine`, an EROFS image of the engine's for each layer of that part; `added`, a copy of the files on top of it; `layer`, the
+    ext4 disk that the container writes to."""
     script: str = ""
     """The hotplug script that gives the disk to dom0's kernel; "" for a disk that QEMU serves, which needs none."""
     made_of: str = ""
@@ -364,7 +365,7 @@ class Process(_Part):
 
 
 class Guest(_Part):
-    """The surroundings of the process, which the setup script makes."""
+    """The surroundings of the process, which the set-up in the guest makes."""
 
     hostname: str | None = None
     domainname: str | None = None
@@ -374,6 +375,18 @@ class Guest(_Part):
     sysctl: tuple[tuple[str, str], ...] = ()
     root_propagation: str | None = None
     """A word of mount(8), `shared`, for the mount that is the container's root; None: private, as all mounts in the guest."""
+
+
+class NetworkDevice(_Part):
+    """A network device of the host that moves into the container's network namespace, and so becomes the guest's (OCI
+    config-linux.md, "Network Devices")."""
+
+    name: str
+    """Its name on the host."""
+    new_name: str
+    """Its name in the namespace and in the guest. `%d` becomes a free number."""
+    origin: str
+    """Where it comes from: `linux.netDevices.eth1`."""
 
 
 class Hook(_Part):
@@ -441,6 +454,8 @@ class VmPlan(_Part):
     """Absolute path of the network namespace on the host that the container joins; None: a new one, which engines may fill."""
     takes_interfaces: bool = False
     """The guest gets the interfaces that are in that namespace when it starts; false: only the interfaces of `domain`."""
+    network_devices: tuple[NetworkDevice, ...] = ()
+    """Devices of the host that are put there first."""
     cgroups_path: str | None = None
     """linux.cgroupsPath as given. The supervisor joins this cgroup, so that engines find a live one for their statistics."""
     ignored: tuple[Ignored, ...] = ()

@@ -3,7 +3,7 @@
 from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import Path
-from runx.compiler.model.plan import Device, Hook, IoMemory, Pod, Process, XlValue
+from runx.compiler.model.plan import Device, Hook, IoMemory, NetworkDevice, Pod, Process, XlValue
 
 
 class MountOptions(NamedTuple):
@@ -128,6 +128,7 @@ class Container(NamedTuple):
     limits: Limits
     networks: tuple[NetworkRequest, ...] = ()
     network_namespace: str | None = None
+    network_devices: tuple[NetworkDevice, ...] = ()
     host_bridge: str | None = None
     """The bridge in place of the host's network, which the container asks for (network.host of runx.toml)."""
     kernel: BootFile | None = None

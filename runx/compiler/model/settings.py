@@ -198,7 +198,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("linux.uidMappings", "vm", _OWN_IDS, sandbox=False),
     Setting("linux.gidMappings", "vm", _OWN_IDS, sandbox=False),
     Setting("linux.timeOffsets", "ignored", "the virtual machine keeps its own time"),
-    Setting("linux.netDevices", "ignored", "network devices of the host are not moved into a virtual machine"),
+    Setting(
+        "linux.netDevices", "carried",
+        "moved into the container's network namespace, whose interfaces become the guest's at start (docs/networking.md)",
+        read=_LINUX,
+    ),
+    Setting("linux.netDevices{}.name", "carried", "the name on the host if it is absent", read=_LINUX),
     Setting("linux.intelRdt", "ignored", _NO_COUNTERPART),
     Setting("linux.personality", "ignored", "processes run as on the guest's own architecture"),
     Setting("linux.memoryPolicy", "ignored", _ONE_NODE),
@@ -212,7 +217,13 @@ SETTINGS: tuple[Setting, ...] = (
         "linux.resources.pids.limit", "carried",
         "in a cgroup of the guest, the root of what the container sees; since version 1.3, 0 is a limit too",
     ),
-    Setting("linux.resources.unified", "ignored", "cgroup settings of the host do not reach into the virtual machine"),
+    Setting(
+        "linux.resources.unified", "carried",
+        "memory.max, cpu.max, cpu.weight, cpuset.cpus and pids.max as the properties with the same meaning, which they go "
+        "before; others are ignored and listed",
+        read="frontends/oci/unified.py", own_ramdisk=False, sandbox=False,
+        update="of its files, memory.max, cpu.max, cpu.weight and cpuset.cpus alone mean what a running machine can change",
+    ),
     Setting("linux.resources.devices", "vm", "the virtual machine has no devices of the host to guard"),
     Setting("linux.resources.blockIO", "ignored", "the virtual machine has no block device of the host"),
     *(Setting(f"linux.resources.{name}", "ignored", _NO_COUNTERPART) for name in ("hugepageLimits", "network", "rdma")),

@@ -25,7 +25,12 @@ def _root(container: Container, facts: Facts, report: Report) -> None:
     kind = facts.kind(container.root_path)
     if kind != "directory":
         what = {"missing": "does not exist", "unreadable": "cannot be read"}.get(kind, f"is a {kind}, not a directory")
-        report.error("RX201", ("root", "path"), f"{container.root_path} {what}")
+        report.error(
+            "RX201",
+            ("root", "path"),
+            f"{container.root_path} {what}",
+            "root.path begins at the bundle: put the image's files there",
+        )
 
 
 def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
@@ -35,9 +40,16 @@ def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
         kind = facts.kind(mount.source)
         path: Path = (*mount.path, "source")
         if kind == "missing":
-            report.error("RX306", path, f"{mount.source}: no such file or directory")
+            report.error(
+                "RX306",
+                path,
+                f"{mount.source}: no such file or directory",
+                "make it before the container, or leave out the mount",
+            )
         elif kind == "unreadable":
-            report.error("RX306", path, f"{mount.source} cannot be read")
+            report.error(
+                "RX306", path, f"{mount.source} cannot be read", "runx reads it as root, whom network file systems may keep out"
+            )
         elif kind not in ("directory", "file"):
             hint = "it leads to something of the host's kernel; only directories and files can be shared"
             report.error("RX307", path, f"{mount.source} is a {kind}, which cannot be shared with a virtual machine", hint)
@@ -109,7 +121,10 @@ def _hardware(container: Container, facts: Facts, report: Report) -> None:
         report.error("RX235", (*hardware.origin, "memory"), message, "the number is in bytes")
     if hardware.vcpus and hardware.vcpus > MAX_VCPUS:
         report.error(
-            "RX236", (*hardware.origin, "vcpus"), f"{hardware.vcpus} CPUs are asked for; a guest has {MAX_VCPUS} at most"
+            "RX236",
+            (*hardware.origin, "vcpus"),
+            f"{hardware.vcpus} CPUs are asked for; a guest has {MAX_VCPUS} at most",
+            "lower it",
         )
 
 
@@ -214,6 +229,18 @@ def _network_namespace(path: Path, value: str, facts: Facts, report: Report) -> 
         report.error("RX408", path, f"{value} {what}", "ip netns list")
 
 
+def _network_devices(container: Container, facts: Facts, report: Report) -> None:
+    for device in container.network_devices:
+        path: Path = ("linux", "netDevices", device.name)
+        if report.has_errors_below(path):
+            continue
+        if facts.kind(f"/sys/class/net/{device.name}") != "directory":
+            report.error("RX409", path, f"the host has no network device {device.name}", "ip link")
+        elif container.networks:
+            message = "the container has the networks of NETCONF only, or the host's by network.host of runx.toml"
+            report.error("RX409", path, message, "leave NETCONF out, and give the container a network namespace")
+
+
 def _devices(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     if container.devices and container.has_bound_dev:
         report.ignore("RX412", ("linux", "devices"), "/dev is a directory of the host, to which nothing is added")
@@ -238,6 +265,7 @@ CHECKS = (
     _hardware,
     _names,
     _namespaces,
+    _network_devices,
     _cgroups_path,
     _devices,
     _not_carried,

@@ -3,9 +3,10 @@
 import hashlib
 import posixpath
 from collections.abc import Iterator, Mapping
+from string import ascii_lowercase
 from typing import Literal, NamedTuple
 
-from runx.compiler.diagnostics import Report, path_text
+from runx.compiler.diagnostics import Report, path_text, quote, visible
 from runx.compiler.frontends.oci.linux import DEFAULT_DEVICES
 from runx.compiler.host.config import HostConfig
 from runx.compiler.host.facts import Facts, SandboxFacts
@@ -90,6 +91,7 @@ def resolve(
         guest=Guest() if container.ramdisk else _guest(container, place, mounts, facts),
         hooks=container.hooks,
         network_namespace=container.network_namespace,
+        network_devices=container.network_devices,
         takes_interfaces=not (container.networks or container.is_sandbox),
         cgroups_path=container.cgroups_path,
         ignored=tuple(
@@ -221,7 +223,7 @@ def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[S
         # xl-9pfs(5) separates by commas, and has no quoting.
         what = "commas" if "," in place.state_dir else "characters that cannot be printed"
         raise RunxError(
-            f"the state directory {place.state_dir!r} cannot be shared with a domain: it has {what}",
+            f"the state directory {visible(quote(place.state_dir))} cannot be shared with a domain: it has {what}",
             f"name a directory without {what} by --root, or by paths.state of runx.toml",
             "RX902",
         )
@@ -285,23 +287,26 @@ def _root_images(once: str, made: RootFacts, host: HostConfig) -> Iterator[RootI
 def _root_disks(container: Container, place: Place, made: RootFacts, host: HostConfig) -> Iterator[Disk]:
     """The disks of a root filesystem that runx copies to disks, the lowest first."""
 
-    def disk(number: int, holds: Literal["base", "added", "layer"], source: str, made_of: str = "") -> Disk:
+    def disk(number: int, holds: Literal["base", "engine", "added", "layer"], source: str, made_of: str = "") -> Disk:
         # The path needs no quoting in xl's configuration, wherever the source is.
         path = f"{place.state_dir}/shares/disk{number}"
-        vdev = f"xvd{'abcdefgh'[number]}"
+        vdev = f"xvd{ascii_lowercase[number]}"
         writable = holds == "layer"
         return Disk(
             vdev=vdev, format="raw", source=source, path=path, read_only=not writable, holds=holds, made_of=made_of,
             script=place.block_script,
         )  # fmt: skip
 
-    images = tuple(_root_images(_once(place, host), made, host))
-    for number, image in enumerate(images):
-        yield disk(number, image.holds, image.source, image.made_of)
+    base, *added = _root_images(_once(place, host), made, host)
+    disks: list[tuple[Literal["base", "engine", "added"], str, str]] = [("engine", path, "") for path in reversed(made.images)]
+    disks = disks or [(base.holds, base.source, base.made_of)]
+    disks += [(image.holds, image.source, image.made_of) for image in added]
+    for number, (holds, source, made_of) in enumerate(disks):
+        yield disk(number, holds, source, made_of)
     if not container.root_read_only:
         beside = f"{posixpath.dirname(made.upper)}/{LAYER_NAME}"
         elsewhere = f"{host.images}/layers/{made.identity}/{LAYER_NAME}"
-        yield disk(len(images), "layer", beside if made.upper_is_engines else elsewhere)
+        yield disk(len(disks), "layer", beside if made.upper_is_engines else elsewhere)
 
 
 LAYER_NAME = "runx-layer"

@@ -1,5 +1,6 @@
 """How the container's root filesystem travels: the carrier that is asked for, and whether it is possible."""
 
+import re
 from typing import Literal, NamedTuple
 
 from runx.compiler.diagnostics import Elsewhere, Path, Report, quote
@@ -9,14 +10,18 @@ from runx.compiler.host.facts import Facts
 from runx.compiler.host.overlay_layers import RootFacts
 from runx.compiler.model.request import Container
 from runx.compiler.passes.memory import start_mib
-from runx.errors import RunxError
 
 _OPTION = "--root-carrier"
+_CARRIER_HINT = "use one of them, or leave it out"
 
 PROGRAMS = {"mkfs.erofs": "erofs-utils", "mke2fs": "e2fsprogs"}
 """Programs that make the disks of a root filesystem, and Debian's packages with them."""
 _OF = {"disk": tuple(PROGRAMS), "ram": ("mkfs.erofs",)}
 """The programs that a carrier needs."""
+
+_BUILDAH = re.compile(r"/buildah[0-9]+/mnt/rootfs$")
+"""The end of root.path for steps of an image's build by buildah and podman (buildah 1.28 to 1.43, run_common.go): nothing else in
+the configuration tells them from other containers."""
 
 
 class RootChoice(NamedTuple):
@@ -32,13 +37,12 @@ class RootChoice(NamedTuple):
 def choose_root(container: Container, host: HostConfig, option: str, facts: Facts, report: Report) -> RootChoice:
     """Choose the carrier. Faults go to `report`. With a fault, the choice is only good for further checks.
 
-    option: of the command line. It goes before the annotation, which goes before runx.toml. Raises RunxError if it is not a
-    carrier.
+    option: of the command line. It goes before the annotation, which goes before runx.toml.
     """
     if option and option not in CARRIERS:
-        raise RunxError(
-            f"--root-carrier: {option!r} is none of {', '.join(CARRIERS)}", "use one of them, or leave it out", "RX210"
-        )
+        message = f"{quote(option)} is none of {', '.join(CARRIERS)}"
+        report.error("RX210", (Elsewhere(_OPTION),), message, _CARRIER_HINT)
+        option = ""
     if container.is_sandbox:
         return RootChoice("none", "the sandbox of a pod runs no program")
     asked, by, origin = _asked(container, host, option, report)
@@ -106,7 +110,7 @@ def _asked(container: Container, host: HostConfig, option: str, report: Report) 
         value = container.annotations[name]
         if value in CARRIERS:
             return value, name, ("annotations", name)
-        report.error("RX210", ("annotations", name), f"must be {', '.join(CARRIERS[:-1])} or {CARRIERS[-1]}, not {quote(value)}")
+        report.error("RX210", ("annotations", name), f"{quote(value)} is none of {', '.join(CARRIERS)}", _CARRIER_HINT)
     if "root.carrier" in host.lines:
         return host.root_carrier, "root.carrier of runx.toml", host.origin("root.carrier")
     return host.root_carrier, "auto", ("root", "path")
@@ -117,6 +121,8 @@ def _automatic(container: Container, host: HostConfig, facts: Facts) -> RootChoi
     no QEMU; else 9p. Never memory: each container would need more of it, and would lose its changes at its end."""
     if container.kernel is not None or host.kernel:
         return RootChoice("9p", "auto: another kernel than runx's may lack the drivers for a root on disks")
+    if _BUILDAH.search(container.root_path):
+        return RootChoice("9p", "auto: buildah makes an image of what the container writes, which it would not find on a disk")
     made = facts.root(container.root_path)
     if not (made.lower and made.upper_is_engines):
         return RootChoice("9p", "auto: it is a directory that may change, so an image would have to be made each time")

@@ -7,6 +7,8 @@ from runx.compiler.host.facts import Facts, FilterError, NoFilters
 from runx.compiler.model.plan import SECCOMP_FLAGS, Seccomp
 from runx.compiler.model.request import Container
 
+_HINT = "leave out the rule that it is about; `runx plan` shows the profile"
+
 
 def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Container, bytes]:
     """The container with the description of its filter, and the program, which is empty if there is none."""
@@ -20,7 +22,7 @@ def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Con
         report.ignore("RX443", path, f"no filter is loaded: {error}")
         return container, b""
     except FilterError as error:
-        report.error("RX444", path, f"not a profile that the kernel can follow: {error}")
+        report.error("RX444", path, f"not a profile that the kernel can follow: {error}", _HINT)
         return container, b""
     seccomp = Seccomp(
         default_action=profile["defaultAction"],

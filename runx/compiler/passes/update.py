@@ -11,6 +11,7 @@ from runx.compiler.diagnostics import Path, Report
 from runx.compiler.frontends.json_shape import checked
 from runx.compiler.frontends.oci.linux import read_limits
 from runx.compiler.frontends.oci.schema import RESOURCES
+from runx.compiler.frontends.oci.unified import with_unified
 from runx.compiler.model.plan import Domain
 from runx.compiler.model.request import Limits
 from runx.compiler.model.settings import CHANGEABLE, WHY_UNCHANGEABLE
@@ -25,7 +26,7 @@ def kept_limits(source: Source, sizing: Sizing, domain: Domain) -> str:
     size = {name: getattr(domain, name) for name in Size._fields}
     settings = {setting.name: setting.value for setting in domain.xl_settings}
     kept = {
-        "resources": linux.get("resources") or {},
+        "resources": with_unified(linux.get("resources") or {}, Report()),
         "sizing": sizing._asdict(),
         "created": size,
         "size": size,
@@ -49,6 +50,7 @@ def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[
     report.notices.clear()  # properties that the specification does not have are refused below
     if report.errors:
         return kept
+    asked = with_unified(asked, report, origin=())
     resources = {name: dict(value) if isinstance(value, dict) else value for name, value in kept["resources"].items()}
     changed: set[Path] = set()
     for path, value in _settings(asked):
@@ -67,10 +69,10 @@ def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[
 
 
 def _settings(asked: dict[str, Any]) -> list[tuple[Path, Any]]:
-    """The settings of `asked`: memory and CPU by member, the others as a whole."""
+    """The settings of `asked`: memory, CPU and unified by member, the others as a whole."""
     settings: list[tuple[Path, Any]] = []
     for name, value in asked.items():
-        if name in ("memory", "cpu") and value:
+        if name in ("memory", "cpu", "unified") and value:
             settings += [((name, member), one) for member, one in value.items()]
         else:
             settings.append(((name,), value))

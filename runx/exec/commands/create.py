@@ -48,8 +48,10 @@ class CreateOptions(NamedTuple):
     """Where to write the supervisor's pid, without a newline; "": nowhere."""
     console_socket: str = ""
     """The unix socket that takes the master of the container's terminal, if it has one."""
-    systemd_cgroup: bool = False
-    """linux.cgroupsPath is for systemd."""
+    pidfd_socket: str = ""
+    """The unix socket that takes a pidfd of the supervisor (pidfd_open(2)); "": none."""
+    cgroup_manager: str = "cgroupfs"
+    """Who makes the control group of linux.cgroupsPath: cgroupfs or systemd; or disabled, for none."""
 
 
 def create(root: str, container_id: str, options: CreateOptions) -> int:
@@ -64,7 +66,6 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
     root = os.path.abspath(root)
     record = records.claim(root, container_id, options.bundle)
     supervisor = group = None
-    images: list[int] = []
     try:
         record.log = os.path.abspath(options.log.path) if options.log.path else ""
         record.log_json = options.log.as_json
@@ -74,15 +75,13 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
         record.pid, record.pid_start = supervisor.pid, start_time(supervisor.pid)
         record.save()  # so that `delete` can end the supervisor if this process is killed
         with collector.paused():
-            group, plan = _compile_into(record, root, options)
-        if plan["root"]["cache_mib"] is not None:
-            images = _root_images(record, plan)
+            group = _compile_into(record, root, options)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
         supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, options.log)) if of_create else None)
         if group and not of_create:
             group.join(supervisor.pid)
-        if plan["root"]["images"]:
-            os.unlink(f"{record.directory}/initrd")  # it holds the root filesystem, of which the domain has a copy now
+        if options.pidfd_socket:
+            _send_pidfd(options.pidfd_socket, record)
         if options.pid_file:
             _write_pid_file(options.pid_file, supervisor.pid)
         return supervisor.pid
@@ -101,8 +100,7 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
         hooks.run_all(poststop, records.document(record, "stopped", 0), options.log)
         raise
     finally:
-        for fd in (record.lock, *images):
-            os.close(fd)
+        os.close(record.lock)
 
 
 _BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
@@ -122,9 +120,8 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
         os.close(network)
 
 
-def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[Group | None, VmPlan]":
-    """Write the plan and the artifacts into the container's directory; the control group to join, if any, and the plan as JSON
-    has it."""
+def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group | None":
+    """Write the plan and the artifacts into the container's directory; the control group to join, if any."""
     import json
 
     from runx.compiler.host.host_facts import HostFacts
@@ -145,7 +142,10 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     directory = record.directory
     record.console = plan.console
     record.network_namespace = plan.network_namespace or ""
+    record.network_devices = [f"{device.name}:{device.new_name}" for device in plan.network_devices]
     record.takes_interfaces = plan.takes_interfaces
+    if plan.root.cache_mib is not None:
+        record.packs = "ramdisk" if plan.root.images else "disks"
     _write(f"{directory}/plan.json", result.artifacts.plan_json.encode())
     as_read: VmPlan = json.loads(result.artifacts.plan_json)
     if plan.domain:
@@ -155,9 +155,9 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
     )
-    group = _group(record, plan.cgroups_path, options.systemd_cgroup)
+    group = _group(record, plan.cgroups_path, options.cgroup_manager)
     record.save()
-    return group, as_read
+    return group
 
 
 def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> None:
@@ -195,25 +195,15 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
 
 
-def _root_images(record: Record, plan: "VmPlan") -> list[int]:
-    """Make the disks of the root filesystem, or append its images to the ramdisk; descriptors that keep the disks until the
-    supervisor locks them."""
-    if not plan["root"]["images"]:
-        from runx.exec.storage import image_cache
-
-        return image_cache.make(record.directory, plan)
-    from runx.exec.storage import initrd_images
-
-    initrd_images.make(record.directory, plan)
-    return []
-
-
-def _group(record: Record, path: str | None, systemd: bool) -> "Group | None":
+def _group(record: Record, path: str | None, manager: str) -> "Group | None":
     if path is None:
+        return None
+    if manager == "disabled":
+        record.say("warning", f"linux.cgroupsPath: {path}: not used, as --cgroup-manager is disabled")
         return None
     from runx.exec.container import cgroup
 
-    group = cgroup.prepare(path, systemd=systemd)
+    group = cgroup.prepare(path, systemd=manager == "systemd")
     if group:
         record.cgroups, record.scope = group.directories, group.scope
     else:
@@ -244,6 +234,20 @@ def _write_pid_file(path: str, pid: int) -> None:
         write_atomically(path, str(pid).encode())
     except OSError as error:
         raise RunxError(f"cannot write the pid file {path}: {reason(error)}") from None
+
+
+def _send_pidfd(path: str, record: Record) -> None:
+    """Send a pidfd of the supervisor. The text of the message is runc's for a container's first process."""
+    from runx.linux import descriptors
+
+    pidfd = record.supervisor()
+    try:
+        descriptors.send(path, pidfd, b"standard")
+    except OSError as error:
+        raise RunxError(f"--pidfd-socket {path}: {reason(error)}", "does its caller still listen?") from None
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
 
 
 def _undo(record: Record) -> None:

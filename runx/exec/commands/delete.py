@@ -78,13 +78,14 @@ def _as_it_is_now(record: Record) -> Record:
 
 def destroy_container(record: Record) -> None:
     """End the container's domain and supervisor, and remove its directory. The caller holds its lock."""
+    is_being_made = record.status == "creating" or record.has_no_domain_yet
     if record.domain and record.domid >= 0:
         xl.destroy(record.domain)  # by its name, which no other domain has. The supervisor sees it and ends.
     if record.supervised() and record.pid != os.getpid():  # our own pid is there while `create` undoes its work
         # Only a supervisor with a domain ends by itself.
-        _end_supervisor(record, 0 if record.status == "creating" or record.is_sandbox else _END_TIMEOUT_S)
+        _end_supervisor(record, 0 if is_being_made or record.is_sandbox else _END_TIMEOUT_S)
         record = _as_it_is_now(record)
-    if record.status == "creating":
+    if is_being_made:
         from runx.exec.xen import domain
 
         domain.await_creation(record.directory, _END_TIMEOUT_S)

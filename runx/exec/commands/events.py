@@ -53,6 +53,8 @@ def events(root: str, container_id: str, *, stats: bool, interval_s: float) -> N
         poller.register(supervisor, select.POLLIN)
         while not poller.poll(max(1, int(interval_s * 1000))):
             try:
+                if record.has_no_domain_yet:
+                    record = records.load(root, container_id)
                 data = _measure(record)
             except RunxError:
                 if not record.supervised() or poller.poll(_ENDING_MS):
@@ -77,12 +79,16 @@ def _write(container_id: str, data: dict[str, Any]) -> None:
 def _measure(record: Record) -> dict[str, Any]:
     if record.is_sandbox:
         return _measure_supervisor(record)
-    usage = xl.usage(record.domain)
+    usage = _NOTHING if record.has_no_domain_yet else xl.usage(record.domain)
     return {
         # xl says tenths of a second.
         "cpu": {"usage": {"total": round(usage.cpu_s * 10) * 100_000_000}},
         "memory": {"usage": {"usage": usage.memory_mib << 20, "limit": _limit_mib(record.directory) << 20}},
     }
+
+
+_NOTHING = xl.Usage(memory_mib=0, vcpus=0, cpu_s=0)
+"""The use of a container whose root filesystem is still being made."""
 
 
 def _measure_supervisor(record: Record) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
     """Send a signal to the container's process.
 
     SIGKILL destroys the domain at once, with no help of guest or supervisor. A sandbox has no domain: its supervisor is killed.
+    There is no domain either as long as the root filesystem is being made: the supervisor ends that.
 
     all_processes: a stopped container is no error; callers of `kill --all` expect that. Else it raises RunxError "container not
     running", which callers match.
@@ -46,7 +47,7 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
         raise RunxError("container not running")
     if number == _signal.SIGKILL and record.is_sandbox:
         _end(record)
-    elif number == _signal.SIGKILL:
+    elif number == _signal.SIGKILL and not record.has_no_domain_yet:
         _destroy(record.domain)
     else:
         control.request(record.directory, f"signal {number}")

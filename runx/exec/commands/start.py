@@ -8,8 +8,7 @@ from runx.exec.container.record import Record
 from runx.exec.supervisor import control
 
 CREATION_LIMIT_S = 30
-"""How long to wait for a `create` that is at work. It takes longer only with large images of a root filesystem. There is a limit
-because a hook of `create` may call `start`."""
+"""How long to wait for a `create` that is at work. There is a limit because a hook of `create` may call `start`."""
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from runx.errors import RunxError, reason
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE, Record
 from runx.exec.xen import xl
-from runx.linux.files import write_atomically
+from runx.linux.files import standard_input, write_atomically
 from runx.log import Log
 
 SETTINGS: dict[str, Path] = {
@@ -81,6 +80,10 @@ def _must_live(record: Record) -> None:
         )
     if record.current_status() not in LIVE:
         raise RunxError("container not running", "a container that has ended has no limits")
+    if record.has_no_domain_yet:
+        raise RunxError(
+            "the virtual machine does not exist yet: the image of its root filesystem is being made", "try again when it runs"
+        )
 
 
 # -- the values asked for --------------------------------------------------------------------------------------------------
@@ -92,7 +95,7 @@ def _asked(resources: str, settings: dict[str, str]) -> tuple[Source | None, dic
     if settings:
         raise RunxError("--resources and single limits exclude one another", "put all of them into the file")
     if resources == "-":
-        source = Source(sys.stdin.buffer.read(_RESOURCES_LIMIT), "standard input")
+        source = Source(standard_input(_RESOURCES_LIMIT), "standard input")
     else:
         try:
             with open(resources, "rb") as file:

@@ -25,7 +25,7 @@ _IN_SIZE, _OUT_SIZE = 1024, 2048
 _OUT_AT = _IN_SIZE
 _IN_CONS, _IN_PROD, _OUT_CONS, _OUT_PROD = 768, 769, 770, 771  # as indices of 32-bit words
 
-_INITIALISED, _CONNECTED, _CLOSING = "3", "4", "5"  # enum xenbus_state
+_INITIALISED, _CONNECTED = "3", "4"  # enum xenbus_state
 
 
 _ORDERED = ("x86_64", "i686")
@@ -62,7 +62,6 @@ class PvConsole:
         self._store = store
         self._domid = domid
         self.frontend = console_nodes.frontend(domid)
-        self.backend = console_nodes.backend(domid)
         self.fd = -1
         """Descriptor of the event channel, to poll; -1 until connected."""
         self._page: mmap.mmap | None = None
@@ -81,7 +80,6 @@ class PvConsole:
         self.fd = os.open("/dev/xen/evtchn", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         request = bytearray(struct.pack("<II", self._domid, port))
         self._port = struct.pack("<I", fcntl.ioctl(self.fd, _BIND_INTERDOMAIN, request))
-        self._store.write(self.backend + "/state", _CONNECTED)
         return True
 
     def acknowledge(self) -> None:

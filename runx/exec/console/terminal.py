@@ -3,14 +3,13 @@
 The terminal with its line discipline is in the guest. This pty only carries bytes, so its slave is raw.
 """
 
-import _socket  # the socket module costs the supervisor 1.5 MiB
-import array
 import fcntl
 import os
 import struct
 import termios
 
 from runx.errors import RunxError
+from runx.linux import descriptors
 
 
 def open_terminal(console_socket: str, rows: int, columns: int, fds: tuple[int, ...]) -> None:
@@ -25,7 +24,7 @@ def open_terminal(console_socket: str, rows: int, columns: int, fds: tuple[int, 
         termios.tcsetattr(slave, termios.TCSANOW, mode)
         if rows or columns:
             fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        _send(console_socket, master)
+        descriptors.send(console_socket, master, b"/dev/ptmx")  # the text is the file's name, as runc sends it
     except OSError as error:
         os.close(slave)
         raise RunxError(f"--console-socket {console_socket}: {error.strerror}", "does its engine still listen?") from None
@@ -44,14 +43,3 @@ def size(fd: int) -> tuple[int, int]:
     """Rows and columns of a terminal."""
     rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
     return rows, columns
-
-
-def _send(path: str, fd: int) -> None:
-    """Send one message with one descriptor. Its text is the file's name, as runc sends it."""
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    try:
-        connection.connect(path)
-        rights = array.array("i", [fd])
-        connection.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
-    finally:
-        connection.close()

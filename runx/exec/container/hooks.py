@@ -113,7 +113,7 @@ def _run(hook: Hook, state: str, network: int) -> None:
         status = spawn.wait(pid, hook.timeout_s)
         if status is None:
             os.killpg(pid, 9)  # with all processes that it started
-            os.waitpid(pid, 0)
+            spawn.wait(pid, spawn.KILLED_LIMIT_S)
             raise RunxError(f"{name} did not end within {hook.timeout_s:g} s{_said(output)}")
         code = os.waitstatus_to_exitcode(status)
         if code:

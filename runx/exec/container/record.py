@@ -16,7 +16,7 @@ _NAME_MAX = 255
 """Bytes of a file's name, at most (limits.h(0p))."""
 _MAGIC = "runx-record 1"
 LIVE = ("created", "running", "paused")
-"""The states in which a container has a supervisor, and a domain unless it is a sandbox."""
+"""The states in which a container has a supervisor, and a domain unless it is a sandbox or its root filesystem is being made."""
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Record:
     """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "log", "log_json", "network_namespace",
-        "oci", "pid", "pid_start", "scope", "status", "taken", "takes_interfaces", "terminal",
+        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "log", "log_json", "network_devices",
+        "network_namespace", "oci", "packs", "pid", "pid_start", "scope", "status", "taken", "takes_interfaces", "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -83,10 +83,14 @@ class Record:
         """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "none" without one."""
         self.disks: list[str] = []
         """For each disk `ro` or `rw`, the kind of disk and the path of its file, separated by spaces (storage/disk_lock.py)."""
+        self.packs = ""
+        """What the images of the root filesystem, which the supervisor has made, become: "disks" or "ramdisk"; "" without any."""
         self.console_socket = ""
         """Path of the --console-socket that `create` was given."""
         self.network_namespace = ""
         """Path of the network namespace that the container joins; "" if it has one of its own."""
+        self.network_devices: list[str] = []
+        """Devices of the host that move into the container's network namespace, as `host_devices.take` takes them."""
         self.takes_interfaces = False
         """Whether the guest gets the interfaces in the container's network namespace."""
         self.taken: list[str] = []
@@ -104,6 +108,11 @@ class Record:
     def is_sandbox(self) -> bool:
         """Whether the container is the sandbox of a pod, which consists of its supervisor alone."""
         return self.console == "none"
+
+    @property
+    def has_no_domain_yet(self) -> bool:
+        """Whether the container has been created, but its domain only appears when images of its root filesystem are there."""
+        return self.status in LIVE and self.domid < 0 and not self.is_sandbox
 
     def say(self, level: str, message: str) -> None:
         """Append a line to the log that the container was created with, if there is one (Log.append)."""
@@ -154,6 +163,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "exit_status": _number_or_none,
     "log_json": _is_one,
     "pid": int,
+    "network_devices": _between(" "),
     "taken": _between(" "),
     "takes_interfaces": bool,
     "terminal": _rows_and_columns,
@@ -164,6 +174,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "disks": "\0".join,
     "exit_status": lambda status: "" if status is None else str(status),
     "log_json": lambda is_json: "1" if is_json else "0",
+    "network_devices": " ".join,
     "taken": " ".join,
     "takes_interfaces": lambda takes: "1" if takes else "",
     "terminal": lambda size: f"{size[0]} {size[1]}" if size else "",

@@ -14,8 +14,8 @@ ONCE = "once-"
 """Prefix of names of files that one container alone uses. The name is removed once the domain has the file open."""
 RELEASE_S = 5.0
 """How long the kernel may take to close a file after its domain has ended."""
-_OF_THE_ROOT = ("base", "added", "layer")
-"""Kinds of disks that runx makes of the root filesystem (plan.Disk.holds)."""
+_OF_THE_ROOT = ("base", "engine", "added", "layer")
+"""Kinds of disks with parts of the root filesystem (plan.Disk.holds)."""
 
 _QCOW2 = b"QFI\xfb"
 _EXTERNAL_DATA = 4

@@ -35,18 +35,22 @@ def make(directory: str, plan: "VmPlan") -> list[int]:
     """
     root, domain, cache_mib = plan["root"], plan["domain"], plan["root"]["cache_mib"]
     assert domain and cache_mib is not None, "a plan with images has both"
-    disks: Sequence[Disk | RootImage] = root["images"] or [disk for disk in domain["disks"] if disk["holds"] != "image"]
-    images = os.path.dirname(disks[0]["source"])
-    home = os.path.dirname(images)
-    _own_directory(images)
+    disks: Sequence[Disk | RootImage] = root["images"] or [
+        disk for disk in domain["disks"] if disk["holds"] not in ("image", "engine")
+    ]
+    # With the engine's own images there may be none of ours. The layer is beside the engine's directory then.
+    images = next((os.path.dirname(disk["source"]) for disk in disks if disk["holds"] != "layer"), "")
+    layers = f"{os.path.dirname(images)}/layers" if images else ""
     held: list[int] = []
     try:
-        _collect(images, f"{home}/layers")
+        if images:
+            _own_directory(images)
+            _collect(images, layers)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(f"{directory}/pack")
         for disk in disks:
             if disk["holds"] == "layer":
-                _layer(disk["source"], directory, root, f"{home}/layers")
+                _layer(disk["source"], directory, root, layers)
                 continue
             tree = mkfs.Tree(
                 f"{directory}/pack",
@@ -55,7 +59,8 @@ def make(directory: str, plan: "VmPlan") -> list[int]:
                 options=tuple(root["lower_options"]),
             )
             held.append(_image(disk["source"], tree, cache_mib << 20))
-        _evict(images, cache_mib << 20)
+        if images:
+            _evict(images, cache_mib << 20)
     except OSError as error:
         _close(held)
         what = f"{error.filename}: " if error.filename else ""

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from runx import paths
 from runx.errors import RunxError
 from runx.exec import spawn
-from runx.linux import mount
+from runx.linux import mount, proc
+from runx.linux.signals import signal
 
 TIMEOUT_S = 1800
 """Time limit for one image."""
@@ -46,9 +47,10 @@ def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
         os.makedirs(f"{tree.work}/{name}", mode=0o700, exist_ok=True)
     output = os.memfd_create("output", os.MFD_CLOEXEC)
     try:
+        caller = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _become_packer(argv, tree, limit, output)
+            _become_mkfs(argv, tree, limit, output, caller)
         try:
             with _written_meanwhile(path) if to_disk else contextlib.nullcontext():
                 code, text = spawn.finish("mkfs.erofs", pid, output, TIMEOUT_S)
@@ -105,9 +107,10 @@ def _too_large(limit: int) -> RunxError:
     return RunxError(f"root.path: the image of the root filesystem is larger than {limit >> 20} MiB, root.cache_size", hint)
 
 
-def _become_packer(argv: list[str], tree: Tree, limit: int, output: int) -> None:
-    """In the child. Never returns."""
+def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: int) -> None:
+    """In the child of the process `caller`. Never returns."""
     try:
+        proc.die_with_parent(caller, signal.SIGKILL)  # it would write on into a file that nobody waits for
         spawn.stand_alone(output)
         _assemble(tree)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -13,10 +13,10 @@ from runx.exec.container.record import Record
 from runx.linux import netns
 
 _PROGRAM = """\
-import sys
+import os, sys
 sys.path[:0] = [{library!r}]
 from runx.exec.supervisor.main import main
-sys.exit(main())
+os._exit(main())
 """
 
 

@@ -76,9 +76,14 @@ def main() -> int:
             if not os.read(orders, 1):
                 raise RunxError("a hook failed, or `create` was ended")
 
-        supervisor.create(run_hooks if order == ORDER_WITH_HOOKS else None)
-    except RunxError as error:
-        os.write(report, f"error {error.message}\nhint {error.hint}\n".encode("utf-8", "replace"))
+        supervisor.create(orders, run_hooks if order == ORDER_WITH_HOOKS else None)
+    except Exception as error:
+        # Whatever it is: nobody may read our standard error, and Python's own end would change the status.
+        told = error if isinstance(error, RunxError) else RunxError(f"internal error: {type(error).__name__}: {error}")
+        try:
+            os.write(report, f"error {told.message}\nhint {told.hint}\n".encode("utf-8", "replace"))
+        except BrokenPipeError:
+            pass  # `create` was ended, which may be the error
         return 1
     os.write(report, b"created\n")
     os.close(report)

@@ -8,6 +8,8 @@ from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runx.exec.container.record import Record
     from runx.exec.supervisor.loop import Part
     from runx.exec.supervisor.session import Session
@@ -28,8 +30,11 @@ class Sandbox:
         self._session = session
         self._is_to_end = False
 
-    def make(self) -> None:
+    def make(self, caller: int) -> None:
         """Nothing: the network namespace is there."""
+
+    def complete(self, serving: "Sequence[Part]") -> None:
+        """Nothing: it is complete."""
 
     def remove(self) -> None:
         """Nothing: the network namespace goes with the supervisor, unless somebody else holds it."""

@@ -17,7 +17,7 @@ from runx.linux.proc import start_time
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     from runx.exec.container.record import Record
@@ -36,8 +36,15 @@ if TYPE_CHECKING:
         def last_parts(self) -> tuple[Part, ...]:
             """Parts of the loop that have their turn after that."""
 
-        def make(self) -> None:
-            """Make it, up to what `start` does. This process is in the container's network namespace. Raises RunxError."""
+        def make(self, caller: int) -> None:
+            """Make it, up to what `start` does, or begin with that. This process is in the container's network namespace.
+
+            caller: a descriptor of a pipe that is closed if the caller is ended meanwhile. Raises RunxError.
+            """
+
+        def complete(self, serving: Sequence[Part]) -> int | None:
+            """Make what `make` only began with, while these parts are served. The exit status of a container that ended before
+            it was complete, None for one that is."""
 
         def await_hooks(self, order: int) -> None:
             """Wait until the descriptor `order` is readable. Raises RunxError if the machine ends before."""
@@ -61,16 +68,22 @@ class Supervisor:
         self._host_network = host_network
         self._lifecycle = Lifecycle(record, machine)
 
-    def create(self, run_hooks: "Callable[[], None] | None") -> None:
+    def create(self, caller: int, run_hooks: "Callable[[], None] | None") -> None:
         """Make the container, up to the state "created". Raises RunxError; nothing is left of the container then.
 
+        caller: as in Machine.make.
         run_hooks: called when everything is there that a hook may look at, and the status is still "creating".
         """
         record = self._record
+        moved: list[tuple[str, str]] = []
         try:
             if record.network_namespace:
                 netns.join(record.network_namespace, self._host_network)
-            self._machine.make()
+            self._machine.make(caller)
+            if record.network_devices:
+                from runx.exec.network import host_devices  # few containers have any
+
+                moved = host_devices.take(record.network_devices, self._host_network)
             self._requests = Requests(record, self._lifecycle, self._session)
             if record.terminal:
                 self._session.open_terminal(record.console_socket, *record.terminal)
@@ -82,6 +95,8 @@ class Supervisor:
             record.status = "created"
             record.save()
         except BaseException:
+            if moved:
+                host_devices.give_back(moved, self._host_network)
             self._machine.remove()
             raise
 
@@ -91,8 +106,9 @@ class Supervisor:
         status = STATUS_BROKEN
         try:
             host_signals = HostSignals(self._lifecycle, session, self._record.terminal is not None, self._record.say)
-            parts = (*machine.first_parts, self._requests, host_signals, *machine.last_parts)
-            status = loop.run(parts, machine.finished)
+            serving = (self._requests, host_signals)
+            ended = machine.complete(serving)
+            status = loop.run((*machine.first_parts, *serving, *machine.last_parts), machine.finished) if ended is None else ended
         except RunxError as error:
             session.say(f"the container is ended: {error.message}")
         except Exception as error:  # a fault of ours must leave nothing behind, nor look like the container's own status

@@ -6,16 +6,18 @@ import time
 
 from runx.errors import RunxError
 from runx.exec.supervisor import loop
+from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.session import STATUS_BROKEN
 from runx.exec.xen import domain, xl
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     from runx.exec.container.record import Record
+    from runx.exec.storage.packer import Packer
     from runx.exec.supervisor.loop import Part
     from runx.exec.supervisor.network import Network
     from runx.exec.supervisor.session import Session
@@ -52,9 +54,19 @@ if TYPE_CHECKING:
             """Let go of the consoles. Raises RunxError."""
 
 
-_LOOK_AGAIN_S = 1.0
+_PATIENCE_S = 0.5
+"""How long `create` waits for images of the root filesystem. It takes about as long for everything else, and containerd 2.3.0 and
+2.3.1 give up a `create` after 2 s."""
+_BEING_MADE = "the images of the root filesystem are being made"
+STATUS_NO_ROOT = 125
+"""Exit status of a container whose root filesystem could not be made, as when the guest cannot assemble it."""
+LOOK_AGAIN_S = 1.0
 """How long to wait before asking xl whether the domain that ended, as xenstored says, is ours. One look answers for all domains
 that end in that time."""
+
+
+LOOKS = 6
+"""How often xl is asked in a row if it fails, each time after twice the time, before the container is given up: half a minute."""
 
 
 class VirtualMachine:
@@ -77,25 +89,94 @@ class VirtualMachine:
         self._host_network = host_network
         self._meet = meet
         self._guest: Guest | None = None
+        self._packer: Packer | None = None
+        """Makes images of the root filesystem; None once they are disks, or without any."""
+        self._failure: RunxError | None = None
+        """Why the machine could not be completed."""
+        self._is_to_start = False
+        """`start` came before the machine was complete."""
         self._loops: list[int] = []
         """Loop devices of the disks."""
         self._look_at: float | None = None
         """When to ask xl whether the domain still lives."""
+        self._failed_looks = 0
+        """How often xl has failed to answer that, in a row."""
 
     # -- before the container exists -----------------------------------------------------------------------------------
 
-    def make(self) -> None:
-        """Create the domain, paused, with its consoles. Raises RunxError; `remove` then removes what was made."""
-        record = self._record
-        self._network.claim()
-        devices, of_qemu = self._attach_disks()
-        record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
-        if record.disks:
-            from runx.exec.storage import disk_lock
+    def make(self, caller: int) -> None:
+        """Create the domain, paused, with its consoles. Raises RunxError; `remove` then removes what was made.
 
-            disk_lock.forget(record.disks)
+        If images of the root filesystem take longer to make than engines wait for `create`, the domain is left to `complete`.
+        """
+        self._network.claim()
+        if self._record.packs:
+            from runx.exec.storage.packer import Packer  # for few containers
+
+            self._packer = Packer(self._record.directory)
+            self._packer.wait(_PATIENCE_S, caller)
+            if not self._packer.is_done:
+                self._record.say("info", f"{_BEING_MADE}; the virtual machine follows")
+                return
+        self._make_domain()
+
+    def _make_domain(self) -> None:
+        record = self._record
+        if self._packer:
+            self._packer.check()
+        devices, of_qemu = self._attach_disks()
+        if self._packer:
+            self._packer.end()  # the disks are locked, or the images are in the ramdisk
+            self._packer = None
+        record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
+        self._forget_images()
         self._guest = self._meet()
         self._store.watch("@releaseDomain", "release")
+
+    def _forget_images(self) -> None:
+        """Remove names and copies of images that this container alone uses: the domain has them, or will never be."""
+        if self._record.disks:
+            from runx.exec.storage import disk_lock
+
+            disk_lock.forget(self._record.disks)
+        if self._record.packs == "ramdisk":
+            try:
+                os.unlink(f"{self._record.directory}/initrd")
+            except FileNotFoundError:
+                pass
+
+    def complete(self, serving: "Sequence[Part]") -> int | None:
+        """Create the domain once the images of the root filesystem are there, and start it if `start` came before.
+
+        serving: parts of the loop that are served meanwhile. The container's exit status if it ended before it was complete.
+        """
+        if not self._packer:
+            return None
+        begin = time.monotonic()
+        try:
+            while not self._packer.is_done:
+                loop.turn((self._packer, *serving))
+            self._record.say("info", f"the images of the root filesystem were made after {time.monotonic() - begin:.1f} s more")
+            self._complete()
+            while self._failure and not self._is_to_start:
+                loop.turn(serving)  # `start` fails, with the reason
+        except Ended as end:
+            return end.status
+        return STATUS_NO_ROOT if self._failure else None
+
+    def _complete(self) -> None:
+        try:
+            self._make_domain()
+            self._record.save()
+            if self._is_to_start:
+                self._start()
+        except RunxError as error:
+            self._failure = error
+            message = f"the container is ended: {error.message}" + (f" ({error.hint})" if error.hint else "")
+            if self._is_to_start:
+                self._session.say(message)
+            else:
+                self._record.say("error", message)
 
     def _attach_disks(self) -> tuple[list[str], list[int]]:
         """Lock the files of the disks, and make loop devices of those that the kernel serves. The device of each disk, "" for
@@ -121,6 +202,8 @@ class VirtualMachine:
     def await_hooks(self, order: int) -> None:
         """Wait until the descriptor `order` is readable. Raises RunxError if the domain ends before."""
         hooks = _Readable(order)
+        if not self._guest:
+            return  # no domain that could end; reading the order waits for the hooks
         try:
             while not hooks.is_ready:
                 loop.turn((self, hooks))
@@ -142,7 +225,7 @@ class VirtualMachine:
 
     @property
     def deliver(self) -> "Callable[[int], None]":
-        return self._the_guest().deliver
+        return self._guest.deliver if self._guest else _end_before_it_runs
 
     @property
     def finished(self) -> "Callable[[], int | None]":
@@ -155,8 +238,17 @@ class VirtualMachine:
     # -- requests ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Let the domain run, with the engine's interfaces. Raises RunxError; another start is possible then."""
+        """Let the domain run, with the engine's interfaces; as soon as there is one. Raises RunxError; another start is possible
+        then."""
         _check_devices()
+        if self._packer or self._failure:
+            self._is_to_start = True
+            if self._failure:
+                raise self._failure
+            return
+        self._start()
+
+    def _start(self) -> None:
         guest = self._the_guest()
         try:
             self._network.take()
@@ -188,6 +280,8 @@ class VirtualMachine:
         self._call(xl.unpause)
 
     def _call(self, call: "Callable[[int], None]") -> None:
+        if not self._guest:
+            raise RunxError(f"the virtual machine does not run yet: {_BEING_MADE}")
         try:
             call(self._record.domid)
         except RunxError:
@@ -219,11 +313,21 @@ class VirtualMachine:
             elif self._has_gone():
                 guest.domain_ended("destroyed")
             elif self._look_at is None and self._record.status != "created":  # a paused domain cannot end by itself
-                self._look_at = time.monotonic() + _LOOK_AGAIN_S
+                self._look_at = time.monotonic() + LOOK_AGAIN_S
 
     def _look_whether_alive(self) -> None:
         self._look_at = None
-        how = xl.ended(self._record.domid)
+        try:
+            how = xl.ended(self._record.domid)
+        except RunxError as error:
+            self._failed_looks += 1
+            if self._failed_looks == LOOKS:
+                raise
+            delay_s = LOOK_AGAIN_S * 2 ** (self._failed_looks - 1)
+            self._record.say("warning", f"whether the domain lives is asked again in {delay_s:g} s: {error.message}")
+            self._look_at = time.monotonic() + delay_s
+            return
+        self._failed_looks = 0
         if how:
             self._the_guest().domain_ended(how)
 
@@ -234,6 +338,10 @@ class VirtualMachine:
         try:
             if self._guest:
                 self._guest.close()
+            if self._packer:
+                self._packer.end()
+            if self._record.packs:
+                self._forget_images()
         finally:
             self._remove_domain()
 
@@ -244,6 +352,12 @@ class VirtualMachine:
         for device in self._loops:
             os.close(device)
         self._network.release()
+
+
+def _end_before_it_runs(number: int) -> None:
+    """Deliver a signal to a container that was started, but whose domain does not exist yet: as before its start."""
+    if number not in IGNORED_BY_DEFAULT:
+        raise Ended(128 + number)
 
 
 class _Readable:

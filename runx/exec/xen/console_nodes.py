@@ -2,6 +2,9 @@
 
 from runx.exec.xen.xenstore import XenStore
 
+_CONNECTED = "4"
+"""XenbusStateConnected (xen/include/public/io/xenbus.h)."""
+
 
 def frontend(domid: int) -> str:
     """The guest's directory of the console."""
@@ -14,10 +17,15 @@ def backend(domid: int) -> str:
 
 
 def publish(store: XenStore, domid: int) -> None:
-    """Write the nodes of both ends. Call it while the domain is paused: the guest looks for consoles when it boots."""
+    """Write the nodes of both ends. Call it while the domain is paused: the guest looks for consoles when it boots.
+
+    The backend is connected from the beginning. The guest's driver then is as soon as it has made its ring, whenever this process
+    maps the ring: what the guest writes waits there, and binding the channel makes an event. Otherwise the kernel would wait for
+    the backend before it executes PID 1, and it looks only every 100 ms (drivers/xen/xenbus/xenbus_probe_frontend.c, wait_loop).
+    """
     ours, guests = backend(domid), frontend(domid)
     nodes = {
-        ours: {"frontend": guests, "frontend-id": str(domid), "online": "1", "state": "2", "protocol": "vt100"},
+        ours: {"frontend": guests, "frontend-id": str(domid), "online": "1", "state": _CONNECTED, "protocol": "vt100"},
         guests: {
             "backend": ours,
             "backend-id": "0",

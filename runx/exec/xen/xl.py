@@ -92,7 +92,10 @@ def ended(domain: int | str) -> str:
         if "does not exist" in output or "invalid domain identifier" in output:
             return "destroyed"
         raise failure("xl list", code, output)
-    state = output.splitlines()[-1].split()[-2]
+    words = output.splitlines()[-1].split() if output else []
+    state = words[-2] if len(words) > 2 else ""
+    if len(state) < 5:
+        raise RunxError(f"xl list: its output for {domain} is not understood: {output.strip()}")
     if "d" in state:
         return "dying"
     return _REASONS.get(state[4], "shutdown") if state[3] == "s" else ""

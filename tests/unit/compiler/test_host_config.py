@@ -199,6 +199,28 @@ def test_a_bad_state_root_has_line_and_id(bundle: Path, tmp_path: Path) -> None:
         assert "/runx.toml:4:1: paths.state: must be an absolute path without commas, quotes, " in said
 
 
+def test_its_faults_hide_none_of_the_bundle(bundle: Path, tmp_path: Path) -> None:
+    """Both are told, each with its line; a fault that a setting might undo is not."""
+    (tmp_path / "runx.toml").write_text("[defaults]\nvcpus = 0\n")
+    config = json.loads((bundle / "config.json").read_text())
+    config["process"]["cwd"] = "relative"
+    config["linux"]["namespaces"] = []  # network.host could name a bridge for it
+    (bundle / "config.json").write_text(json.dumps(config, indent=1))
+    done = run("plan", "--config", tmp_path / "runx.toml", bundle)
+    said = done.stderr.decode()
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert said.index("/runx.toml:2:1: defaults.vcpus: must be") < said.index(": process.cwd: must be an absolute path, not")
+    assert "    2 | vcpus = 0\n" in said and '"cwd": "relative"' in said and "RX406" not in said
+    told = json.loads(run("plan", "--format", "json", "--config", tmp_path / "runx.toml", bundle).stdout)
+    errors = [(Path(one["file"]).name, one["id"], one["path"]) for one in told if one["severity"] == "error"]
+    assert errors == [("runx.toml", "RX603", "defaults.vcpus"), ("config.json", "RX103", "process.cwd")]
+    (bundle / "config.json").write_text("{")
+    said = run("plan", "--config", tmp_path / "runx.toml", bundle).stderr.decode()
+    assert "defaults.vcpus" in said and "config.json:1:2: not JSON" in said
+    (bundle / "config.json").unlink()
+    assert run("plan", "--config", tmp_path / "runx.toml", bundle).stderr.count(b"\nrunx: ") == 0
+
+
 def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
     file = tmp_path / "runx.toml"
     file.write_text("# a comment\n[defaults]\nmemory = '1GiB'\n\nvcpus = 2\n[paths]\nkernel = '/k \"'\n")

@@ -319,3 +319,17 @@ def test_a_bridge_that_is_the_gateway_has_its_address(suffix: str, cni: dict[str
     facts = Asked(json.dumps(config), {FILE: json.dumps({"name": "net", "type": "bridge"} | cni)})
     compile(Inputs("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts))
     assert facts.addresses == [("cni0", address) for address in wanted]
+
+
+def test_a_file_of_cni_1_1() -> None:
+    """Its new words about plugins and their verbs change nothing; properties of routes are listed."""
+    route = {"dst": "10.9.0.0/16", "mtu": 1400, "advmss": 1360, "priority": 100, "table": 100, "scope": 0}
+    bridge = {"type": "bridge", "bridge": "mynet0", "mtu": 1450, "ipam": {"subnet": "10.2.0.0/16", "routes": [route]}}
+    words = {"cniVersion": "1.1.0", "cniVersions": ["1.0.0", "1.1.0"], "disableGC": True, "loadOnlyInlinedPlugins": True}
+    result = compiled({**words, "disableCheck": "true", "plugins": [bridge]}, "net,10.2.0.7")
+    made = result.plan.machine.interfaces[0]
+    assert (made.mtu, made.routes) == (1450, (("10.9.0.0/16", "10.2.0.1"),))
+    listed = [entry.path.rpartition(".")[2] for entry in result.plan.ignored if entry.id == "RX514"]
+    assert sorted(listed) == ["advmss", "mtu", "priority", "table"]
+    unknown = [entry.path.rpartition(".")[2] for entry in result.plan.ignored if entry.id == "RX015"]
+    assert unknown == ["type"], "this test's own, beside the plugins"

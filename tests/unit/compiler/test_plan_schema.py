@@ -39,6 +39,8 @@ def test_the_schema_has_fields_and_their_documentation() -> None:
         (lambda plan: plan.update(colour=1), "$: colour is too much"),
         (lambda plan: plan["domain"].update(vcpus="1"), "$.domain.vcpus: '1' is no integer"),
         (lambda plan: plan["domain"].update(vcpus=True), "$.domain.vcpus: True is no integer"),
+        (lambda plan: plan["domain"].update(memory_mib=-1), "$.domain.memory_mib: -1 is less than 0"),
+        (lambda plan: plan["root"].update(layer_mib=-5), "$.root.layer_mib: -5 is less than 0"),
         (lambda plan: plan["domain"].update(type="hvm"), "$.domain.type: 'hvm' is none of ['pv', 'pvh']"),
         (lambda plan: plan.update(annotations=[["a"]]), "$.annotations[0]: 1 items"),
         (lambda plan: plan["mounts"][0].update(flags=[3]), "$.mounts[0].flags[0]: 3 is no string"),

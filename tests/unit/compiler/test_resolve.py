@@ -325,3 +325,38 @@ def test_a_state_directory_that_xl_cannot_have(root: str, what: str) -> None:
     assert f"cannot be shared with a domain: it has {what}" in caught.value.message
     assert f"without {what}" in caught.value.hint
     assert caught.value.message.isprintable()
+
+
+def devices_of(linux: dict[str, Any], env: tuple[str, ...] = (), missing: tuple[str, ...] = ()) -> Any:
+    config = {
+        "ociVersion": "1.3.0", "root": {"path": "r"}, "process": {"cwd": "/", "args": ["x"], "env": list(env)},
+        "linux": {"namespaces": [{"type": "network"}], **linux},
+    }  # fmt: skip
+    kinds = {f"/sys/class/net/{name}": "missing" for name in missing}
+    facts = TextFacts(json.dumps(config), kinds=kinds, files={"/n": '{"name": "n", "type": "bridge"}'})
+    return compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=facts)).plan.network_devices
+
+
+def test_network_devices_of_the_host() -> None:
+    found = devices_of({"netDevices": {"eth1": {}, "enp1s0": {"name": "net%d"}, "a.b": {"name": "x"}}})
+    assert [(device.name, device.new_name) for device in found] == [("eth1", "eth1"), ("enp1s0", "net%d"), ("a.b", "x")]
+    assert found[2].origin == 'linux.netDevices["a.b"]'
+
+
+@pytest.mark.parametrize(
+    ("devices", "more", "message"),
+    [
+        ({"eth9": {}}, {}, "the host has no network device eth9"),
+        ({"eth1": {"name": "eth 0"}}, {}, '"eth 0" is not the name of a network device'),
+        ({"eth1": {"name": "a/b"}}, {}, "is not the name"),
+        ({"..": {}}, {}, "is not the name"),
+        ({"eth1": {"name": "sixteen-letters-"}}, {}, "is not the name"),
+        ({"eth1": {"name": "a%d%d"}}, {}, "is not the name"),
+        ({"eth1": {"name": "eth0"}, "eth2": {"name": "eth0"}}, {}, 'two devices would be called "eth0"'),
+        ({"eth1": {}}, {"env": ("NETCONF=/n,n",)}, "the container has the networks of NETCONF only"),
+    ],
+)
+def test_network_devices_that_cannot_be_moved(devices: dict[str, Any], more: dict[str, Any], message: str) -> None:
+    with pytest.raises(CompileError, match=re.escape(message)) as caught:
+        devices_of({"netDevices": devices}, missing=("eth9",), **more)
+    assert caught.value.diagnostics[0].id == "RX409"

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from compiler_cases import TextFacts
+from runx.compiler.backends.records import record
 from runx.compiler.diagnostics import CompileError, Report
 from runx.compiler.host.overlay_layers import RootFacts
 from runx.compiler.model.plan import Domain, Root
 from runx.compiler.passes.memory import DISK_MIB, GUEST_MIB, LIMIT_PER_MIB, SHARE_MIB, UNPACKING_MIB
 from runx.compiler.passes.update import change
 from runx.compiler.pipeline import Compilation, Inputs, compile
-from runx.errors import RunxError
 
 CONFIG: dict[str, Any] = {
     "ociVersion": "1.2.0",
@@ -86,6 +86,14 @@ def test_what_auto_chooses() -> None:
     assert root(layers=LAYERS, config={"vm": {"image": {"path": "/image", "format": "raw"}}}).reason == "vm.image"
 
 
+def test_auto_for_a_step_of_a_build() -> None:
+    """buildah commits what is in the directory: a disk would lose the step's changes without a word."""
+    step = {"root": {"path": "/var/tmp/buildah3025840313/mnt/rootfs"}}
+    assert root(layers=LAYERS, config=step).carrier == "9p"
+    assert root("disk", layers=LAYERS, config=step).carrier == "disk", "as asked for"
+    assert root(layers=LAYERS, config={"root": {"path": "/buildah/mnt/rootfs"}}).carrier == "disk"
+
+
 def test_disks_count_as_shares_do() -> None:
     """In the machine's memory."""
     config = {**CONFIG, "linux": {**CONFIG["linux"], "resources": {"memory": {"limit": 128 << 20}}}}
@@ -134,6 +142,29 @@ def test_an_update_leaves_a_root_in_memory_its_part() -> None:
     after = change(kept, {"memory": {"limit": 128 << 20}}, report)
     assert not report.errors
     assert after["size"]["memory_mib"] == machine({}, {ROOT: 64 << 20}, linux=linux[1]).memory_mib
+
+
+def test_images_of_an_engine_are_disks_as_they_are() -> None:
+    """A disk for each, the lowest first; what lies on them is copied, as on a base of runx's own."""
+    layers = LAYERS | {
+        "lower": ("/s/snapshots/2/fs", "/s/snapshots/1/fs"),
+        "images": ("/s/snapshots/2/layer.erofs", "/s/snapshots/1/layer.erofs"),
+        "upper": "/s/snapshots/3/fs",
+        "added": ("/s/snapshots/3/fs",),
+    }
+    facts = Facts(CONFIG, layers=layers)
+    result = compile(Inputs("/b", container_id="c", state_root="/s", assets="/a", facts=facts))
+    domain = result.plan.domain
+    assert domain is not None
+    kinds = [(disk.vdev, disk.holds, disk.read_only) for disk in domain.disks]
+    assert kinds == [
+        ("xvda", "engine", True), ("xvdb", "engine", True), ("xvdc", "added", True), ("xvdd", "layer", False)
+    ]  # fmt: skip
+    assert [disk.source for disk in domain.disks[:2]] == ["/s/snapshots/1/layer.erofs", "/s/snapshots/2/layer.erofs"]
+    assert domain.disks[2].made_of == "/s/snapshots/3/fs"
+    script = next(file.content for file in result.artifacts.overlay if b"lowerdir=" in file.content)
+    assert b"lowerdir=/disks/xvdc:/disks/xvdb:/disks/xvda,upperdir=/disks/xvdd/upper" in script
+    assert record("attach", "erofs", "/dev/xvda", "/disks/xvda", "ro") in script
 
 
 def test_a_root_in_memory_of_layers() -> None:
@@ -206,7 +237,10 @@ def test_a_fault_of_the_carrier_is_told_where_it_is_asked_for(given: dict[str, A
 
 
 def test_a_carrier_that_is_none() -> None:
-    with pytest.raises(RunxError, match=r"--root-carrier: 'floppy' is none of auto, disk, 9p, ram"):
+    with pytest.raises(CompileError, match='--root-carrier: "floppy" is none of auto, disk, 9p, ram'):
         root("floppy")
+    with pytest.raises(CompileError) as caught:
+        root("floppy", config={"hostname": 3})
+    assert [fault.id for fault in caught.value.diagnostics] == ["RX210", "RX011"], "it hides no other fault"
     with pytest.raises(CompileError, match=r"is 9p, but the root filesystem is vm\.image"):
         root("9p", config={"vm": {"image": {"path": "/image", "format": "raw"}}})

@@ -1,7 +1,7 @@
 """Golden files: every case of tests/cases is compiled, and what comes out is compared with tests/snapshots/CASE/.
 
-A case that compiles has plan.json, domain.cfg, cmdline, overlay/runx/setup and overlay/runx/process (its records written for
-reading), or the plan alone when there is no domain; one that does not has errors.txt.
+A case that compiles has plan.json, domain.cfg, cmdline, overlay/runx/setup and overlay/runx/process (their records written
+for reading), or the plan alone when there is no domain; one that does not has errors.txt.
 
 To add a case: make tests/cases/NAME/ with a small config.json and a case.toml (compiler_cases.py tells what it holds), run
 `make snapshot-update`, read the new files, commit both. Name it bad-SOMETHING when it is to fail. Before mending a fault, commit
@@ -17,7 +17,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 
 from compiler_cases import SNAPSHOTS, Case, all_cases, good_cases
-from runx.compiler.backends.process_record import readable
+from runx.compiler.backends.records import readable
 from runx.compiler.model.plan import VmPlan
 from runx.errors import RunxError
 
@@ -59,8 +59,7 @@ def artifacts(case: Case) -> dict[str, str]:
     for file in result.artifacts.overlay:
         if file.path == "runx/seccomp":
             continue  # the plan has its hash
-        text = readable(file.content) if file.path == "runx/process" else file.content.decode()
-        files[f"overlay/{file.path}"] = text
+        files[f"overlay/{file.path}"] = readable(file.path, file.content)
     return files
 
 

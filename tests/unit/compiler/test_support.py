@@ -230,6 +230,11 @@ NEIGHBOURS: dict[str, dict[str, Any]] = {
     "process.consoleSize.width": {"process.terminal": True},
     "process.scheduler.priority": {"process.scheduler": {"policy": "SCHED_RR", "priority": 7}},
     **{f"process.scheduler.{name}": _DEADLINE for name in ("runtime", "deadline", "period")},
+    "process.capabilities.effective": {"process.capabilities": {"permitted": ["CAP_CHOWN"]}},
+    "process.capabilities.inheritable": {"process.capabilities": {"bounding": ["CAP_CHOWN"]}},
+    "process.capabilities.ambient": {
+        "process.capabilities": {name: ["CAP_CHOWN"] for name in ("bounding", "inheritable", "permitted")}
+    },
     "linux.resources.cpu.period": {"linux.resources.cpu.quota": 100000},
     "linux.namespaces[].path": {"linux.namespaces": BASE["linux"]["namespaces"][::-1]},
     "mounts[].type": {"mounts": [{"destination": "/there", "source": "x", "type": "proc"}]},
@@ -341,8 +346,9 @@ def test_features(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capsys.readouterr().out)
     assert document == features()
     assert document["ociVersionMin"] == "1.0.0" and document["ociVersionMax"] == "1.3.0"
-    assert document["hooks"] == ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
-    assert {"ro", "rbind", "tmpcopyup", "rslave"} <= set(document["mountOptions"])
+    assert document["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    # containerd 2 offers recursive read-only mounts of pods if it finds rro.
+    assert {"ro", "rro", "rbind", "tmpcopyup", "rslave"} <= set(document["mountOptions"])
     assert not {"idmap", "remount"} & set(document["mountOptions"])
     linux = document["linux"]
     assert linux["seccomp"]["enabled"] is True

@@ -138,6 +138,21 @@ def test_a_file(host: Host) -> None:
     assert "no such file" in host.runx("update", "-r", f"{file}x", "c").stderr
 
 
+def test_files_of_a_control_group(host: Host) -> None:
+    """They change what the properties with the same meaning change, whichever the container was created with."""
+    create(host, memory=MEMORY, unified={"cpu.weight": "100", "memory.oom.group": "1"})
+    name = domain(host)["name"]
+    kept = {"memory.oom.group": "1", "cpu.weight": "50"}
+    assert update(host, {"memory": MEMORY, "unified": kept}) == ""
+    assert changes(host) == [["sched-credit2", "-d", name, "-w", "128", "-c", "0"]]
+    assert update(host, {"unified": {"memory.max": "256M"}}) == ""
+    assert host.runx("update", "--memory", "128m", "--cpu-share", "1024", "c").returncode == 0
+    assert [call[0] for call in changes(host)[1:]] == ["mem-set", "mem-set", "sched-credit2"]
+    assert limits(host)["resources"] == {
+        "memory": {"limit": 128 * MIB}, "cpu": {"shares": 1024}, "unified": {"memory.oom.group": "1"},
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("resources", "words"),
     [
@@ -149,7 +164,9 @@ def test_a_file(host: Host) -> None:
         ('{"cpu": {"mems": "0"}}', "cpu.mems: cannot be changed"),
         ('{"cpu": {"cpus": "1-"}}', "cpu.cpus: "),
         ('{"devices": [{"allow": true}]}', "devices: cannot be changed"),
-        ('{"unified": {"memory.max": "1"}}', "unified: cannot be changed"),
+        ('{"unified": {"memory.high": "1"}}', 'unified["memory.high"]: cannot be changed: of its files, memory.max, cpu.max'),
+        ('{"unified": {"pids.max": "1"}}', 'unified["pids.max"]: cannot be changed'),
+        ('{"unified": {"memory.max": "1x"}}', 'unified["memory.max"]: "1x": neither a number nor max'),
         ('{"memory": {"limit": 1048576}, "colour": 1}', "colour: cannot be changed: the specification has no such property"),
         ("[]", "must be an object"),
         ("{", "not JSON"),

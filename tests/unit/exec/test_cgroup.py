@@ -265,3 +265,14 @@ def test_a_fast_delete_stays_light(host: Host) -> None:
     argv = [sys.executable, "-I", "-S", "-c", script, str(Path(cgroup.__file__).parents[3])]
     loaded = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
     assert not {*HEAVY, "contextlib", "collections"} & set(loaded)
+
+
+@needs_trees
+def test_no_group_is_made_where_groups_are_disabled(top: str, host: Host) -> None:
+    """As crun's: podman says so for --cgroups=disabled."""
+    set_path(host, f"/{top}/c")
+    host.program = host.program.replace("program()", "sys.argv[1:1] = ['--cgroup-manager', 'disabled']; program()")
+    pid = host.create()
+    assert groups_of(pid) == groups_of(os.getpid())
+    assert left(f"{top}/c") == []
+    assert f"linux.cgroupsPath: /{top}/c: not used, as --cgroup-manager is disabled" in host.log.read_text()

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -120,6 +121,30 @@ def test_a_destroyed_domain_ends_its_container(host: Host) -> None:
     (number,) = host.xen.domains()
     subprocess.run([str(host.xen.directory / "bin" / "xl"), "destroy", str(number)], check=True)
     host.await_status("stopped")
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_an_xl_that_fails_for_a_while(host: Host, recovers: bool) -> None:
+    """One failure says nothing about the container. It is asked again, more and more rarely, but not for ever."""
+    host.supervise_through(patch="from runx.exec.supervisor import vm; vm.LOOK_AGAIN_S = 0.05")
+    host.create()
+    assert host.runx("start", "c").returncode == 0
+    host.xen.fault("list", "libxl: error: cannot get domain info")
+    host.xen.shut_down(1)  # xenstored says that some domain ended; xl would say which
+    limit = time.monotonic() + 60
+    while "asked again" not in (host.log.read_text() if host.log.exists() else ""):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    if recovers:
+        assert host.state()["status"] == "running"
+        (host.xen.directory / "faults" / "list").unlink()
+    host.await_status("stopped")
+    told = [line for line in host.log.read_text().splitlines() if "asked again" in line]
+    assert '"level":"warning"' in told[0] and "in 0.05 s: xl list failed with exit status 3: libxl: error: cannot get" in told[0]
+    if not recovers:
+        assert len(told) == 5
+        assert "the container is ended: xl list failed" in host.last_error()
+    (host.xen.directory / "faults" / "list").unlink(missing_ok=True)
 
 
 def test_sockets_of_socket_activation_are_not_handed_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import select
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from commandhost import Host
 from runx.exec.container.record import Record, claim
 from runx.exec.supervisor.launch import SupervisorProcess
 
@@ -81,3 +84,31 @@ def test_neither_plugins_nor_package_metadata_are_looked_at(tmp_path: Path) -> N
     loaded = json.loads(result.stdout)
     assert "runx.compiler.model.plan" in loaded
     assert not {"stranger", "importlib.metadata"} & set(loaded), result.stderr
+
+
+def test_a_pidfd_of_the_supervisor_for_the_caller(host: Host) -> None:
+    """As runc's of the container's first process: engines wait for it, and signal it."""
+    path = str(host.bundle / "pidfd.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        with (host.bundle / "out").open("wb") as out:  # the test's pipes would not end
+            argv = host.argv("create", "--bundle", str(host.bundle), "--pidfd-socket", path, "c")
+            assert subprocess.run(argv, env=host.xen.environment(), stdout=out, stderr=out, timeout=60).returncode == 0
+        with listener.accept()[0] as connection:
+            text, (pidfd,), _, _ = socket.recv_fds(connection, 64, 1)
+    try:
+        assert text == b"standard"
+        told = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+        assert f"\nPid:\t{host.state()['pid']}\n" in told
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        assert not ended.poll(0)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        assert ended.poll(60_000)
+    finally:
+        os.close(pidfd)
+    result = host.runx("create", "--bundle", str(host.bundle), "--pidfd-socket", "/no/such", "d")
+    assert (result.returncode, result.stderr.splitlines()[0]) == (1, "runx: --pidfd-socket /no/such: no such file or directory")
+    assert host.runx("delete", "--force", "c").returncode == 0
+    host.nothing_left()

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from commandhost import Host
+from runx.errors import RunxError
+from runx.exec.container.hooks import Hook, run_all
+from runx.log import Log
 
 ON_CREATE = ("prestart", "createRuntime", "createContainer")
 KINDS = (*ON_CREATE, "poststart", "poststop")
@@ -344,3 +347,20 @@ def test_an_interface_that_cannot_be_attached(host: Host, hooks: Hooks) -> None:
     assert host.state()["status"] == "created"
     assert host.runx("delete", "--force", "c").returncode == 0
     host.nothing_left()
+
+
+def test_a_hook_that_does_not_end_when_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process in a file system that hangs is such a one. It must not keep the engine waiting for ever."""
+    pids: list[int] = []
+    monkeypatch.setattr("os.killpg", lambda pid, _: pids.append(pid))
+    monkeypatch.setattr("runx.exec.spawn.KILLED_LIMIT_S", 0.1)
+    fields = ["hooks.prestart[0]", "0.1", "ends", "/bin/sleep", "2", "sleep", "60", "0"]
+    hook = Hook(str(tmp_path).encode(), b"prestart", (field.encode() for field in fields))
+    begin = time.monotonic()
+    try:
+        with pytest.raises(RunxError, match=r"did not end within 0\.1 s"):
+            run_all([hook], "{}", Log("", False))
+        assert time.monotonic() - begin < 30
+    finally:
+        os.kill(pids[0], signal.SIGKILL)
+        os.waitpid(pids[0], 0)

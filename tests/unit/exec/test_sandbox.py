@@ -266,6 +266,17 @@ def test_podmans_sandboxes_have_no_annotation() -> None:
     assert plan(args=("/catatonit", "--", "/bin/sh"), **podmans).domain
 
 
+def test_podman_5_gives_a_container_of_a_pod_only_the_sandboxs_id() -> None:
+    """Seen with podman 5.4 and 5.8; 4.3 has the part as well."""
+    podmans = {"io.container.manager": "libpod", CRIO_SANDBOX_ID: "abc123"}
+    facts = PodFacts()
+    made = plan(facts, ({"type": "uts", "path": "/proc/7/ns/uts"},), **podmans)
+    assert made.pod and (made.pod.part, made.pod.origin) == ("container", 'annotations["io.kubernetes.cri-o.SandboxID"]')
+    assert facts.asked == ["/run/runx/abc123"]
+    assert plan(PodFacts(), args=("/catatonit", "-P"), **podmans).domain is None
+    assert plan(**{CRIO_SANDBOX_ID: "abc123"}).pod is None, "of no engine that is known to do so"
+
+
 @pytest.mark.parametrize("sandbox_id", ["", "..", "../c", "a/b", "a.b", "\n"])
 def test_an_id_is_no_path(sandbox_id: str) -> None:
     """An image may bring annotations."""

@@ -15,12 +15,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts
 
 Start = Callable[..., GuestBox]
 SETUP = """
-inroot mount proc proc /proc -
-inroot mount tmpfs tmpfs /dev mode=755
-inroot mount devpts devpts /dev/pts newinstance,ptmxmode=0666,mode=0620,gid=5
-inroot symlink pts/ptmx /dev/ptmx
-inroot node c 5 0 666 0 0 /dev/tty
-inroot node c 1 3 666 0 0 /dev/null
+mount proc proc /proc -
+mount tmpfs tmpfs /dev mode=755
+mount devpts devpts /dev/pts newinstance,ptmxmode=0666,mode=0620,gid=5
+symlink pts/ptmx /dev/ptmx
+node c 5 0 666 0 0 /dev/tty
+node c 1 3 666 0 0 /dev/null
 """
 
 

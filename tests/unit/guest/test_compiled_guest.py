@@ -1,12 +1,12 @@
-"""The compiler and the guest together: compiled configurations run by the real /init and inroot, in namespaces of this machine.
+"""The compiler and the guest together: compiled configurations run by the real /init, in namespaces of this machine.
 
-Only the two 9p mounts are left out: the container's root and the share of bind mounts are directories here.
+Only what Xen brings is left out: the container's root, the share of bind mounts and images are directories here.
 """
 
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 import guestbox as gb
 from compiler_cases import CASES, TextFacts
 from guestbox import GuestBox
+from runx.compiler.backends.records import parse, record
 from runx.compiler.model.plan import VmPlan
 from runx.compiler.pipeline import Inputs, compile
 
@@ -46,12 +47,10 @@ def run(tmp_path: Path, programs: tuple[Path, Path]) -> Run:
         setup, process, *seccomp = (file.content for file in artifacts.overlay)
         for program in seccomp:
             (root / "runx/seccomp").write_bytes(program)
-        # The container's root is a mount of its own in the guest.
-        script = re.sub(r"^mount -t 9p .* root /newroot$", "mount -o bind /newroot /newroot", setup.decode(), flags=re.MULTILINE)
-        script = re.sub(r"^mount -t ext4 /dev/xvda /newroot .*$", "mount -o bind /newroot /newroot", script, flags=re.MULTILINE)
-        script = re.sub(r"^mount -t erofs .* /image .*$", "mount -o bind,ro /newroot /image", script, flags=re.MULTILINE)
-        script = re.sub(r"^(mount -t 9p|ip link) .*$", ":", script, flags=re.MULTILINE)
-        with GuestBox(root, setup=script, process=process) as box:
+        if plan.root.carrier == "disk" and plan.root.read_only:
+            (root / "newroot").rename(root / "image")
+            (root / "newroot").mkdir()
+        with GuestBox(root, setup=b"".join(_here(setup)), process=process) as box:
             while gb.EXIT not in box.seen and gb.FATAL not in box.seen:
                 frame = box.frame()
                 assert frame, box.log
@@ -61,6 +60,15 @@ def run(tmp_path: Path, programs: tuple[Path, Path]) -> Run:
             return frame[1][0], (box.streams[gb.STDOUT] + frame[1][1:]).decode()
 
     return begin
+
+
+def _here(setup: bytes) -> Iterator[bytes]:
+    """The steps without what Xen brings."""
+    for name, values in parse(setup):
+        if name == "attach" and values[0] in ("9p", "ext4") and values[2] == "/newroot":
+            yield record("propagation", "/", "private")  # makes it a mount of its own, as it is in the guest
+        elif name != "up" and not (name == "attach" and (values[0] == "9p" or values[1] == "/dev/xvda")):
+            yield record(name, *values)
 
 
 def _share(root: Path, plan: VmPlan) -> None:
@@ -227,7 +235,7 @@ def test_a_failing_step_is_the_containers_error(run: Run) -> None:
     bad = {"destination": "/x", "type": "tmpfs", "options": ["size=nonsense"]}
     status, message = run("minimal", "true", mounts=[{"destination": "/proc", "type": "proc"}, bad])
     assert status == 125
-    assert message.startswith("inroot: mount /x: ")
+    assert message.startswith("mount /x: ")
     assert message.rstrip().endswith("runx: mounts[1] /x failed")
 
 

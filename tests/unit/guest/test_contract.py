@@ -1,10 +1,13 @@
 """What the guest's C code and runx's Python code both have to know is the same in both, and in the documents."""
 
+import itertools
 import re
 
 import pytest
 
+from compiler_cases import good_cases
 from guestbox import CHECKOUT, INIT_SOURCES
+from runx.compiler.backends.records import parse
 from runx.compiler.frontends.oci.mount_flags import FLAGS, PROPAGATION
 from runx.compiler.frontends.oci.process import RLIMITS
 from runx.exec.console import frames as link
@@ -183,7 +186,7 @@ def test_a_flag_word_undoes_the_same_word(word: str) -> None:
 
 
 def test_propagation_words_are_the_same() -> None:
-    (words,) = (row[1] for row in table(GUEST, "## inroot") if row[0].startswith("`inroot propagation "))
+    (words,) = (row[2] for row in table(GUEST, "## /runx/setup") if row[0] == "`propagation`")
     document = set(words.removeprefix("sets ").split(", "))
     guest = dict(c_table("inroot/options.c", "PROPAGATION"))
     assert document == set(guest) == set(PROPAGATION)
@@ -203,6 +206,30 @@ def test_names_of_records_are_the_same() -> None:
         written |= {line for line in path.read_text().splitlines() if not line.startswith(" ")}
     assert document == [name for name, _ in c_table("child/process_file.c", "RECORDS")]
     assert set(document) == written
+
+
+# /runx/setup.
+
+
+def commands() -> list[tuple[str, int]]:
+    """Name and number of values of each record that the child knows."""
+    rows = [c_table(source, "COMMANDS") for source in ("child/setup.c", "child/ramdisk.c", "inroot/commands.c")]
+    return [(name, int(count)) for name, count, _, _ in itertools.chain(*rows)]
+
+
+def test_records_of_the_set_up_are_the_same() -> None:
+    """Snapshots have every record that the compiler writes."""
+    document = [(row[0].strip("`"), 0 if row[1] == "none" else len(row[1].split())) for row in table(GUEST, "## /runx/setup")]
+    written: set[tuple[str, int]] = set()
+    for case in good_cases():
+        for file in case.compile().artifacts.overlay:
+            if file.path == "runx/setup":
+                written |= {(name, len(values)) for name, values in parse(file.content)}
+    assert document == commands()
+    assert set(document) == written
+
+
+# Words of /runx/process.
 
 
 def test_names_of_limits_are_the_same() -> None:

@@ -47,27 +47,47 @@ def test_a_process_that_kills_itself(start: Start) -> None:
 # Setting up.
 
 
-def test_a_failing_script_is_the_reason(start: Start) -> None:
-    box = start("/bin/true", setup="echo preparing\ninroot bind /nosuch /x -\n")
-    assert box.fatal() == (125, "preparing\ninroot: bind /x: /nosuch: no such file or directory")
-    assert box.log == b"preparing\ninroot: bind /x: /nosuch: no such file or directory\n"
+def test_a_failing_step_is_the_reason(start: Start) -> None:
+    setup = gb.AWAIT + "step 'mounts[3] /x'\nbind /nosuch /x -\nmkdir /not/made\n"
+    box = start("/bin/true", network="echo preparing", setup=setup)
+    reason = "preparing\nbind /x: /nosuch: no such file or directory\nrunx: mounts[3] /x failed"
+    assert box.fatal() == (125, reason)
+    assert box.log.decode() == reason + "\n"
+
+
+def test_nothing_after_a_failing_step_is_done(start: Start, root: Path) -> None:
+    box = start("/bin/true", setup="mkdir /first\nstep second\nsysctl no/such x\nmkdir /third\n")
+    assert box.fatal() == (125, "sysctl no/such: no such file or directory\nrunx: second failed")
+    assert (root / "newroot/first").is_dir() and not (root / "newroot/third").exists()
+
+
+def test_a_file_system_that_cannot_be_mounted(start: Start, root: Path) -> None:
+    """The hint is the last line but one, after what the kernel says; and it is for mounts alone."""
+    (root / "no-image").write_bytes(bytes(1024))
+    setup = "step root\nhint 'bring an image'\nattach no-such-type,nor-this /no-image /image ro\n"
+    status, text = start("/bin/true", setup=setup).fatal()
+    lines = text.splitlines()
+    assert (status, lines[-2:]) == (125, ["bring an image", "runx: root failed"])
+    assert lines[0].startswith("attach /image: /no-image: ") or len(text) > 900  # the kernel may have said much
+    assert start("/bin/true", setup="step a\nhint b\nbind /nosuch /x -").fatal()[1].count("\n") == 1
+    assert start("/bin/true", setup="step a\nhint b\nstep c\nattach tmpfs tmpfs /x size=x").fatal()[1].count("\n") == 1
 
 
 def test_only_the_last_lines_of_a_long_log_are_the_reason(start: Start) -> None:
-    box = start("/bin/true", setup="seq 1 40000; echo the reason; exit 1")
+    box = start("/bin/true", network="seq 1 40000; echo the reason; exit 1", setup=gb.AWAIT)
     status, text = box.fatal()
     assert status == 125
-    assert text.endswith("\n40000\nthe reason") and len(text) <= 1024
+    assert text.endswith("\n40000\nthe reason\nrunx: network failed") and len(text) <= 1024
     assert text.splitlines()[0].isdigit() and len(text.splitlines()[0]) == 5, "begins with a whole line"
     assert len(box.log) == 64 * 1024
 
 
 def test_a_silent_failure(start: Start) -> None:
-    assert start("/bin/true", setup="exit 1").fatal() == (125, "the setup script failed and printed nothing")
+    assert start("/bin/true", network="exit 1", setup=gb.AWAIT).fatal() == (125, "runx: network failed")
 
 
 def test_the_scripts_output_is_no_output_of_the_process(start: Start) -> None:
-    box = start(*shell("echo process"), setup="echo script; echo warning >&2")
+    box = start(*shell("echo process"), network="echo script; echo warning >&2", setup=gb.AWAIT)
     assert box.exit_status() == 0
     assert box.log == b"script\nwarning\n"
     assert box.streams[gb.STDOUT] == b"process\n"
@@ -119,6 +139,28 @@ def test_faults_of_the_records(root: Path, process: bytes, reason: str) -> None:
         assert box.fatal() == (125, f"/runx/process: {reason}")
 
 
+@pytest.mark.parametrize(
+    ("setup", "reason"),
+    [
+        (b"", "does not end with NUL"),
+        (b"mkdir\x001\x00/made", "does not end with NUL"),
+        (gb.steps("mkdir /made\nreboot now"), 'unknown record "reboot"'),
+        (gb.steps("mkdir /made\n'' ''"), 'unknown record ""'),
+        (gb.steps("mkdir /made\nmkdir /a /b"), "mkdir: 2 values instead of 1"),
+        (gb.steps("mkdir /made\nstep"), "step: 0 values instead of 1"),
+        (gb.steps("mkdir /made\nawait_network now"), "await_network: 1 values instead of 0"),
+        (gb.steps("mkdir /made") + b"bind\x003\x00/a\x00", 'record "bind" has fewer than 3 values'),
+        (gb.steps("mkdir /made") + b"bind\x00-1\x00/a\x00", 'record "bind" has no count'),
+        (gb.steps("mkdir /made") + b"args\x001\x00/bin/sh\x00", 'unknown record "args"'),
+    ],
+)
+def test_faults_of_the_steps(root: Path, setup: bytes, reason: str) -> None:
+    """Nothing is done if one record is wrong."""
+    with GuestBox(root, setup=setup, process=records(args=["x"], cwd="/")) as box:
+        assert box.fatal() == (125, f"/runx/setup: {reason}")
+    assert not (root / "newroot/made").exists()
+
+
 # The PID namespace, orphans, what is left behind.
 
 
@@ -153,10 +195,10 @@ def test_what_the_process_leaves_running_is_ended(start: Start, pid_namespace: i
 # The host goes away.
 
 
-@pytest.mark.parametrize("setup", [gb.DEFAULT_SETUP, "echo slow; sleep 1000"])
-def test_a_console_that_hangs_up_ends_everything(start: Start, setup: str) -> None:
-    box = start("/bin/cat", setup=setup)
-    box.until(gb.LOG if "slow" in setup else gb.STARTED)
+@pytest.mark.parametrize("network", ["", "echo slow; sleep 1000"])
+def test_a_console_that_hangs_up_ends_everything(start: Start, network: str) -> None:
+    box = start("/bin/cat", network=network, setup=gb.DEFAULT_SETUP + (gb.AWAIT if network else ""))
+    box.until(gb.LOG if network else gb.STARTED)
     os.close(box.master)
     box.master = -1
     box.proc.wait(gb.DEADLINE_S)

@@ -161,8 +161,8 @@ def test_working_directory(start: Start) -> None:
     assert probe(start, cwd="/work")["cwd"] == [b"/work"]
 
 
-def test_a_working_directory_made_by_the_script(start: Start) -> None:
-    assert probe(start, cwd="/made/here", setup="inroot mkdir /made/here")["cwd"] == [b"/made/here"]
+def test_a_working_directory_made_by_the_set_up(start: Start) -> None:
+    assert probe(start, cwd="/made/here", setup="mkdir /made/here")["cwd"] == [b"/made/here"]
 
 
 def test_a_working_directory_only_root_may_enter(start: Start, root: Path) -> None:
@@ -234,5 +234,5 @@ def test_nothing_of_the_ramdisk_is_in_sight(start: Start) -> None:
 
 def test_a_root_that_is_a_mount_of_its_own(start: Start, root: Path) -> None:
     shutil.copy(root / "newroot/bin/probe", root / "tmp/probe")
-    setup = "mount -t tmpfs tmpfs /newroot; mkdir /newroot/only; cp /tmp/probe /newroot/only"
+    setup = "attach tmpfs tmpfs /newroot -\nbind /tmp/probe /only/probe -"
     assert probe(start, "/only/probe", cwd="/only", setup=setup)["cwd"] == [b"/only"]

@@ -43,7 +43,7 @@ def test_random_bytes_go_round(start: Start) -> None:
 
 
 def test_input_sent_before_the_start_is_kept(start: Start, root: Path) -> None:
-    box = start("/bin/cat", setup=wait_for_go(root))
+    box = start("/bin/cat", **wait_for_go(root))
     box.until(gb.LOG)
     box.send(gb.HOST_STDIN, b"early")
     box.send(gb.HOST_STDIN_EOF)
@@ -206,7 +206,7 @@ def test_a_signal_whose_default_is_to_do_nothing(start: Start, number: int) -> N
 
 
 def test_a_signal_sent_before_the_start_is_kept(start: Start, root: Path) -> None:
-    box = start("/bin/cat", setup=wait_for_go(root), pid_namespace=1)
+    box = start("/bin/cat", pid_namespace=1, **wait_for_go(root))
     box.until(gb.LOG)
     box.send(gb.HOST_SIGNAL, bytes([signal.SIGTERM]))
     let_go(root)
@@ -225,9 +225,9 @@ def test_a_number_that_is_no_signal(start: Start, number: int) -> None:
 
 @pytest.mark.parametrize("command", ["poweroff", "reboot", "halt"])
 def test_power_off_asks_the_process_to_end(start: Start, root: Path, command: str) -> None:
-    # The setup script leaves a process behind that does what the kernel does for `xl shutdown`.
+    # The network script leaves a process behind that does what the kernel does for `xl shutdown`.
     os.mkfifo(root / "newroot/tmp/go")
-    setup = gb.DEFAULT_SETUP + f"(read line </newroot/tmp/go; {command}) >/dev/null 2>&1 &\n"
-    box = start(*shell("trap 'echo asked; exit 9' TERM; echo >/tmp/go; while :; do sleep 0.01; done"), setup=setup)
+    network = f"(read line </newroot/tmp/go; {command}) >/dev/null 2>&1 &\n"
+    box = start(*shell("trap 'echo asked; exit 9' TERM; echo >/tmp/go; while :; do sleep 0.01; done"), network=network)
     assert box.exit_status() == 9
     assert box.streams[gb.STDOUT] == b"asked\n"

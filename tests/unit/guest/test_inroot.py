@@ -1,4 +1,7 @@
-"""inroot: mounts, nodes and masks inside /newroot, whatever the image put there (docs/guest.md, "inroot")."""
+"""The room inroot/: mounts, nodes and masks inside /newroot, whatever the image put there (docs/guest.md, "/runx/setup").
+
+The program `inroot` of tests/support runs one command, so that a shell script can look at what it did.
+"""
 
 import os
 import stat
@@ -389,22 +392,6 @@ def test_a_read_only_root_leaves_what_is_mounted_below_alone(run: Run) -> None:
 def test_nothing_is_made_below_a_read_only_root(run: Run) -> None:
     error = run("inroot readonly /; inroot mkdir /a/b", fails=True)
     assert error == "inroot: mkdir /a/b: making /a: read-only file system\n"
-
-
-# Usage.
-
-
-@pytest.mark.parametrize(
-    ("command", "error"),
-    [
-        ("inroot", "inroot: unknown command; it takes one of mount bind"),
-        ("inroot unmount /x", "inroot: unknown command; it takes one of mount bind"),
-        ("inroot mount tmpfs", "inroot: usage: inroot mount FSTYPE SOURCE DEST OPTIONS\n"),
-        ("inroot mkdir /a /b", "inroot: usage: inroot mkdir DEST\n"),
-    ],
-)
-def test_usage(run: Run, command: str, error: str) -> None:
-    assert run(command, fails=True).startswith(error)
 
 
 # like

@@ -22,11 +22,11 @@ LINES = rb"""
 def test_lines(tmp_path: Path) -> None:
     (tmp_path / "mountinfo").write_bytes(LINES.replace(rb"\351\015", b"\xe9\r"))
     assert mountinfo.read(str(tmp_path / "mountinfo")) == [
-        MountInfo("/", "/sys", "sysfs", ("rw",)),
-        MountInfo("/mnt1 x", "/mnt\t2\n\\#", "ext3", ("rw", "errors=continue")),
-        MountInfo("/", "/m", "overlay", ("rw", "lowerdir=/a\\:b:/c,d", "upperdir=/u= ")),
+        MountInfo("/", "/sys", "sysfs", ("rw",), "sysfs"),
+        MountInfo("/mnt1 x", "/mnt\t2\n\\#", "ext3", ("rw", "errors=continue"), "/dev/root "),
+        MountInfo("/", "/m", "overlay", ("rw", "lowerdir=/a\\:b:/c,d", "upperdir=/u= "), "overlay"),
         MountInfo("/", "/empty", "tmpfs", ("rw",)),
-        MountInfo("/", "/latin-\udce9\r", "fuse.sshfs", ("rw",)),
+        MountInfo("/", "/latin-\udce9\r", "fuse.sshfs", ("rw",), "host:"),
     ]
 
 

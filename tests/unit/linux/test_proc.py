@@ -58,3 +58,37 @@ def test_a_name_that_looks_like_fields(tmp_path: Path) -> None:
             assert proc.stat(process.pid)[1] == str(os.getpid()).encode(), "its parent"
         finally:
             process.kill()
+
+
+_FORKING = """
+import os, sys, time
+from runx.linux import proc
+parent = os.getpid()
+pid = os.fork()
+if pid == 0:
+    proc.die_with_parent(parent, 9)
+    print(os.getpid(), flush=True)
+    time.sleep(1000)
+sys.stdin.read(1)
+os._exit(0)
+"""
+
+
+def test_a_child_that_dies_with_its_parent() -> None:
+    words = [sys.executable, "-c", _FORKING]
+    with subprocess.Popen(words, cwd=Path(__file__).parents[3], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None and parent.stdin is not None
+        pid = int(parent.stdout.readline())
+        started = proc.start_time(pid)
+        child = proc.pidfd(pid, started)
+        assert child >= 0
+        parent.stdin.close()
+        poller = select.poll()
+        poller.register(child, select.POLLIN)
+        assert poller.poll(60_000), "it outlives its parent"
+        os.close(child)
+
+
+def test_a_parent_that_has_died_before() -> None:
+    with pytest.raises(ProcessLookupError):
+        proc.die_with_parent(2**22 + 1, 0)

@@ -253,7 +253,10 @@ def test_the_archive_is_what_cpio_reads(tmp_path: Path) -> None:
     found = {line.split("1970 ", 1)[1]: line[:10] for line in lines}
     assert found["init"] == "-rwxr-xr-x" and found["newroot"] == "drwxr-xr-x" and found["dev/console"] == "crw-------"
     assert (
-        found["bin/sh -> /bin/busybox"] == found["sbin/poweroff -> /bin/busybox"] == found["bin/inroot -> /init"] == "lrwxrwxrwx"
+        found["bin/sh -> /bin/busybox"]
+        == found["sbin/poweroff -> /bin/busybox"]
+        == found["bin/add-neighbour -> /init"]
+        == "lrwxrwxrwx"
     )
     subprocess.run(["cpio", "-id", "--quiet", "bin/*", "init"], input=data, cwd=tmp_path, check=True)
     assert (tmp_path / "init").read_bytes() == b"the init"

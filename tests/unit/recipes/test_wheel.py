@@ -81,12 +81,18 @@ def test_the_checkout_is_left_as_it_was(environment: Path, checkout: Path) -> No
     assert (checkout / "build").read_bytes() == (CHECKOUT / "build").read_bytes()
 
 
-def test_the_source_distribution_makes_the_same_wheel(environment: Path, checkout: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["==66.1.1", ""])
+def test_the_source_distribution_makes_the_same_wheel(environment: Path, checkout: Path, tmp_path: Path, version: str) -> None:
+    """With the oldest setuptools that will do, Debian 12's, and with the newest."""
     python = environment / "bin/python"
-    requires = tomllib.loads((checkout / "pyproject.toml").read_text())["build-system"]["requires"]
-    run(python, "-m", "pip", "install", "--quiet", "--no-input", *requires, cwd=checkout)
+    (required,) = tomllib.loads((checkout / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert required == "setuptools>=66"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-input", "--upgrade", f"setuptools{version}", "wheel"]
+    run(*install, cwd=checkout)
     for build in ("build_wheel", "build_sdist"):
-        run(python, "-c", f"from setuptools.build_meta import *; {build}({str(tmp_path / 'direct')!r})", cwd=checkout)
+        program = f"from setuptools.build_meta import *; {build}({str(tmp_path / 'direct')!r})"
+        # Forms that a newer version will refuse are errors.
+        run(python, "-W", "error:`project.license`", "-c", program, cwd=checkout)
     (source,) = (tmp_path / "direct").glob("*.tar.gz")
     with tarfile.open(source) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames() if not archive.getmember(name).isdir()}
@@ -98,6 +104,7 @@ def test_the_source_distribution_makes_the_same_wheel(environment: Path, checkou
     run(*wheel, "-w", tmp_path / "from-source", source, cwd=tmp_path)
     direct, from_source = (contents(tmp_path / name) for name in ("direct", "from-source"))
     assert from_source == direct
+    assert any(b"\nLicense: Apache-2.0\n" in data for name, data in direct.items() if name.endswith("/METADATA"))
     ours = {name: (CHECKOUT / name).read_bytes() for name in below("runx", "*.py")}
     ours |= {f"runx/{name}": (CHECKOUT / name).read_bytes() for name in below("grammars", "*.lark")}
     assert {name: data for name, data in direct.items() if name.startswith("runx/")} == ours

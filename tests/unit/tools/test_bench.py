@@ -63,6 +63,11 @@ def test_the_figures_of_the_lab() -> None:
     assert [(figure.value, figure.kept) for figure in times] == [(2, None), (4, None), (8, None)]
 
 
+def test_boots_are_judged_by_carrier() -> None:
+    rounds = [{"floor": 100.0, "ram": 120.0, "disk": 120.0 + more, "9p": 500.0} for more in (0, 20, 20)]
+    assert [(figure.ratio, figure.kept) for figure in lab.boot_figures(rounds)] == [(1.2, True), (1.4, False), (5, None)]
+
+
 def test_rates_of_networks() -> None:
     to = {"vif_to": 12e6, "bridged_to": 10e6, "engine_to": 9.5e6}
     between = {"vif_between": 6e6, "bridged_between": 4e6, "engine_between": 3e6}
@@ -97,11 +102,11 @@ def test_many_at_once() -> None:
 
 
 def test_images_of_roots() -> None:
-    rounds = [{"mib": mib, "cold": 0.5 + mib / 100, "warm": 0.5} for mib in (10, 1000)]
+    rounds = [{"mib": mib, "cold": 0.6, "made": 0.5 + mib / 100, "warm": 0.5} for mib in (10, 1000)]
     figures = roots.image_figures("here", rounds, 200)
     assert [(round(figure.value, 1), figure.kept) for figure in figures] == [
-        *((104.9, None), (0.6, None), (0.5, None)),
-        *((104.9, False), (10.5, None), (0.5, None)),
+        *((104.9, None), (0.6, None), (0.6, None), (0.5, None)),
+        *((104.9, False), (0.6, None), (10.5, None), (0.5, None)),
     ]
 
 

@@ -17,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
 
 from runxtools import cache, command, ociimage
 from runxtools.errors import ToolError
-from runxtools.lab import qemu
+from runxtools.lab import dom0, install, qemu
+from runxtools.lab.kinds import NAMES, Kind, named
+from runxtools.lab.lab import Lab
 from runxtools.lab.ssh import Connection, remote_line
 from runxtools.process import Process
 from runxtools.progress import Progress
@@ -177,6 +179,67 @@ class TestBoot:
 
         with pytest.raises(ToolError, match="hung"):
             qemu.retry(2, body, lambda _: None)
+
+
+class TestKinds:
+    def test_names_and_options_lead_back(self) -> None:
+        kinds = [named(name) for name in NAMES]
+        assert [kind.name for kind in kinds] == list(NAMES)
+        assert [kind.options for kind in kinds] == ["", "--suite bookworm ", "--systemd ", "--suite bookworm --systemd "]
+        with pytest.raises(ToolError, match="no lab is called woody"):
+            named("woody")
+
+    def test_each_has_its_own_directory_and_image(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("RUNX_CACHE", str(tmp_path))
+        # Neither the programs nor the package sources need be on this machine.
+        monkeypatch.setattr("runxtools.lab.dom0.run", lambda _: "version 1")
+        monkeypatch.setattr("runxtools.bootstrap.ingredients", lambda suite: {"source": suite})
+        kinds = [named(name) for name in NAMES]
+        assert len({Lab(kind).directory for kind in kinds}) == len(kinds)
+        assert len({dom0.key(kind) for kind in kinds}) == len(kinds)
+
+    def test_packages_have_the_version_of_xen(self) -> None:
+        assert {"xen-utils-4.20", "docker.io"} <= set(Kind("trixie").packages)
+        assert "xen-hypervisor-4.17-amd64" in Kind("bookworm").packages
+        assert "lvm2" in Kind("bookworm", systemd=True).packages
+
+    def test_a_lab_that_is_not_up_says_how_to_start_it(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("RUNX_CACHE", str(tmp_path))
+        with pytest.raises(ToolError, match=r"(?s)the lab bookworm is not up.*tools/lab --suite bookworm up"):
+            Lab(Kind("bookworm")).run(["true"])
+
+
+class Dom0:
+    """In the place of dom0: it has no runx yet, and its commands do nothing."""
+
+    def run(self, argv: list[str], *_: object, check: bool = False) -> object:
+        return subprocess.CompletedProcess(argv, 0 if check else 1, b"", b"")
+
+    def command(self, _: list[str]) -> list[str]:
+        return ["sh", "-c", "cat > /dev/null"]
+
+
+@pytest.mark.parametrize(("suite", "in_a_tree"), [("bookworm", False), ("trixie", True)])
+def test_runx_is_installed_by_the_python_of_dom0(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suite: str, in_a_tree: bool
+) -> None:
+    ran: list[list[str]] = []
+    trees: list[str] = []
+
+    def run(argv: list[str | Path], *_: object, **__: object) -> str:
+        ran.append([str(word) for word in argv])
+        (tmp_path / "scratch").mkdir(exist_ok=True)
+        return ""
+
+    monkeypatch.setattr("runxtools.apt.machine_release", lambda: "bookworm")
+    monkeypatch.setattr("runxtools.command.run", run)
+    monkeypatch.setattr("runxtools.tree.make", lambda suite, _: trees.append(suite) or tmp_path)
+    monkeypatch.setattr("runxtools.tree.require_root", lambda _: None)
+    assert install.install(Dom0(), tmp_path / "scratch", suite)  # type: ignore[arg-type]
+    (words,) = ran
+    assert words[-6:] == ["./build", "install", "--prefix", "/usr/local", "--destdir", str(tmp_path / "scratch")]
+    assert trees == (["trixie"] if in_a_tree else [])
+    assert (words[0] == "unshare") == in_a_tree
 
 
 def test_a_socket_path_that_is_too_long_is_explained(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runxtools import test as tool
+from runxtools import tree
 from runxtools.checkout import CHECKOUT
 
 
@@ -26,11 +27,27 @@ class Commands:
         return subprocess.CompletedProcess(argv, status)
 
 
+class Tree:
+    """In the place of a tree: remembers its suite with each command. Those of `failing` fail."""
+
+    def __init__(self, commands: Commands, suite: str) -> None:
+        self._commands = commands
+        self._suite = suite
+
+    def versions(self) -> str:
+        return "podman 5.4.2, python3 3.13.5"
+
+    def call(self, argv: list[str | Path]) -> int:
+        self._commands.run.append(f"{self._suite}: {' '.join(map(str, argv[argv.index('no:cacheprovider') + 1 :]))}")
+        return self._commands.failing.get(self._suite, 0)
+
+
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
     commands = Commands()
     monkeypatch.setattr(tool, "set_up", lambda _: Path("python"))
     monkeypatch.setattr(subprocess, "run", commands)
+    monkeypatch.setattr(tool.engines, "Tree", lambda suite: Tree(commands, suite))
     yield commands
 
 
@@ -39,19 +56,30 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return tool.main()
 
 
-LINT, UNIT, DOUBLE, LAB = "tests/test_linters.py", "tests/unit", "tests/integration", "tests/lab"
-LAB_COMMANDS = ["./build all", "tools/lab up", LAB]
+LINT, UNIT, DOUBLE = "tests/test_linters.py", "tests/unit", "tests/integration"
+LAB, LAB_9P = "tests/lab --lab trixie", "tests/lab -m needs_qemu_9p --lab bookworm"
+LAB_BOOKWORM = "tools/lab --suite bookworm up"
+LAB_COMMANDS = ["./build all", "tools/lab up", LAB, "tools/lab down", LAB_BOOKWORM, LAB_9P]
+TRIXIE, SID, BOOKWORM = f"trixie: {DOUBLE}", f"sid: {DOUBLE}", f"bookworm: {DOUBLE}"
 
 
 @pytest.mark.parametrize(
     ("words", "run"),
     [
-        ([], [LINT, "./build initrd", UNIT, DOUBLE, *LAB_COMMANDS]),
-        (["--no-lab"], [LINT, "./build initrd", UNIT, DOUBLE]),
+        ([], [LINT, "./build initrd", UNIT, DOUBLE, TRIXIE, *LAB_COMMANDS]),
+        (["--no-lab"], [LINT, "./build initrd", UNIT, DOUBLE, TRIXIE]),
         (["--lab-only"], LAB_COMMANDS),
         (["--only", "lint"], [LINT]),
+        (["--only", "lab"], ["./build all", "tools/lab up", LAB]),
+        (
+            ["--only", "lab-systemd"],
+            ["./build all", "tools/lab --systemd up", "tests/lab/test_systemd.py --lab trixie-systemd"],
+        ),
         (["--only", "double", "--only", "lint"], [LINT, "./build initrd", DOUBLE]),
         (["--only", "unit", "--", "-k", "cpio"], ["./build initrd", f"{UNIT} -k cpio"]),
+        (["--engines"], ["./build initrd", BOOKWORM, TRIXIE, SID]),
+        (["--engines", "sid", "bookworm"], ["./build initrd", BOOKWORM, SID]),
+        (["--engines", "trixie", "--", "-k", "podman"], ["./build initrd", f"{TRIXIE} -k podman"]),
     ],
 )
 def test_steps(commands: Commands, monkeypatch: pytest.MonkeyPatch, words: list[str], run: list[str]) -> None:
@@ -60,7 +88,9 @@ def test_steps(commands: Commands, monkeypatch: pytest.MonkeyPatch, words: list[
 
 
 def test_paths_of_steps_exist() -> None:
-    paths = [word.rpartition("=")[2] for step in tool.STEPS.values() for word in step.pytest]
+    words = [word for step in tool.STEPS.values() for word in step.pytest if "/" in word]
+    paths = [word.rpartition("=")[2] for word in words]
+    assert len(paths) > len(tool.STEPS)
     assert all((CHECKOUT / path).exists() for path in paths)
 
 
@@ -68,17 +98,27 @@ def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys
     commands.failing = {UNIT: 1, "tools/lab up": 125}
     assert call(monkeypatch) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-8:-1] == [
-        "  linters                      0 s  passed",
-        "  ./build initrd               0 s  passed",
-        "  unit and snapshot tests      0 s  failed",
-        "  tests on xl-double           0 s  passed",
-        "  ./build all                  0 s  passed",
-        "  tools/lab up                 0 s  failed",
-        "  tests in the Xen lab         0 s  not run",
+    assert lines[-12:-1] == [
+        "  linters                                0 s  passed",
+        "  ./build initrd                         0 s  passed",
+        "  unit and snapshot tests                0 s  failed",
+        "  tests on xl-double                     0 s  passed",
+        "  tests on xl-double, Debian trixie      0 s  passed",
+        "  ./build all                            0 s  passed",
+        "  tools/lab up                           0 s  failed",
+        "  tests in the Xen lab                   0 s  not run",
+        "  tools/lab --suite bookworm up          0 s  passed",
+        "  tests of QEMU's 9p in the Xen lab      0 s  passed",
+        "  Debian trixie: podman 5.4.2, python3 3.13.5",
     ]
     assert lines[-1] == "tools/test: failed: unit and snapshot tests, tools/lab up, tests in the Xen lab, 0.0 min"
-    assert commands.run[-1] == "tools/lab up"
+    assert commands.run[-2:] == [LAB_BOOKWORM, LAB_9P]
+
+
+def test_a_failure_in_a_tree(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    commands.failing = {"sid": 1}
+    assert call(monkeypatch, "--engines") == 1
+    assert "tools/test: failed: tests on xl-double, Debian sid, " in capsys.readouterr().out
 
 
 def test_no_test_selected_is_a_fault_only_without_arguments(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +131,19 @@ def test_without_the_guest_there_is_no_lab(commands: Commands, monkeypatch: pyte
     commands.failing = {"./build all": 1}
     assert call(monkeypatch, "--only", "lab") == 1
     assert commands.run == ["./build all"]
+
+
+def test_another_python(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version is that of a Debian, in a tree of it; a path is an interpreter of this machine."""
+    trees: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(tree, "make", lambda suite, _: Path("/trees") / suite)
+
+    def called(root: Path, argv: list[str], *_: object) -> "subprocess.CompletedProcess[bytes]":
+        trees.append((root.name, argv[-3:]))
+        return subprocess.CompletedProcess(argv, 3)
+
+    monkeypatch.setattr(tree, "call", called)
+    assert call(monkeypatch, "--python", "3.13", "--", "-k", "cpio") == 3
+    assert (trees, commands.run) == ([("trixie", [UNIT, "-k", "cpio"])], ["./build initrd"])
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "--python", "2.7")

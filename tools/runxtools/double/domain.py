@@ -241,7 +241,7 @@ class Domain:
         backend = self.store.read(f"{frontend}/backend")
         if backend is None or place.fault(self.state_directory, "no-console") is not None:
             return False
-        if self.store.read(f"{backend}/state") != _INIT_WAIT:
+        if self.store.read(f"{backend}/state") not in (_INIT_WAIT, _CONNECTED):
             return False
         self.backend_state = f"{backend}/state"
         self.store.write(f"{frontend}/ring-ref", str(RING_REFERENCE))

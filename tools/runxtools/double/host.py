@@ -14,13 +14,13 @@ from typing import Any
 from runxtools import cache, command, venv
 from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
-from runxtools.packages import Package, missing, require_root
+from runxtools.packages import Package, missing, require_root, xen_library
 
 ASSETS = CHECKOUT / "tools" / "double-assets"
 PACKAGES = (
     Package("gcc", "gcc", "compiles what stands for the hypervisor"),
     Package("libc6-dev", "/usr/include/stdio.h", "the compiler's headers"),
-    Package("libxenmisc4.17", f"/usr/lib/{os.uname().machine}-linux-gnu/libxlutil.so.4.17", "xl's own parser"),
+    Package(xen_library(), f"/usr/lib/{os.uname().machine}-linux-gnu/libxlutil.so.4.*", "xl's own parser"),
     Package("xenstore-utils", "xenstore-read", "clients of xenstore"),
     Package("util-linux", "nsenter", "namespaces"),
     Package("iproute2", "ip", "the loopback of dom0"),
@@ -57,9 +57,17 @@ _JOIN = 'echo 0 > /sys/fs/cgroup/dom0/cgroup.procs && exec "$@"'
 _REMOVE_GROUPS = """
 mount -t cgroup2 none "$1" || exit
 for group in "$1/$2"*; do
-    # The number is the pid of the group's maker.
-    number=${group##*/xl-double.}
-    [ "$3" = ended ] || ! [ -d "/proc/${number%%.*}" ] || continue
+    # The numbers are the PID namespace and the pid of the group's maker.
+    name=${group##*/xl-double.}
+    space=${name%%.*}
+    name=${name#*.}
+    if [ "$3" = ended ]; then
+        :
+    elif [ "$space" = "$4" ]; then
+        ! [ -d "/proc/${name%%.*}" ] || continue
+    else
+        [ "$(find "$group" -maxdepth 0 -mmin +60)" ] || continue
+    fi
     ! grep -q "populated 0" "$group/cgroup.events" || find "$group" -depth -type d -exec rmdir {} +
 done
 """
@@ -171,7 +179,7 @@ class Double:
 
     def _start(self) -> None:
         remove_groups(_CGROUP_PREFIX)  # groups of killed doubles
-        self._group = f"{_CGROUP_PREFIX}{os.getpid()}.{self.directory.name}"
+        self._group = f"{_CGROUP_PREFIX}{_pid_namespace()}.{os.getpid()}.{self.directory.name}"
         spaces = ("--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--net")
         program = (
             f"import sys; sys.path[:0] = [{str(CHECKOUT / 'tools')!r}, {str(CHECKOUT)!r}]; "
@@ -224,10 +232,18 @@ def programs() -> Path:
         return cache.find(cache.root(), "double", key) or cache.make(cache.root(), "double", key, fill)
 
 
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
 def remove_groups(prefix: str, which: str = "") -> None:
-    """Remove empty control groups whose names begin with `prefix`: all with "ended", else those whose maker has ended."""
+    """Remove empty control groups whose names begin with `prefix`: all with "ended", else those whose maker has ended.
+
+    Of makers in other PID namespaces (a double in a tree) that is not known: their groups go when they are an hour old.
+    """
     with tempfile.TemporaryDirectory(prefix="xl-double-groups-") as place:
-        words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _REMOVE_GROUPS, "sh", place, prefix, which]
+        script = ["sh", "-c", _REMOVE_GROUPS, "sh", place, prefix, which, str(_pid_namespace())]
+        words = ["unshare", "--mount", "--propagation", "private", *script]
         subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
 
 

@@ -1,4 +1,4 @@
-"""The parser of xl's configurations: Xen's libxlutil (package libxenmisc4.17) by ctypes. It needs no Xen.
+"""The parser of xl's configurations: Xen's libxlutil (package libxenmisc4.17 or 4.20) by ctypes. It needs no Xen.
 
 tools/libs/util/libxlutil.h has the functions' declarations.
 """
@@ -50,7 +50,7 @@ class XlConfig:
     def __init__(self, text: str, name: str = "test", report: str = "/dev/null") -> None:
         """Parse a text. The messages name it `name`, and go to the file `report`."""
         if not AVAILABLE:
-            raise NoParserError("libxlutil.so.4 is missing: install libxenmisc4.17")
+            raise NoParserError("libxlutil.so.4 is missing: install libxenmisc4.17 or 4.20")
         self._library = ctypes.CDLL(_PATHS[-1])
         for function in ("xlu_cfg_init", "xlu_cfg_get_listitem2"):
             getattr(self._library, function).restype = ctypes.c_void_p

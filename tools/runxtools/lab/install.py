@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from runxtools import command
+from runxtools import apt, cache, command, tree
 from runxtools.checkout import CHECKOUT
 from runxtools.machine import Machine
 from runxtools.packages import Package
@@ -40,8 +40,8 @@ exec tar -x -p --no-same-owner --keep-directory-symlink --no-overwrite-dir -C /
 """
 
 
-def install(lab: Machine, scratch: Path) -> bool:
-    """Bring dom0 up to the checkout, by way of a tree at `scratch`, which is removed before and after.
+def install(lab: Machine, scratch: Path, suite: str) -> bool:
+    """Bring dom0, a Debian of `suite`, up to the checkout, by way of a tree at `scratch`, which is removed before and after.
 
     False when dom0 was up to date. Raises ToolError when `./build install` fails.
     """
@@ -50,18 +50,24 @@ def install(lab: Machine, scratch: Path) -> bool:
         return False
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        # dom0's Python is the same: both are Debian 12's.
-        command.run(
-            [
-                "env", "-C", CHECKOUT, "PYTHON=/usr/bin/python3",
-                "./build", "install", "--prefix", "/usr/local", "--destdir", scratch,
-            ],
-            "./build install",
-        )  # fmt: skip
+        _build(scratch, suite)
         _copy(lab, scratch, stamp)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return True
+
+
+def _build(scratch: Path, suite: str) -> None:
+    """`./build install` with the Python of `suite`: this machine's, or that of a tree."""
+    build: list[str | Path] = ["./build", "install", "--prefix", "/usr/local", "--destdir", scratch]
+    if apt.machine_release() == suite:
+        command.run(["env", "-C", CHECKOUT, "PYTHON=/usr/bin/python3", *build], "./build install")
+        return
+    root = tree.make(suite, ("python3", "python3-pip"))
+    scratch.mkdir()
+    binds = [tree.Bind(CHECKOUT, writable=False), tree.Bind(cache.root()), tree.Bind(scratch)]
+    with tree.entered(root, build, binds, str(CHECKOUT), {"RUNX_CACHE": str(cache.root())}) as (words, environment):
+        command.run(words, "./build install", environment=environment)
 
 
 def _copy(lab: Machine, tree: Path, stamp: str) -> None:

@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 
 from runxtools import cache, command
 from runxtools.errors import ToolError
+from runxtools.lab.kinds import Kind
 from runxtools.lab.ssh import Connection
 from runxtools.process import Process
 from runxtools.progress import Progress
 
-_BOOT_LIMIT_S = 300
-_WARM_UP_LIMIT_S = 400
+_BOOT_LIMIT_S = 600
+_WARM_UP_LIMIT_S = 600
 _ATTEMPTS = 3
 
 
@@ -38,10 +39,11 @@ class _Running(NamedTuple):
 
 
 class Lab:
-    """The lab in this user's cache, a Machine. Every method may be called from any process."""
+    """The lab of a kind in this user's cache, a Machine. Every method may be called from any process."""
 
-    def __init__(self) -> None:
-        self.directory = cache.root() / "lab"
+    def __init__(self, kind: Kind = Kind()) -> None:  # noqa: B008 (a constant)
+        self.kind = kind
+        self.directory = cache.root() / "lab" / kind.name
         self._machine = self.directory / "running"
         self._state_file = self._machine / "state.json"
 
@@ -91,6 +93,7 @@ class Lab:
         if running is None:
             return None
         return {
+            "kind": self.kind.name,
             "pid": running.qemu.pid,
             "ssh port": running.port,
             "since": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(running.since)),
@@ -182,7 +185,7 @@ class Lab:
     def _require_running(self) -> _Running:
         running = self._running()
         if running is None:
-            raise ToolError("the lab is not up", "tools/lab up")
+            raise ToolError(f"the lab {self.kind.name} is not up", f"tools/lab {self.kind.options}up")
         return running
 
     def _open_connection(self) -> Connection:
@@ -210,13 +213,13 @@ class Lab:
         packages.install(needed, progress.note)
         for unfinished in (self.directory / "booted.tmp", self._machine):
             qemu.end_left_over(unfinished)
-        image_key = dom0.key()
+        image_key = dom0.key(self.kind)
         image = cache.find(self.directory, "dom0", image_key)
         if image:
             progress.skip("dom0 image", "cached")
         else:
             with progress.step("dom0 image", about_s=70):
-                image = cache.make(self.directory, "dom0", image_key, dom0.build)
+                image = cache.make(self.directory, "dom0", image_key, lambda directory: dom0.build(self.kind, directory))
         snapshot_key = self._snapshot_key(image)
         snapshot = cache.find(self.directory, "booted", snapshot_key)
         if snapshot:
@@ -250,9 +253,10 @@ class Lab:
 
         if packages.missing([*dom0.HOST_PACKAGES, *qemu.HOST_PACKAGES]):
             return  # the lab was made elsewhere
-        image = cache.find(self.directory, "dom0", dom0.key())
+        image = cache.find(self.directory, "dom0", dom0.key(self.kind))
         if image is None or running.snapshot != f"booted-{self._snapshot_key(image)}":
-            progress.note("its recipe has changed: `tools/lab down`, then `tools/lab up`, makes it anew")
+            tool = f"tools/lab {self.kind.options}"
+            progress.note(f"its recipe has changed: `{tool}down`, then `{tool}up`, makes it anew")
 
     def _first_boot(self, directory: Path, image: Path, progress: Progress) -> None:
         """Fill a directory with the disk and the saved state of a dom0 that is booted and warm."""
@@ -314,7 +318,7 @@ class Lab:
 
         packages.install(packages.missing(install.HOST_PACKAGES), progress.note)
         with progress.step("runx into dom0", about_s=20):
-            install.install(self, self.directory / "install.tmp")
+            install.install(self, self.directory / "install.tmp", self.kind.suite)
 
 
 class _ended_on_failure:  # noqa: N801 (reads as a statement)

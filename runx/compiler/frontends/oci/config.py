@@ -9,6 +9,7 @@ from runx.compiler.frontends.oci.hooks import read_hooks
 from runx.compiler.frontends.oci.linux import (
     read_devices,
     read_limits,
+    read_network_devices,
     read_paths,
     read_pids_limit,
     read_root_propagation,
@@ -20,6 +21,7 @@ from runx.compiler.frontends.oci.process import read_process
 from runx.compiler.frontends.oci.runx_extensions import XLCONF_ANNOTATION, asked, check_annotations, read_own_file
 from runx.compiler.frontends.oci.schema import CONFIG
 from runx.compiler.frontends.oci.seccomp import read_seccomp
+from runx.compiler.frontends.oci.unified import check_names, with_unified
 from runx.compiler.frontends.oci.vm import read_hardware, read_image, read_vm_boot
 from runx.compiler.model.request import BootFile, Container, NetworkRequest, XlRequest
 from runx.compiler.source import Source
@@ -36,7 +38,9 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
     root = document.get("root", {})
     namespaces = frozenset(entry.get("type", "") for entry in linux.get("namespaces", ()))
     root_path = posixpath.normpath(posixpath.join(bundle, root.get("path", "")))
-    pids_limit = read_pids_limit(linux.get("resources", {}), document.get("ociVersion", ""))
+    resources = with_unified(linux.get("resources", {}), report)
+    check_names(linux.get("resources", {}).get("unified", {}), report)
+    pids_limit = read_pids_limit(resources, document.get("ociVersion", ""))
     own_pid_namespace = any(entry.get("type") == "pid" and not entry.get("path") for entry in linux.get("namespaces", ()))
     process = read_process(document.get("process", {}), own_pid_namespace, pids_limit, report)
     read_seccomp(linux.get("seccomp", {}), report)
@@ -63,12 +67,13 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         root_propagation=read_root_propagation(linux.get("rootfsPropagation", ""), report),
         cgroups_path=linux.get("cgroupsPath") or None,
         namespaces=namespaces,
-        limits=read_limits(linux.get("resources", {}), report),
+        limits=read_limits(resources, report),
         kernel=_first(vm_kernel, read_own_file("kernel", env, annotations, report), report),
         ramdisk=_first(vm_ramdisk, read_own_file("ramdisk", env, annotations, report), report),
         kernel_parameters=kernel_parameters,
         image=read_image(vm, report),
         hardware=read_hardware(vm, report),
+        network_devices=read_network_devices(linux.get("netDevices", {}), report),
         network_namespace=_network_namespace(linux.get("namespaces", ())),
         networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
         xlconf=_xlconf(process.env, annotations, report),
@@ -113,7 +118,7 @@ def _version(version: str, report: Report) -> str:
     """A version of SemVer 2.0.0. runx follows 1.x.y: a newer minor version only adds settings that may be ignored."""
     parts = version.partition("-")[0].partition("+")[0].split(".")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
-        report.error("RX016", ("ociVersion",), f"not a version such as 1.2.0: {quote(version)}")
+        report.error("RX016", ("ociVersion",), f"not a version such as 1.2.0: {quote(version)}", "write 1.3.0")
     elif parts[0] != "1":
         report.error(
             "RX016",

@@ -1,13 +1,15 @@
 """The parts of the `linux` object (OCI config-linux.md) that a virtual machine has: devices, sysctls, paths, limits."""
 
+import re
 from typing import Any
 
-from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.diagnostics import Path, Report, path_text, quote
 from runx.compiler.frontends.oci.mount_flags import PROPAGATION
-from runx.compiler.model.plan import Device
+from runx.compiler.frontends.oci.unified import pids_max, task_limit
+from runx.compiler.model.plan import Device, NetworkDevice
 from runx.compiler.model.request import Limits
 
-# config-linux.md, "Default Devices". /dev/console, /dev/ptmx and the links are not nodes; setup_script.py makes them.
+# config-linux.md, "Default Devices". /dev/console, /dev/ptmx and the links are not nodes; setup_record.py makes them.
 DEFAULT_DEVICES = tuple(
     Device(path=f"/dev/{name}", type="c", major=major, minor=minor, mode=0o666, uid=0, gid=0)
     for name, major, minor in (
@@ -49,6 +51,29 @@ def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
     )
 
 
+def read_network_devices(devices: dict[str, dict[str, str]], report: Report) -> tuple[NetworkDevice, ...]:
+    """linux.netDevices. Names that no device can have, or that two would have, go to `report`."""
+    found: list[NetworkDevice] = []
+    for name, entry in devices.items():
+        path: Path = ("linux", "netDevices", name)
+        new = entry.get("name") or name
+        for place, word in ((path, name), ((*path, "name"), new)):
+            if not _is_device_name(word):
+                report.error("RX409", place, f"{quote(word)} is not the name of a network device", _DEVICE_NAME)
+        if "%d" not in new and new in (device.new_name for device in found):
+            report.error("RX409", (*path, "name"), f"two devices would be called {quote(new)}", "give one another name")
+        found.append(NetworkDevice(name=name, new_name=new, origin=path_text(path)))
+    return tuple(found)
+
+
+_DEVICE_NAME = "a name has 1 to 15 characters of A-Z a-z 0-9 _ . @ -; %d in it becomes a number"
+
+
+def _is_device_name(name: str) -> bool:
+    """Linux, net/core/dev.c, dev_valid_name; fewer characters, as files of a network script have the name, too."""
+    return bool(re.fullmatch(r"(?!\.{1,2}$)[A-Za-z0-9_.@-]*(%d)?[A-Za-z0-9_.@-]*", name, re.ASCII)) and 0 < len(name) <= 15
+
+
 def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
     """The settings, by names with slashes (`net/ipv4/ip_forward`).
 
@@ -62,7 +87,9 @@ def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
         else:
             parts = name.split("/")
         if any(part in ("", ".", "..") for part in parts):
-            report.error("RX420", ("linux", "sysctl", name), "not the name of a kernel parameter")
+            report.error(
+                "RX420", ("linux", "sysctl", name), "not the name of a kernel parameter", "write it like net.ipv4.ip_forward"
+            )
         settings["/".join(parts)] = value
     return settings
 
@@ -86,8 +113,15 @@ def read_root_propagation(word: str, report: Report) -> str | None:
 def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:
     """The most tasks. None means no limit: the number is absent, negative, or 0 before version 1.3.
 
-    Since version 1.3, 0 is a limit, too (config-linux.md, "PIDs"): the process cannot start another task.
+    Since version 1.3, 0 is a limit, too (config-linux.md, "PIDs"): the process cannot start another task. In pids.max of
+    `unified`, which goes before it, 0 always is.
     """
+    text = pids_max(resources)
+    if text is not None:
+        try:
+            return task_limit(text)
+        except ValueError:
+            return None  # check_names reports it
     limit = resources.get("pids", {}).get("limit", -1)
     minor = oci_version.split(".")[1:2]
     zero_counts = minor and minor[0].isdigit() and int(minor[0]) >= 3
@@ -107,7 +141,7 @@ def read_limits(resources: dict[str, Any], report: Report, origin: Path = ("linu
         try:
             cpus = parse_cpuset(cpu["cpus"])
         except ValueError as error:
-            report.error("RX430", (*origin, "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}")
+            report.error("RX430", (*origin, "cpu", "cpus"), f"{quote(cpu['cpus'])}: {error}", "leave it out for any CPU")
     return Limits(
         memory_bytes=memory if 0 < memory < NO_MEMORY_LIMIT else None,
         cpu_quota_us=cpu["quota"] if cpu.get("quota", 0) > 0 else None,

@@ -38,7 +38,7 @@ def read_mounts(mounts: list[dict[str, Any]], bundle: str, report: Report) -> tu
 def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> MountRequest:
     destination = entry.get("destination", "")
     if not destination:
-        report.error("RX301", (*path, "destination"), "must be a path inside the container")
+        report.error("RX301", (*path, "destination"), "must be a path inside the container", "write a path such as /data")
     # config.md: a relative destination is deprecated, and relative to "/".
     destination = posixpath.normpath("/" + destination.lstrip("/"))
     if any(part == ".." for part in entry.get("destination", "").split("/")):
@@ -71,5 +71,7 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
 def _bind_source(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> str:
     source: str = entry.get("source", "")
     if not source:
-        report.error("RX305", (*path, "source"), "missing: a bind mount needs a source")
+        report.error(
+            "RX305", (*path, "source"), "missing: a bind mount needs a source", "name a path of the host; a tmpfs needs none"
+        )
     return source if source.startswith("/") else posixpath.join(bundle, source)

@@ -6,7 +6,7 @@ containerd's CRI plugin has its own names (pkg/cri/annotations). cri-o and podma
 from collections.abc import Sequence
 from typing import Literal, cast
 
-from runx.compiler.diagnostics import path_text
+from runx.compiler.diagnostics import Path, path_text
 from runx.compiler.model.plan import Pod
 
 _ANNOTATIONS = (
@@ -19,9 +19,11 @@ _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 _PODMAN = ("io.container.manager", "libpod")
+_PODMAN_ID = _ANNOTATIONS[1][1]
+"""podman 5 gives a container of a pod the sandbox's id alone, without its part."""
 _PODMAN_PAUSES = ["/catatonit", "-P"]
-"""podman (4.3) does not mark the sandboxes of its pods, but they run this command, from an image that podman makes for them. The
-program only waits, so no user has another reason to run it (catatonit(1), -P)."""
+"""podman (4.3 to 5.8) does not mark the sandboxes of its pods, but they run this command, from an image that podman makes for
+them. The program only waits, so no user has another reason to run it (catatonit(1), -P)."""
 
 
 def read_pod(annotations: dict[str, str], args: Sequence[str]) -> Pod | None:
@@ -29,12 +31,15 @@ def read_pod(annotations: dict[str, str], args: Sequence[str]) -> Pod | None:
     for type_name, id_name in _ANNOTATIONS:
         part = annotations.get(type_name)
         if part in ("sandbox", "container"):
-            sandbox_id = annotations.get(id_name, "")
-            return Pod(
-                part=cast(Literal["sandbox", "container"], part),
-                sandbox_id=sandbox_id if _ID_CHARACTERS.issuperset(sandbox_id) else "",
-                origin=path_text(("annotations", type_name)),
-            )
-    if annotations.get(_PODMAN[0]) == _PODMAN[1] and list(args) == _PODMAN_PAUSES:
-        return Pod(part="sandbox", sandbox_id="", origin=path_text(("process", "args")))
+            return _pod(cast(Literal["sandbox", "container"], part), annotations.get(id_name, ""), ("annotations", type_name))
+    if annotations.get(_PODMAN[0]) == _PODMAN[1]:
+        if list(args) == _PODMAN_PAUSES:
+            return _pod("sandbox", "", ("process", "args"))
+        if _PODMAN_ID in annotations:
+            return _pod("container", annotations[_PODMAN_ID], ("annotations", _PODMAN_ID))
     return None
+
+
+def _pod(part: Literal["sandbox", "container"], sandbox_id: str, origin: Path) -> Pod:
+    known = sandbox_id if _ID_CHARACTERS.issuperset(sandbox_id) else ""
+    return Pod(part=part, sandbox_id=known, origin=path_text(origin))

@@ -90,9 +90,9 @@ def _rlimits(process: dict[str, Any], report: Report) -> tuple[Rlimit, ...]:
         elif name in rlimits:
             report.error("RX105", (*path, "type"), f"{name} is given twice")  # config.md: the runtime MUST generate an error
         elif "hard" in entry and soft > hard:
-            report.error("RX106", (*path, "soft"), f"{soft} is more than the hard limit {hard}")
+            report.error("RX106", (*path, "soft"), f"{soft} is more than the hard limit {hard}", "lower soft, or raise hard")
         elif name == "RLIMIT_NOFILE" and hard > NOFILE_MAX:
-            report.error("RX107", (*path, "hard"), f"{hard} is more open files than Linux allows ({NOFILE_MAX})")
+            report.error("RX107", (*path, "hard"), f"{hard} is more open files than Linux allows ({NOFILE_MAX})", "lower it")
         else:
             rlimits[name] = Rlimit(name=name.removeprefix("RLIMIT_").lower(), soft=soft, hard=hard)
     return tuple(rlimits.values())
@@ -106,5 +106,29 @@ def _capabilities(sets: dict[str, list[str]], report: Report) -> Capabilities:
                 path: Path = ("process", "capabilities", set_name, index)
                 # config.md, "Linux Process": a capability that cannot be granted is a warning.
                 report.ignore("RX108", path, f"Linux has no capability {quote(name)}{did_you_mean(name, CAPABILITIES)}")
+    sets = _possible(sets, report)
     ordered = {name: sorted(numbers.keys() & names, key=numbers.__getitem__) for name, names in sets.items()}
     return Capabilities(**{name: tuple(names) for name, names in ordered.items()})
+
+
+_WITHIN = {"effective": ("permitted",), "inheritable": ("bounding",), "ambient": ("permitted", "inheritable")}
+"""Sets of capabilities, and the sets of which they can only have members (capabilities(7), capset(2))."""
+
+
+def _possible(sets: dict[str, list[str]], report: Report) -> dict[str, list[str]]:
+    """The sets without the ambient capabilities that Linux does not give. Report these, and what Linux would refuse."""
+    possible = dict(sets)
+    for set_name, others in _WITHIN.items():
+        for index, name in enumerate(sets.get(set_name, ())):
+            lacking = [other for other in others if name not in sets.get(other, ())]
+            if not lacking or name not in CAPABILITIES:
+                continue
+            path: Path = ("process", "capabilities", set_name, index)
+            message = f"Linux gives {name} only if it is {' and '.join(lacking)} too"
+            if set_name == "ambient":
+                # As in runc, which warns: buildah of Debian 12 gives every container such a set.
+                report.ignore("RX111", path, message)
+                possible[set_name] = [kept for kept in possible[set_name] if kept != name]
+            else:
+                report.error("RX112", path, message, f"add it to {' and '.join(lacking)}, or leave it out")
+    return possible

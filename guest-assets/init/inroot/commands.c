@@ -1,9 +1,9 @@
-/* The commands of inroot run before any program of the container.
+/* These commands run before any program of the container.
  *
  * The image decides what the root holds, and its symbolic links must not lead a mount out of the root. So resolve() opens
  * DEST, and mount(2) gets the name /proc/self/fd/N of that descriptor.
  */
-#include "inroot/main.h"
+#include "inroot/commands.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +26,8 @@
 #include "inroot/fail.h"
 #include "inroot/options.h"
 #include "inroot/path.h"
+
+#define NODES "/nodes"
 
 /* The path by which mount(2) finds the file of FD. The next call but one overwrites it. */
 static const char *name_of(int fd)
@@ -71,8 +73,10 @@ static void do_mount(char **a)
     if (mount(a[1], name_of(fd), type, copy ? options.flags & ~(unsigned long)MS_RDONLY : options.flags,
               options.data[0] ? options.data : NULL) < 0)
         fail("%s", reason(errno));
-    if (!existed && !copy)
+    if (!existed && !copy) {
+        close(fd);
         return;
+    }
     int mounted = resolve(dest, MISSING_FAILS, NULL);
     if (mounted < 0)
         fail("%s", reason(errno));
@@ -85,22 +89,37 @@ static void do_mount(char **a)
         if (options.flags & MS_RDONLY)
             remount(dest, options.flags);
     }
+    close(mounted);
+    close(fd);
+}
+
+/* Binds SOURCE at DEST, which is made if it is missing. */
+static void bind_at(const char *source, const char *dest)
+{
+    struct stat status;
+    if (stat(source, &status) < 0)
+        fail("%s: %s", source, reason(errno));
+    int fd = resolve(dest, S_ISDIR(status.st_mode) ? MISSING_IS_DIRECTORY : MISSING_IS_FILE, NULL);
+    if (mount(source, name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0)
+        fail("%s", reason(errno));
+    close(fd);
 }
 
 static void do_bind(char **a)
 {
     struct options options;
-    struct stat source;
     read_options(a[2], &options);
     if (options.data[0] || options.copy_up)
         fail("a bind mount takes no option \"%s\"", options.data[0] ? options.data : "tmpcopyup");
-    if (stat(a[0], &source) < 0)
-        fail("%s: %s", a[0], reason(errno));
-    int fd = resolve(a[1], S_ISDIR(source.st_mode) ? MISSING_IS_DIRECTORY : MISSING_IS_FILE, NULL);
-    if (mount(a[0], name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0)
-        fail("%s", reason(errno));
+    bind_at(a[0], a[1]);
     if (options.has_flags)
         remount(a[1], options.flags);
+}
+
+static void do_bind_existing(char **a)
+{
+    if (access(a[0], F_OK) == 0)
+        bind_at(a[0], a[1]);
 }
 
 static bool is_root(const char *dest)
@@ -114,12 +133,18 @@ static void do_propagation(char **a)
     if (!flags)
         fail("unknown propagation \"%s\"", a[1]);
     int fd = resolve(a[0], MISSING_FAILS, NULL);
-    if (fd >= 0 && mount(NULL, name_of(fd), NULL, flags, NULL) == 0)
-        return;
-    /* EINVAL: the root is a directory of the ramdisk. Make it a mount. */
-    if (fd < 0 || errno != EINVAL || !is_root(a[0]) || mount(name_of(fd), name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0 ||
-        (fd = resolve(a[0], MISSING_FAILS, NULL)) < 0 || mount(NULL, name_of(fd), NULL, flags, NULL) < 0)
+    if (fd < 0)
         fail("%s: %s", a[1], reason(errno));
+    if (mount(NULL, name_of(fd), NULL, flags, NULL) < 0) {
+        /* EINVAL: the root is a directory of the ramdisk. Make it a mount. */
+        if (errno != EINVAL || !is_root(a[0]) || mount(name_of(fd), name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0)
+            fail("%s: %s", a[1], reason(errno));
+        close(fd);
+        fd = resolve(a[0], MISSING_FAILS, NULL);
+        if (fd < 0 || mount(NULL, name_of(fd), NULL, flags, NULL) < 0)
+            fail("%s: %s", a[1], reason(errno));
+    }
+    close(fd);
 }
 
 static unsigned long parse_number(const char *text, int base)
@@ -132,33 +157,71 @@ static unsigned long parse_number(const char *text, int base)
     return value;
 }
 
-/* TYPE MAJOR MINOR MODE UID GID DEST */
-static void do_node(char **a)
+struct node {
+    mode_t type, mode;
+    dev_t device;
+    uid_t uid;
+    gid_t gid;
+};
+
+/* Of the arguments TYPE MAJOR MINOR MODE UID GID. */
+static struct node read_node(char **a)
 {
-    char name[NAME_MAX + 1];
-    struct stat status;
     mode_t type = !strcmp(a[0], "c") ? S_IFCHR : !strcmp(a[0], "b") ? S_IFBLK : !strcmp(a[0], "p") ? S_IFIFO : 0;
     if (!type)
         fail("\"%s\" is not a type of node", a[0]);
     dev_t device = makedev((unsigned)parse_number(a[1], 10), (unsigned)parse_number(a[2], 10));
-    mode_t mode = (mode_t)parse_number(a[3], 8) & 07777;
-    uid_t uid = (uid_t)parse_number(a[4], 10);
-    gid_t gid = (gid_t)parse_number(a[5], 10);
+    return (struct node){
+        .type = type,
+        .mode = (mode_t)parse_number(a[3], 8) & 07777,
+        .device = type == S_IFIFO ? 0 : device,
+        .uid = (uid_t)parse_number(a[4], 10),
+        .gid = (gid_t)parse_number(a[5], 10),
+    };
+}
+
+static void set_owner_and_mode(const struct node *node, int parent, const char *name)
+{
+    /* chown(2) clears set-id bits, so it comes first. */
+    if (fchownat(parent, name, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(parent, name, node->mode, 0) < 0)
+        fail("owner and mode: %s", reason(errno));
+}
+
+static void do_node(char **a)
+{
+    char name[NAME_MAX + 1];
+    struct stat status;
+    struct node node = read_node(a);
     int parent = resolve(a[6], MISSING_IS_DIRECTORY, name);
 
     /* Another virtual machine that shares the root may make the node at the same time: look at the node again. */
-    while (mknodat(parent, name, type | mode, type == S_IFIFO ? 0 : device) < 0) {
+    while (mknodat(parent, name, node.type | node.mode, node.device) < 0) {
         if (errno != EEXIST)
             fail("%s", reason(errno));
         if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        if ((status.st_mode & S_IFMT) == type && (type == S_IFIFO || status.st_rdev == device))
+        if ((status.st_mode & S_IFMT) == node.type && (node.type == S_IFIFO || status.st_rdev == node.device))
             break;
         if (unlinkat(parent, name, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) < 0 && errno != ENOENT)
             fail("replacing the existing file: %s", reason(errno));
     }
-    if (fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(parent, name, mode, 0) < 0)
-        fail("owner and mode: %s", reason(errno));
+    set_owner_and_mode(&node, parent, name);
+    close(parent);
+}
+
+/* For a root that cannot hold nodes: the node is in the ramdisk, and bound over a file. */
+static void do_bound_node(char **a)
+{
+    static unsigned count;
+    char place[32];
+    struct node node = read_node(a);
+    if (mkdir(NODES, 0755) < 0 && errno != EEXIST)
+        fail("%s: %s", NODES, reason(errno));
+    snprintf(place, sizeof place, NODES "/%u", count++);
+    if (mknod(place, node.type | node.mode, node.device) < 0)
+        fail("%s: %s", place, reason(errno));
+    set_owner_and_mode(&node, AT_FDCWD, place);
+    bind_at(place, a[6]);
 }
 
 static void do_symlink(char **a)
@@ -167,6 +230,7 @@ static void do_symlink(char **a)
     int parent = resolve(a[1], MISSING_IS_DIRECTORY, name);
     if (symlinkat(a[0], parent, name) < 0 && errno != EEXIST)
         fail("%s", reason(errno));
+    close(parent);
 }
 
 static void do_mask(char **a)
@@ -178,6 +242,7 @@ static void do_mask(char **a)
                                       : mount("/dev/null", name_of(fd), NULL, MS_BIND, NULL);
     if (result < 0)
         fail("%s", reason(errno));
+    close(fd);
 }
 
 /* The flags for mount(2) that keep those of FD's mount. */
@@ -208,17 +273,20 @@ static void do_readonly(char **a)
         return;
     unsigned long flags = MS_RDONLY | flags_of(fd);
     /* The root is a mount already. A bind over it would hide the mounts below it. */
-    if (is_root(a[0]) && mount(NULL, name_of(fd), NULL, MS_REMOUNT | MS_BIND | flags, NULL) == 0)
-        return;
-    if (mount(name_of(fd), name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0)
-        fail("%s", reason(errno));
-    remount(a[0], flags);
+    if (!is_root(a[0]) || mount(NULL, name_of(fd), NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0) {
+        if (mount(name_of(fd), name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0)
+            fail("%s", reason(errno));
+        remount(a[0], flags);
+    }
+    close(fd);
 }
 
 static void do_mkdir(char **a)
 {
-    if (!S_ISDIR(mode_of(resolve(a[0], MISSING_IS_DIRECTORY, NULL))))
+    int fd = resolve(a[0], MISSING_IS_DIRECTORY, NULL);
+    if (!S_ISDIR(mode_of(fd)))
         fail("%s", reason(ENOTDIR));
+    close(fd);
 }
 
 /* Copies owner, mode, extended attributes and times. */
@@ -244,42 +312,25 @@ static void do_like(char **a)
     struct timespec times[] = {status.st_atim, status.st_mtim};
     if (utimensat(AT_FDCWD, name_of(to), times, 0) < 0)
         fail("times: %s", reason(errno));
+    close(to);
 }
 
-static const struct {
-    const char *name;
-    int count; /* of its arguments */
-    int dest;  /* the index of DEST among them */
-    void (*run)(char **arguments);
-    const char *usage;
-} COMMANDS[] = {
-    {"mount", 4, 2, do_mount, "FSTYPE SOURCE DEST OPTIONS"},
-    {"bind", 3, 1, do_bind, "SOURCE DEST OPTIONS"},
-    {"propagation", 2, 0, do_propagation, "DEST WORD"},
-    {"node", 7, 6, do_node, "TYPE MAJOR MINOR MODE UID GID DEST"},
-    {"symlink", 2, 1, do_symlink, "TARGET DEST"},
-    {"mask", 1, 0, do_mask, "DEST"},
-    {"readonly", 1, 0, do_readonly, "DEST"},
-    {"mkdir", 1, 0, do_mkdir, "DEST"},
-    {"like", 2, 1, do_like, "SOURCE DEST"},
+/* In the order of docs/guest.md. */
+static const struct command COMMANDS[] = {
+    {"mount", 4, 2, do_mount},
+    {"bind", 3, 1, do_bind},
+    {"bind_existing", 2, 1, do_bind_existing},
+    {"propagation", 2, 0, do_propagation},
+    {"node", 7, 6, do_node},
+    {"bound_node", 7, 6, do_bound_node},
+    {"symlink", 2, 1, do_symlink},
+    {"mask", 1, 0, do_mask},
+    {"readonly", 1, 0, do_readonly},
+    {"mkdir", 1, 0, do_mkdir},
+    {"like", 2, 1, do_like},
 };
 
-int inroot_main(int argc, char **argv)
+const struct command *inroot_command(const char *name)
 {
-    umask(0);
-    for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++)
-        if (argc > 1 && !strcmp(argv[1], COMMANDS[i].name)) {
-            if (argc - 2 != COMMANDS[i].count) {
-                fprintf(stderr, "inroot: usage: inroot %s %s\n", COMMANDS[i].name, COMMANDS[i].usage);
-                return 1;
-            }
-            fail_in(COMMANDS[i].name, argv[2 + COMMANDS[i].dest]);
-            COMMANDS[i].run(argv + 2);
-            return 0;
-        }
-    fprintf(stderr, "inroot: unknown command; it takes one of");
-    for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++)
-        fprintf(stderr, " %s", COMMANDS[i].name);
-    fprintf(stderr, "\n");
-    return 1;
+    return command_of(COMMANDS, ARRAY_SIZE(COMMANDS), name);
 }

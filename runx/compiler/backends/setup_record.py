@@ -1,0 +1,169 @@
+"""/runx/setup: the steps that assemble the container's root inside the guest (docs/guest.md, "/runx/setup").
+
+It is the plan in the order of its steps. A record `step` names each, so that the failing step becomes the container's error
+message.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from runx.compiler.backends.records import record
+from runx.compiler.model.plan import Device, Disk, Mount, VmPlan
+
+# Each share needs a QEMU in dom0 and 4 MiB of the guest, so there are at most two. mmap: shared mappings work, and changes of the
+# host are seen. msize: the largest that the transport takes.
+_9P = "trans=xen,version=9p2000.L,cache=mmap,msize=524288"
+
+# config-linux.md, "Default Devices" and "/dev symbolic links".
+_LINKS = (
+    ("pts/ptmx", "/dev/ptmx"),
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+)
+
+_RESOLV_CONF = "/run/network/resolv.conf"
+"""It does not exist if neither the configuration nor a DHCP server gives name servers."""
+
+_PROPAGATED = frozenset(("shared", "rshared", "unbindable", "runbindable"))
+"""The propagations that change the root's mount. It is private anyway, and without a peer on the host a slave is private, too."""
+
+_NONE = "-"
+"""No mount options."""
+
+
+class _Step(NamedTuple):
+    name: str
+    records: list[bytes]
+    hint: str = ""
+    """What to say if a file system of the step cannot be mounted, after what the kernel says."""
+
+
+def setup_record(plan: VmPlan) -> bytes:
+    """The file's records. Raises RunxError for a value with NUL."""
+    parts = []
+    for step in _steps(plan):
+        if step.records:
+            parts += [record("step", step.name), *([record("hint", step.hint)] if step.hint else []), *step.records]
+    return b"".join(parts)
+
+
+def _steps(plan: VmPlan) -> Iterator[_Step]:
+    """Each step. The order is runc's (libcontainer/rootfs_linux.go, standard_init_linux.go)."""
+    domain = plan.machine
+    if plan.root.carrier == "disk":
+        disk = domain.disks[0]
+        if disk.holds != "image":
+            yield from _made_disks(domain.disks, plan.root.lower_options)
+        else:
+            yield from _read_only_image(disk) if disk.read_only else _writable_image(disk)
+    if plan.root.carrier == "ram":
+        yield from _images_in_memory(len(plan.root.images), plan.root.lower_options)
+    for share in domain.shares:
+        target = "/newroot" if share.tag == "root" else f"/shares/{share.tag}"
+        hint = "dom0 serves this directory over 9p, which did not work"
+        yield _Step(f"share {share.tag}", [record("attach", "9p", share.tag, target, _9P)], hint)
+    yield _Step("loopback", [record("up", "lo")])
+    for mount in plan.mounts:
+        yield _Step(f"{mount.origin} {mount.destination}", _mount(mount))
+    for device in plan.guest.devices:
+        yield _Step(f"device {device.path}", [_device(device)])
+    if not any(mount.destination == "/dev" and mount.carrier == "9p" for mount in plan.mounts):
+        yield _Step("links of /dev", [record("symlink", target, path) for target, path in _LINKS])
+    yield _Step("process.cwd", [record("mkdir", plan.process.cwd)])
+    if domain.interfaces or plan.takes_interfaces:
+        # /runx/network ran beside this so far; PID 1 gives a line when it has done its work (docs/guest.md).
+        yield _Step("network", [record("await_network")])
+        if domain.interfaces and not any(mount.destination == "/etc/resolv.conf" for mount in plan.mounts):
+            yield _Step("resolv.conf", [record("bind_existing", _RESOLV_CONF, "/etc/resolv.conf")])
+    late = [mount for mount in plan.mounts if _late_read_only(mount)]
+    yield _Step("read-only mounts", [record("readonly", mount.destination) for mount in late])
+    # The share itself is served writable, so that the mount points above could be made.
+    yield _Step("root.readonly", [record("readonly", "/")] if plan.root.read_only else [])
+    for what, name in (("hostname", plan.guest.hostname), ("domainname", plan.guest.domainname)):
+        yield _Step(what, [record("sysctl", f"kernel/{what}", name)] if name else [])
+    for name, value in plan.guest.sysctl:
+        yield _Step(f"sysctl {name}", [record("sysctl", name, value)])
+    yield _Step("linux.readonlyPaths", [record("readonly", path) for path in plan.guest.readonly_paths])
+    yield _Step("linux.maskedPaths", [record("mask", path) for path in plan.guest.masked_paths])
+    # Last: nothing can be bound out of an unbindable root, and mounts in a shared one would also be mounted in its peers.
+    propagation = plan.guest.root_propagation
+    yield _Step("linux.rootfsPropagation", [record("propagation", "/", propagation)] if propagation in _PROPAGATED else [])
+
+
+def _writable_image(disk: Disk) -> Iterator[_Step]:
+    place = f"/dev/{disk.vdev}"
+    hint = f"{place} could not be mounted: a writable image is one ext4 file system, without a partition table"
+    yield _Step("vm.image", [record("attach", "ext4", place, "/newroot", _NONE)], hint)
+
+
+def _read_only_image(disk: Disk) -> Iterator[_Step]:
+    """Below an overlay in memory, so that mount points can be made; `root.readonly` closes that afterwards."""
+    place = f"/dev/{disk.vdev}"
+    hint = f"{place} could not be mounted: an image is one ext4 or EROFS file system, without a partition table"
+    yield _Step("vm.image", [record("attach", "erofs,ext4", place, "/image", "ro")], hint)
+    yield _Step("vm.image", _overlay_in_memory("/image"))
+
+
+def _overlay_in_memory(lower: str, options: tuple[str, ...] = ()) -> list[bytes]:
+    return [
+        record("attach", "tmpfs", "tmpfs", "/overlay", "mode=755"),
+        record("directory", "/overlay/upper"),
+        record("directory", "/overlay/work"),
+        _overlay(lower, "/overlay", options),
+        # The root directory itself is the upper one.
+        record("like", lower.partition(":")[0], "/"),
+    ]
+
+
+def _overlay(lower: str, changes: str, options: tuple[str, ...]) -> bytes:
+    words = ",".join((f"lowerdir={lower}", f"upperdir={changes}/upper", f"workdir={changes}/work", *options))
+    return record("attach", "overlay", "overlay", "/newroot", words)
+
+
+def _made_disks(disks: tuple[Disk, ...], options: tuple[str, ...]) -> Iterator[_Step]:
+    """The disks that runx has made of the root filesystem, joined by an overlay: the base, the added files, and the layer of
+    changes. A read-only root has no layer: then mount points are made in memory."""
+    hint = "the disks of the root filesystem could not be mounted: a kernel of its own needs blkfront, EROFS, ext4 and overlay"
+    # noinit_itable: tables of unused inodes are zero already (mke2fs on a sparse file).
+    kinds = {"base": ("erofs", "ro"), "engine": ("erofs", "ro"), "added": ("erofs", "ro"), "layer": ("ext4", "noinit_itable")}
+    records = []
+    for disk in disks:
+        kind, words = kinds[disk.holds]
+        records.append(record("attach", kind, f"/dev/{disk.vdev}", f"/disks/{disk.vdev}", words))
+    lower = ":".join(f"/disks/{disk.vdev}" for disk in reversed(disks) if disk.holds != "layer")
+    if disks[-1].holds == "layer":
+        records.append(_overlay(lower, f"/disks/{disks[-1].vdev}", options))
+    else:
+        records += _overlay_in_memory(lower, options)
+    yield _Step("root", records, hint)
+
+
+def _images_in_memory(count: int, options: tuple[str, ...]) -> Iterator[_Step]:
+    """The images that came in the ramdisk, below an overlay in memory."""
+    hint = "the images of the root filesystem could not be mounted: a kernel of its own needs loop devices, EROFS and overlay"
+    places = [f"/images/{number}" for number in range(count)]
+    attached = [record("attach", "erofs", f"/runx/root/{number}", place, "ro") for number, place in enumerate(places)]
+    yield _Step("root", [*attached, *_overlay_in_memory(":".join(reversed(places)), options)], hint)
+
+
+def _mount(mount: Mount) -> list[bytes]:
+    flags = tuple(flag for flag in mount.flags if flag != "ro") if _late_read_only(mount) else mount.flags
+    options = ",".join((*flags, *mount.data)) or _NONE
+    if mount.comes_to:
+        records = [record("bind", mount.comes_to, mount.destination, options)]
+    else:
+        records = [record("mount", mount.type, mount.source, mount.destination, options)]
+    return records + [record("propagation", mount.destination, word) for word in mount.propagation]
+
+
+def _late_read_only(mount: Mount) -> bool:
+    """Whether the mount is empty at first, so that mount points and device nodes in it must be made before it is read-only."""
+    return mount.carrier == "guest" and mount.type in ("tmpfs", "ramfs") and "ro" in mount.flags
+
+
+def _device(device: Device) -> bytes:
+    # 9p cannot hold device nodes: they are in the ramdisk, and bound over files.
+    name = "bound_node" if device.bound else "node"
+    return record(name, device.type, device.major, device.minor, f"{device.mode:o}", device.uid, device.gid, device.path)
