@@ -67,7 +67,8 @@ def _whole(kind: int, body: bytes) -> bytes:
 
 
 def _messages(data: bytes) -> list[bytes]:
-    found, at = [], 0
+    found: list[bytes] = []
+    at = 0
     while at + 2 <= len(data) and len(found) < 50:
         length, kind = data[at], _KINDS[data[at + 1] % len(_KINDS)]
         found.append(_whole(kind, data[at + 2 : at + 2 + length]))
