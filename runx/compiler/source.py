@@ -39,7 +39,8 @@ class Source:
             at, message = _json_fault(error)
             self.fail("RX003", location(self.text, at), f"not JSON: {message}")
         except RecursionError:
-            self.fail("RX004", None, "not a configuration: nested too deeply")
+            # How deep Python follows differs between its versions; newer ones leave such a text to the walk below.
+            self.fail("RX004", location(self.text, _too_deep(self.text)), "not a configuration: nested too deeply")
         except ValueError:  # sys.set_int_max_str_digits
             self.fail("RX004", None, "not a configuration: a number of thousands of digits")
         # Such characters need an escape, so most texts need no second pass.
@@ -148,6 +149,19 @@ class _Walk:
         return at
 
 
+def _too_deep(text: str) -> int:
+    """The offset of the first array or object that lies too deep; 0 if there is none."""
+    depth = 0
+    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
+        if match[0] in "[{":
+            depth += 1
+            if depth > DEPTH_LIMIT + 1:
+                return match.start()
+        elif match[0] in "]}":
+            depth -= 1
+    return 0
+
+
 def _character(text: str, start: int, character: int) -> int:
     """The offset of a character of the string that begins at `start`. After the last character comes the closing quote."""
     at = start + 1
@@ -182,7 +196,10 @@ def _json_fault(error: json.JSONDecodeError) -> tuple[int, str]:
         return at, "a number begins with 0"
     if error.msg.startswith("Extra data"):
         return at, "nothing may follow the value"
-    if error.msg.startswith("Illegal trailing comma") or (before.endswith(",") and text[at] in "]}"):
+    if error.msg.startswith("Illegal trailing comma"):  # since Python 3.13, at the comma
+        at += re.search(r"[^ \t\r\n]|$", text[at + 1 :]).start() + 1  # type: ignore[union-attr]  # it always matches
+        return at, "the last entry is followed by a comma"
+    if before.endswith(",") and text[at] in "]}":
         return at, "the last entry is followed by a comma"
     if error.msg.startswith("Expecting property name"):
         return at, "a name in double quotes must stand here"

@@ -36,7 +36,9 @@ def docker(host: Double) -> Iterator[list[str]]:
     yield [*DOCKER]
     host.run(["sh", "-c", "docker ps -aq | xargs -r docker rm -f"], check=True, timeout=LIMIT_S)
     assert len(host.run(["xl", "list"], check=True).stdout.splitlines()) == 2, "a header and dom0"
-    assert host.run(["sh", "-c", "ls -A /run/docker/runtime-*/moby"], check=True).stdout == b""
+    # The second is that of a runtime by the type of its shim.
+    states = "for i in /run/docker/runtime-*/moby /run/containerd/runc/moby; do [ ! -d $i ] || ls -A $i; done"
+    assert host.run(["sh", "-c", states], check=True).stdout == b""
 
 
 @pytest.fixture
@@ -124,7 +126,8 @@ def test_what_it_says_of_a_running_one(host: Double, docker: list[str]) -> None:
     assert inspect(host, "two", "{{.State.Status}}") == "paused"
     host.run([*docker, "unpause", "two"], check=True, timeout=LIMIT_S)
     executed = host.run([*docker, "exec", "two", "true"], timeout=LIMIT_S)
-    assert executed.returncode == 126 and b"exec is not possible with runx" in executed.stdout + executed.stderr
+    assert executed.returncode in (126, 128)  # the second with docker 28
+    assert b"exec is not possible with runx" in executed.stdout + executed.stderr
     removed = host.run([*docker, "rm", "two"])
     assert removed.returncode and b"running" in removed.stderr
     host.run([*docker, "rm", "--force", "two"], check=True, timeout=LIMIT_S)

@@ -69,7 +69,7 @@ def test_docker(double: Double, scratch: str, heading: str) -> None:
     result = double.run(validate)
     assert result.returncode == 0, result.stderr
     double.run(["sed", "-i", 's/"runtimes"/"runtime"/', path], check=True)
-    assert b"don't match any configuration option: runtime" in double.run(validate).stderr
+    assert b"don't match any configuration option: runx" in double.run(validate).stderr
 
 
 def test_podman(double: Double, scratch: str) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from runxtools import bootstrap, engines, packages, specification, venv
+from runxtools import bootstrap, engines, packages, pythons, specification, venv
 from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of
 from runxtools.double import host
@@ -242,6 +242,12 @@ def main() -> int:
         "--only", action="append", choices=tuple(STEPS), metavar="STEP", help="run this step: %(choices)s; may be repeated"
     )
     which.add_argument(
+        "--python",
+        type=pythons.version_or_path,
+        metavar="VERSION",
+        help=f"run the unit tests with the Python of another Debian ({', '.join(pythons.SUITES)}), or the one at a path",
+    )
+    which.add_argument(
         "--engines",
         nargs="*",
         choices=engines.SUITES,
@@ -250,6 +256,10 @@ def main() -> int:
     )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
+    if options.python:
+        set_up(steps(["unit"], no_lab=True))
+        subprocess.run([sys.executable, "./build", "initrd"], cwd=CHECKOUT, check=True)
+        return pythons.test(options.python, options.pytest)
     suites = None if options.engines is None else options.engines or engines.SUITES
     chosen = steps(suites or options.only or (), options.no_lab)
     python = set_up(chosen)

@@ -1,5 +1,6 @@
 """The virtual environment that tests, linters and benchmarks run in, kept in the cache."""
 
+import datetime
 import platform
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of, run
 
 _REQUIREMENTS = CHECKOUT / "requirements-dev.txt"
+RUN_TIME = ("lark", "pydantic", "rich")
+"""The libraries that runx itself imports, as in pyproject.toml."""
 
 
 def key() -> str:
@@ -34,6 +37,20 @@ def make() -> Path:
     with cache.locked(cache.root() / "venv.lock"):
         entry = cache.find(cache.root(), "venv", key()) or cache.make(cache.root(), "venv", key(), fill)
     return entry / "bin" / "python"
+
+
+def newest_libraries() -> Path:
+    """A directory with the newest release of each library that runx needs at run time, at most a week old, for sys.path. Raises
+    ToolError with pip's message."""
+    week = datetime.date.today().strftime("%G-%V")
+
+    def fill(directory: Path) -> None:
+        words = ("-m", "pip", "install", "--quiet", "--no-input", "--upgrade", "--target")
+        run([make(), *words, directory / "site", *RUN_TIME], "pip install")
+
+    with cache.locked(cache.root() / "newest.lock"):
+        key = cache.key_of({"week": week, "python": f"{sys.executable} {platform.python_version()}"})
+        return (cache.find(cache.root(), "newest", key) or cache.make(cache.root(), "newest", key, fill)) / "site"
 
 
 def main() -> int:

@@ -16,6 +16,8 @@ TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_MANY_FDS = 2**16
+"""More descriptors than a supervisor has."""
 _END_S = 10.0
 """How long the child may take to end: mkfs.erofs, or the kernel, may be writing to a slow disk."""
 
@@ -95,7 +97,7 @@ def _become_packer(supervisor: int, directory: str, output: int, done: int, hold
 def _close_all_but(*kept: int) -> None:
     """`create` waits for the end of a pipe, of which this process has a copy as well."""
     first = 3
-    for fd in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
+    for fd in (*sorted(kept), max(os.sysconf("SC_OPEN_MAX"), _MANY_FDS)):
         os.closerange(first, fd)
         first = fd + 1
 

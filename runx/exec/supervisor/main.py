@@ -80,7 +80,10 @@ def main() -> int:
     except Exception as error:
         # Whatever it is: nobody may read our standard error, and Python's own end would change the status.
         told = error if isinstance(error, RunxError) else RunxError(f"internal error: {type(error).__name__}: {error}")
-        os.write(report, f"error {told.message}\nhint {told.hint}\n".encode("utf-8", "replace"))
+        try:
+            os.write(report, f"error {told.message}\nhint {told.hint}\n".encode("utf-8", "replace"))
+        except BrokenPipeError:
+            pass  # `create` was ended, which may be the error
         return 1
     os.write(report, b"created\n")
     os.close(report)

@@ -139,12 +139,12 @@ def test_a_fault_of_ours_is_in_the_log_before_its_traceback(debug: bool, tmp_pat
 
 
 def test_an_interrupt_ends_a_command_without_a_word() -> None:
-    broken = RUNX[-1].replace("from runx.cli.main import program; program()", "")
-    broken += (
-        "from runx.cli import main; import os, signal, time; interrupt = lambda *_: (os.kill(os.getpid(), 2), time.sleep(60))"
+    interrupted = RUNX[-1].replace(
+        "from runx.cli.main import program; program()",
+        "import os, signal, time; from runx.cli import main; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "main.COMMANDS['list'].call = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60)); main.program()",
     )
-    broken += "; main.COMMANDS['list'].call = interrupt; main.program()"
-    result = subprocess.run([*RUNX[:-1], broken, "--root", "/nonexistent", "list"], capture_output=True)
+    result = subprocess.run([*RUNX[:-1], interrupted, "--root", "/nonexistent", "list"], capture_output=True)
     assert (result.returncode, result.stderr) == (-signal.SIGINT, b"")
 
 

@@ -81,7 +81,7 @@ def test_anything_else_is_an_error_with_a_message(raw: bytes) -> None:
         ('{"a": "\\udc00x"}', "config.json:1:7: a: holds half of a surrogate pair"),
         ('{"a": -Infinity}', "config.json:1:7: a: not JSON: -Infinity is not a number"),
         ("{" + '"a":{' * 100 + "}" * 101 + " ", "config.json"),
-        ('{"a": ' + "[" * 5000 + "]" * 5000 + "}", "config.json: not a configuration: nested too deeply"),
+        ('{"a": ' + "[" * 5000 + "]" * 5000 + "}", "config.json:1:71: not a configuration: nested too deeply"),
         ('{"a": ' + "9" * 5000 + "}", "config.json: not a configuration: a number of thousands of digits"),
         ("", "config.json:1:1: not JSON"),
         ("null", "config.json:1:1: must be an object"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runxtools import test as tool
+from runxtools import tree
 from runxtools.checkout import CHECKOUT
 
 
@@ -130,3 +131,19 @@ def test_without_the_guest_there_is_no_lab(commands: Commands, monkeypatch: pyte
     commands.failing = {"./build all": 1}
     assert call(monkeypatch, "--only", "lab") == 1
     assert commands.run == ["./build all"]
+
+
+def test_another_python(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version is that of a Debian, in a tree of it; a path is an interpreter of this machine."""
+    trees: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(tree, "make", lambda suite, _: Path("/trees") / suite)
+
+    def called(root: Path, argv: list[str], *_: object) -> "subprocess.CompletedProcess[bytes]":
+        trees.append((root.name, argv[-3:]))
+        return subprocess.CompletedProcess(argv, 3)
+
+    monkeypatch.setattr(tree, "call", called)
+    assert call(monkeypatch, "--python", "3.13", "--", "-k", "cpio") == 3
+    assert (trees, commands.run) == ([("trixie", [UNIT, "-k", "cpio"])], ["./build initrd"])
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "--python", "2.7")

@@ -18,7 +18,7 @@ FLOORS = (
     ("runxtools.apt", "runxtools.installer"),
     ("runxtools.bootstrap",),
     ("runxtools.tree",),
-    ("runxtools.double", "runxtools.engines", "runxtools.lab", "runxtools.specification"),
+    ("runxtools.double", "runxtools.engines", "runxtools.lab", "runxtools.pythons", "runxtools.specification"),
     ("runxtools.testing",),
     ("runxtools.bench", "runxtools.fault_table", "runxtools.plan_schema", "runxtools.support_table"),
     ("runxtools.demo", "runxtools.documents", "runxtools.fuzz", "runxtools.test"),
