@@ -39,7 +39,7 @@ def test_text_tells_everything(bundle: Path, capsys: pytest.CaptureFixture[str])
     assert plan_command.main([str(bundle), "--id", "c1"], root="/run/elsewhere") == 0
     text = capsys.readouterr().out
     for words in (
-        "/run/elsewhere/c1/shares/root", f"{bundle}/rootfs", "nosuid,strictatime,mode=755,size=65536k", "FOO=bar baz",
+        "/run/elsewhere/c1/initrd", "share root", f"{bundle}/rootfs", "nosuid,strictatime,mode=755,size=65536k", "FOO=bar baz",
         "linux.resources.devices", 'extra = "console=hvc0', "    mount proc proc /proc", "runx/process",
         "/default/ctr-plain", "a new one, which the engine may fill",
     ):  # fmt: skip
