@@ -29,7 +29,7 @@ targets:
 settings, as arguments or in the environment:
   ARCH=NAME            x86_64, aarch64 or arm (default: this machine's)
   CROSS_COMPILE=PREFIX of the compiler's programs (default: Debian's cross compiler for another ARCH)
-  KERNEL_SRC=PATH      a kernel tree or tarball (default: Debian's linux-source-6.1)
+  KERNEL_SRC=PATH      a kernel tree or tarball (default: Debian's linux-source-6.12)
   busybox=PATH         a static busybox to use instead of compiling one
   OUT=DIRECTORY        where results go (default: out)
   RUNX_CACHE=DIRECTORY where what has been made is kept, by its content (default: ~/.cache/runx)
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-install", action="store_true", help="name missing Debian packages; do not install them")
     parser.add_argument("--keep-work", action="store_true", help="keep unpacked sources and objects, for quick rebuilds")
-    parser.add_argument("--update", action="store_true", help="download busybox's source package again")
+    parser.add_argument("--update", action="store_true", help="download the sources of kernel and busybox again")
     where = parser.add_argument_group("install and uninstall")
     where.add_argument("--prefix", default="/usr/local", help="directory in which runx will be (%(default)s)")
     where.add_argument("--destdir", help="directory to install into in place of /, to make a package")

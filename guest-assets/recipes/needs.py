@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Sequence
 
 from recipes.settings import Settings
-from recipes.sources import KERNEL_PACKAGE, KERNEL_TARBALL
 from runxtools import packages
 from runxtools.errors import ToolError
 from runxtools.packages import Package
@@ -30,9 +29,7 @@ def _cross(settings: Settings) -> tuple[Package, ...]:
 
 def for_kernel(settings: Settings) -> tuple[Package, ...]:
     """Packages to compile the kernel."""
-    source = () if settings.kernel_src else (Package(KERNEL_PACKAGE, str(KERNEL_TARBALL), "the kernel's source"),)
     return (
-        *source,
         *_COMPILER,
         *_cross(settings),
         Package("bc", "bc", "arithmetic of the kernel's build"),
@@ -40,6 +37,7 @@ def for_kernel(settings: Settings) -> tuple[Package, ...]:
         Package("flex", "flex", "scanner of its configuration"),
         Package("perl", "perl", "scripts of its build"),
         Package("xz-utils", "xz", "unpacks the kernel's source"),
+        Package("bzip2", "bzip2", "unpacks it where it is Ubuntu's"),
         Package("zstd", "zstd", "compresses the kernel"),
         Package("libelf-dev", "/usr/include/libelf.h", "objtool of the kernel's build"),
     )

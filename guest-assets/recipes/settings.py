@@ -31,7 +31,7 @@ class Settings:
     """Whether missing Debian packages are installed."""
     keep_work: bool
     update: bool
-    """Download busybox's source package again."""
+    """Download the sources of kernel and busybox again."""
 
     @property
     def results(self) -> Path:

@@ -26,6 +26,7 @@ COMPILER = (
 EXECUTOR = (
     *COMPILER[:3],
     ("runx.exec.spawn", "runx.exec.plan_json"),
+    ("runx.exec.ninep",),
     ("runx.exec.container", "runx.exec.storage"),
     ("runx.exec.xen",),
     ("runx.exec.console", "runx.exec.network"),

@@ -17,11 +17,19 @@ def make_root(path: str, *applets: str) -> None:
 
 
 def make_bundle(
-    directory: str, root: str, args: list[str], *, env: Iterable[str] = (), network_namespace: str = "", **more: object
+    directory: str,
+    root: str,
+    args: list[str],
+    *,
+    env: Iterable[str] = (),
+    network_namespace: str = "",
+    memory_limit: int = 0,
+    **more: object,
 ) -> str:
     """Make a bundle in `directory`: its path. The container runs `args` in `root`, in its own namespaces.
 
-    network_namespace: path of a namespace to join. more: further members of the configuration (OCI config.md).
+    network_namespace: path of a namespace to join. memory_limit: in bytes; 0 for none. more: further members of the
+    configuration (OCI config.md).
     """
     bundle = tempfile.mkdtemp(prefix="bundle-", dir=directory)
     network = {"type": "network", **({"path": network_namespace} if network_namespace else {})}
@@ -30,7 +38,10 @@ def make_bundle(
         "process": {"args": args, "cwd": "/", "env": ["PATH=/bin", *env], "user": {"uid": 0, "gid": 0}},
         "root": {"path": root},
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
-        "linux": {"namespaces": [network, *({"type": kind} for kind in ("pid", "ipc", "uts", "mount"))]},
+        "linux": {
+            "namespaces": [network, *({"type": kind} for kind in ("pid", "ipc", "uts", "mount"))],
+            **({"resources": {"memory": {"limit": memory_limit}}} if memory_limit else {}),
+        },
         **more,
     }
     with open(f"{bundle}/config.json", "w") as file:

@@ -3,14 +3,17 @@
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runxtools.command import run
 from runxtools.errors import ToolError
-from runxtools.runner import Log
+from runxtools.runner import Log, environment
 
 _APT = Path("/etc/apt")
+DEBIAN = ("bookworm", "trixie", "forky", "duke", "oldstable", "stable", "testing", "unstable", "sid")
+"""Names of Debian's releases with Python 3.11 or newer. An archive that has one of them has the others too."""
 _ROLLING = ("sid", "unstable", "testing", "forky")
 """Suites that have no -updates or -security of interest, and whose index on a mirror may be older than apt accepts."""
 
@@ -19,15 +22,14 @@ _Choice = Callable[[Sequence[str]], Sequence[str]] | None
 
 
 def source_entries(
-    directory: Path = _APT, *, kind: str = "deb-src", suites: Sequence[str] = (), release: str = ""
+    directory: Path = _APT, *, kind: str = "deb-src", suites: Sequence[str] = (), releases: Sequence[str] = DEBIAN
 ) -> dict[str, str]:
     """The binary sources of `directory` as entries of `kind` (deb or deb-src): files of a sources.list.d, by name.
 
     Reads both formats of sources.list(5); disabled entries stay disabled. With `suites`, these replace the suites of entries for
-    Debian's `release` (default: this machine's code name), and other entries are left out.
+    one of `releases`, and other entries are left out.
     """
-    release = release or machine_release()
-    return _entries(directory, kind, (lambda old: suites if release in old else ()) if suites else None)
+    return _entries(directory, kind, (lambda old: suites if set(releases) & set(old) else ()) if suites else None)
 
 
 def suite_entries(suite: str, directory: Path = _APT, *, release: str = "") -> dict[str, str]:
@@ -112,16 +114,17 @@ class PrivateApt:
     ) -> None:
         """`preferences` is the text of an apt_preferences(5) file, used in place of the machine's."""
         self._log = log
-        self._directory = directory
         parts = directory / "sources.list.d"
         for needed in (parts, directory / "lists" / "partial", directory / "cache" / "archives" / "partial"):
             needed.mkdir(parents=True, exist_ok=True)
         for name, text in sources.items():
             (parts / name).write_text(text)
+        (directory / "status").touch()
         settings = {
             "Dir::Etc::SourceList": "/dev/null",
             "Dir::Etc::SourceParts": str(parts),
             "Dir::State::Lists": str(directory / "lists"),
+            "Dir::State::Status": str(directory / "status"),  # nothing is installed: a candidate is always one to download
             "Dir::Cache": str(directory / "cache"),
             "APT::Sandbox::User": "root",  # the download user cannot enter a directory of root's
         }
@@ -132,8 +135,14 @@ class PrivateApt:
         if architectures:
             lines += ["#clear APT::Architectures;", *(f'APT::Architectures:: "{name}";' for name in architectures)]
         (directory / "apt.conf").write_text("\n".join(lines) + "\n")
+        self._environment = {"APT_CONFIG": str(directory / "apt.conf")}
 
     def run(self, *arguments: str, cwd: Path, check: bool = True) -> None:
         """Run apt-get. Raises ToolError when it fails, unless `check` is false."""
-        environment = {"APT_CONFIG": str(self._directory / "apt.conf")}
-        self._log.run(["apt-get", "-q", *arguments], f"apt-get {arguments[0]}", cwd=cwd, env=environment, check=check)
+        self._log.run(["apt-get", "-q", *arguments], f"apt-get {arguments[0]}", cwd=cwd, env=self._environment, check=check)
+
+    def names(self, prefix: str) -> list[str]:
+        """Names of all packages that begin with `prefix`, after `update`."""
+        argv = ["apt-cache", "pkgnames", prefix]
+        done = subprocess.run(argv, env=environment(self._environment), capture_output=True, text=True, check=False)
+        return done.stdout.split()

@@ -18,7 +18,7 @@ from guestbox import CHECKOUT, initrd_entries
 
 sys.path[:0] = [str(CHECKOUT / "guest-assets"), str(CHECKOUT / "tools")]
 
-from recipes import initrd, kconfig, main, needs, parts  # noqa: E402
+from recipes import initrd, kconfig, kernel_source, main, needs, parts  # noqa: E402
 from recipes.settings import Settings, settings_from  # noqa: E402
 
 from runxtools import installer, runner  # noqa: E402
@@ -97,7 +97,7 @@ def test_faults_of_the_command_line(words: list[str], error: str, capsys: pytest
 def test_every_architecture_has_a_readable_configuration() -> None:
     folder = CHECKOUT / "guest-assets" / "kernel"
     for arch in ARCHES:
-        values = kconfig.read_fragments([folder / "common.config", folder / f"{arch}.config"])
+        values = kconfig.read_fragments([folder / "common.config", folder / f"{arch}.config"], kernel_source.SERIES)
         assert values["CONFIG_9P_FS"] == "y" and values["CONFIG_PCI"] == "n"
 
 
@@ -122,6 +122,25 @@ def test_faults_of_fragments(tmp_path: Path, text: str, error: str) -> None:
     (tmp_path / "f").write_text(text)
     with pytest.raises(ToolError, match=error):
         kconfig.read_fragments([tmp_path / "f"])
+
+
+@pytest.mark.parametrize(("version", "names"), [((6, 1), "AB"), ((6, 9), "AB"), ((6, 10), "BC"), ((6, 12), "CD"), ((7, 0), "CD")])
+def test_lines_for_some_versions_alone(version: tuple[int, int], names: str, tmp_path: Path) -> None:
+    """The same symbol may have one line for older and one for newer sources."""
+    (tmp_path / "f").write_text(
+        "CONFIG_A=y  # before 6.10\nCONFIG_B=y  # before 6.12\n# CONFIG_A is not set  # since 6.10\n"
+        'CONFIG_C="x # since"  # since 6.10\n# CONFIG_D is not set  # since 6.12\n'
+    )
+    values = kconfig.read_fragments([tmp_path / "f"], version)
+    assert values["CONFIG_A"] == ("y" if version < (6, 10) else "n")
+    wanted = set(names) - {"A"}
+    assert {name.removeprefix("CONFIG_") for name in values if name != "CONFIG_A"} == wanted
+    assert "CONFIG_C" not in values or values["CONFIG_C"] == '"x # since"'
+
+
+def test_the_key_of_fragments_has_the_lines_of_all_versions(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("# a comment\nCONFIG_A=y  # before 6.10\n# CONFIG_B is not set\n\n")
+    assert kconfig.lines_of([tmp_path / "f"]) == "CONFIG_A=y  # before 6.10\n# CONFIG_B is not set\n"
 
 
 def test_lines_that_did_not_take_are_named(tmp_path: Path) -> None:
@@ -161,7 +180,7 @@ def test_sources_of_other_suites(tmp_path: Path) -> None:
     (tmp_path / "sources.list.d/a.sources").write_text(
         "Types: deb\nURIs: http://two\nSuites: old old-updates\nComponents: main\n\nTypes: deb\nURIs: http://no\nSuites: other\n"
     )
-    assert source_entries(tmp_path, kind="deb", suites=["new", "newer"], release="old") == {
+    assert source_entries(tmp_path, kind="deb", suites=["new", "newer"], releases=["older", "old"]) == {
         "sources.list": "deb [signed-by=/k] http://one new main\ndeb [signed-by=/k] http://one newer main\n",
         "a.sources": "Types: deb\nURIs: http://two\nSuites: new newer\nComponents: main\n",
     }

@@ -56,7 +56,9 @@ def test_the_figures_of_the_lab() -> None:
         {"create_s": 4.0, "life_s": 8.0, "link": 300_000.0, "xl_create_s": 2.0, "hvc0": 30_000.0},
         {"create_s": 5.0, "life_s": 7.0, "link": 400_000.0, "xl_create_s": 3.0, "hvc0": 60_000.0},
     ]
-    throughput, *times = lab.lab_figures(rounds)
+    memory = {"kept_kib": 17 * 1024.0, "kernel_kib": 8 * 1024.0}
+    throughput, *times, kept, kernel = lab.lab_figures([round_ | memory for round_ in rounds])
+    assert [(figure.value, figure.kept) for figure in (kept, kernel)] == [(17, False), (8, None)]
     assert (throughput.value, throughput.ratio, throughput.kept) == (400, 8, True)
     assert [(figure.value, figure.kept) for figure in times] == [(2, None), (4, None), (8, None)]
 

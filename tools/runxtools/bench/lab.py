@@ -12,6 +12,7 @@ from runxtools.machine import Machine
 
 IMAGE_SIZES = (10, 100)
 """MiB."""
+KEPT_LIMIT_MIB = 16
 BOOT_LIMITS = {"ram": 1.25, "disk": 1.3, "9p": None}
 """For each carrier of the root, how long the guest's kernel may have been running when the container's process begins, as a
 multiple of the floor."""
@@ -68,4 +69,6 @@ def lab_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
         Figure("lab: xl create, nothing but kernel and ramdisk", "s", column("xl_create_s")),
         Figure("lab: runx create", "s", column("create_s")),
         Figure("lab: a whole container, create to exit", "s", column("life_s")),
+        Figure("lab: memory of 64 MiB that a container does not get", "MiB", column("kept_kib", 1024), limit=KEPT_LIMIT_MIB),
+        Figure("lab: of that, before the first program (MemTotal)", "MiB", column("kernel_kib", 1024)),
     ]
