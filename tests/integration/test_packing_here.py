@@ -18,6 +18,7 @@ SLOW_MKFS = """#!/bin/sh
 dd if=/dev/zero of="$3" bs=1M count=3 conv=notrunc 2> /dev/null
 echo $$ > {directory}/mkfs
 while ! [ -e {directory}/go ]; do sleep 0.1; done
+: > "$3"  # mkfs.erofs 1.8 keeps what is there, 1.5 does not
 [ -e {directory}/fail ] || exec {directory}/real "$@"
 echo "the disk burns" >&2
 exit 1

@@ -22,6 +22,8 @@ from runx.linux.signals import signal
 TIMEOUT_S = 1800
 """Time limit for one image."""
 _WRITE_EVERY_S = 0.1
+_LOOK_EVERY_S = 1.0
+_NO_SPACE = "No space left on device"
 _READ = mount.MS_RDONLY | mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | mount.MS_NOSYMFOLLOW
 
 
@@ -52,12 +54,14 @@ def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
         if pid == 0:
             _become_mkfs(argv, tree, limit, output, caller)
         try:
-            with _written_meanwhile(path) if to_disk else contextlib.nullcontext():
+            with _written_meanwhile(path) if to_disk else contextlib.nullcontext(), _ended_without_space(pid, output):
                 code, text = spawn.finish("mkfs.erofs", pid, output, TIMEOUT_S)
         except RunxError as error:
-            if os.path.getsize(path) < limit - 2**20:
+            if os.path.getsize(path) >= limit - 2**20:
+                raise _too_large(limit) from error  # SIGXFSZ
+            code, text = 1, spawn.tail(output)
+            if _NO_SPACE not in text:
                 raise
-            raise _too_large(limit) from error  # SIGXFSZ
     finally:
         os.close(output)
     if code:
@@ -100,6 +104,32 @@ def _written_meanwhile(path: str) -> Iterator[None]:
         done.set()
         thread.join()
         os.close(fd)
+
+
+@contextlib.contextmanager
+def _ended_without_space(pid: int, output: int) -> Iterator[None]:
+    """End mkfs.erofs a second after it has written to `output` that there is no space left. 1.8 waits for its own threads then,
+    and never ends."""
+    pidfd = os.pidfd_open(pid)
+    done = threading.Event()
+
+    def look() -> None:
+        told = False
+        while not done.wait(_LOOK_EVERY_S):
+            if told:
+                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                return
+            told = _NO_SPACE in spawn.tail(output)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        os.close(pidfd)
 
 
 def _too_large(limit: int) -> RunxError:

@@ -242,6 +242,19 @@ def test_an_image_larger_than_the_limit(home: Home) -> None:
     assert names(home.images) == []
 
 
+def test_mkfs_that_never_ends_without_space(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of erofs-utils 1.8.6 on a full disk. One without that message may take its time."""
+    program = tmp_path / "mkfs"
+    monkeypatch.setattr(mkfs, "_program", lambda _: str(program))
+    for said, ends in (("<E> erofs: failed to write: No space left on device", "exec sleep 1000"), ("busy", "sleep 3; exit 1")):
+        program.write_text(f"#!/bin/sh\necho '{said}' >&2\n{ends}\n")
+        program.chmod(0o755)
+        with pytest.raises(RunxError) as caught:
+            home.make()
+        assert caught.value.message == f"root.path: no image of {home.root} could be made: {said}"
+        assert names(home.images) == []
+
+
 def test_a_directory_of_others_is_not_used(home: Home) -> None:
     home.images.mkdir(parents=True)
     home.images.chmod(0o777)
