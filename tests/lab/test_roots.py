@@ -8,20 +8,6 @@ from root_tests import DISK, killed_and_started
 from runxtools.lab.lab import Lab
 from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, sh
 
-
-def test_a_root_by_disk_behaves_as_under_runc(lab: Lab, behave: list[str]) -> None:
-    """In place of the one of tests/shared: overlayfs of Linux 6.1, the guest's and dom0's, has no O_TMPFILE. So runc is asked."""
-    script = "/mnt/behave /test 2> /dev/null"
-    under_runx = sh(lab, script, options=[*DISK, *behave])
-    command = ["ctr", "run", "--rm", *behave, IMAGE, new_id(), "/bin/sh", "-c", script]
-    under_runc = lab.run(command, timeout=LIMIT_S)
-    assert (under_runx.returncode, under_runc.returncode) == (0, 0), (under_runx.stderr, under_runc.stderr)
-    assert under_runx.stdout == under_runc.stdout
-    lines = under_runx.stdout.decode().splitlines()
-    assert len(lines) == 17
-    assert [line.partition(":")[0] for line in lines if not line.endswith(" ok")] == ["O_TMPFILE"], lines
-
-
 NOT_OVER_9P = {
     "O_TMPFILE": "",
     "fallocate": "",
