@@ -125,7 +125,7 @@ def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
         of = f", made of {disk.made_of}" if disk.made_of else ""
         yield f"disk {disk.vdev}", f"{disk.source} ({disk.format}, {'read-only' if disk.read_only else 'written to'}{of})"
     for share in domain.shares:
-        yield f"share {share.tag}", share.path
+        yield f"share {share.tag}", "over 9p"
 
 
 def _xl_setting(setting: XlSetting) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ class Mount(TypedDict):
     is_file: bool
     recursive: bool
     read_only: bool
+    flags: list[str]
     origin: str
 
 

@@ -2,11 +2,15 @@
 
 import ctypes
 import os
+import struct
 
 CLONE_NEWNS = 0x00020000
 """A mount namespace. These and the flags below are the kernel's numbers, the same on every architecture (linux/sched.h)."""
 CLONE_NEWNET = 0x40000000
 """A network namespace."""
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
 
 # linux/mount.h
 MS_RDONLY = 1 << 0
@@ -15,15 +19,15 @@ MS_NODEV = 1 << 2
 MS_NOEXEC = 1 << 3
 MS_REMOUNT = 1 << 5
 MS_NOSYMFOLLOW = 1 << 8
-MS_NOATIME = 1 << 10
-MS_NODIRATIME = 1 << 11
 MS_BIND = 1 << 12
 MS_REC = 1 << 14
 MS_PRIVATE = 1 << 18
-MS_RELATIME = 1 << 21
+MS_SLAVE = 1 << 19
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.pivot_root.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
 _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
 
@@ -35,6 +39,32 @@ def mount(source: str, target: str, flags: int, kind: str = "", data: str = "") 
     """
     words = (os.fsencode(source), os.fsencode(target), os.fsencode(kind) or None)
     _check(_libc.mount(*words, flags, os.fsencode(data) or None), source)
+
+
+_MNT_DETACH = 2
+
+
+def unmount(target: str) -> None:
+    """Take a mount and those below it out of this mount namespace; they last as long as they are in use. Raises OSError."""
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
+
+
+_SYS_MOUNT_SETATTR = 442
+"""Number of the system call, the same on every architecture."""
+_AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = -100, 0x8000, 1
+
+
+def make_read_only(target: str) -> None:
+    """Make a mount and all mounts below it read-only, in this mount namespace alone (mount_setattr(2)). Raises OSError."""
+    attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)  # set, clear, propagation, user namespace
+    arguments = ctypes.c_int(_AT_FDCWD), os.fsencode(target), ctypes.c_uint(_AT_RECURSIVE), attributes
+    size = ctypes.c_size_t(len(attributes))
+    _check(_libc.syscall(ctypes.c_long(_SYS_MOUNT_SETATTR), *arguments, size), target)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """Make the mount `new` the root directory, and attach the old one at `old` (pivot_root(2)). Raises OSError."""
+    _check(_libc.pivot_root(os.fsencode(new), os.fsencode(old)), new)
 
 
 def unshare(namespaces: int) -> None:

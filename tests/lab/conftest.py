@@ -1,6 +1,6 @@
 """Tests in the Xen lab that `--lab` names (docs/lab.md). After the last, dom0 must be as it was before the first.
 
-All are marked `lab`. Tests marked `needs_qemu_9p` are skipped on a Debian whose QEMU cannot serve 9p.
+All are marked `lab`. Tests marked `needs_qemu` are skipped on a Debian whose QEMU cannot serve PV guests.
 """
 
 import sys
@@ -15,8 +15,8 @@ from runxtools.lab import kinds
 from runxtools.lab.lab import Lab
 from runxtools.lab.leaks import inventory, leaks
 
-WITHOUT_9P = "trixie"
-"""The suite whose QEMU (10.0) fails as the 9p backend of PV guests: xl waits minutes for it, then `create` fails."""
+WITHOUT_QEMU = "trixie"
+"""The suite whose QEMU (10.0) cannot serve PV guests: xl waits minutes for it, then `create` fails."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -26,8 +26,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.lab)
             if not kind.systemd and item.get_closest_marker("systemd"):
                 item.add_marker(pytest.mark.skip(reason=f"systemd does not start dom0 of {kind.name}"))
-            if kind.suite == WITHOUT_9P and item.get_closest_marker("needs_qemu_9p"):
-                item.add_marker(pytest.mark.skip(reason=f"QEMU of {kind.suite} cannot serve 9p to PV guests: --lab bookworm"))
+            if kind.suite == WITHOUT_QEMU and item.get_closest_marker("needs_qemu"):
+                item.add_marker(pytest.mark.skip(reason=f"QEMU of {kind.suite} cannot serve PV guests: --lab bookworm"))
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +48,9 @@ def host(lab: Lab) -> Lab:
 
 
 @pytest.fixture(scope="session")
-def storage_driver(lab: Lab) -> str:
-    """podman's: with vfs, roots are plain directories, which need 9p."""
-    return "overlay" if lab.kind.suite == WITHOUT_9P else "vfs"
+def storage_driver() -> str:
+    """podman's: with vfs, roots are plain directories, and go by 9p."""
+    return "vfs"
 
 
 @pytest.fixture

@@ -2,13 +2,10 @@
 
 import json
 
-import pytest
-
 from runxtools.lab.lab import Lab
 from runxtools.testing.containers import LIMIT_S, RUNX, new_id
 
 
-@pytest.mark.needs_qemu_9p
 def test_cpu_limits_reach_the_scheduler(lab: Lab, scratch: str) -> None:
     """A container that is created is enough: its domain is there, and has not begun to run."""
     config = {

@@ -63,7 +63,6 @@ def engine(lab: Lab, dockerd: None) -> Iterator[list[str]]:
     lab.run(["sh", "-c", "docker ps -aq | xargs -r docker rm -f"], check=True, timeout=LIMIT_S)
 
 
-@pytest.mark.needs_qemu_9p
 def test_a_volume(lab: Lab, engine: list[str]) -> None:
     """Two containers, one after the other, share a volume of docker's."""
     run = [*engine, "run", "--rm", "--network", "none", "--volume", "kept:/data", IMAGE, "/bin/sh", "-c"]

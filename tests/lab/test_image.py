@@ -66,7 +66,6 @@ def bundle(lab: Lab, scratch: str) -> Bundle:
     return Bundle(lab, scratch)
 
 
-@pytest.mark.needs_qemu_9p
 def test_writes_are_in_the_image(lab: Lab, bundle: Bundle) -> None:
     loops = lab.run(["losetup", "-a"]).stdout
     script = "grep ' / ' /proc/mounts; ls /not/there/motd; echo kept > /kept; mkfifo /fifo && echo fifo; exit 3"
@@ -83,7 +82,6 @@ def test_writes_are_in_the_image(lab: Lab, bundle: Bundle) -> None:
     assert result.stdout == b"kept\n", "the next container finds it"
 
 
-@pytest.mark.needs_qemu_9p
 def test_a_read_only_image_is_not_written_to(lab: Lab, bundle: Bundle) -> None:
     before = lab.run(["sha256sum", f"{bundle.top}/root.img"]).stdout
     script = "cat /etc/motd; touch /etc/x 2>&1; ls /not/there/motd; exec 3> /dev/xvda; echo not writable"
@@ -93,7 +91,7 @@ def test_a_read_only_image_is_not_written_to(lab: Lab, bundle: Bundle) -> None:
     assert lab.run(["sha256sum", f"{bundle.top}/root.img"]).stdout == before
 
 
-@pytest.mark.needs_qemu_9p
+@pytest.mark.needs_qemu
 def test_qcow2(bundle: Bundle, tmp_path: Path) -> None:
     bundle.qcow2(tmp_path)
     result = bundle.run("root.qcow2", "qcow2", "echo kept > /kept; exit 4")
@@ -101,7 +99,7 @@ def test_qcow2(bundle: Bundle, tmp_path: Path) -> None:
     assert bundle.run("root.qcow2", "qcow2", "cat /kept").stdout == b"kept\n"
 
 
-@pytest.mark.needs_qemu_9p
+@pytest.mark.needs_qemu
 @pytest.mark.parametrize("image", ["root.img", "root.qcow2"])
 def test_a_guest_without_supervisor_keeps_its_image(lab: Lab, bundle: Bundle, tmp_path: Path, image: str) -> None:
     bundle.qcow2(tmp_path)

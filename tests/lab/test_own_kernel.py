@@ -2,8 +2,6 @@
 
 import subprocess
 
-import pytest
-
 from runxtools.lab.lab import Lab
 from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id
 
@@ -20,7 +18,6 @@ ln -s /usr/local/share/runx/x86_64/kernel {top}/root/outside
 """
 
 
-@pytest.mark.needs_qemu_9p
 def test_it_boots_from_a_copy(lab: Lab, scratch: str) -> None:
     lab.run(["sh", "-c", _ROOT.format(top=scratch, image=IMAGE)], check=True, timeout=LIMIT_S)
 

@@ -86,7 +86,6 @@ def root(lab: Lab, scratch: str, tmp_path: Path) -> str:
     return f"{scratch}/root"
 
 
-@pytest.mark.needs_qemu_9p
 def test_its_console_is_the_streams(lab: Lab, root: str) -> None:
     container = Container(lab, root)
     container.type(b"hello\n")
@@ -98,7 +97,6 @@ def test_its_console_is_the_streams(lab: Lab, root: str) -> None:
     lab.run(["test", "-e", f"{root}/written"], check=True)
 
 
-@pytest.mark.needs_qemu_9p
 def test_an_end_that_is_no_power_off(lab: Lab, root: str) -> None:
     container = Container(lab, root, "--read-only")
     container.until(b"Read-only file system")
@@ -107,7 +105,6 @@ def test_an_end_that_is_no_power_off(lab: Lab, root: str) -> None:
     assert b"did not power off, it ended otherwise (reboot)" in container.errors
 
 
-@pytest.mark.needs_qemu_9p
 def test_signals(lab: Lab, root: str) -> None:
     container = Container(lab, root)
     container.kill("SIGCONT")
@@ -122,7 +119,6 @@ def test_signals(lab: Lab, root: str) -> None:
     assert container.end() == 137
 
 
-@pytest.mark.needs_qemu_9p
 def test_a_terminal(lab: Lab, root: str) -> None:
     container = Container(lab, root, tty=True)
     container.type(b"hello\r")

@@ -56,7 +56,6 @@ def run(
     return lab.run([RUNX, "--root", f"{bundle}/../state", "run", *options, "--bundle", bundle, new_id()], timeout=LIMIT_S)
 
 
-@pytest.mark.needs_qemu_9p
 def test_a_number_of_tasks(lab: Lab, bundle: str) -> None:
     """The shell and seven more; what the container sees as cgroups is its own, whose limit it cannot raise."""
     script = """
@@ -70,14 +69,12 @@ def test_a_number_of_tasks(lab: Lab, bundle: str) -> None:
     assert result.returncode == 2
 
 
-@pytest.mark.needs_qemu_9p
 def test_a_limit_of_one_task_does_not_hold_up_the_setup(lab: Lab, bundle: str) -> None:
     result = run(lab, bundle, "echo alone; cat /proc/self/cgroup; echo more", resources={"pids": {"limit": 1}})
     assert result.stdout == b"alone\n", result.stderr
     assert b"can't fork" in result.stderr
 
 
-@pytest.mark.needs_qemu_9p
 def test_scheduling_and_priority(lab: Lab, bundle: str) -> None:
     process = {
         "scheduler": {"policy": "SCHED_FIFO", "priority": 7},
@@ -102,7 +99,6 @@ def with_memory(lab: Lab, bundle: str, limit_mib: int, script: str) -> "subproce
     return run(lab, bundle, script, resources=resources, mounts=binds)
 
 
-@pytest.mark.needs_qemu_9p
 @pytest.mark.parametrize("limit_mib", [64, 400])
 def test_a_container_has_its_whole_limit(lab: Lab, bundle: str, limit_mib: int) -> None:
     """tail keeps all of what it may have to print, beside a shell and another program."""
@@ -123,7 +119,6 @@ def test_a_container_with_its_root_in_memory_has_its_whole_limit(lab: Lab, bundl
     assert (result.returncode, result.stdout, result.stderr) == (0, expected, b"")
 
 
-@pytest.mark.needs_qemu_9p
 def test_far_more_than_the_limit_is_not_there(lab: Lab, bundle: str) -> None:
     """200 MB in small pieces: one large piece would be refused, as it is more than the machine has."""
     script = """exec awk 'BEGIN { for (i = 0; i < 200000; i++) kept[i] = sprintf("%1000d", i) }'"""
@@ -131,7 +126,6 @@ def test_far_more_than_the_limit_is_not_there(lab: Lab, bundle: str) -> None:
     assert result.returncode == 137, result.stderr
 
 
-@pytest.mark.needs_qemu_9p
 def test_more_memory_than_there_is(lab: Lab, bundle: str) -> None:
     """The guest's kernel ends the process, as a limit would under runc; `console` has the reason."""
     limit = {"memory": {"limit": 48 * 1024 * 1024}}
@@ -145,7 +139,6 @@ def test_more_memory_than_there_is(lab: Lab, bundle: str) -> None:
     lab.run([*words, "delete", container], check=True, timeout=LIMIT_S)
 
 
-@pytest.mark.needs_qemu_9p
 def test_memory_runs_out_again_and_again(lab: Lab, bundle: str) -> None:
     """The root is by 9p, for which the kernel looks for memory without end. It came to that once in eight times."""
     limit = {"memory": {"limit": 48 * 1024 * 1024}}

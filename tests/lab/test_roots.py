@@ -1,16 +1,14 @@
 """Roots that travel as disks and in memory, in virtual machines: all that tests/shared has, and what only dom0 shows."""
 
+import subprocess
 import time
-
-import pytest
 
 from root_tests import *  # noqa: F403
 from root_tests import DISK, killed_and_started
 from runxtools.lab.lab import Lab
-from runxtools.testing.containers import IMAGE, LIMIT_S, new_id, sh
+from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, sh
 
 
-@pytest.mark.needs_qemu_9p
 def test_a_root_by_disk_behaves_as_under_runc(lab: Lab, behave: list[str]) -> None:
     """In place of the one of tests/shared: overlayfs of Linux 6.1, the guest's and dom0's, has no O_TMPFILE. So runc is asked."""
     script = "/mnt/behave /test 2> /dev/null"
@@ -25,21 +23,15 @@ def test_a_root_by_disk_behaves_as_under_runc(lab: Lab, behave: list[str]) -> No
 
 
 NOT_OVER_9P = {
-    "unix-sockets": "No such device or address",
-    "fifos": "No such device or address",
-    "device-nodes": "No such device or address",
-    "file-capabilities": "",
     "O_TMPFILE": "",
     "fallocate": "",
     "flock-fcntl": "Resource temporarily unavailable",
     "rename-flags": "",
-    "unlinked-files": "No such file or directory",
     "owner-mode-times": "",
 }
 """Checks of behaviour.c that fail over 9p, and how where docs/roots.md says it."""
 
 
-@pytest.mark.needs_qemu_9p
 def test_what_9p_does_not(lab: Lab, behave: list[str]) -> None:
     """This and no more. Ten thousand files would take minutes there."""
     options = ["--annotation", "org.runx.root.carrier=9p", *behave]
@@ -50,6 +42,36 @@ def test_what_9p_does_not(lab: Lab, behave: list[str]) -> None:
     failed = {line.partition(":")[0]: line for line in lines if not line.endswith(" ok")}
     assert sorted(failed) == sorted(NOT_OVER_9P), lines
     assert all(failed[name].endswith(why) for name, why in NOT_OVER_9P.items()), lines
+
+
+LOCKED = """
+import fcntl, sys
+file = open(sys.argv[1], "r+")
+try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit(5)
+"""
+"""A process of dom0 that tries to lock a file: status 5 if another one has it."""
+
+
+def test_locks_hold_between_containers_and_against_the_host(lab: Lab, scratch: str) -> None:
+    lab.run(["sh", "-c", f"mkdir {scratch}/volume; touch {scratch}/volume/file"], check=True)
+    lab.run(["sh", "-c", "cat > $0/locked.py", scratch], stdin=LOCKED.encode(), check=True)
+    options = ["--mount", f"type=bind,src={scratch}/volume,dst=/data,options=rbind:rw"]
+    locks = "flock -n /data/file sh -c 'echo locked; while [ ! -e /data/end ]; do sleep 1; done'"
+    command = ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, IMAGE, new_id(), "/bin/sh", "-c", locks]
+    holder = lab.popen(command, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"locked\n"
+        assert lab.run(["python3", f"{scratch}/locked.py", f"{scratch}/volume/file"]).returncode == 5
+        other = sh(lab, "flock -n /data/file true; echo $?; touch /data/end; flock /data/file echo mine", options=options)
+        assert other.stdout == b"1\nmine\n", other.stderr
+    finally:
+        lab.run(["touch", f"{scratch}/volume/end"], check=True)
+        assert holder.wait(LIMIT_S) == 0
+    assert lab.run(["python3", f"{scratch}/locked.py", f"{scratch}/volume/file"]).returncode == 0
 
 
 def test_what_was_synced_is_there_after_a_kill(lab: Lab) -> None:

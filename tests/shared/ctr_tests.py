@@ -122,7 +122,6 @@ def test_environment_directory_and_user_are_exact(host: Machine, user_image: str
     assert rest.decode().split() == ["/var/tmp", "1000", "1000", "1000", "1000", "Groups:", "50", "1000"]
 
 
-@pytest.mark.needs_qemu_9p
 def test_a_read_only_bind_stays_read_only(host: Machine, scratch: str) -> None:
     host.run(["sh", "-c", f"mkdir {scratch}/ro {scratch}/rw; echo kept > {scratch}/ro/file; chmod 777 {scratch}/rw"], check=True)
     script = """
@@ -141,7 +140,6 @@ def test_a_read_only_bind_stays_read_only(host: Machine, scratch: str) -> None:
     assert host.run(["cat", f"{scratch}/ro/file", f"{scratch}/rw/new"]).stdout == b"kept\nwritten\n"
 
 
-@pytest.mark.needs_qemu_9p
 def test_a_single_file_is_bound(host: Machine, scratch: str) -> None:
     options = ["--mount", f"type=bind,src={scratch}/plain,dst=/etc/bound,options=rbind:ro"]
     host.run(["sh", "-c", f"echo one file > {scratch}/plain"], check=True)

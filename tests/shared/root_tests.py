@@ -169,7 +169,6 @@ def behave(host: Machine, scratch: str, tmp_path: Path) -> list[str]:
     return ["--mount", f"type=bind,src={scratch},dst=/mnt,options=rbind:ro"]
 
 
-@pytest.mark.needs_qemu_9p
 def test_a_root_by_disk_behaves_as_under_runc(host: Machine, behave: list[str]) -> None:
     result = sh(host, "/mnt/behave /test", options=[*DISK, *behave])
     assert result.returncode == 0, result.stderr
@@ -178,7 +177,6 @@ def test_a_root_by_disk_behaves_as_under_runc(host: Machine, behave: list[str]) 
     assert [line for line in lines if not line.endswith(" ok")] == []
 
 
-@pytest.mark.needs_qemu_9p
 def test_how_a_root_in_memory_behaves(host: Machine, behave: list[str]) -> None:
     result = sh(host, "/mnt/behave /test && uname -r", options=[*RAM, *behave])
     assert result.returncode == 0, result.stderr
@@ -249,7 +247,6 @@ def layers(host: Machine, scratch: str, tmp_path: Path) -> Iterator[Layers]:
     layers.remove()
 
 
-@pytest.mark.needs_qemu_9p
 @pytest.mark.parametrize("changed", [False, True])
 def test_a_container_sees_what_overlayfs_shows_to_the_host(layers: Layers, changed: bool) -> None:
     """Compare content, owner, mode, times, links and attributes of every file on each carrier."""
@@ -352,7 +349,6 @@ def programs_of_debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "tree.tar"
 
 
-@pytest.mark.needs_qemu_9p
 @pytest.mark.skipif(not shutil.which("sqlite3"), reason="sqlite3 is not installed")
 @pytest.mark.parametrize("carrier", ["disk", "ram", "9p"])
 def test_a_database_and_a_package_manager(host: Machine, scratch: str, programs_of_debian: Path, carrier: str) -> None:

@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import guestbox
 from commandhost import Host
 from initbox import PATH, Start
 from netspace import Namespace
 from runxtools.testing.fakexen import FakeXen
+
+# A test never fails for want of speed: the machine may be busy.
+settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-speed")
 
 
 @pytest.fixture(scope="session")

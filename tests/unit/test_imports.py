@@ -26,6 +26,7 @@ COMPILER = (
 EXECUTOR = (
     *COMPILER[:3],
     ("runx.exec.spawn", "runx.exec.plan_json"),
+    ("runx.exec.ninep",),
     ("runx.exec.container", "runx.exec.storage"),
     ("runx.exec.xen",),
     ("runx.exec.console", "runx.exec.network"),
@@ -134,4 +135,5 @@ def test_a_fast_command_loads_next_to_nothing_of_the_standard_library() -> None:
         "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('runx')))"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script, str(ROOT)], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) <= {"_socket", "select"}
+    # Python itself has loaded io before version 3.14.
+    assert set(done.stdout.split()) <= {"_socket", "io", "select"}

@@ -22,6 +22,7 @@
 #define BIND_INTERDOMAIN 0x84501UL /* IOCTL_EVTCHN_BIND_INTERDOMAIN (xen/evtchn.h) */
 #define UNMAP_GRANT_REF 0x104701UL
 #define NOTIFY 0x44504UL
+#define RESTRICT_DOMID 0x24506UL
 
 enum kind { NONE, GRANTS, CHANNELS };
 enum { FDS = 4096, LOCAL_PORT = 1 };
@@ -142,6 +143,8 @@ int ioctl(int fd, unsigned long request, ...)
     if (kind == GRANTS && request == MAP_GRANT_REF)
         return map_grant(fd, argument);
     if (kind == GRANTS && request == UNMAP_GRANT_REF)
+        return 0;
+    if (kind == CHANNELS && request == RESTRICT_DOMID)
         return 0;
     if (kind == CHANNELS && request == BIND_INTERDOMAIN)
         return bind_channel(fd, argument);

@@ -1,9 +1,10 @@
-"""tools/fuzz: search for bytes from a guest that break the supervisor, guided by the coverage of its code.
+"""tools/fuzz: search for bytes from a guest that break the supervisor, or the server of its shares, guided by the coverage of
+their code.
 
-atheris (libFuzzer for Python) makes up the bytes. `tools/runxtools/testing/hostile.py` feeds them to the real supervisor. The
-search ends at an exception other than a broken rule of the link, and at a bound that does not hold. The bytes are then in the
-corpus's directory as `crash-…`, and `tools/fuzz FILE` repeats the fault. Bytes that cover new code are kept in the corpus, where
-the next search starts.
+atheris (libFuzzer for Python) makes up the bytes. `tools/runxtools/testing/hostile.py` feeds them to the real supervisor, and
+`hostile_share.py` beside it to the real server. The search ends at an exception other than a broken rule of the link, and at a
+bound that does not hold. The bytes are then in the corpus's directory as `crash-…`, and `tools/fuzz FILE` repeats the fault.
+Bytes that cover new code are kept in the corpus, where the next search starts.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from runxtools.command import main_of, run
 from runxtools.progress import Progress
 
 ATHERIS = "atheris==3.0.0"
-_TARGET = """
+_LINK = """
 import os, sys, tempfile
 from pathlib import Path
 import atheris
@@ -35,20 +36,34 @@ def one(data):
 atheris.Setup(sys.argv, one)
 atheris.Fuzz()
 """
+_SHARES = """
+import os, sys, tempfile
+from pathlib import Path
+import atheris
+with atheris.instrument_imports(include=["runx.exec.ninep"]):
+    import runx.exec.ninep.session
+from runxtools.testing.hostile_share import Place
+place = Place(Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)))
+atheris.Setup(sys.argv, place.hear)
+atheris.Fuzz()
+"""
+_TARGETS = {"link": _LINK, "shares": _SHARES}
+"""Programs by what they search: the console link, the messages of 9p shares."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60, help="seconds to search (default: 60)")
+    parser.add_argument("--target", choices=sorted(_TARGETS), default="link", help="what to break (default: link)")
     parser.add_argument("--corpus", metavar="DIR", type=Path, help="directory of the corpus (default: in the cache)")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="try the bytes of this file only")
     options = parser.parse_args()
     python = venv.find() or venv.make()
-    corpus = options.corpus or cache.root() / "fuzz"
+    corpus = options.corpus or cache.root() / ("fuzz" if options.target == "link" else f"fuzz-{options.target}")
     corpus.mkdir(parents=True, exist_ok=True)
     what = [str(options.file.absolute())] if options.file else [f"-max_total_time={options.seconds}", str(corpus.absolute())]
     paths = [CHECKOUT, CHECKOUT / "tools", _library(python)]
-    argv = [str(python), "-c", f"import sys; sys.path[:0] = {list(map(str, paths))!r}{_TARGET}"]
+    argv = [str(python), "-c", f"import sys; sys.path[:0] = {list(map(str, paths))!r}{_TARGETS[options.target]}"]
     settings = ["-max_len=16384", f"-artifact_prefix={corpus.absolute()}/", "-print_final_stats=1"]
     return 1 if subprocess.run([*argv, *settings, *what], cwd=CHECKOUT).returncode else 0
 

@@ -5,6 +5,7 @@ The guest comes from this machine: `./build initrd` has made it before.
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,9 +32,11 @@ def test(version: str, words: Sequence[str]) -> int:
         made = subprocess.run([version, "-m", "runxtools.venv"], cwd=CHECKOUT / "tools", stdout=subprocess.PIPE, text=True)
         return made.returncode or subprocess.run([made.stdout.strip(), *pytest], cwd=CHECKOUT).returncode
     root = tree.make(SUITES[version], _PACKAGES)
-    binds = [tree.Bind(CHECKOUT), tree.Bind(cache.root())]
-    environment = {"RUNX_CACHE": str(cache.root()), "PYTHONDONTWRITEBYTECODE": "1"}
-    return tree.call(root, ["tools/python", *pytest], binds, str(CHECKOUT), environment).returncode
+    # The tree is below an overlay, on which the tests could not make overlays of their own.
+    with tempfile.TemporaryDirectory(prefix="runx-") as scratch:
+        binds = [tree.Bind(CHECKOUT), tree.Bind(cache.root()), tree.Bind(Path(scratch))]
+        environment = {"RUNX_CACHE": str(cache.root()), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": scratch}
+        return tree.call(root, ["tools/python", *pytest], binds, str(CHECKOUT), environment).returncode
 
 
 def version_or_path(text: str) -> str:

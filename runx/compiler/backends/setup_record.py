@@ -10,9 +10,9 @@ from typing import NamedTuple
 from runx.compiler.backends.records import record
 from runx.compiler.model.plan import Device, Disk, Mount, VmPlan
 
-# Each share needs a QEMU in dom0 and 4 MiB of the guest, so there are at most two. mmap: shared mappings work, and changes of the
-# host are seen. msize: the largest that the transport takes.
-_9P = "trans=xen,version=9p2000.L,cache=mmap,msize=524288"
+# mmap: shared mappings work, and changes of the host are seen. msize: the largest that the rings take. locktimeout: seconds after
+# which a lock is asked for again that another machine or the host holds; the default is 30. posixacl: access control lists count.
+_9P = "trans=xen,version=9p2000.L,cache=mmap,msize=524288,locktimeout=1,posixacl"
 
 # config-linux.md, "Default Devices" and "/dev symbolic links".
 _LINKS = (

@@ -22,7 +22,6 @@ def xl_config(domain: Domain, cmdline: str) -> str:
         **({"cpus": domain.cpus} if domain.cpus else {}),
         **({"cap": domain.cap_percent} if domain.cap_percent else {}),
         **({"cpu_weight": domain.cpu_weight} if domain.cpu_weight else {}),
-        **({"p9": tuple(_share(share.tag, share.path) for share in domain.shares)} if domain.shares else {}),
         **({"disk": tuple(map(_disk, domain.disks))} if domain.disks else {}),
         **({"vif": tuple(map(_vif, domain.interfaces))} if domain.interfaces else {}),
         **dict(_hardware(domain)),
@@ -71,14 +70,6 @@ def quote(text: str) -> str:
     for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t")):
         text = text.replace(plain, escaped)
     return f'"{text}"'
-
-
-def _share(tag: str, path: str) -> str:
-    """One 9pfs specification (xl.cfg(5), `p9`): key=value pairs separated by commas, without escapes."""
-    if "," in tag or "," in path:
-        raise RunxError(f"{path}: a shared path cannot hold a comma", fault_id="RX904")
-    # none: the guest's root acts on files like the host's root. The trees belong to the container alone.
-    return f"tag={tag},security_model=none,path={path}"
 
 
 def _disk(disk: Disk) -> str:

@@ -58,12 +58,10 @@ else:
 
 
 class Share(_Part):
-    """A directory of dom0 served to the guest over 9p (xl-9pfs(5), `p9=`)."""
+    """A tree of the host that runx serves to the guest over 9p."""
 
     tag: str
-    """Mount tag in the guest: `root` or `mounts`."""
-    path: str
-    """Absolute path on the host; below the container's state directory, so it needs no quoting in `p9=`."""
+    """Mount tag in the guest: `root`, the root filesystem, or `mounts`, which has an entry for each bind mount."""
 
 
 class Interface(_Part):

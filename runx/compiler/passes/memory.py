@@ -10,8 +10,8 @@ UNPACKING_MIB = 16
 """Memory that must be free beyond that when the kernel has unpacked its ramdisk and not yet freed it: 14 MiB were measured."""
 LIMIT_PER_MIB = 32
 """One MiB in so many is for data that grow with memory: descriptions of page frames, page tables, the kernel's reserve."""
-SHARE_MIB = 4
-"""The ring of one 9p share."""
+SHARE_MIB = 2
+"""The two rings of one 9p share (exec/ninep/ring.py)."""
 DISK_MIB = 4
 """Memory that one queue of a disk keeps after it was busy: 32 requests of 32 pages (Linux, drivers/block/xen-blkfront.c,
 xen_blkif_max_segments and persistent grants)."""

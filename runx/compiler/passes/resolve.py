@@ -109,8 +109,15 @@ def _domain(
     root: RootChoice,
     report: Report,
 ) -> Domain:
+    if not place.state_dir.isprintable():
+        what = "characters that cannot be printed"
+        raise RunxError(
+            f"the state directory {visible(quote(place.state_dir))} cannot be given to xl: it has {what}",
+            f"name a directory without {what} by --root, or by paths.state of runx.toml",
+            "RX902",
+        )
     disks = _disks(container, place, root, host)
-    shares = _shares(place, mounts, with_root=root.carrier == "9p")
+    shares = _shares(mounts, with_root=root.carrier == "9p")
     size = size_of(container.limits, sizing_of(container, len(shares), len(disks), root.images_mib, host), report)
     yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
     set_here = dict(zip(YIELDING, yielding, strict=True))
@@ -218,17 +225,9 @@ def _in_root(file: BootFile | None) -> str | None:
     return file.path if file and file.in_root else None
 
 
-def _shares(place: Place, mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
-    if "," in place.state_dir or not place.state_dir.isprintable():
-        # xl-9pfs(5) separates by commas, and has no quoting.
-        what = "commas" if "," in place.state_dir else "characters that cannot be printed"
-        raise RunxError(
-            f"the state directory {visible(quote(place.state_dir))} cannot be shared with a domain: it has {what}",
-            f"name a directory without {what} by --root, or by paths.state of runx.toml",
-            "RX902",
-        )
+def _shares(mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
     tags = [*(["root"] if with_root else []), *(["mounts"] if any(mount.carrier == "9p" for mount in mounts) else [])]
-    return tuple(Share(tag=tag, path=f"{place.state_dir}/shares/{tag}") for tag in tags)
+    return tuple(Share(tag=tag) for tag in tags)
 
 
 def _root(container: Container, place: Place, root: RootChoice, host: HostConfig) -> Root:

@@ -13,8 +13,9 @@ from runx.exec.container import hooks
 from runx.exec.container import record as records
 from runx.exec.container.hooks import Hook
 from runx.exec.container.record import Record
+from runx.exec.ninep import exports
 from runx.exec.storage import small_files
-from runx.exec.storage.shares import prepare
+from runx.exec.storage.disk_mounts import prepare
 from runx.exec.supervisor.launch import SupervisorProcess
 from runx.linux import netns
 from runx.linux.files import write_atomically
@@ -151,6 +152,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group |
     if plan.domain:
         _write_machine(record, result, plan.domain)
         prepare(directory, as_read)
+        exports.keep(directory, as_read)
     hooks.keep(directory, as_read)
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
@@ -164,6 +166,7 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     """Write the files that `xl create` needs: configuration, ramdisk, copies of the container's own kernel and ramdisk."""
     directory, root_path = record.directory, result.plan.root.path
     record.domain = domain.name
+    record.shares = [share.tag for share in domain.shares]
     record.disks = [
         f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
         for disk in domain.disks

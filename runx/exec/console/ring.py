@@ -4,20 +4,16 @@ The console is published in xenstore before the domain is unpaused. The guest's 
 event channel. This process maps the page through /dev/xen/gntdev and binds the channel through /dev/xen/evtchn.
 """
 
-import fcntl
-import mmap
 import os
-import struct
-from _thread import allocate_lock
 
 from runx.errors import RunxError
 from runx.exec.xen import console_nodes
 from runx.exec.xen.xenstore import XenStore
+from runx.linux import xen
 
-_MAP_GRANT_REF = 0x184700  # IOCTL_GNTDEV_MAP_GRANT_REF (xen/gntdev.h)
-_BIND_INTERDOMAIN = 0x84501  # IOCTL_EVTCHN_BIND_INTERDOMAIN (xen/evtchn.h)
-_NOTIFY = 0x44504  # IOCTL_EVTCHN_NOTIFY
-_PAGE = 4096
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    import mmap
 
 # struct xencons_interface: char in[1024]; char out[2048]; XENCONS_RING_IDX in_cons, in_prod, out_cons, out_prod.
 # "in" and "out" are the guest's.
@@ -26,29 +22,6 @@ _OUT_AT = _IN_SIZE
 _IN_CONS, _IN_PROD, _OUT_CONS, _OUT_PROD = 768, 769, 770, 771  # as indices of 32-bit words
 
 _INITIALISED, _CONNECTED = "3", "4"  # enum xenbus_state
-
-
-_ORDERED = ("x86_64", "i686")
-"""Processors that keep the order of reads, of writes, and of a read before a write, which a ring needs (memory-barriers.txt)."""
-_lock = allocate_lock()
-_lock.acquire()
-
-
-def _none_needed() -> None:
-    pass
-
-
-def _by_lock() -> None:
-    """Order memory accesses by a lock, as Python has no memory barrier of its own. Releasing the lock orders what comes before,
-    taking it orders what follows, and Arm never exchanges the two (glibc, sem_post and sem_trywait: a store-release and a
-    load-acquire of one word)."""
-    _lock.release()
-    _lock.acquire()
-
-
-_barrier = _none_needed if os.uname().machine in _ORDERED else _by_lock
-"""Accesses before the call are done, as the guest's processors see them, before those after it. It stands where Linux has mb()
-and wmb() (drivers/tty/hvc/hvc_xen.c)."""
 
 
 class RingError(RunxError):
@@ -66,7 +39,7 @@ class PvConsole:
         """Descriptor of the event channel, to poll; -1 until connected."""
         self._page: mmap.mmap | None = None
         self._index: memoryview | None = None
-        self._port = b""
+        self._port = 0
 
     def try_connect(self) -> bool:
         """Connect if the guest's driver is ready; whether it is connected. Raises RunxError if the ring cannot be mapped."""
@@ -77,9 +50,8 @@ class PvConsole:
         reference, port = self._number("ring-ref"), self._number("port")
         self._page = self._map(reference)
         self._index = memoryview(self._page).cast("I")  # single aligned 32-bit accesses: the guest must never see a torn index
-        self.fd = os.open("/dev/xen/evtchn", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        request = bytearray(struct.pack("<II", self._domid, port))
-        self._port = struct.pack("<I", fcntl.ioctl(self.fd, _BIND_INTERDOMAIN, request))
+        self.fd = xen.open_channels()
+        self._port = xen.bind_channel(self.fd, self._domid, port)
         return True
 
     def acknowledge(self) -> None:
@@ -95,7 +67,7 @@ class PvConsole:
         if page is None or index is None:
             return b""
         consumed, produced = index[_OUT_CONS], index[_OUT_PROD]
-        _barrier()  # the bytes are not older than the index that announces them
+        xen.barrier()  # the bytes are not older than the index that announces them
         size = (produced - consumed) & 0xFFFFFFFF
         if not size:
             return b""
@@ -104,7 +76,7 @@ class PvConsole:
         start = consumed & (_OUT_SIZE - 1)
         first = min(size, _OUT_SIZE - start)
         data = page[_OUT_AT + start : _OUT_AT + start + first] + page[_OUT_AT : _OUT_AT + size - first]
-        _barrier()  # the bytes are read before the guest may write there again
+        xen.barrier()  # the bytes are read before the guest may write there again
         index[_OUT_CONS] = produced
         self._notify()
         return data
@@ -115,7 +87,7 @@ class PvConsole:
         if page is None or index is None:
             return 0
         consumed, produced = index[_IN_CONS], index[_IN_PROD]
-        _barrier()  # the guest has read the bytes that are overwritten
+        xen.barrier()  # the guest has read the bytes that are overwritten
         used = (produced - consumed) & 0xFFFFFFFF
         if used > _IN_SIZE:
             raise RingError(f"the console's ring holds {used} bytes of {_IN_SIZE}")
@@ -125,7 +97,7 @@ class PvConsole:
             first = min(size, _IN_SIZE - start)
             page[start : start + first] = bytes(data[:first])
             page[: size - first] = bytes(data[first:size])
-            _barrier()  # the bytes are written before the index announces them
+            xen.barrier()  # the bytes are written before the index announces them
             index[_IN_PROD] = (produced + size) & 0xFFFFFFFF
             self._notify()
         return size
@@ -142,7 +114,7 @@ class PvConsole:
         console_nodes.withdraw(self._store, self._domid)
 
     def _notify(self) -> None:
-        fcntl.ioctl(self.fd, _NOTIFY, self._port)
+        xen.notify(self.fd, self._port)
 
     def _number(self, name: str) -> int:
         """A number of 32 bits that the guest wrote in xenstore. Raises RingError for anything else."""
@@ -151,18 +123,13 @@ class PvConsole:
             raise RingError(f"the guest's console driver wrote {name} = {value[:40]!r}")
         return int(value)
 
-    def _map(self, reference: int) -> mmap.mmap:
+    def _map(self, reference: int) -> "mmap.mmap":
         try:
-            fd = os.open("/dev/xen/gntdev", os.O_RDWR | os.O_CLOEXEC)
+            fd = xen.open_grants()
         except OSError as error:
-            raise RunxError(
-                f"cannot open /dev/xen/gntdev: {error.strerror}", "load it: modprobe -a xen-gntdev xen-evtchn"
-            ) from None
+            raise RunxError(f"cannot open /dev/xen/gntdev: {error.strerror}", xen.MODULES_HINT) from None
         try:
-            request = bytearray(struct.pack("<IIQII", 1, 0, 0, self._domid, reference))
-            fcntl.ioctl(fd, _MAP_GRANT_REF, request)
-            (offset,) = struct.unpack_from("<Q", request, 8)
-            return mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)
+            return xen.map_grants(fd, self._domid, [reference])[0]  # the mapping alone keeps it mapped
         except OSError as error:
             raise RunxError(f"cannot map the guest's console ring: {error.strerror}") from None
         finally:

@@ -55,7 +55,8 @@ class Record:
 
     LINES = (
         "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "log", "log_json", "network_devices",
-        "network_namespace", "oci", "packs", "pid", "pid_start", "scope", "status", "taken", "takes_interfaces", "terminal",
+        "network_namespace", "oci", "packs", "pid", "pid_start", "scope", "shares", "status", "taken", "takes_interfaces",
+        "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -83,6 +84,8 @@ class Record:
         """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "none" without one."""
         self.disks: list[str] = []
         """For each disk `ro` or `rw`, the kind of disk and the path of its file, separated by spaces (storage/disk_lock.py)."""
+        self.shares: list[str] = []
+        """Tags of the domain's 9p shares."""
         self.packs = ""
         """What the images of the root filesystem, which the supervisor has made, become: "disks" or "ramdisk"; "" without any."""
         self.console_socket = ""
@@ -164,6 +167,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "log_json": _is_one,
     "pid": int,
     "network_devices": _between(" "),
+    "shares": _between(" "),
     "taken": _between(" "),
     "takes_interfaces": bool,
     "terminal": _rows_and_columns,
@@ -175,6 +179,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "exit_status": lambda status: "" if status is None else str(status),
     "log_json": lambda is_json: "1" if is_json else "0",
     "network_devices": " ".join,
+    "shares": " ".join,
     "taken": " ".join,
     "takes_interfaces": lambda takes: "1" if takes else "",
     "terminal": lambda size: f"{size[0]} {size[1]}" if size else "",

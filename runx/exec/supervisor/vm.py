@@ -9,6 +9,7 @@ from runx.exec.supervisor import loop
 from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.session import STATUS_BROKEN
+from runx.exec.supervisor.shares import Shares
 from runx.exec.xen import domain, xl
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -88,6 +89,7 @@ class VirtualMachine:
         self._network = network
         self._host_network = host_network
         self._meet = meet
+        self._shares = Shares(record, store)
         self._guest: Guest | None = None
         self._packer: Packer | None = None
         """Makes images of the root filesystem; None once they are disks, or without any."""
@@ -109,6 +111,7 @@ class VirtualMachine:
 
         If images of the root filesystem take longer to make than engines wait for `create`, the domain is left to `complete`.
         """
+        self._shares.start()
         self._network.claim()
         if self._record.packs:
             from runx.exec.storage.packer import Packer  # for few containers
@@ -130,6 +133,7 @@ class VirtualMachine:
             self._packer = None
         record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
         self._forget_images()
+        self._shares.publish()
         self._guest = self._meet()
         self._store.watch("@releaseDomain", "release")
 
@@ -206,7 +210,7 @@ class VirtualMachine:
             return  # no domain that could end; reading the order waits for the hooks
         try:
             while not hooks.is_ready:
-                loop.turn((self, hooks))
+                loop.turn((self, self._shares, hooks))
         except Ended:
             raise _destroyed_by_a_hook() from None
         # xenstored may be slower to tell of its end than the hook that caused it was to end.
@@ -221,7 +225,7 @@ class VirtualMachine:
 
     @property
     def last_parts(self) -> "tuple[Part, ...]":
-        return (self, *self._the_guest().last_parts)
+        return (self, self._shares, *self._the_guest().last_parts)
 
     @property
     def deliver(self) -> "Callable[[int], None]":
@@ -309,7 +313,8 @@ class VirtualMachine:
         guest = self._the_guest()
         for _, token in self._store.events():
             if token != "release":
-                guest.event(token)
+                if not self._shares.event(token):
+                    guest.event(token)
             elif self._has_gone():
                 guest.domain_ended("destroyed")
             elif self._look_at is None and self._record.status != "created":  # a paused domain cannot end by itself
@@ -343,6 +348,7 @@ class VirtualMachine:
             if self._record.packs:
                 self._forget_images()
         finally:
+            self._shares.close()
             self._remove_domain()
 
     def _remove_domain(self) -> None:

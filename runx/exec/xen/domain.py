@@ -5,7 +5,7 @@ import select
 
 from runx.errors import RunxError
 from runx.exec import spawn
-from runx.exec.xen import console_nodes, xl
+from runx.exec.xen import console_nodes, share_nodes, xl
 from runx.exec.xen.xenstore import XenStore, XenStoreError
 from runx.linux import netns
 from runx.linux.signals import signal
@@ -30,7 +30,7 @@ def find(store: XenStore, name: str) -> int | None:
 
 
 def create(store: XenStore, directory: str, name: str, network: int, devices: "Sequence[str]", keep: "Sequence[int]") -> int:
-    """Run `xl create` with directory/domain.cfg, in a mount namespace with the container's shares; the paused domain's number.
+    """Run `xl create` with directory/domain.cfg, in a mount namespace with the container's disks; the paused domain's number.
 
     network: a descriptor of the host's network namespace, where scripts attach the domain's interfaces. devices: the block device
     of each disk, "" for a disk that is a file. keep: descriptors that the domain's backends inherit.
@@ -49,7 +49,7 @@ def create(store: XenStore, directory: str, name: str, network: int, devices: "S
         code, text = spawn.finish("xl create", pid, output, xl.CREATE_TIMEOUT_S, xl.LOGS)
     finally:
         os.close(output)
-    if code == _SHARES_FAILED:
+    if code == _NOT_STARTED:
         raise spawn.reported(text)
     if code:
         raise xl.failure("xl create", code, text)
@@ -59,23 +59,23 @@ def create(store: XenStore, directory: str, name: str, network: int, devices: "S
     return domid
 
 
-_SHARES_FAILED = 113
+_NOT_STARTED = 113
 """Exit status of the child when it could not become xl. xl itself exits with small numbers."""
 
 
 def _become_xl(path: str, argv: list[str], directory: str, output: int, network: int, devices: "Sequence[str]") -> None:
     """In the child: become xl in a new session and mount namespace and in the host's network namespace. Never returns."""
     try:
-        from runx.exec.storage import shares  # in the child alone, as its imports would cost the supervisor memory
+        from runx.exec.storage import disk_mounts  # in the child alone, as its imports would cost the supervisor memory
 
         spawn.stand_alone(output)
         netns.enter(network)
-        shares.enter(directory, devices)
+        disk_mounts.enter(directory, devices)
         os.execve(path, argv, spawn.environment())
     except BaseException as error:
         spawn.report(output, "cannot start xl create", error)
     finally:
-        os._exit(_SHARES_FAILED)
+        os._exit(_NOT_STARTED)
 
 
 def await_creation(directory: str, timeout_s: float) -> None:
@@ -106,7 +106,7 @@ def await_creation(directory: str, timeout_s: float) -> None:
 
 
 def remove(store: XenStore, name: str, domid: int, network: int = -1) -> None:
-    """Destroy the domain if it exists, and remove the nodes of our console backend.
+    """Destroy the domain if it exists, and remove the nodes of our backends.
 
     domid: -1 when it is not known. network: a descriptor of the host's network namespace; -1: this process is in it. Raises
     RunxError when xl fails.
@@ -119,3 +119,4 @@ def remove(store: XenStore, name: str, domid: int, network: int = -1) -> None:
     for known in {domid, number}:
         if known is not None and known >= 0:
             console_nodes.withdraw(store, known)
+            share_nodes.withdraw(store, known)

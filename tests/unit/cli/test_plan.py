@@ -39,7 +39,7 @@ def test_text_tells_everything(bundle: Path, capsys: pytest.CaptureFixture[str])
     assert plan_command.main([str(bundle), "--id", "c1"], root="/run/elsewhere") == 0
     text = capsys.readouterr().out
     for words in (
-        "/run/elsewhere/c1/shares/root", f"{bundle}/rootfs", "nosuid,strictatime,mode=755,size=65536k", "FOO=bar baz",
+        "/run/elsewhere/c1/initrd", "share root", f"{bundle}/rootfs", "nosuid,strictatime,mode=755,size=65536k", "FOO=bar baz",
         "linux.resources.devices", 'extra = "console=hvc0', "    mount proc proc /proc", "runx/process",
         "/default/ctr-plain", "a new one, which the engine may fill",
     ):  # fmt: skip
@@ -272,7 +272,7 @@ def test_an_error_of_diff_is_no_difference(bundle: Path, tmp_path: Path) -> None
         (b"", "RX003", ":1:1: not JSON: the text is empty"),
         (b'{"version": 01}', "RX003", ":1:14: not JSON: a number begins with 0"),
         (b"\xff", "RX002", ":1:1: not UTF-8: byte 0xff"),
-        (b"[" * 100000, "RX004", ": not a configuration: nested too deeply"),
+        (b"[" * 100000, "RX004", ":1:66: not a configuration: nested too deeply"),
         (b"[" + b"9" * 5000, "RX004", ": not a configuration: a number of thousands of digits"),
         (b"[]", "RX011", ":1:1: must be an object"),
         (b" " * (16 * 1024 * 1024 + 1), "RX001", ": larger than 16 MiB"),

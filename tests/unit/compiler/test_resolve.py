@@ -58,11 +58,11 @@ BIND = {"destination": "/d", "type": "bind", "source": "/srv", "options": ["bind
         (-1, [], 256),
         (0x7FFFFFFFFFFFF000, [], 256),
         (1, [], MIN_MEMORY_MIB),
-        (128 * 2**20, [], 157),
-        (128 * 2**20 + 1, [], 159),
-        (128 * 2**20, [BIND], 157 + SHARE_MIB),
-        (128 * 2**20, [BIND, BIND, BIND], 157 + SHARE_MIB),
-        (2**30, [], 1081),
+        (128 * 2**20, [], 155),
+        (128 * 2**20 + 1, [], 157),
+        (128 * 2**20, [BIND], 155 + SHARE_MIB),
+        (128 * 2**20, [BIND, BIND, BIND], 155 + SHARE_MIB),
+        (2**30, [], 1079),
     ],
 )
 def test_memory(limit: int | None, mounts: list[dict[str, Any]], mib: int) -> None:
@@ -193,15 +193,11 @@ def test_domain_names(container_id: str, root: str) -> None:
 def test_no_share_without_a_mount_that_needs_it() -> None:
     assert [share.tag for share in plan(config()).domain.shares] == ["root"]
     assert [share.tag for share in plan(config(mounts=[BIND])).domain.shares] == ["root", "mounts"]
-    assert [share.path for share in plan(config(mounts=[BIND])).domain.shares] == [
-        "/run/runx/c1/shares/root",
-        "/run/runx/c1/shares/mounts",
-    ]
 
 
-@pytest.mark.parametrize("root", ["/run/a,b", "/run/a\nb", "/run/\x1b"])
+@pytest.mark.parametrize("root", ["/run/a\nb", "/run/\x1b"])
 def test_a_state_root_that_xl_cannot_take(root: str) -> None:
-    with pytest.raises(RunxError, match="cannot be shared"):
+    with pytest.raises(RunxError, match="cannot be given to xl"):
         plan(config(), state_root=root)
 
 
@@ -317,12 +313,12 @@ class TestSchema:
 
 
 @pytest.mark.parametrize(
-    ("root", "what"), [("/a,b", "commas"), ("/a\nb", "characters that cannot be printed"), ("/a\u202e", "characters that cannot")]
+    ("root", "what"), [("/a\nb", "characters that cannot be printed"), ("/a\u202e", "characters that cannot")]
 )
 def test_a_state_directory_that_xl_cannot_have(root: str, what: str) -> None:
     with pytest.raises(RunxError) as caught:
         plan(config(), state_root=root)
-    assert f"cannot be shared with a domain: it has {what}" in caught.value.message
+    assert f"cannot be given to xl: it has {what}" in caught.value.message
     assert f"without {what}" in caught.value.hint
     assert caught.value.message.isprintable()
 

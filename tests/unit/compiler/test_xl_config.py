@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from compiler_cases import Case, good_cases
 from runx.compiler.backends.cmdline import command_line
 from runx.compiler.backends.xl_config import quote, xl_config
-from runx.compiler.model.plan import Domain, IoMemory, Share, XlSetting
+from runx.compiler.model.plan import Domain, IoMemory, XlSetting
 from runx.compiler.model.xl_keys import APPENDED
 from runx.errors import RunxError
 from runxtools.double.xlutil import AVAILABLE, DISK_FORMATS, SyntaxFault, XlConfig
@@ -81,10 +81,7 @@ def test_a_domain_is_read_as_meant(case: Case) -> None:
         assert tuple(optional(config.list, "dtdev") or ()) == plan.domain.dtdevs
         assert tuple(map(_iomem, optional(config.list, "iomem") or ())) == plan.domain.iomems
         assert tuple(map(int, optional(config.list, "irqs") or ())) == plan.domain.irqs
-        shares = config.list("p9") if plan.domain.shares else []
-        assert [dict(part.split("=", 1) for part in item.split(",")) for item in shares] == [
-            {"tag": share.tag, "security_model": "none", "path": share.path} for share in plan.domain.shares
-        ]
+        assert optional(config.list, "p9") is None, "shares are served by runx"
         disks = config.list("disk") if plan.domain.disks else []
         assert list(map(config.disk, disks)) == [
             (disk.path, disk.vdev, DISK_FORMATS[disk.format], not disk.read_only) for disk in plan.domain.disks
@@ -120,8 +117,6 @@ def test_a_hostile_path_stays_a_path() -> None:
 def test_what_cannot_be_written_is_an_error() -> None:
     with pytest.raises(RunxError, match="NUL"):
         quote("a\0b")
-    with pytest.raises(RunxError, match="comma"):
-        xl_config(domain(shares=(Share(tag="root", path="/a,b"),)), "c")
 
 
 @pytest.mark.parametrize("parameter", ["", "a b", 'a="b"', "é", "a\nb"])

@@ -202,7 +202,7 @@ def test_what_is_written_arrives_at_xl(settings: dict[str, XlValue], data: st.Da
     assert compiled(text, *settings).plan.model_validate_json(result.artifacts.plan_json) == result.plan
     with XlConfig(result.artifacts.domain_cfg) as read, XlConfig(compiled("").artifacts.domain_cfg) as without:
         assert {key: read.value(key) for key in settings} == settings
-        for key in ("name", "kernel", "ramdisk", "extra", "memory", "p9", "on_crash"):
+        for key in ("name", "kernel", "ramdisk", "extra", "memory", "on_crash"):
             assert read.value(key) == without.value(key)
 
 
@@ -326,4 +326,4 @@ def test_explain_finds_where_it_comes_from(text: str) -> None:
     inputs = Inputs("/bundle", container_id="c", state_root="/r", assets="/a", facts=facts, name="config.json")
     explanation = explain(inputs, "domain.xl_settings[0].value")
     assert "process.env[1]" in [cause.what for cause in explanation.causes]
-    assert 'domain.cfg:16: cpus = "0-1"' in explanation.shown_in
+    assert 'domain.cfg:13: cpus = "0-1"' in explanation.shown_in

@@ -355,7 +355,7 @@ def test_a_configuration_of_another_name(host: Host) -> None:
     assert "config.json" in host.runx(*words, "c").stderr
     with host.popen("--cgroup-manager", "cgroupfs", *words, "--config", "sub/other.json", "c") as create:
         assert create.wait(timeout=60) == 0
-    assert "neither" in host.runx("--cgroup-manager", "none", *words, "d").stderr
+    assert "is none of cgroupfs, systemd, disabled" in host.runx("--cgroup-manager", "none", *words, "d").stderr
 
 
 def test_somebody_else_destroys_the_domain_first(host: Host) -> None:

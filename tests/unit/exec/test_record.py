@@ -86,12 +86,13 @@ oci={"ociVersion": "1.0.2", "id": "c"}
 pid=4711
 pid_start=1234567
 scope=runx-c.scope
+shares=root mounts
 status=stopped
 taken=eth0 eth1,allmulticast
 takes_interfaces=1
 terminal=33 101
 """
-"""The text that `text` wrote when all attributes but two were strings."""
+"""The text that `text` wrote when all attributes but two were strings, with the lines that were added since."""
 OLD_EMPTY = """\
 runx-record 1
 cgroups=
@@ -108,6 +109,7 @@ oci={}
 pid=0
 pid_start=
 scope=
+shares=
 status=creating
 taken=
 takes_interfaces=
@@ -145,6 +147,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "pid": 4711,
         "pid_start": "1234567",
         "scope": "runx-c.scope",
+        "shares": ["root", "mounts"],
         "status": "stopped",
         "taken": ["eth0", "eth1,allmulticast"],
         "takes_interfaces": True,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from runx.exec.console import ring as pv_console
 from runx.exec.console.ring import _IN_CONS, _IN_PROD, _OUT_CONS, _OUT_PROD, PvConsole
+from runx.linux import xen
 
 
 class Traced:
@@ -42,7 +42,7 @@ def ring(monkeypatch: pytest.MonkeyPatch) -> tuple[PvConsole, memoryview, list[s
     console._page = Traced(page, done, {})  # type: ignore[assignment]
     console._index = Traced(index, done, names)  # type: ignore[assignment]
     monkeypatch.setattr(console, "_notify", lambda: done.append("notified"))
-    monkeypatch.setattr(pv_console, "_barrier", lambda: done.append("|"))
+    monkeypatch.setattr(xen, "barrier", lambda: done.append("|"))
     return console, index, done
 
 
@@ -62,7 +62,7 @@ def test_writing(ring: tuple[PvConsole, memoryview, list[str]]) -> None:
 
 def test_the_barrier_is_one_where_it_is_needed() -> None:
     """It can be called any number of times, and is not left out on processors that reorder."""
-    assert (pv_console._barrier is pv_console._none_needed) == (os.uname().machine in ("x86_64", "i686"))
+    assert (xen.barrier is xen.none_needed) == (os.uname().machine in ("x86_64", "i686"))
     for _ in range(3):
-        pv_console._by_lock()
-    assert pv_console._lock.locked()
+        xen.by_lock()
+    assert xen._lock.locked()

@@ -320,7 +320,7 @@ def test_annotations_for_runx_are_for_the_containers() -> None:
 def test_a_carrier_that_is_none_is_an_error_for_a_sandbox_as_well(sandbox: Host) -> None:
     result = sandbox.runx("plan", "--root-carrier", "floppy", str(sandbox.bundle))
     assert (result.returncode, result.stderr.partition("\n")[0]) == (
-        1, "runx: --root-carrier: 'floppy' is none of auto, disk, 9p, ram [RX210]",
+        1, 'runx: --root-carrier: "floppy" is none of auto, disk, 9p, ram [RX210]',
     )  # fmt: skip
 
 

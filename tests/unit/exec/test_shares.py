@@ -1,116 +1,119 @@
-"""The trees of bind mounts, assembled for real in a mount namespace of a child: what they hold, and that the host sees none."""
+"""A container with 9p shares on a fake Xen: nodes in xenstore, a server beside the supervisor, and what its end means."""
 
 import json
 import os
-import subprocess
-import sys
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pytest
+from commandhost import Host
 
-from runx.exec.storage import shares
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
-
-CHILD = """
-import os, sys
-sys.path[:0] = {path!r}
-from runx.exec.storage import shares
-from runx.errors import RunxError
-try:
-    shares.enter({directory!r})
-except RunxError as error:
-    sys.exit("error: " + error.message)
-os.execv("/bin/sh", ["sh", "-c", {script!r}])
-"""
+BACKEND, FRONTEND = "/local/domain/0/backend/runx_9pfs/1", "/local/domain/1/device/9pfs"
 
 
-def plan(root: Path, *mounts: dict[str, Any]) -> dict[str, Any]:
-    full = [
-        {"carrier": "9p", "slot": n, "is_file": False, "recursive": True, "read_only": False, "origin": f"mounts[{n}]"} | mount
-        for n, mount in enumerate(mounts)
-    ]
-    return {"domain": {"disks": []}, "root": {"carrier": "9p", "path": str(root), "served_read_only": False}, "mounts": full}
+def node(host: Host, path: str) -> str:
+    return host.xen.nodes.get(path, b"").decode()
 
 
-def inside(directory: Path, content: dict[str, Any], script: str) -> "subprocess.CompletedProcess[str]":
-    """Assemble the shares of a plan in a child and run a script there, in the share's directory."""
-    directory.mkdir()
-    (directory / "plan.json").write_text(json.dumps(content))
-    shares.prepare(str(directory), content)
-    code = CHILD.format(path=sys.path, directory=str(directory), script=f"cd {directory}/shares; {script}")
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert str(directory) not in Path("/proc/self/mountinfo").read_text()
-    assert not [path for path in (directory / "shares").rglob("*") if path.is_file() and path.stat().st_size]
-    return result
+def until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    source = tmp_path / 'a, "source" with\nawkward = \' characters'
-    source.mkdir()
-    (source / "file").write_text("content")
-    return source
+def with_volume(host: Host) -> Host:
+    mount = {"destination": "/srv", "type": "bind", "source": str(host.bundle), "options": ["bind", "nodev"]}
+    host.config["mounts"] = [mount]
+    host.write_config()
+    return host
 
 
-def test_the_root_and_binds_are_seen_inside_only(tmp_path: Path, source: Path) -> None:
-    root = tmp_path / "rootfs"
-    root.mkdir()
-    (root / "etc").mkdir()
-    content = plan(root, {"source": str(source)}, {"source": str(source / "file"), "is_file": True})
-    result = inside(tmp_path / "state", content, "ls root; cat mounts/0/file mounts/1; echo new > mounts/0/new; echo $?")
-    assert result.stdout == "etc\ncontentcontent0\n", result.stderr
-    assert (source / "new").read_text() == "new\n"
+def messages(host: Host) -> str:
+    return " ".join(json.loads(line)["msg"] for line in host.log.read_text().splitlines())
 
 
-def test_read_only_is_enforced_here(tmp_path: Path, source: Path) -> None:
-    content = plan(
-        tmp_path, {"source": str(source), "read_only": True}, {"source": str(source / "file"), "is_file": True, "read_only": True}
-    )
-    result = inside(tmp_path / "state", content, "echo x > mounts/0/new; echo x > mounts/1; rm mounts/0/file")
-    assert result.stderr.count("Read-only file system") == 3, result.stderr
-    assert (source / "file").read_text() == "content"
+def errors(host: Host) -> str:
+    return (host.bundle / "err").read_text()
 
 
-def test_an_image_is_bound_like_a_share(tmp_path: Path, source: Path) -> None:
-    content = plan(tmp_path)
-    place = tmp_path / "state/shares/image"
-    content["domain"]["disks"] = [{"source": str(source / "file"), "path": str(place), "read_only": False, "holds": "image"}]
-    assert inside(tmp_path / "state", content, "cat image").stdout == "content"
-    assert place.is_file(), "it is there when the disk is taken away, outside of the mount namespace"
+def test_nodes_and_the_server(host: Host) -> None:
+    supervisor = with_volume(host).create()
+    for number, tag in enumerate(("root", "mounts")):
+        ours, guests = f"{BACKEND}/{number}", f"{FRONTEND}/{number}"
+        assert node(host, f"{guests}/tag") == tag
+        assert (node(host, f"{guests}/backend"), node(host, f"{ours}/frontend")) == (ours, guests)
+        assert (node(host, f"{ours}/state"), node(host, f"{guests}/state")) == ("2", "1")
+        assert (node(host, f"{ours}/max-rings"), node(host, f"{ours}/max-ring-page-order")) == ("2", "8")
+        assert (host.xen.permissions[ours], host.xen.permissions[guests]) == (["n0", "r1"], ["n1", "r0"])
+    server = int(node(host, f"{BACKEND}/0/server"))
+    assert f"PPid:\t{supervisor}\n" in Path(f"/proc/{server}/status").read_text()
+    assert sorted(os.listdir(f"/proc/{server}/root")) == ["mounts", "root"]
+    assert os.listdir(f"/proc/{server}/root/mounts") == ["0"]
+    assert host.runx("delete", "--force", "c").returncode == 0
+    until(lambda: not Path(f"/proc/{server}").exists())
+    host.nothing_left()
+    assert not [path for path in host.xen.nodes if path.startswith(BACKEND)]
 
 
-def test_a_root_that_the_guest_would_not_make_read_only(tmp_path: Path) -> None:
-    root = tmp_path / "rootfs"
-    (root / "tmp").mkdir(parents=True)
-    content = plan(root)
-    content["root"]["served_read_only"] = True
-    result = inside(tmp_path / "state", content, "ls root; echo x > root/tmp/new")
-    assert (result.stdout, result.stderr.count("Read-only file system")) == ("tmp\n", 1), result.stderr
+def test_no_server_without_shares(host: Host) -> None:
+    host.config["annotations"] = {"org.runx.root.carrier": "9p"}
+    supervisor = host.create()
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    assert children == [node(host, f"{BACKEND}/0/server")]
+    assert not node(host, f"{BACKEND}/1/server"), "one for all shares, and no share for mounts that there are not"
 
 
-def test_read_only_holds_for_the_mounts_below(tmp_path: Path, source: Path) -> None:
-    (source / "below me").mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid", "below", str(source / "below me")], check=True)
-    try:
-        script = "echo x > 'mounts/0/below me/new'; echo x > 'mounts/1/below me/new' && cat /proc/self/mountinfo"
-        content = plan(tmp_path, {"source": str(source), "read_only": True}, {"source": str(source)})
-        result = inside(tmp_path / "state", content, script)
-    finally:
-        subprocess.run(["umount", str(source / "below me")], check=True)
-    assert result.stderr.count("Read-only file system") == 1, result.stderr
-    below = [line for line in result.stdout.splitlines() if "mounts/0/below" in line]
-    assert below[0].split()[5].startswith("ro,nosuid"), "its other flags stay"
+def test_a_server_that_dies_ends_the_container(host: Host) -> None:
+    """At any time, and the container's standard error says why."""
+    host.create()
+    os.kill(int(node(host, f"{BACKEND}/0/server")), signal.SIGKILL)
+    host.await_status("stopped")
+    assert "the server of the container's shares has ended: signal 9" in errors(host)
+    assert host.xen.domains() == {}
 
 
-def test_without_rbind_the_mounts_below_stay_away(tmp_path: Path) -> None:
-    content = plan(tmp_path, {"source": "/dev", "recursive": False})
-    assert inside(tmp_path / "state", content, "ls mounts/0/pts").stdout == ""
+def test_a_server_that_cannot_serve(host: Host) -> None:
+    """Here, there are no devices of Xen, which are missed when the guest's driver comes."""
+    host.create()
+    for name, value in (("num-rings", "1"), ("ring-ref0", "8"), ("event-channel-0", "9"), ("state", "3")):
+        host.xen.write(f"{FRONTEND}/0/{name}", value)
+    host.await_status("stopped")
+    assert "cannot open /dev/xen/gntdev" in errors(host)
+    assert "modprobe" in errors(host)
 
 
-def test_a_bind_that_fails_is_named(tmp_path: Path) -> None:
-    result = inside(tmp_path / "state", plan(tmp_path, {"source": "/no/such"}), "true")
-    assert result.returncode == 1
-    assert result.stderr == "error: mounts[0]: cannot bind /no/such: No such file or directory\n"
-    assert os.geteuid() == 0
+def test_a_driver_that_writes_nonsense_loses_its_share(host: Host) -> None:
+    host.create()
+    for name, value in (("num-rings", "77"), ("state", "3")):
+        host.xen.write(f"{FRONTEND}/0/{name}", value)
+    until(lambda: node(host, f"{BACKEND}/0/state") == "6")
+    assert "the share root is not served any more: 77 rings are not 1 to 2" in messages(host)
+    assert host.state()["status"] == "created"
+    host.xen.write(f"{FRONTEND}/0/state", "6")
+    host.xen.write(f"{FRONTEND}/0/state", "1")
+    until(lambda: node(host, f"{BACKEND}/0/state") == "2")
+    for name, value in (("num-rings", "1"), ("ring-ref0", "-1"), ("state", "3")):
+        host.xen.write(f"{FRONTEND}/0/{name}", value)
+    until(lambda: node(host, f"{BACKEND}/0/state") == "6")
+    assert "the guest's driver wrote ring-ref0 = '-1'" in messages(host)
+
+
+def test_the_server_ends_with_the_supervisor(host: Host) -> None:
+    supervisor = host.create()
+    server = int(node(host, f"{BACKEND}/0/server"))
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{server}").exists())
+    assert host.runx("delete", "--force", "c").returncode == 0
+    assert not [path for path in host.xen.nodes if path.startswith(BACKEND)]
+
+
+def test_a_single_file(host: Host) -> None:
+    with_volume(host)
+    host.config["mounts"][0]["source"] = f"{host.bundle}/err"  # type: ignore[index]
+    host.write_config()
+    (host.bundle / "err").touch()
+    host.create()
+    (server,) = {node(host, f"{BACKEND}/{number}/server") for number in range(2)}
+    assert Path(f"/proc/{server}/root/mounts/0").is_file()

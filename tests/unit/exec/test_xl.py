@@ -20,4 +20,4 @@ def test_a_domain_that_has_gone(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_host_without_qemu() -> None:
     """Debian has none for Xen on Arm: what to do is not xl's advice."""
     said = "libxl: error: libxl_dm.c:2909:libxl__spawn_local_dm: Domain 1:device model /qemu-system-i386 is not executable"
-    assert "root.carrier disk or ram" in xl.failure("xl create", 3, said).hint
+    assert "use a raw image" in xl.failure("xl create", 3, said).hint

@@ -9,7 +9,8 @@ import pytest
 from runxtools.checkout import CHECKOUT
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs us in the background ignores it
 sys.path.insert(0, {tools!r})
 from runxtools.command import main_of
 from runxtools.errors import ToolError

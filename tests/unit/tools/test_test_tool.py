@@ -57,9 +57,9 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 LINT, UNIT, DOUBLE = "tests/test_linters.py", "tests/unit", "tests/integration"
-LAB, LAB_9P = "tests/lab --lab trixie", "tests/lab -m needs_qemu_9p --lab bookworm"
+LAB, LAB_12 = "tests/lab --lab trixie", "tests/lab/test_image.py tests/lab/test_ctr.py --lab bookworm"
 LAB_BOOKWORM = "tools/lab --suite bookworm up"
-LAB_COMMANDS = ["./build all", "tools/lab up", LAB, "tools/lab down", LAB_BOOKWORM, LAB_9P]
+LAB_COMMANDS = ["./build all", "tools/lab up", LAB, "tools/lab down", LAB_BOOKWORM, LAB_12]
 TRIXIE, SID, BOOKWORM = f"trixie: {DOUBLE}", f"sid: {DOUBLE}", f"bookworm: {DOUBLE}"
 
 
@@ -108,11 +108,11 @@ def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys
         "  tools/lab up                           0 s  failed",
         "  tests in the Xen lab                   0 s  not run",
         "  tools/lab --suite bookworm up          0 s  passed",
-        "  tests of QEMU's 9p in the Xen lab      0 s  passed",
+        "  tests in the Xen lab, Debian 12        0 s  passed",
         "  Debian trixie: podman 5.4.2, python3 3.13.5",
     ]
     assert lines[-1] == "tools/test: failed: unit and snapshot tests, tools/lab up, tests in the Xen lab, 0.0 min"
-    assert commands.run[-2:] == [LAB_BOOKWORM, LAB_9P]
+    assert commands.run[-2:] == [LAB_BOOKWORM, LAB_12]
 
 
 def test_a_failure_in_a_tree(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

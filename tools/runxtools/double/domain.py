@@ -1,7 +1,8 @@
 """One domain: a process from `xl create` to `xl destroy`, in the mount namespace of the caller of xl.
 
-It holds the guest's ramdisk and shares (like QEMU), the two consoles (hvc0 like xenconsoled; hvc1's frontend), and the program
-`guest` while the guest runs (`tools/double-assets/guest.c`). xl sends it orders over a socket. It ends with the domain.
+It holds the guest's ramdisk and copies of the trees that runx shares with it, the two consoles (hvc0 like xenconsoled; hvc1's
+frontend), and the program `guest` while the guest runs (`tools/double-assets/guest.c`). xl sends it orders over a socket. It ends
+with the domain.
 """
 
 import errno
@@ -32,8 +33,7 @@ _GROUPS = "/sys/fs/cgroup/domains"
 
 
 class Domain:
-    """See the module. `config` has name, memory (MiB), vcpus, ramdisk (a path), disks,
-    shares (pairs of tag and path), weight, cap."""
+    """See the module. `config` has name, memory (MiB), vcpus, ramdisk (a path), disks, weight, cap."""
 
     def __init__(self, state: str, domid: int, config: dict[str, Any]) -> None:
         self.state_directory = state
@@ -50,6 +50,7 @@ class Domain:
         self.selector = selectors.DefaultSelector()
         self.undelivered = bytearray()
         self.disks: dict[str, int] = {}
+        self.trees: list[str] = []
 
     # -- create --------------------------------------------------------------------------------------------------------
 
@@ -124,10 +125,6 @@ class Domain:
             f"{backend}/console/{self.domid}/0/frontend-id": str(self.domid),
             f"{backend}/console/{self.domid}/0/state": "1",
         }
-        for number, (tag, path) in enumerate(self.config["shares"]):
-            nodes[f"{self.path}/device/9pfs/{number}/tag"] = tag
-            nodes[f"{self.path}/device/9pfs/{number}/backend"] = f"{backend}/9pfs/{self.domid}/{number}"
-            nodes[f"{backend}/9pfs/{self.domid}/{number}/path"] = path
         self.store.write(self.path, "")
         self.store.set_permissions(self.path, "n0", f"r{self.domid}")
         for path, value in nodes.items():
@@ -223,8 +220,7 @@ class Domain:
         fds = [self.hvc0_guest, self.hvc1, self.hvc1_guest, self.ring, self.port.fileno(), theirs.fileno()]
         argv = [f"{self.state_directory}/lib/guest", f"{self.directory}/root", f"{self.directory}/dev"]
         argv += [f"{self.group}/cgroup.procs", str(self.config["vcpus"]), *map(str, fds)]
-        for share in self.config["shares"]:
-            argv += share
+        argv += self._shares()
         self.guest = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=fds)
         theirs.close()
         self.orders = ours
@@ -234,6 +230,22 @@ class Domain:
         self.selector.register(pidfd, selectors.EVENT_READ, lambda: self._guest_ended(pidfd))
         for fd in (self.hvc1, self.hvc1_guest):  # the program `guest` has them, and decides when they hang up
             os.close(fd)
+
+    def _shares(self) -> list[str]:
+        """Tags of the shares that runx offers in xenstore, each with a path of this mount namespace: the tree that its server has
+        in a namespace of its own."""
+        found = []
+        devices = f"{self.path}/device/9pfs"
+        for number in self.store.directory(devices):
+            tag, backend = self.store.read(f"{devices}/{number}/tag"), self.store.read(f"{devices}/{number}/backend")
+            if tag is None or backend is None or self.store.read(f"{backend}/state") != _INIT_WAIT:
+                continue
+            place = f"{self.directory}/share-{number}"
+            os.mkdir(place)
+            linux.move_tree(linux.tree_of(int(self.store.read(f"{backend}/server") or 0), f"/{tag}"), place)
+            self.trees.append(place)
+            found += [tag, place]
+        return found
 
     def _connect_console(self) -> bool:
         """Offer the ring of hvc1, like the guest's driver, if there is a backend for it."""
@@ -326,7 +338,6 @@ class Domain:
         self._remove_groups()
         for path in (
             f"/local/domain/0/backend/console/{self.domid}/0",
-            f"/local/domain/0/backend/9pfs/{self.domid}",
             f"{_VBDS}/{self.domid}",
             self.vm,
             self.path,
@@ -338,6 +349,11 @@ class Domain:
         for directory in ("root", "dev"):
             if os.path.ismount(f"{self.directory}/{directory}"):
                 linux.unmount(f"{self.directory}/{directory}")
+        for tree in self.trees:
+            linux.unmount(tree)
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            if f" {self.directory}/" in file.read():
+                raise OSError(errno.EBUSY, "a tree of the host is mounted there", self.directory)  # which must not be removed
         for fd in self.disks.values():
             os.close(fd)
         shutil.rmtree(self.directory)

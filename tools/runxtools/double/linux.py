@@ -36,3 +36,38 @@ def private_mounts() -> None:
     """Enter a mount namespace of our own, without propagation to or from others."""
     unshare(CLONE_NEWNS)
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
+
+
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT = 428, 429
+"""Numbers of the system calls, the same on every architecture."""
+_OPEN_TREE_CLONE, _AT_RECURSIVE, _MOVE_FROM_EMPTY_PATH = 1, 0x8000, 4
+_AT_FDCWD = -100
+
+
+def tree_of(pid: int, path: str) -> int:
+    """A descriptor of a copy of the mounts at and below a path, as a process sees it in its mount namespace. Raises OSError.
+
+    This process must have no other thread.
+    """
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    theirs = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _checked("setns", _libc.setns(theirs, CLONE_NEWNS))
+        try:
+            flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+            tree: int = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, path.encode(), flags)
+            _checked(path, tree if tree < 0 else 0)
+        finally:
+            _checked("setns", _libc.setns(own, CLONE_NEWNS))
+    finally:
+        os.close(own)
+        os.close(theirs)
+    return tree
+
+
+def move_tree(tree: int, target: str) -> None:
+    """Attach the mounts of a descriptor, and close it. Raises OSError."""
+    try:
+        _checked(target, _libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, target.encode(), _MOVE_FROM_EMPTY_PATH))
+    finally:
+        os.close(tree)

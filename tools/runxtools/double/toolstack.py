@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -168,7 +167,6 @@ class Xl:
                 "vcpus": _number(config, "vcpus", 1),
                 "weight": _number(config, "cpu_weight", _DEFAULT_WEIGHT),
                 "cap": _number(config, "cap", 0),
-                "shares": [_share(text) for text in _list(config, "p9")],
                 "disks": [_disk(text) for text in _list(config, "disk")],
                 "vif": _list(config, "vif"),
             }
@@ -199,10 +197,6 @@ class Xl:
         return domid
 
     def _start(self, domid: int, config: dict[str, Any]) -> str:
-        for _, path in config["shares"]:
-            if not os.path.isdir(path):
-                shutil.rmtree(place.domain_directory(self.state, domid))
-                return f"device model: cannot initialize fsdev: {path}: No such file or directory"
         from runxtools.double import domain
 
         return domain.start(self.state, domid, config)
@@ -373,14 +367,6 @@ def _list(config: XlConfig, name: str) -> list[str]:
         return config.list(name)
     except KeyError:
         return []
-
-
-def _share(text: str) -> tuple[str, str]:
-    """Tag and path of an entry of `p9` (xl.cfg(5))."""
-    words = dict(word.partition("=")[::2] for word in text.split(","))
-    if not {"tag", "security_model", "path"} <= words.keys():
-        raise XlError(f"p9 spec missing required parameter: {text}")
-    return words["tag"], words["path"]
 
 
 def _disk(text: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ HOST_PACKAGES = (
 )
 
 _PACKAGES = (
-    "qemu-system-xen",  # the 9p backend of guests
+    "qemu-system-xen",  # serves qcow2 and vhd disks
     "linux-image-amd64", "kmod", "udev", "lz4",  # dom0's kernel and what makes its initrd
     "containerd", "runc", "podman", "crun", "conmon",  # engines, and runc to compare runx with
     "containernetworking-plugins", "netavark", "aardvark-dns", "iptables",  # the networks of engines

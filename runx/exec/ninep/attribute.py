@@ -1,0 +1,41 @@
+"""An extended attribute while it is read or written."""
+
+import errno
+import os
+
+from runx.exec.ninep.nodes import refuse
+
+TYPE_CHECKING = False  # as typing's, which costs the server memory
+if TYPE_CHECKING:
+    from runx.exec.ninep.nodes import Held, Node
+
+
+class Attribute:
+    """An extended attribute, or the list of names, that is read or written by a fid of its own."""
+
+    __slots__ = ("_flags", "_held", "_name", "_size", "value")
+
+    def __init__(self, value: "bytes | bytearray", held: "Held", name: bytes = b"", size: int = -1, flags: int = 0) -> None:
+        """size, flags: of setxattr(2); size -1 if it is only read."""
+        self.value = value
+        self._held = held
+        self._name, self._size, self._flags = name, size, flags
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Add a piece of the value. Raises OSError unless it follows the last one and ends within the size."""
+        if not isinstance(self.value, bytearray):
+            refuse(errno.EBADF)
+        if offset != len(self.value) or offset + len(data) > self._size:
+            refuse(errno.EINVAL)
+        self.value += data
+
+    def finish(self, node: "Node") -> None:
+        """Set the attribute, if that is what it is for. Raises OSError."""
+        if not isinstance(self.value, bytearray):
+            return
+        if len(self.value) != self._size:
+            refuse(errno.EINVAL)
+        if not self._size and self._flags & os.XATTR_REPLACE:
+            os.removexattr(node.name, self._name)  # Linux's client has no other request for it
+        else:
+            os.setxattr(node.name, self._name, bytes(self.value), self._flags)

@@ -1,0 +1,101 @@
+"""What a plan shares with its guest: the share `root`, and the share `mounts` with an entry for each bind mount.
+
+`create` keeps that in the file `exports` of the container's directory, as fields that end with NUL: reading the plan's JSON would
+cost the server of the shares more memory than all else that it does.
+"""
+
+import os
+
+from runx.exec.ninep.nodes import Rules
+
+TYPE_CHECKING = False  # as typing's, which costs the server memory
+if TYPE_CHECKING:
+    from runx.exec.plan_json import VmPlan
+
+_NAME = "exports"
+_FIELDS = 5
+"""Tag, name of the entry in the share, source, origin, words."""
+
+
+class Bind:
+    """A file or directory of the host in the server's own tree."""
+
+    __slots__ = ("is_file", "name", "no_devices", "origin", "read_only", "recursive", "source", "tag")
+
+    def __init__(self, tag: str, name: str, source: str, origin: str, words: str) -> None:
+        """tag: the share that it is in. name: of the entry there; "" if it is the share itself. origin: its name in config.json,
+        for messages. words: `file`, `recursive`, `read-only`, `no-devices`, separated by spaces."""
+        self.tag = tag
+        self.name = name
+        self.source = source
+        self.origin = origin
+        flags = words.split(" ")
+        self.is_file = "file" in flags
+        self.recursive = "recursive" in flags
+        self.read_only = "read-only" in flags
+        self.no_devices = "no-devices" in flags
+
+    @property
+    def place(self) -> str:
+        """Its path in the tree."""
+        return f"{self.tag}/{self.name}" if self.name else self.tag
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(read_only=self.read_only, no_devices=self.no_devices)
+
+
+class Export:
+    """One share."""
+
+    __slots__ = ("binds", "tag")
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.binds: list[Bind] = []
+
+    @property
+    def rules(self) -> Rules:
+        """Of the share's own directory."""
+        return self.binds[0].rules if not self.binds[0].name else Rules(read_only=True)
+
+    @property
+    def entries(self) -> "dict[bytes, Rules] | None":
+        """See share.Share."""
+        return {bind.name.encode(): bind.rules for bind in self.binds} if self.binds[0].name else None
+
+
+def keep(directory: str, plan: "VmPlan") -> None:
+    """Keep the shares of a plan in the container's directory."""
+    fields: list[str] = []
+    root = plan["root"]
+    if root["carrier"] == "9p":
+        fields += ["root", "", root["path"], "root.path", _words(recursive=True, read_only=root["served_read_only"])]
+    for entry in plan["mounts"]:
+        if entry["carrier"] == "9p":
+            words = _words(
+                file=entry["is_file"],
+                recursive=entry["recursive"],
+                read_only=entry["read_only"],
+                no_devices="nodev" in entry["flags"],
+            )
+            fields += ["mounts", str(entry["slot"]), entry["source"], entry["origin"], words]
+    if fields:
+        fd = os.open(f"{directory}/{_NAME}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.write("".join(field + "\0" for field in fields).encode("utf-8", "surrogateescape"))
+
+
+def _words(**flags: bool) -> str:
+    return " ".join(name.replace("_", "-") for name, holds in flags.items() if holds)
+
+
+def load(directory: str) -> list[Export]:
+    """The shares of a container."""
+    with open(f"{directory}/{_NAME}", "rb") as file:
+        fields = file.read().decode("utf-8", "surrogateescape").split("\0")
+    found: dict[str, Export] = {}
+    for at in range(0, len(fields) - 1, _FIELDS):
+        bind = Bind(*fields[at : at + _FIELDS])
+        found.setdefault(bind.tag, Export(bind.tag)).binds.append(bind)
+    return list(found.values())

@@ -1,0 +1,69 @@
+"""Directories, listed."""
+
+import ctypes
+import errno
+import os
+import stat
+from struct import Struct
+
+from runx.exec.ninep import wire
+from runx.exec.ninep.nodes import refuse
+
+TYPE_CHECKING = False  # as typing's, which costs the server memory
+if TYPE_CHECKING:
+    from runx.exec.ninep.share import Share
+
+_NUMBER = Struct("<I")
+_DT_QIDS = {4: wire.QID_DIRECTORY, 10: wire.QID_SYMLINK}
+"""By d_type of readdir(3): DT_DIR, DT_LNK."""
+_DIRENT = Struct("<QqHB")
+"""struct linux_dirent64: d_ino, d_off, d_reclen, d_type; the name follows."""
+_ENTRY = Struct("<BIQQBH")
+"""qid, offset, type, length of the name"""
+_BUFFER = 32768
+_getdents64 = ctypes.CDLL(None, use_errno=True).getdents64
+_getdents64.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+_getdents64.restype = ctypes.c_ssize_t
+
+
+def readdir(share: "Share", message: bytes) -> bytes:
+    _, _, _, number, offset, count = wire.READ.unpack(message)
+    fid = share.fids.get(number)
+    file, node = fid.file, fid.node
+    if file is None or node.type != stat.S_IFDIR:
+        refuse(errno.EBADF)
+    count = min(count, share.message_max - wire.COUNTED.size)
+    if file.at != offset:
+        os.lseek(file.fd, offset, os.SEEK_SET)
+    file.at = -1  # unknown, until all is well
+    parts: list[bytes] = []
+    size = 0
+    # Every entry here is at least as long as the kernel's, less the padding: what is read nearly always fits.
+    buffer = ctypes.create_string_buffer(min(max(count, 512), _BUFFER))
+    while True:
+        got = _getdents64(file.fd, buffer, len(buffer))
+        if got < 0:
+            code = ctypes.get_errno()
+            refuse(code)
+        if not got:
+            file.at = offset
+            break
+        data, at = buffer.raw[:got], 0
+        while at < got:
+            inode, following, length, kind = _DIRENT.unpack_from(data, at)
+            name = data[at + 19 : at + length]
+            name = name[: name.index(0)]
+            if size + _ENTRY.size + len(name) > count:
+                if not size:
+                    refuse(errno.EINVAL)  # no entry would look like the end
+                return _NUMBER.pack(size) + b"".join(parts)
+            if node is not share.root or share.entries is None or name in share.entries:
+                qid = _DT_QIDS.get(kind, 0), 0, (inode ^ node.mark) & 0xFFFFFFFFFFFFFFFF
+                parts.append(_ENTRY.pack(*qid, following & 0xFFFFFFFFFFFFFFFF, kind, len(name)) + name)
+                size += _ENTRY.size + len(name)
+            offset = following & 0xFFFFFFFFFFFFFFFF
+            at += length
+        if count - size < 512:
+            file.at = offset
+            break
+    return _NUMBER.pack(size) + b"".join(parts)

@@ -1,0 +1,54 @@
+"""The process that serves the shares of one machine: a child of the supervisor's, from the fork on."""
+
+import os
+
+from runx.errors import RunxError
+from runx.exec.ninep import exports, jail, limits
+from runx.exec.ninep.hypervisor import Hypervisor
+from runx.exec.ninep.server import Server
+from runx.exec.ninep.share import Share, open_directory
+from runx.linux import confine
+from runx.linux.signals import signal
+
+
+def become(control: int, directory: str, title: str) -> None:
+    """Serve the shares of a container, by its directory. Never returns.
+
+    control: a socket to the supervisor, which gets `ready`, or `error MESSAGE` with the hint on the next line. title: the command
+    line that ps(1) shows.
+    """
+    try:
+        confine.end_with_parent(signal.SIGKILL)
+        (control,) = jail.keep_descriptors([control])
+        server = _confined(control, directory, title)
+    except BaseException as error:
+        _report(control, _words(error))
+        os._exit(1)
+    server.run()
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, RunxError):
+        return f"error {error.message}\n{error.hint}"
+    return f"error the server of shares: {type(error).__name__}: {error}\n"
+
+
+def _confined(control: int, directory: str, title: str) -> Server:
+    found = exports.load(directory)
+    hypervisor = Hypervisor()
+    confine.set_title(title)
+    confine.one_heap(limits.MESSAGE_MAX)
+    os.umask(0)
+    jail.enter(f"{directory}/shares", found, limits.descriptors(len(found)))
+    shares = [Share(open_directory(f"/{export.tag}"), export.rules, export.entries) for export in found]
+    server = Server(control, hypervisor, shares)
+    jail.lock()
+    _report(control, "ready")
+    return server
+
+
+def _report(control: int, words: str) -> None:
+    try:
+        os.write(control, words.encode("utf-8", "replace")[:4096])
+    except OSError:
+        pass

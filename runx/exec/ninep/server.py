@@ -1,0 +1,163 @@
+"""The server's loop: orders of the supervisor, and events of the guest.
+
+Orders and reports are messages of words, on a pair of sockets. Shares are numbered from 0:
+
+    domain DOMID             the domain whose shares these are; comes first
+    connect N REF PORT ...   the guest's driver is there: grant and event channel of each ring
+    close N                  the guest's driver goes
+    end                      let go of everything, and end
+    connected N              report: the share is served
+    closed N REASON          report: it is not any more
+    fault REASON             report: the server ends
+"""
+
+import os
+import select
+
+from runx.errors import RunxError
+from runx.exec.ninep.connection import Channel, Connection
+from runx.exec.ninep.ring import RINGS_MAX, RingError
+from runx.exec.ninep.turns import Relieved, Turns
+
+TYPE_CHECKING = False  # as typing's, which costs the server memory
+if TYPE_CHECKING:
+    from runx.exec.ninep.hypervisor import Hypervisor
+    from runx.exec.ninep.ring import Ring
+    from runx.exec.ninep.share import Share
+
+MESSAGE_MAX = 4096
+"""Bytes of an order or a report."""
+
+
+class Server:
+    """Serves the shares of one machine."""
+
+    def __init__(self, control: int, hypervisor: "Hypervisor", shares: "list[Share]") -> None:
+        self._control = control
+        self._hypervisor = hypervisor
+        self._connections = [Connection(number, share) for number, share in enumerate(shares)]
+        self._channels: dict[int, Channel] = {}
+        """By port."""
+        self._masked: list[int] = []
+        self._again = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poller = select.poll()
+        for fd in (control, hypervisor.fd, self._again):
+            if fd >= 0:
+                self._poller.register(fd, select.POLLIN)
+        self._turns = Turns(self._lead, lambda: os.eventfd_write(self._again, 1))
+
+    def run(self) -> None:
+        """Serve. Never returns; the process ends when the supervisor says so, or is gone."""
+        self._turns.run()
+
+    def _lead(self) -> None:
+        try:
+            self._look_everywhere()
+            while True:
+                self._wait()
+        except Relieved:
+            pass
+        except RunxError as error:
+            self._report(f"fault {error.message}")
+            os._exit(1)
+        except BaseException as error:
+            self._report(f"fault {type(error).__name__}: {error}")
+            os._exit(1)
+
+    def _wait(self) -> None:
+        """Wait for an order or an event, and attend to it."""
+        ready = dict(self._poller.poll())
+        if self._control in ready:
+            self._obey()
+        if self._again in ready:
+            try:
+                os.eventfd_read(self._again)
+            except BlockingIOError:
+                pass
+            self._look_everywhere()
+        if self._hypervisor.fd in ready:
+            # A guest tells of each request, and again when it has read the answer. Its channels stay masked meanwhile.
+            self._masked = self._hypervisor.events()
+            self._answer([self._channels[port] for port in self._masked if port in self._channels])
+            self._look_everywhere(self._masked)
+
+    def _look_everywhere(self, ports: "list[int] | None" = None) -> None:
+        """Unmask what is masked, and look at rings once more, so that no event is lost: all rings, or those of some ports."""
+        if self._masked:
+            bound = [port for port in self._masked if port in self._channels]
+            self._masked = []
+            if bound:
+                self._hypervisor.unmask(bound)
+        chosen = self._channels if ports is None else ports
+        self._answer([self._channels[port] for port in chosen if port in self._channels])
+
+    def _answer(self, channels: list[Channel]) -> None:
+        while channels:
+            channels = [channel for channel in channels if self._answer_some(channel)]
+
+    def _answer_some(self, channel: Channel) -> bool:
+        if channel not in channel.connection.channels:
+            return False  # closed meanwhile
+        try:
+            return self._turns.answer_all(channel)
+        except RingError as error:
+            self._close(channel.connection, str(error))
+            return False
+
+    # -- orders --------------------------------------------------------------------------------------------------------
+
+    def _obey(self) -> None:
+        words = os.read(self._control, MESSAGE_MAX).decode().split()
+        match words:
+            case ["domain", domid]:
+                self._hypervisor.meet(int(domid))
+            case ["connect", number, *values]:
+                self._connect(self._connections[int(number)], list(map(int, values)))
+            case ["close", number]:
+                self._close(self._connections[int(number)], "")
+            case _:  # `end`, or the supervisor has gone
+                for connection in self._connections:
+                    self._let_go(connection)
+                os._exit(0)
+
+    def _connect(self, connection: Connection, values: list[int]) -> None:
+        self._let_go(connection)
+        try:
+            if not 2 <= len(values) <= 2 * RINGS_MAX:
+                raise RingError(f"{len(values) // 2} rings are not 1 to {RINGS_MAX}")
+            for reference, remote in zip(values[::2], values[1::2], strict=True):
+                self._add(connection, self._hypervisor.map(reference), remote)
+        except RingError as error:
+            self._close(connection, str(error))
+            return
+        self._report(f"connected {connection.number}")
+        self._look_everywhere()  # what came before a channel was bound
+
+    def _add(self, connection: Connection, ring: "Ring", remote: int) -> None:
+        try:
+            port = self._hypervisor.bind(remote)
+        except RingError:
+            self._hypervisor.unmap(ring)
+            raise
+        channel = Channel(connection, ring, lambda: self._hypervisor.notify(port))
+        self._channels[port] = channel
+        connection.channels.append(channel)
+
+    def _close(self, connection: Connection, reason: str) -> None:
+        self._let_go(connection)
+        self._report(f"closed {connection.number} {reason}")
+
+    def _let_go(self, connection: Connection) -> None:
+        """Forget the guest's client, and let go of its memory."""
+        for port, channel in list(self._channels.items()):
+            if channel.connection is connection:
+                del self._channels[port]
+                self._hypervisor.unbind(port)
+        for ring in connection.close():
+            self._hypervisor.unmap(ring)
+
+    def _report(self, words: str) -> None:
+        try:
+            os.write(self._control, words.encode()[:MESSAGE_MAX])
+        except OSError:
+            pass  # the supervisor has gone, which the next look shows

@@ -1,0 +1,200 @@
+"""The server of the machine's 9p shares, as the supervisor has it: a child of its own, which it brings together with the guest.
+
+The supervisor does what needs xenstore. The child (exec/ninep) has no access to that.
+"""
+
+import _socket
+import gc
+import os
+import select
+import time
+
+from runx.errors import RunxError
+from runx.exec.xen import share_nodes
+from runx.linux.signals import signal
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from runx.exec.container.record import Record
+    from runx.exec.xen.xenstore import XenStore
+
+_READY_LIMIT_S = 60.0
+_END_LIMIT_S = 5.0
+_MESSAGE_MAX = 4096
+_TOKEN = "share "
+"""Begins the token of a watch; the share's number follows."""
+
+
+class Shares:
+    """The shares of a machine, as a part of the supervisor's loop. There may be none."""
+
+    def __init__(self, record: "Record", store: "XenStore") -> None:
+        self._record = record
+        self._store = store
+        self._pid = -1
+        self._control = -1
+        self._states: list[str] = []
+        """The state that our side of each share has."""
+
+    def start(self) -> None:
+        """Start the server, if there is something to serve, and wait until it can. Raises RunxError.
+
+        It is a fork: the earlier it is made, the more of its memory is this process's.
+        """
+        if not self._record.shares:
+            return
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._become_server(theirs.fileno())
+        theirs.close()
+        self._control = ours.detach()
+        words = self._hear(_READY_LIMIT_S)
+        if words != "ready":
+            self.close()
+            message, _, hint = words.removeprefix("error ").partition("\n")
+            raise RunxError(message or "the server of the shares does not answer", hint)
+
+    def _become_server(self, control: int) -> None:
+        """In the child."""
+        gc.disable()  # a collection would write to pages that are the supervisor's, too
+        try:
+            from runx.exec.ninep import process
+
+            process.become(control, self._record.directory, f"runx-shares {os.path.basename(self._record.directory)}")
+        finally:
+            os._exit(1)
+
+    def _hear(self, limit_s: float) -> str:
+        """The next report; nothing if there is none in time, or the server has gone."""
+        poller = select.poll()
+        poller.register(self._control, select.POLLIN)
+        if not poller.poll(int(limit_s * 1000)):
+            return ""
+        return os.read(self._control, _MESSAGE_MAX).decode("utf-8", "replace")
+
+    def publish(self) -> None:
+        """Offer the shares to the paused domain. Raises RunxError."""
+        if not self._record.shares:
+            return
+        domid = self._record.domid
+        self._tell(f"domain {domid}")
+        for number, tag in enumerate(self._record.shares):
+            share_nodes.publish(self._store, domid, number, tag, self._pid)
+            self._states.append(share_nodes.INIT_WAIT)
+            self._store.watch(f"{share_nodes.frontend(domid, number)}/state", f"{_TOKEN}{number}")
+
+    def event(self, token: str) -> bool:
+        """Whether this token of a watch is of a share; then the guest's side of it may have another state by now."""
+        if not token.startswith(_TOKEN):
+            return False
+        self._look_at_guest(int(token.removeprefix(_TOKEN)))
+        return True
+
+    def _look_at_guest(self, number: int) -> None:
+        state = self._store.read(f"{share_nodes.frontend(self._record.domid, number)}/state")
+        ours = self._states[number]
+        if ours == share_nodes.INIT_WAIT and state in (share_nodes.INITIALISED, share_nodes.CONNECTED):
+            self._connect(number)
+        elif ours != share_nodes.INIT_WAIT and state in (share_nodes.CLOSING, share_nodes.CLOSED):
+            self._tell(f"close {number}")
+        elif ours == share_nodes.CLOSED and state == share_nodes.INITIALISING:
+            self._set_state(number, share_nodes.INIT_WAIT)  # its driver begins again
+
+    def _connect(self, number: int) -> None:
+        try:
+            words = [f"{self._number(number, name)}" for name in self._names(number)]
+        except ValueError as error:
+            self._say_closed(number, str(error))
+            return
+        self._states[number] = share_nodes.INITIALISED  # until the server has answered
+        self._tell(" ".join(("connect", str(number), *words)))
+
+    def _names(self, number: int) -> list[str]:
+        count = self._number(number, "num-rings")
+        if not 1 <= count <= share_nodes.RINGS_MAX:
+            raise ValueError(f"{count} rings are not 1 to {share_nodes.RINGS_MAX}")
+        return [name for ring in range(count) for name in (f"ring-ref{ring}", f"event-channel-{ring}")]
+
+    def _number(self, number: int, name: str) -> int:
+        """A number of 32 bits that the guest wrote. Raises ValueError for anything else."""
+        value = self._store.read(f"{share_nodes.frontend(self._record.domid, number)}/{name}") or ""
+        if not value.isascii() or not value.isdigit() or len(value) > 10 or int(value) > 0xFFFFFFFF:
+            raise ValueError(f"the guest's driver wrote {name} = {value[:40]!r}")
+        return int(value)
+
+    def _say_closed(self, number: int, reason: str) -> None:
+        if reason:
+            self._record.say("warning", f"the share {self._record.shares[number]} is not served any more: {reason}")
+        self._set_state(number, share_nodes.CLOSED)
+
+    def _set_state(self, number: int, state: str) -> None:
+        self._states[number] = state
+        self._store.write(f"{share_nodes.backend(self._record.domid, number)}/state", state)
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    def watch(self, poller: select.poll) -> None:
+        if self._control >= 0:
+            poller.register(self._control, select.POLLIN)
+
+    def handle(self, ready: dict[int, int]) -> None:
+        if self._control in ready:
+            self._heed(os.read(self._control, _MESSAGE_MAX).decode("utf-8", "replace"))
+
+    def _heed(self, words: str) -> None:
+        """Act on a report. Raises RunxError if the server has ended: without files, the container cannot go on."""
+        kind, _, rest = words.partition(" ")
+        number, _, reason = rest.partition(" ")
+        if kind == "connected":
+            self._set_state(int(number), share_nodes.CONNECTED)
+        elif kind == "closed":
+            self._say_closed(int(number), reason)
+            self._look_at_guest(int(number))
+        else:
+            how = rest if kind == "fault" else self._how_it_ended()
+            raise RunxError(f"the server of the container's shares has ended: {how}")
+
+    def _tell(self, words: str) -> None:
+        try:
+            os.write(self._control, words.encode())
+        except OSError:
+            pass  # it has ended, which `handle` sees
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _how_it_ended(self) -> str:
+        deadline = time.monotonic() + _END_LIMIT_S
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                self._pid = -1
+                code = os.waitstatus_to_exitcode(status)
+                return f"signal {-code}" if code < 0 else f"exit status {code}"
+            time.sleep(0.01)
+        return "it does not answer"
+
+    def close(self) -> None:
+        """End the server: it lets go of the guest's memory first, without which the domain would not go away."""
+        if self._control >= 0:
+            self._tell("end")
+        if self._pid > 0 and not self._has_ended(_END_LIMIT_S):
+            os.kill(self._pid, signal.SIGKILL)
+            if not self._has_ended(_END_LIMIT_S):
+                self._record.say("warning", f"process {self._pid}, which served the shares, waits for a file system of the host")
+        if self._control >= 0:
+            os.close(self._control)
+            self._control = -1
+        self._pid = -1
+
+    def _has_ended(self, limit_s: float) -> bool:
+        pidfd = os.pidfd_open(self._pid)
+        try:
+            poller = select.poll()
+            poller.register(pidfd, select.POLLIN)
+            if not poller.poll(int(limit_s * 1000)):
+                return False
+        finally:
+            os.close(pidfd)
+        os.waitpid(self._pid, 0)
+        return True

@@ -1,0 +1,57 @@
+"""The xenstore nodes of a domain's 9p shares, whose backend is runx (docs/executor.md, "Shares")."""
+
+from runx.exec.xen.xenstore import XenStore
+
+KIND = "runx_9pfs"
+"""Not 9pfs: a QEMU that runs for the domain's disks serves all that is below backend/9pfs/DOMID (hw/xen/xen-legacy-backend.c)."""
+ORDER_MAX = 8
+RINGS_MAX = 2
+INITIALISING, INIT_WAIT, INITIALISED, CONNECTED, CLOSING, CLOSED = "1", "2", "3", "4", "5", "6"
+"""enum xenbus_state"""
+
+
+def frontend(domid: int, number: int) -> str:
+    """The guest's directory of a share."""
+    return f"/local/domain/{domid}/device/9pfs/{number}"
+
+
+def backend(domid: int, number: int) -> str:
+    """Our directory of a share."""
+    return f"/local/domain/0/backend/{KIND}/{domid}/{number}"
+
+
+def publish(store: XenStore, domid: int, number: int, tag: str, server: int) -> None:
+    """Write the nodes of both ends. Call it while the domain is paused: the guest looks for shares when it boots.
+
+    server: the pid of the process that serves, for people and tools.
+    """
+    ours, guests = backend(domid, number), frontend(domid, number)
+    nodes = {
+        ours: {
+            "frontend": guests,
+            "frontend-id": str(domid),
+            "online": "1",
+            "versions": "1",
+            "max-rings": str(RINGS_MAX),
+            "max-ring-page-order": str(ORDER_MAX),
+            "server": str(server),
+            "state": INIT_WAIT,
+        },
+        guests: {"backend": ours, "backend-id": "0", "tag": tag, "state": INITIALISING},
+    }
+    # Set the permissions first. A node inherits those of its parent when it is made, so none is ever open to the wrong side.
+    store.write(ours, "")
+    store.set_permissions(ours, "n0", f"r{domid}")
+    store.write(guests, "")
+    store.set_permissions(guests, f"n{domid}", "r0")
+    for directory, values in nodes.items():
+        for name, value in values.items():
+            store.write(f"{directory}/{name}", value)
+
+
+def withdraw(store: XenStore, domid: int) -> None:
+    """Remove the backend's nodes of all shares of a domain, which no tool of Xen's knows.
+
+    The parent of all domains stays: another supervisor may make nodes in it at this moment.
+    """
+    store.remove(f"/local/domain/0/backend/{KIND}/{domid}")

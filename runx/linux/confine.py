@@ -1,0 +1,156 @@
+"""Take rights from this process for ever: capabilities, privileges of programs, system calls."""
+
+import ctypes
+import os
+import struct
+import sys
+
+_PR_SET_DUMPABLE, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 4, 23, 24, 38, 22
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_SECCOMP_MODE_FILTER = 2
+_CAPABILITY_VERSION_3 = 0x20080522
+
+# linux/capability.h
+CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP = 0, 1, 2, 3, 4, 27, 31
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+    return result
+
+
+def _prctl(option: int, *arguments: int) -> int:
+    full = [ctypes.c_ulong(word) for word in (*arguments, *(0,) * (4 - len(arguments)))]
+    return int(_libc.prctl(option, *full))
+
+
+def not_traceable() -> None:
+    """Keep other processes without CAP_SYS_PTRACE out of this one's /proc/PID and memory. Raises OSError."""
+    _check(_prctl(_PR_SET_DUMPABLE, 0), "PR_SET_DUMPABLE")
+
+
+def keep_capabilities(kept: "frozenset[int]") -> None:
+    """Give up all capabilities but these, for programs to come, too. Raises OSError."""
+    number = 0
+    while _prctl(_PR_CAPBSET_READ, number) >= 0:  # EINVAL after the kernel's last one
+        if number not in kept:
+            _check(_prctl(_PR_CAPBSET_DROP, number), "PR_CAPBSET_DROP")
+        number += 1
+    _check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL), "PR_CAP_AMBIENT")
+    words = [sum(1 << number % 32 for number in kept if number // 32 == word) for word in range(2)]
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    data = b"".join(struct.pack("=III", word, word, 0) for word in words)  # effective, permitted, inheritable
+    _check(_libc.capset(header, data), "capset")
+
+
+def no_new_privileges() -> None:
+    """Let no program that this process executes have more rights than it has. Raises OSError."""
+    _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "PR_SET_NO_NEW_PRIVS")
+
+
+# -- system calls (seccomp(2)) ---------------------------------------------------------------------------------------------
+
+_LOAD, _JUMP_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+"""Offsets in struct seccomp_data."""
+_ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "arm": 0x40000028}
+"""AUDIT_ARCH_* by the name of the architecture."""
+
+
+def architecture() -> str:
+    """The architecture of this process, as ARCHITECTURES has it: arm for a program of 32 bits on a kernel of 64, too."""
+    machine = os.uname().machine
+    return "arm" if machine.startswith("arm") or (machine == "aarch64" and sys.maxsize < 1 << 32) else machine
+
+
+class Condition:
+    """What an argument of a system call has to be: one of some values, with some bits set, or with none of them set."""
+
+    __slots__ = ("argument", "none_of", "one_of", "some_of")
+
+    def __init__(self, argument: int, *, one_of: "tuple[int, ...]" = (), some_of: int = 0, none_of: int = 0) -> None:
+        """argument: its number, from 0. Its lower 32 bits count."""
+        self.argument = argument
+        self.one_of, self.some_of, self.none_of = one_of, some_of, none_of
+
+
+def filter_program(
+    audit: int, allowed: "list[int]", conditions: "dict[int, Condition]", refusal: int
+) -> "list[tuple[int, int, int, int]]":
+    """A program that allows some system calls, and others under a condition; for all others it gives the errno `refusal`.
+
+    System calls of other architectures than `audit` (AUDIT_ARCH_*) end the process. Instructions are fields of struct
+    sock_filter.
+    """
+    body: list[tuple[int, int, int, int]] = []
+    for number, condition in conditions.items():
+        checks: list[tuple[int, int, int, int]] = [(_LOAD, 0, 0, _ARGUMENTS + 8 * condition.argument)]
+        if condition.one_of:
+            last = len(condition.one_of) - 1
+            checks += [(_JUMP_EQUAL, last - at + 1, 0, value) for at, value in enumerate(condition.one_of)]
+        elif condition.some_of:
+            checks.append((_JUMP_SET, 1, 0, condition.some_of))
+        else:
+            checks.append((_JUMP_SET, 0, 1, condition.none_of))
+        checks += [(_RETURN, 0, 0, _ERRNO | refusal), (_RETURN, 0, 0, _ALLOW)]
+        body += [(_JUMP_EQUAL, 0, len(checks), number), *checks]
+    count = len(allowed)
+    body += [(_JUMP_EQUAL, count - at, 0, number) for at, number in enumerate(allowed)]
+    return [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_JUMP_EQUAL, 1, 0, audit),
+        (_RETURN, 0, 0, _KILL_PROCESS),
+        (_LOAD, 0, 0, _NUMBER),
+        *body,
+        (_RETURN, 0, 0, _ERRNO | refusal),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+
+
+def load_filter(program: "list[tuple[int, int, int, int]]") -> None:
+    """Bind this process to a program of `filter_program`, after `no_new_privileges`. Raises OSError."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
+    header = struct.pack("@HP", len(program), ctypes.addressof(code))
+    buffer = ctypes.create_string_buffer(header)
+    _check(_prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(buffer)), "PR_SET_SECCOMP")
+
+
+# -- as others see it ------------------------------------------------------------------------------------------------------
+
+_PR_SET_MM, _PR_SET_MM_ARG_START, _PR_SET_MM_ARG_END, _PR_SET_PDEATHSIG = 35, 8, 9, 1
+_titles: "list[ctypes.Array[ctypes.c_char]]" = []
+
+
+def set_title(text: str) -> None:
+    """Make `text` the command line that ps(1) shows. It stays as it is where the kernel does not allow that."""
+    title = ctypes.create_string_buffer(os.fsencode(text) + b"\0")
+    _titles.append(title)  # the kernel reads it there
+    start = ctypes.addressof(title)
+    if _prctl(_PR_SET_MM, _PR_SET_MM_ARG_START, start) == 0:
+        _prctl(_PR_SET_MM, _PR_SET_MM_ARG_END, start + len(title) - 1)
+
+
+def end_with_parent(signal: int) -> None:
+    """Have the kernel send this signal when the parent ends. Raises OSError."""
+    _check(_prctl(_PR_SET_PDEATHSIG, signal), "PR_SET_PDEATHSIG")
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+
+
+def one_heap(largest: int) -> None:
+    """Have threads share one heap, and keep blocks of up to `largest` bytes in it that are freed (mallopt(3)).
+
+    Other heaps cost memory, and Python's threads allocate one at a time anyway. Blocks that come from the kernel each time cost
+    more processor time than what is done with them.
+    """
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, largest + 4096)
+        mallopt(_M_TRIM_THRESHOLD, 4 * largest)

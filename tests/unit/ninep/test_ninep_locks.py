@@ -1,0 +1,182 @@
+"""Locks of guests hold against each other and against the host."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nineclient import Client, served
+from runx.exec.ninep.nodes import Rules
+
+READ, WRITE, UNLOCK, WAITS = 0, 1, 2, 1
+TRY = """
+import fcntl, sys
+file = open(sys.argv[1], sys.argv[2])
+try:
+    if sys.argv[3] == "flock":
+        fcntl.flock(file, fcntl.LOCK_NB | (fcntl.LOCK_EX if sys.argv[2] == "r+" else fcntl.LOCK_SH))
+    else:
+        kind = fcntl.LOCK_EX if sys.argv[2] == "r+" else fcntl.LOCK_SH
+        fcntl.lockf(file, fcntl.LOCK_NB | kind, int(sys.argv[5]), int(sys.argv[4]))
+except BlockingIOError:
+    sys.exit(5)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    place = tmp_path / "share"
+    place.mkdir()
+    (place / "file").write_bytes(bytes(100))
+    return place / "file"
+
+
+@pytest.fixture
+def client(file: Path) -> Iterator[Client]:
+    with served(file.parent) as client:
+        yield client.begin()
+
+
+def host_gets(file: Path, mode: str = "r+", how: str = "fcntl", start: int = 0, length: int = 0) -> bool:
+    """Whether another process of the host gets such a lock."""
+    argv = [sys.executable, "-IS", "-c", TRY, str(file), mode, how, str(start), str(length)]
+    code = subprocess.run(argv, timeout=60).returncode
+    assert code in (0, 5)
+    return code == 0
+
+
+def opened(client: Client) -> int:
+    return client.open(b"file", flags=os.O_RDWR)
+
+
+def test_ranges_against_the_host(file: Path, client: Client) -> None:
+    fid = opened(client)
+    assert client.lock(fid, WRITE, 10, 10)
+    assert not host_gets(file, start=15, length=1)
+    assert host_gets(file, start=20, length=1)
+    assert host_gets(file, how="flock"), "a lock of a part is none of flock(2)"
+    assert client.lock(fid, READ, 10, 10)
+    assert host_gets(file, "r", start=10, length=10)
+    assert not host_gets(file, start=10, length=10)
+    assert client.lock(fid, UNLOCK, 10, 5)
+    assert host_gets(file, start=10, length=5)
+    assert not host_gets(file, start=15, length=5)
+
+
+def test_whole_files_against_the_host(file: Path, client: Client) -> None:
+    fid = opened(client)
+    assert client.lock(fid, WRITE)
+    assert not host_gets(file)
+    assert not host_gets(file, how="flock")
+    assert client.lock(fid, READ), "to one that others may have, too"
+    assert host_gets(file, "r", how="flock")
+    assert host_gets(file, "r")
+    assert not host_gets(file, how="flock")
+    assert client.lock(fid, UNLOCK)
+    assert host_gets(file)
+    assert host_gets(file, how="flock")
+
+
+def test_the_hosts_locks_are_in_the_way(file: Path, client: Client) -> None:
+    fid = opened(client)
+    with file.open("r+") as ours:
+        fcntl.flock(ours, fcntl.LOCK_SH)
+        assert not client.lock(fid, WRITE)
+        assert client.lock(fid, READ)
+        fcntl.flock(ours, fcntl.LOCK_UN)
+        assert client.lock(fid, WRITE)
+        assert client.lock(fid, UNLOCK)
+        fcntl.lockf(ours, fcntl.LOCK_EX, 10, 50)
+        assert not client.lock(fid, READ)
+        assert host_gets(file, how="flock"), "nothing is left of the attempt"
+        assert client.getlock(fid, READ, 0, 100)[:3] == (WRITE, 50, 10)
+        assert client.getlock(fid, READ, 0, 50)[0] == UNLOCK
+        assert client.lock(fid, READ, 0, 50)
+
+
+def test_an_attempt_that_fails_keeps_what_there_was(file: Path, client: Client) -> None:
+    fid = opened(client)
+    assert client.lock(fid, READ)
+    with file.open("r+") as ours:
+        fcntl.lockf(ours, fcntl.LOCK_SH)
+        assert not client.lock(fid, WRITE)
+    assert not host_gets(file), "the lock for reading is still there"
+    assert not host_gets(file, how="flock")
+
+
+def test_two_guests(file: Path, client: Client) -> None:
+    with served(file.parent) as other:
+        other.begin()
+        mine, theirs = opened(client), opened(other)
+        for start, length in ((0, 0), (5, 5)):
+            assert client.lock(mine, WRITE, start, length)
+            assert not other.lock(theirs, WRITE, start, length)
+            assert not other.lock(theirs, READ, start, length)
+            assert client.lock(mine, UNLOCK, start, length)
+            assert other.lock(theirs, WRITE, start, length)
+            assert other.lock(theirs, UNLOCK, start, length)
+
+
+def test_locks_go_with_the_fid_and_with_the_machine(file: Path, client: Client) -> None:
+    fid = opened(client)
+    assert client.lock(fid, WRITE)
+    client.clunk(fid)
+    assert host_gets(file)
+    assert host_gets(file, how="flock")
+    with served(file.parent) as other:
+        other.begin()
+        assert other.lock(opened(other), WRITE)
+        assert not host_gets(file)
+    assert host_gets(file)
+    assert host_gets(file, how="flock")
+
+
+def test_processes_of_a_guest(file: Path, client: Client) -> None:
+    """Two files of one process are one owner; two processes are two."""
+    first, second = opened(client), opened(client)
+    assert client.lock(first, WRITE, 0, 10, process=1)
+    assert client.lock(second, WRITE, 5, 10, process=1)
+    assert not client.lock(second, WRITE, 0, 1, process=2)
+    assert client.lock(second, WRITE, 50, 1, process=2)
+
+
+def test_a_process_that_has_inherited_a_file(file: Path, client: Client) -> None:
+    """flock(2) of a parent: a child that closes the file leaves the lock, a child that unlocks it does not."""
+    fid = opened(client)
+    assert client.lock(fid, WRITE, process=1)
+    assert client.lock(fid, UNLOCK, process=2)
+    assert not host_gets(file, how="flock")
+    assert client.lock(fid, UNLOCK, process=2, flags=WAITS)
+    assert host_gets(file, how="flock")
+    assert client.lock(fid, WRITE, 0, 10, process=1)
+    assert client.lock(fid, UNLOCK, process=2, flags=WAITS)
+    assert not host_gets(file, start=0, length=10), "a lock of fcntl(2) is its process's"
+
+
+def test_files_that_cannot_be_written(file: Path) -> None:
+    """flock(2) takes exclusive locks of them, fcntl(2) does not."""
+    with served(file.parent, Rules(read_only=True)) as client:
+        client.begin()
+        fid = client.open(b"file")
+        assert client.lock(fid, WRITE)
+        assert not host_gets(file, "r", how="flock")
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            client.lock(fid, WRITE, 0, 5)
+        assert client.lock(fid, READ, 0, 5)
+        assert not host_gets(file, start=0, length=5)
+
+
+def test_ranges_that_are_none(client: Client) -> None:
+    fid = opened(client)
+    for start, length in ((1 << 63, 0), (0, 1 << 63), ((1 << 63) - 1, 2), ((1 << 64) - 1, (1 << 64) - 1)):
+        with pytest.raises(OSError, match="Invalid argument"):
+            client.lock(fid, WRITE, start, length)
+    assert client.lock(fid, WRITE, (1 << 63) - 1, 1)
+    with pytest.raises(OSError, match="Invalid argument"):
+        client.lock(fid, 3)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        client.lock(client.walk(b"file"), READ)
