@@ -23,7 +23,7 @@ from runxtools.runner import Log, say
 SERIES: Version = (6, 12)
 """docs/decisions/0011-linux-6.12.md says why."""
 TRIED: tuple[Version, Version] = ((6, 1), (7, 2))
-"""The oldest and the newest version that was compiled with our configuration."""
+"""The oldest and the newest version whose configuration was checked (docs/guest.md says which were compiled)."""
 
 _SUITE = "trixie"
 """The release of Debian that has SERIES."""

@@ -56,9 +56,7 @@ def test_the_figures_of_the_lab() -> None:
         {"create_s": 4.0, "life_s": 8.0, "link": 300_000.0, "xl_create_s": 2.0, "hvc0": 30_000.0},
         {"create_s": 5.0, "life_s": 7.0, "link": 400_000.0, "xl_create_s": 3.0, "hvc0": 60_000.0},
     ]
-    memory = {"kept_kib": 17 * 1024.0, "kernel_kib": 8 * 1024.0}
-    throughput, *times, kept, kernel = lab.lab_figures([round_ | memory for round_ in rounds])
-    assert [(figure.value, figure.kept) for figure in (kept, kernel)] == [(17, False), (8, None)]
+    throughput, *times = lab.lab_figures(rounds)
     assert (throughput.value, throughput.ratio, throughput.kept) == (400, 8, True)
     assert [(figure.value, figure.kept) for figure in times] == [(2, None), (4, None), (8, None)]
 
@@ -66,6 +64,11 @@ def test_the_figures_of_the_lab() -> None:
 def test_boots_are_judged_by_carrier() -> None:
     rounds = [{"floor": 100.0, "ram": 120.0, "disk": 120.0 + more, "9p": 500.0} for more in (0, 20, 20)]
     assert [(figure.ratio, figure.kept) for figure in lab.boot_figures(rounds)] == [(1.2, True), (1.4, False), (5, None)]
+
+
+def test_memory_of_the_smallest_machine() -> None:
+    figures = lab.memory_figures([{"disk": 15 * 1024, "9p": 17 * 1024, "kernel": 8 * 1024}])
+    assert [(figure.value, figure.kept) for figure in figures] == [(15, True), (17, False), (8, None)]
 
 
 def test_rates_of_networks() -> None:
