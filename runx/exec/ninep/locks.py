@@ -65,8 +65,11 @@ def lock(share: "Share", message: bytes) -> bytes:
 def getlock(share: "Share", message: bytes) -> bytes:
     number, kind, start, length, process = _GETLOCK.unpack_from(message, wire.BODY)
     ((client,), _) = wire.texts(message, wire.BODY + _GETLOCK.size, 1)
-    if kind not in (READ, WRITE):
+    if kind not in (READ, WRITE, UNLOCK):
         refuse(errno.EINVAL)
+    if kind == UNLOCK:
+        # Linux's client sends this for every F_GETLK, whose type it has overwritten: so look for whatever may be in the way.
+        kind = WRITE
     _check_range(start, length)
     fid = _target(share, number)
     holder = share.locks.holder(fid, (client, process))

@@ -95,6 +95,8 @@ def test_the_hosts_locks_are_in_the_way(file: Path, client: Client) -> None:
         assert host_gets(file, how="flock"), "nothing is left of the attempt"
         assert client.getlock(fid, READ, 0, 100)[:3] == (WRITE, 50, 10)
         assert client.getlock(fid, READ, 0, 50)[0] == UNLOCK
+        assert client.getlock(fid, UNLOCK, 0, 100)[:3] == (WRITE, 50, 10), "what Linux's client sends for F_GETLK"
+        assert client.getlock(fid, UNLOCK, 0, 50)[0] == UNLOCK
         assert client.lock(fid, READ, 0, 50)
 
 
