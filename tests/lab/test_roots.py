@@ -2,9 +2,10 @@
 
 import subprocess
 import time
+from pathlib import Path
 
 from root_tests import *  # noqa: F403
-from root_tests import DISK, killed_and_started
+from root_tests import DISK, compiled, killed_and_started
 from runxtools.lab.lab import Lab
 from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, sh
 
@@ -41,19 +42,20 @@ except BlockingIOError:
 """A process of dom0 that tries to lock a file: status 5 if another one has it."""
 
 
-def test_locks_hold_between_containers_and_against_the_host(lab: Lab, scratch: str) -> None:
+def test_locks_hold_between_containers_and_against_the_host(lab: Lab, scratch: str, tmp_path: Path) -> None:
     lab.run(["sh", "-c", f"mkdir {scratch}/volume; touch {scratch}/volume/file"], check=True)
     lab.run(["sh", "-c", "cat > $0/locked.py", scratch], stdin=LOCKED.encode(), check=True)
+    lab.put(compiled("lockfile", tmp_path), f"{scratch}/volume/lockfile")
     options = ["--mount", f"type=bind,src={scratch}/volume,dst=/data,options=rbind:rw"]
-    locks = "flock -n /data/file sh -c 'echo locked; while [ ! -e /data/end ]; do sleep 1; done'"
-    command = ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, IMAGE, new_id(), "/bin/sh", "-c", locks]
+    hold = "/data/lockfile hold /data/file /data/end"
+    command = ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, IMAGE, new_id(), "/bin/sh", "-c", hold]
     holder = lab.popen(command, stdout=subprocess.PIPE)
     try:
         assert holder.stdout
         assert holder.stdout.readline() == b"locked\n"
         assert lab.run(["python3", f"{scratch}/locked.py", f"{scratch}/volume/file"]).returncode == 5
-        other = sh(lab, "flock -n /data/file true; echo $?; touch /data/end; flock /data/file echo mine", options=options)
-        assert other.stdout == b"1\nmine\n", other.stderr
+        other = sh(lab, f"/data/lockfile try /data/file; echo $?; touch /data/end; {hold}", options=options)
+        assert other.stdout == b"1\nlocked\n", other.stderr
     finally:
         lab.run(["touch", f"{scratch}/volume/end"], check=True)
         assert holder.wait(LIMIT_S) == 0
