@@ -5,10 +5,10 @@ unit    unit and snapshot tests
 double  engines on tools/xl-double, whose domains are no virtual machines
 trixie  the same as double, with the engines and the Python of Debian 13, in a tree of it
 lab     engines in the Xen lab, an emulated machine with Debian 13
-lab-bookworm  a part of the same with Debian 12, and the tests that need its QEMU
 Not in a run of all steps:
-quick        the linters and most tests of the compiler, in about 20 s
-lab-systemd  a lab whose dom0 has systemd, udev and Debian's services
+quick         the linters and most tests of the compiler, in about 20 s
+lab-bookworm  a part of the step lab with Debian 12, and the tests that need its QEMU
+lab-systemd   a lab whose dom0 has systemd, udev and Debian's services
 
 --engines runs the tests of the step double in trees of Debian 12, 13 and unstable, or of those that it names.
 """
@@ -111,6 +111,7 @@ STEPS = {
         _ALL,
         "all",
         lab=Kind("bookworm"),
+        usual=False,
     ),
     "lab-systemd": Step(
         "tests of systemd in the Xen lab", ("tests/lab/test_systemd.py",), _ALL, "all", lab=Kind(systemd=True), usual=False
@@ -131,8 +132,6 @@ STEPS = {
         usual=False,
     ),
 }
-LAB = ("lab", "lab-bookworm")
-"""The usual steps that need a lab."""
 NOTHING_SELECTED = 5
 """pytest's exit status when its arguments leave no test."""
 
@@ -241,9 +240,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--no-lab", action="store_true", help="leave out the lab, and the guest's kernel, which only it needs")
-    which.add_argument(
-        "--lab-only", action="store_const", dest="only", const=LAB, help="the same as --only lab --only lab-bookworm"
-    )
+    which.add_argument("--lab-only", action="store_const", dest="only", const=["lab"], help="the same as --only lab")
     which.add_argument(
         "--only", action="append", choices=tuple(STEPS), metavar="STEP", help="run this step: %(choices)s; may be repeated"
     )
