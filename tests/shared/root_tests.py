@@ -47,7 +47,8 @@ class Kept:
         upper = self.host.run(["ctr", "snapshot", "mounts", "/mnt", self.id]).stdout.decode()
         snapshots = upper.partition("upperdir=")[2].partition(",")[0].rpartition("/snapshots/")[0] if upper else self.snapshots
         self.snapshots = snapshots
-        found = self.host.run(["find", f"{snapshots}/snapshots", "-name", "runx-layer*"], check=True)
+        # containerd removes the snapshots of ended containers meanwhile.
+        found = self.host.run(["find", f"{snapshots}/snapshots", "-ignore_readdir_race", "-name", "runx-layer*"], check=True)
         return found.stdout.decode().split()
 
     def remove(self) -> None:
