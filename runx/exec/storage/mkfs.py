@@ -10,7 +10,7 @@ import os
 import resource
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from runx import paths
@@ -96,13 +96,10 @@ def _written_meanwhile(path: str) -> Iterator[None]:
             while not done.wait(_WRITE_EVERY_S):
                 os.fdatasync(fd)
 
-    thread = threading.Thread(target=write)
-    thread.start()
     try:
-        yield
+        with _meanwhile(write, done):
+            yield
     finally:
-        done.set()
-        thread.join()
         os.close(fd)
 
 
@@ -122,14 +119,23 @@ def _ended_without_space(pid: int, output: int) -> Iterator[None]:
                 return
             told = _NO_SPACE in spawn.tail(output)
 
-    thread = threading.Thread(target=look)
+    try:
+        with _meanwhile(look, done):
+            yield
+    finally:
+        os.close(pidfd)
+
+
+@contextlib.contextmanager
+def _meanwhile(work: Callable[[], None], done: threading.Event) -> Iterator[None]:
+    """Run `work` in a thread until the context ends, which sets `done`."""
+    thread = threading.Thread(target=work)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
-        os.close(pidfd)
 
 
 def _too_large(limit: int) -> RunxError:

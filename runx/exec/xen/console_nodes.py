@@ -1,5 +1,6 @@
 """The xenstore nodes of `device/console/1`, the console of a domain whose backend is runx (docs/console-link.md)."""
 
+from runx.exec.xen import device_nodes
 from runx.exec.xen.xenstore import XenStore
 
 _CONNECTED = "4"
@@ -35,14 +36,7 @@ def publish(store: XenStore, domid: int) -> None:
             "output": "runx",
         },
     }
-    # Set the permissions first. A node inherits those of its parent when it is made, so none is ever open to the wrong side.
-    store.write(ours, "")
-    store.set_permissions(ours, "n0", f"r{domid}")
-    store.write(guests, "")
-    store.set_permissions(guests, f"n{domid}", "r0")
-    for directory, values in nodes.items():
-        for name, value in values.items():
-            store.write(f"{directory}/{name}", value)
+    device_nodes.publish(store, domid, ours, guests, nodes)
 
 
 def withdraw(store: XenStore, domid: int) -> None:

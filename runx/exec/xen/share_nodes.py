@@ -1,5 +1,6 @@
 """The xenstore nodes of a domain's 9p shares, whose backend is runx (docs/executor.md, "Shares")."""
 
+from runx.exec.xen import device_nodes
 from runx.exec.xen.xenstore import XenStore
 
 KIND = "runx_9pfs"
@@ -39,14 +40,7 @@ def publish(store: XenStore, domid: int, number: int, tag: str, server: int) -> 
         },
         guests: {"backend": ours, "backend-id": "0", "tag": tag, "state": INITIALISING},
     }
-    # Set the permissions first. A node inherits those of its parent when it is made, so none is ever open to the wrong side.
-    store.write(ours, "")
-    store.set_permissions(ours, "n0", f"r{domid}")
-    store.write(guests, "")
-    store.set_permissions(guests, f"n{domid}", "r0")
-    for directory, values in nodes.items():
-        for name, value in values.items():
-            store.write(f"{directory}/{name}", value)
+    device_nodes.publish(store, domid, ours, guests, nodes)
 
 
 def withdraw(store: XenStore, domid: int) -> None:
