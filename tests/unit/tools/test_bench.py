@@ -145,3 +145,14 @@ def test_a_broken_limit_is_the_exit_status(
     )
     assert figure["rounds"] >= 21
     assert "load" in document["circumstances"]
+
+
+def test_parts_of_the_lab_are_chosen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(main.Lab, "up", lambda _: None)
+    for part in lab.PARTS:
+        monkeypatch.setitem(lab.PARTS, part, lambda *_, part=part: [Figure(part, "s", [1])])
+    monkeypatch.setattr(main.Lab, "put", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "memory", "boot"])
+    assert main.main() == 0
+    figures = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.endswith("1.0 s")]
+    assert figures == ["boot", "memory"]
