@@ -52,13 +52,13 @@ def make_bundle(
     return bundle
 
 
-def bundle_of(directory: str, program: str, memory_limit: int = 0) -> str:
+def bundle_of(directory: str, program: str, memory_limit: int = 0, **more: object) -> str:
     """Make a bundle in `directory`, with a root filesystem of busybox and `program`, which the container runs: its path."""
     root, name = f"{directory}/root", f"/bin/{os.path.basename(program)}"
     make_root(root)
     shutil.copy(program, root + name)
     os.chmod(root + name, 0o755)
-    return make_bundle(directory, root, [name], memory_limit=memory_limit)
+    return make_bundle(directory, root, [name], memory_limit=memory_limit, **more)
 
 
 def output_of(directory: str, bundle: str, carrier: str) -> str:

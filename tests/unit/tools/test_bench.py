@@ -71,6 +71,15 @@ def test_memory_of_the_smallest_machine() -> None:
     assert [(figure.value, figure.kept) for figure in figures] == [(15, True), (17, False), (8, None)]
 
 
+def test_rates_of_disks() -> None:
+    rounds = [{"own": [90e6, 60e6, 500.0, 300.0], "ready": [100e6, 100e6, 500.0, 400.0]}]
+    figures = lab.disk_figures(rounds)
+    assert [(figure.value, figure.ratio, figure.kept) for figure in figures] == [
+        *((90, 0.9, True), (60, 0.6, False)),
+        *((500, 1, True), (300, 0.75, False)),
+    ]
+
+
 def test_rates_of_networks() -> None:
     to = {"vif_to": 12e6, "bridged_to": 10e6, "engine_to": 9.5e6}
     between = {"vif_between": 6e6, "bridged_between": 4e6, "engine_between": 3e6}

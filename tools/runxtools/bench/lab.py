@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from runxtools.bench.double import measure_network
 from runxtools.bench.figures import ASSETS, Figure, lines
@@ -16,6 +17,13 @@ IMAGE_SIZES = (10, 100)
 """MiB."""
 KEPT_LIMITS_MIB = {"disk": 16, "9p": 16}
 """For each carrier of the root, how much memory of a machine of 64 MiB may be kept from the container."""
+DISK_RATES = (
+    ("reading 64 MiB", "MB/s", 1e6),
+    ("writing 64 MiB", "MB/s", 1e6),
+    ("reading 4 KiB at random", "/s", 1),
+    ("writing 4 KiB at random", "/s", 1),
+)
+"""What disks.py measures, in its order, with the unit and its size."""
 BOOT_LIMITS = {"ram": 1.25, "disk": 1.3, "9p": None}
 """For each carrier of the root, how long the guest's kernel may have been running when the container's process begins, as a
 multiple of the floor."""
@@ -54,6 +62,11 @@ def _files(lab: Machine, rounds: int) -> list[Figure]:
     return measure_files(lab, "lab", _put(lab, "roots.py"), rounds)
 
 
+def _disks(lab: Machine, rounds: int) -> list[Figure]:
+    """Rates of disks, against disks with pages that blkfront keeps ready for dom0 (compiler/passes/resolve.py, DISKS_CMDLINE)."""
+    return disk_figures(_with_program(lab, rounds, "disks.py", "disks", ()))
+
+
 def _images(lab: Machine, _: int) -> list[Figure]:
     return measure_images(lab, "lab", _put(lab, "roots.py"), IMAGE_SIZES, None)
 
@@ -65,6 +78,7 @@ PARTS: dict[str, Callable[[Machine, int], list[Figure]]] = {
     "network": _network,
     "lives": _lives,
     "files": _files,
+    "disks": _disks,
     "images": _images,
 }
 """Names of parts and what measures each, in the order of the table."""
@@ -76,7 +90,7 @@ def _put(lab: Machine, script: str) -> str:
     return f"{THERE}/{script}"
 
 
-def _with_program(lab: Machine, rounds: int, script: str, name: str, carriers: Sequence[str]) -> list[dict[str, float]]:
+def _with_program(lab: Machine, rounds: int, script: str, name: str, carriers: Sequence[str]) -> list[dict[str, Any]]:
     """The output of a script of bench-assets for these carriers. It runs NAME.c in guests."""
     program, compiled_there = _put(lab, script), f"{THERE}/{name}"
     with tempfile.TemporaryDirectory() as directory:
@@ -107,6 +121,15 @@ def memory_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
         *(Figure(f"{what} {carrier}", "MiB", column(carrier), limit=limit) for carrier, limit in KEPT_LIMITS_MIB.items()),
         Figure("lab: of that, not in MemTotal", "MiB", column("kernel")),
     ]
+
+
+def disk_figures(rounds: Sequence[dict[str, Sequence[float]]]) -> list[Figure]:
+    """Figures of the output of disks.py."""
+    figures = []
+    for column, (what, unit, scale) in enumerate(DISK_RATES):
+        own, ready = ([round_[kind][column] / scale for round_ in rounds] for kind in ("own", "ready"))
+        figures.append(Figure(f"lab: {what} by disk, against pages kept ready", unit, own, ready, 0.8, at_least=True))
+    return figures
 
 
 def lab_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
