@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runxtools import apt, tree
+from runxtools import apt, bootstrap, tree
 from runxtools.errors import ToolError
 from runxtools.tree import Bind
 
@@ -84,6 +84,19 @@ class TestSources:
         monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
         with pytest.raises(ToolError, match="no Debian of a known release"):
             apt.suite_entries("trixie", directory)
+
+
+@pytest.mark.parametrize(("packages", "include"), [((), []), (("a", "b"), ["--include=a,b"])])
+def test_mmdebstrap_gets_no_empty_list_of_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, packages: tuple[str, ...], include: list[str]
+) -> None:
+    """It would end with its usage."""
+    called: list[str] = []
+    monkeypatch.setattr(apt, "suite_entries", lambda _: {"a.list": "deb http://one new main\n"})
+    monkeypatch.setattr(bootstrap, "run", lambda argv: called.extend(map(str, argv)))
+    bootstrap.make("new", packages, tmp_path, ())
+    assert [word for word in called if word.startswith("--include")] == include
+    assert called[-3:-1] == ["new", str(tmp_path)]
 
 
 @pytest.fixture
