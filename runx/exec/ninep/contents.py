@@ -161,7 +161,7 @@ def read(share: "Share", message: bytes) -> bytes:
     return _NUMBER.pack(len(data)) + data
 
 
-def write(share: "Share", message: bytes) -> bytes:
+def write(share: "Share", message: "bytes | memoryview") -> bytes:
     _, _, _, number, offset, count = wire.READ.unpack_from(message)
     if count != len(message) - wire.READ.size:
         refuse(errno.EINVAL)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nineclient import NOFID, ROOT, Client, served
 from runx.exec.ninep import limits, wire
 from runx.exec.ninep.nodes import Rules
+from runxtools.testing.nineclient import NOFID, ROOT, Client, served
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files of other users are made")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nineclient import Client, served
 from runx.exec.ninep.nodes import Rules
+from runxtools.testing.nineclient import Client, served
 
 READ, WRITE, UNLOCK, WAITS = 0, 1, 2, 1
 TRY = """
