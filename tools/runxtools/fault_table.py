@@ -151,6 +151,8 @@ FAULTS = {
     "RX701": "The host's policy does not allow the annotation.",
     "RX702": "The host's policy does not allow a kernel or ramdisk from the root filesystem.",
     "RX703": "runx does not know the annotation.",
+    "RX704": "The CNI file is in no directory that the host's policy names.",
+    "RX705": "Another user than root could change the CNI file.",
     "RX710": "XLCONF is malformed.",
     "RX711": "No container may set the key of xl.cfg.",
     "RX712": "The host's policy does not allow the key of xl.cfg.",
