@@ -81,7 +81,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     check(container, facts, report)
     check_policy(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)
-    container, program = with_filter(container, facts, report)
+    container, program = with_filter(container, host, facts, report)
     report.raise_errors(source.locate, source.name, source.text)
     unshared = unshared_mounts(container, host, facts)
     plan = resolve(

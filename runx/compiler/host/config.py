@@ -64,6 +64,7 @@ class HostConfig(NamedTuple):
     annotations: tuple[str, ...] = ANNOTATIONS
     xlconf_keys: tuple[str, ...] = ()
     networks: tuple[str, ...] = NETWORKS
+    seccomp_optional: bool = False
     kernel: str = ""
     """"" for the installed kernel; `initrd` likewise."""
     initrd: str = ""
@@ -137,6 +138,10 @@ SETTINGS = (
     Setting("policy", "annotations", "names", "annotations", "annotations for runx that containers may have"),
     Setting("policy", "xlconf_keys", "keys", "xlconf_keys", "keys of xl.cfg(5) that containers may set by XLCONF"),
     Setting("policy", "networks", "directories", "networks", "directories whose CNI files containers may name by NETCONF"),
+    Setting(
+        "policy", "seccomp_optional", "flag", "seccomp_optional",
+        "containers run without their seccomp profile where this host cannot make filters",
+    ),
     Setting("paths", "kernel", "path", "kernel", "the guest's kernel instead of the installed one"),
     Setting("paths", "initrd", "path", "initrd", "the guest's initial ramdisk instead of the installed one"),
     Setting("paths", "images", "state", "images", "where images of root filesystems are kept"),

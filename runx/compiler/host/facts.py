@@ -9,7 +9,12 @@ Kind = Literal["directory", "file", "socket", "fifo", "device", "missing", "unre
 
 
 class NoFilters(Exception):
-    """This host cannot make seccomp filters. The text is the reason."""
+    """This host cannot make seccomp filters. The text is the reason.
+
+    is_elsewhere: the container may be for another host, which can.
+    """
+
+    is_elsewhere = False
 
 
 class FilterError(Exception):

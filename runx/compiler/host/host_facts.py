@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runx import paths
-from runx.compiler.host.facts import SMALL, Kind, SandboxFacts, SmallFile, bridge_directory, not_a_network
+from runx.compiler.host.facts import SMALL, Kind, NoFilters, SandboxFacts, SmallFile, bridge_directory, not_a_network
 from runx.compiler.host.overlay_layers import RootFacts, look
 from runx.compiler.source import SIZE_LIMIT
 from runx.errors import RunxError, reason
@@ -154,13 +154,15 @@ class HostFacts:
 
 class HostFactsWithBridges(HostFacts):
     """Facts for `runx plan`, which also works on hosts without the bridges: all bridges are taken to exist. `missing`: bridges
-    that do not exist. `without_address`: bridges that lack an address, and the address."""
+    that do not exist. `without_address`: bridges that lack an address, and the address. Nor does it need libseccomp.
+    `no_filters`: why this host makes no filters; "" if it does, or was not asked."""
 
     def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
         super().__init__(given, host_config)
         self.filter_cache = paths.FILTER_CACHE
         self.missing: list[str] = []
         self.without_address: list[tuple[str, str]] = []
+        self.no_filters = ""
 
     def kind(self, path: str) -> Kind:
         kind = super().kind(path)
@@ -174,6 +176,14 @@ class HostFactsWithBridges(HostFacts):
         if interface not in self.missing and not super().has_address(interface, address):
             self.without_address.append((interface, address))
         return True
+
+    def filter(self, profile: dict[str, Any]) -> bytes:
+        try:
+            return super().filter(profile)
+        except NoFilters as error:
+            self.no_filters = str(error)
+            error.is_elsewhere = True
+            raise
 
 
 def _is_below(path: str, directory: str) -> bool:

@@ -231,7 +231,7 @@ def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert [line.partition("#")[2].split(": ")[0].strip() for line in lines if "=" in line] == [
-        f"{file}:3", f"{file}:5", *["default"] * 14, f"{file}:7", *["default"] * 3,
+        f"{file}:3", f"{file}:5", *["default"] * 15, f"{file}:7", *["default"] * 3,
     ]  # fmt: skip
     assert tomllib.loads(done.stdout.decode())["paths"]["kernel"] == '/k "'
     file.write_bytes(done.stdout)
@@ -286,8 +286,8 @@ def test_the_pipeline_page_names_the_passes_that_apply_it() -> None:
     users = [path.name for path in (top / "runx/compiler/passes").glob("*.py") if "host: HostConfig" in path.read_text()]
     page = " ".join((top / "docs/pipeline.md").read_text().split())
     names = [f"`{name}`" for name in sorted(users)]
-    assert f"Five passes apply it: {', '.join(names[:-1])} and {names[-1]}." in page
-    assert len(users) == 5
+    assert f"These passes apply it: {', '.join(names[:-1])} and {names[-1]}." in page
+    assert len(users) >= 6
 
 
 @pytest.mark.parametrize(
