@@ -4,7 +4,7 @@ compile() is the whole pipeline. Each line is a module: the frontends read, the 
 backends write.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from runx.compiler.backends.cmdline import command_line
@@ -12,7 +12,7 @@ from runx.compiler.backends.overlay import overlay
 from runx.compiler.backends.xl_config import xl_config
 from runx.compiler.diagnostics import CompileError, Report
 from runx.compiler.frontends.oci.config import read_container
-from runx.compiler.host.config import read_host_config
+from runx.compiler.host.config import HostConfig, read_host_config
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import VmPlan, copy_of
 from runx.compiler.passes.checks import check
@@ -77,11 +77,11 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
         raise _with_faults_of_the_bundle(error, inputs) from None
     report = Report()
     source = Source(facts.config(bundle), inputs.name)
-    container = with_host_network(as_sandbox(read_container(source, bundle, facts.netconf, report)), host)
+    container = with_host_network(as_sandbox(read_container(source, bundle, _netconf_of(inputs, host), report)), host)
     check(container, facts, report)
     check_policy(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)
-    container, program = with_filter(container, facts, report)
+    container, program = with_filter(container, host, facts, report)
     report.raise_errors(source.locate, source.name, source.text)
     unshared = unshared_mounts(container, host, facts)
     plan = resolve(
@@ -98,13 +98,18 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     return Compilation(plan, artifacts(plan, program, copies), kept)
 
 
+def _netconf_of(inputs: Inputs, host: HostConfig) -> Callable[[str, str], bytes]:
+    return lambda path, root: inputs.facts.netconf(path, root, host.networks)
+
+
 def _with_faults_of_the_bundle(error: CompileError, inputs: Inputs) -> CompileError:
     """The error of a runx.toml, with the faults of the configuration that do not rest on its settings."""
     report = Report()
     try:
         source = Source(inputs.facts.config(inputs.bundle), inputs.name)
-        check(read_container(source, inputs.bundle, inputs.facts.netconf, report), inputs.facts, report)
+        check(read_container(source, inputs.bundle, _netconf_of(inputs, HostConfig()), report), inputs.facts, report)
         report.forget("RX406")  # network.host may name a bridge in place of the host's network
+        report.forget("RX704")  # policy.networks may name the directory
         report.raise_errors(source.locate, source.name, source.text)
     except CompileError as other:
         return error.followed_by(other)

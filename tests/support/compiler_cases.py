@@ -23,11 +23,12 @@ A runx.toml beside them is that of the host.
 A configuration that is refused only because something is not supported yet has a line such as `refused = "hooks"`.
 """
 
+import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
 
-from runx.compiler.host.facts import SandboxFacts, SmallFile
+from runx.compiler.host.facts import SandboxFacts, SmallFile, not_a_network
 from runx.compiler.host.overlay_layers import RootFacts
 from runx.compiler.pipeline import Compilation, Inputs, compile
 from runx.errors import RunxError
@@ -119,8 +120,8 @@ class Case:
     def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
         return self.settings.get("root", {}).get(path, "missing")
 
-    def netconf(self, path: str, root: str) -> bytes:  # noqa: ARG002
-        return _file(self.settings.get("files", {}), path)
+    def netconf(self, path: str, root: str, directories: tuple[str, ...]) -> bytes:  # noqa: ARG002
+        return _network(self.settings.get("files", {}), path, directories)
 
 
 def all_cases() -> list[Case]:
@@ -182,11 +183,13 @@ class TextFacts:
     def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
         return self.kinds.get(f"root:{path}", "missing")
 
-    def netconf(self, path: str, root: str) -> bytes:  # noqa: ARG002
-        return _file(self.files, path)
+    def netconf(self, path: str, root: str, directories: tuple[str, ...]) -> bytes:  # noqa: ARG002
+        return _network(self.files, path, directories)
 
 
-def _file(files: dict[str, str], path: str) -> bytes:
+def _network(files: dict[str, str], path: str, directories: tuple[str, ...]) -> bytes:
+    if os.path.dirname(path) not in directories:
+        raise not_a_network(path, directories)
     if path not in files:
-        raise RunxError(f"{path}: no such file or directory")
+        raise RunxError(f"{path}: no such file or directory", fault_id="RX502")
     return files[path].encode()

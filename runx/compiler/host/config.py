@@ -3,6 +3,7 @@
 One table drives the reading, the checks and `runx config`. tomllib is loaded only if there is a file.
 """
 
+import posixpath
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -26,6 +27,9 @@ CARRIERS = ("auto", "disk", "9p", "ram")
 """Carriers of a root filesystem."""
 ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.xlconf")
 """The annotations of a container that runx knows."""
+
+NETWORKS = ("/etc/cni/net.d", "/etc/runx/networks")
+"""Directories of CNI files. /etc/cni/net.d is CNI's own (podman's and containerd's default)."""
 
 BY_VALUE = (
     *(f"/etc/{name} */containers/[0-9a-f]*/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # docker
@@ -59,6 +63,8 @@ class HostConfig(NamedTuple):
     own_ramdisks: bool = True
     annotations: tuple[str, ...] = ANNOTATIONS
     xlconf_keys: tuple[str, ...] = ()
+    networks: tuple[str, ...] = NETWORKS
+    seccomp_optional: bool = False
     kernel: str = ""
     """"" for the installed kernel; `initrd` likewise."""
     initrd: str = ""
@@ -88,7 +94,7 @@ class HostConfig(NamedTuple):
 
 class Setting(NamedTuple):
     """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, type, words, path, flag, bridge,
-    names, keys, state, carrier or rules. `field`: of HostConfig."""
+    names, keys, state, carrier, directories or rules. `field`: of HostConfig."""
 
     section: str
     name: str
@@ -131,6 +137,11 @@ SETTINGS = (
     Setting("policy", "own_ramdisks", "flag", "own_ramdisks", "containers may bring a ramdisk in their root filesystem"),
     Setting("policy", "annotations", "names", "annotations", "annotations for runx that containers may have"),
     Setting("policy", "xlconf_keys", "keys", "xlconf_keys", "keys of xl.cfg(5) that containers may set by XLCONF"),
+    Setting("policy", "networks", "directories", "networks", "directories whose CNI files containers may name by NETCONF"),
+    Setting(
+        "policy", "seccomp_optional", "flag", "seccomp_optional",
+        "containers run without their seccomp profile where this host cannot make filters",
+    ),
     Setting("paths", "kernel", "path", "kernel", "the guest's kernel instead of the installed one"),
     Setting("paths", "initrd", "path", "initrd", "the guest's initial ramdisk instead of the installed one"),
     Setting("paths", "images", "state", "images", "where images of root filesystems are kept"),
@@ -319,6 +330,15 @@ def _path(value: Any) -> str:
     return value
 
 
+def _directories(value: Any) -> tuple[str, ...]:
+    def is_directory(path: Any) -> bool:
+        return isinstance(path, str) and path.startswith("/") and path.isprintable() and posixpath.normpath(path) != "/"
+
+    if not isinstance(value, list) or not all(map(is_directory, value)):
+        raise ValueError('a list of absolute paths such as "/etc/cni/net.d"')
+    return tuple(posixpath.normpath(path) for path in value)
+
+
 def _state(value: Any) -> str:
     if not isinstance(value, str) or not value.startswith("/") or not value.isprintable() or set(value) & set("\"'\\,"):
         raise ValueError("an absolute path without commas, quotes, backslashes and control characters")
@@ -351,6 +371,7 @@ _READERS = {
     "flag": _flag,
     "bridge": _bridge,
     "state": _state,
+    "directories": _directories,
 }
 
 

@@ -258,7 +258,8 @@ SETTINGS: tuple[Setting, ...] = (
 
     Setting(
         "linux.seccomp", "carried",
-        "a program for the guest's kernel, made by libseccomp; ignored if dom0 has no libseccomp.so.2",
+        "a program for the guest's kernel, made by libseccomp; without libseccomp.so.2 in dom0 an error, or ignored "
+        "with policy.seccomp_optional of runx.toml",
         read=_SECCOMP, own_ramdisk=False, sandbox=False,
     ),
     Setting(
