@@ -51,8 +51,9 @@ def test_a_life(host: Host) -> None:
     assert (result.returncode, "that is not stopped: running" in result.stderr) == (1, True)
 
     assert host.runx("kill", "c", "KILL").returncode == 0
-    assert ["destroy", name] in host.xen.calls()
     host.await_status("stopped")
+    assert {("destroy", "1"), ("destroy", name)} & set(map(tuple, host.xen.calls()))
+    assert host.xen.domains() == {}
     assert host.state()["pid"] == 0
     assert host.runx("kill", "c", "TERM").stderr == "runx: container not running\n"
     assert host.runx("kill", "--all", "c", "TERM").returncode == 0

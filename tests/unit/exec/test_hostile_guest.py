@@ -17,9 +17,9 @@ from runx.exec.container.record import Record
 from runx.exec.supervisor.session import Session
 from runxtools.testing.hostile import LOG_LIMIT, READERS, Conversation
 
-HELLO = link.frame(link.HELLO, b"\x01")
+HELLO = link.frame(link.HELLO, bytes((link.VERSION,)))
 STARTED = link.frame(link.STARTED)
-KINDS = st.integers(0, 12) | st.integers(0x40, 0x49) | st.just(255)
+KINDS = st.integers(0, 13) | st.integers(0x40, 0x49) | st.just(255)
 PAYLOADS = st.binary(max_size=40) | st.integers(0, 5000).map(lambda size: b"x" * size)
 
 
@@ -27,7 +27,7 @@ def frame(kind: int, zero: int, payload: bytes, length: int) -> bytes:
     return bytes((kind, zero)) + length.to_bytes(2, "little") + payload
 
 
-FAIR = st.builds(link.frame, st.integers(1, 10), PAYLOADS.filter(lambda payload: len(payload) <= link.PAYLOAD_LIMIT))
+FAIR = st.builds(link.frame, st.integers(1, 11), PAYLOADS.filter(lambda payload: len(payload) <= link.PAYLOAD_LIMIT))
 UNFAIR = st.builds(frame, KINDS, st.sampled_from([0, 0, 0, 1, 255]), PAYLOADS, st.integers(0, 5) | st.integers(0, 65535))
 CREDIT = st.builds(lambda stream, size: link.frame(link.CREDIT_IN, bytes((stream,)) + size.to_bytes(4, "little")),
                    st.integers(0, 3), st.integers(0, 2**32 - 1))  # fmt: skip
@@ -67,6 +67,12 @@ def test_what_was_said_before_a_broken_rule_has_been_delivered(outputs: list[tup
         (HELLO + link.frame(link.QUESTION, b"x" * 12), "a question for names"),
         (HELLO + link.frame(link.QUESTION, b"x" * 11), "a frame of type 0x0a with 11 bytes"),
         (HELLO + link.frame(link.CREDIT_IN, b"\x00\x01\x00\x00\x00"), "credit for input that was not sent"),
+        (HELLO + link.frame(link.ENDING, b"\x00") * 2, "a frame of type 0x0b after ENDING"),
+        (HELLO + link.frame(link.ENDING, b"\x00") + link.frame(link.FATAL, b"\x01why"), "a frame of type 0x03 after ENDING"),
+        (
+            HELLO + link.frame(link.ENDING, b"\x07") + link.frame(link.EXIT, b"\x00"),
+            "EXIT with status 0 after ENDING with status 7",
+        ),
         *(
             (HELLO + link.frame(last, b"\x07") + link.frame(kind, payload), f"a frame of type {kind:#04x} after the last one")
             for last in (link.EXIT, link.FATAL)
