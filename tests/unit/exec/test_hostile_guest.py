@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from runx.exec.console import frames as link
 from runx.exec.container.record import Record
 from runx.exec.supervisor.session import Session
-from runxtools.testing.hostile import LOG_LIMIT, READERS, Conversation
+from runxtools.testing.hostile import HELLO, LOG_LIMIT, READERS, Conversation
 
-HELLO = link.frame(link.HELLO, bytes((link.VERSION,)))
 STARTED = link.frame(link.STARTED)
 KINDS = st.integers(0, 13) | st.integers(0x40, 0x49) | st.just(255)
 PAYLOADS = st.binary(max_size=40) | st.integers(0, 5000).map(lambda size: b"x" * size)
@@ -35,11 +34,18 @@ SPEECH = st.lists(FAIR | UNFAIR | CREDIT | st.binary(max_size=100), max_size=20)
 
 
 @settings(deadline=None)
-@given(st.booleans(), SPEECH, st.sampled_from(READERS))
-@example(True, [link.frame(link.STDOUT, b"x" * 4096)] * 40, "stalls")
-def test_any_speech(greets: bool, speech: list[bytes], reader: str) -> None:
+@given(st.booleans(), SPEECH, st.sampled_from(READERS), st.none() | st.integers(0, 20))
+@example(True, [link.frame(link.STDOUT, b"x" * 4096)] * 40, "stalls", None)
+@example(True, [STARTED, link.frame(link.ENDING, b"\x07"), link.frame(link.EXIT, b"\x07")], "stalls", 1)
+def test_any_speech(greets: bool, speech: list[bytes], reader: str, kill_at: int | None) -> None:
+    """kill_at: how many pieces the guest has said when KILL comes."""
     with tempfile.TemporaryDirectory() as name, Conversation(Path(name), reader) as conversation:
-        outcome = conversation.hear((HELLO if greets else b"") + b"".join(speech))
+        first, rest = (speech[:kill_at], speech[kill_at:]) if kill_at is not None else (speech, [])
+        outcome = conversation.hear((HELLO if greets else b"") + b"".join(first))
+        if outcome is None and kill_at is not None:
+            outcome = conversation.kill()
+            if outcome is None:
+                outcome = conversation.hear(b"".join(rest))
         assert not isinstance(outcome, int) or 0 <= outcome <= 255
 
 
