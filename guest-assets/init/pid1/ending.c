@@ -5,6 +5,7 @@
 
 #include "pid1/end.h"
 #include "pid1/link.h"
+#include "pid1/memory_pressure.h"
 #include "pid1/signals.h"
 #include "pid1/streams.h"
 
@@ -29,7 +30,10 @@ static void begin(void)
 {
     status = exit_status();
     link_send(FRAME_ENDING, &status, 1);
+    link_flush();
     kill_everything();
+    if (!child.ended)
+        memory_pressure_relieve(); /* it may wait for memory, see there */
     reap();
 }
 
