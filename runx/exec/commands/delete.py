@@ -4,7 +4,6 @@ import _signal  # type: ignore[import-not-found]  # as in kill.py
 import os
 
 from runx.errors import RunxError
-from runx.exec.commands.kill import ends_in_order
 from runx.exec.container import record as records
 from runx.exec.container.record import Record
 from runx.exec.xen import xl
@@ -82,9 +81,12 @@ def _as_it_is_now(record: Record) -> Record:
 def destroy_container(record: Record) -> None:
     """End the container's domain and supervisor, and remove its directory. The caller holds its lock."""
     is_being_made = record.status == "creating" or record.has_no_domain_yet
-    if ends_in_order(record):
-        _await_supervisor(record, record.kill_end_s + _REMOVAL_S)
-        record = _as_it_is_now(record)
+    if record.status in ("running", "paused"):
+        from runx.exec.commands.kill import ends_in_order  # most containers have stopped
+
+        if ends_in_order(record):
+            _await_supervisor(record, record.kill_end_s + _REMOVAL_S)
+            record = _as_it_is_now(record)
     if record.domain and record.domid >= 0:
         xl.destroy(record.domain)  # by its name, which no other domain has. The supervisor sees it and ends.
     if record.supervised() and record.pid != os.getpid():  # our own pid is there while `create` undoes its work
