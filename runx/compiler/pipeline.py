@@ -62,6 +62,8 @@ class Compilation(NamedTuple):
     artifacts: Artifacts
     kept_limits: str
     """For `runx update`, as text (passes/update.py); empty if there is no virtual machine."""
+    host: HostConfig
+    """The settings that the host has for the executor itself."""
 
 
 def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; builtins.compile has no use here
@@ -95,7 +97,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     if domain:
         sizing = sizing_of(container, len(domain.shares), len(domain.disks), plan.root.images_mib, host)
         kept = kept_limits(source, sizing, domain)
-    return Compilation(plan, artifacts(plan, program, copies), kept)
+    return Compilation(plan, artifacts(plan, program, copies), kept, host)
 
 
 def _netconf_of(inputs: Inputs, host: HostConfig) -> Callable[[str, str], bytes]:

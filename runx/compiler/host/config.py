@@ -20,6 +20,8 @@ MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
 """CONFIG_NR_CPUS of the guest's kernel."""
 
+MAX_SECONDS = 3600
+
 MAX_RAMDISK_MIB = 512
 """xl takes ramdisks of up to 1 GiB."""
 
@@ -59,6 +61,8 @@ class HostConfig(NamedTuple):
     ram_limit_mib: int = 64
     by_value: tuple[str, ...] = BY_VALUE
     in_memory: tuple[str, ...] = IN_MEMORY
+    kill_answer_s: int = 1
+    kill_end_s: int = 8
     own_kernels: bool = True
     own_ramdisks: bool = True
     annotations: tuple[str, ...] = ANNOTATIONS
@@ -93,8 +97,8 @@ class HostConfig(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, type, words, path, flag, bridge,
-    names, keys, state, carrier, directories or rules. `field`: of HostConfig."""
+    """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, seconds, type, words, path,
+    flag, bridge, names, keys, state, carrier, directories or rules. `field`: of HostConfig."""
 
     section: str
     name: str
@@ -133,6 +137,8 @@ SETTINGS = (
         "bind mounts of small files that are copied into the guest: DESTINATION SOURCE",
     ),
     Setting("mounts", "in_memory", "rules", "in_memory", "bind mounts of directories that become a tmpfs of the guest"),
+    Setting("kill", "answer_timeout", "seconds", "kill_answer_s", "seconds after KILL until a guest has to answer"),
+    Setting("kill", "end_timeout", "seconds", "kill_end_s", "seconds after KILL until a guest has to have ended"),
     Setting("policy", "own_kernels", "flag", "own_kernels", "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", "own_ramdisks", "containers may bring a ramdisk in their root filesystem"),
     Setting("policy", "annotations", "names", "annotations", "annotations for runx that containers may have"),
@@ -279,6 +285,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _seconds(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SECONDS:
+        raise ValueError(f"a number of seconds from 1 to {MAX_SECONDS}")
+    return value
+
+
 def _type(value: Any) -> str:
     if value not in ("auto", "pv", "pvh"):
         raise ValueError("auto, pv or pvh")
@@ -361,6 +373,7 @@ _READERS = {
     "size": _size,
     "part": _part,
     "count": _count,
+    "seconds": _seconds,
     "type": _type,
     "carrier": _carrier,
     "rules": _rules,

@@ -54,9 +54,9 @@ class Record:
     """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "log", "log_json", "network_devices",
-        "network_namespace", "oci", "packs", "pid", "pid_start", "scope", "shares", "status", "taken", "takes_interfaces",
-        "terminal",
+        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "kill_answer_s", "kill_end_s", "log",
+        "log_json", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope", "shares", "status",
+        "taken", "takes_interfaces", "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -76,6 +76,11 @@ class Record:
         """-1: not created yet, or certainly destroyed."""
         self.exit_status: int | None = None
         """Exit status of the container, None while it is not known."""
+        self.kill_answer_s = 0
+        """Seconds after KILL until the guest has to answer."""
+        self.kill_end_s = 0
+        """Seconds after KILL until the guest has to have ended. 0: the domain is destroyed at once, as by older versions, which
+        wrote the record of a container that still runs."""
         self.log = ""
         """Path of the --log that `create` was given, for errors of the supervisor."""
         self.log_json = True
@@ -164,6 +169,8 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "disks": _between("\0"),
     "domid": int,
     "exit_status": _number_or_none,
+    "kill_answer_s": int,
+    "kill_end_s": int,
     "log_json": _is_one,
     "pid": int,
     "network_devices": _between(" "),

@@ -63,6 +63,8 @@ def test_without_a_file_all_are_defaults() -> None:
         ),
         ("[root]\ncarrier = 'nfs'\n", 'root.carrier: must be auto, disk, 9p or ram, not "nfs"'),
         ("[root]\nram_limit = '1GiB'\n", 'ram_limit: must be a size from 1 to 512 MiB such as "32MiB", not "1GiB"'),
+        ("[kill]\nanswer_timeout = 0\n", "kill.answer_timeout: must be a number of seconds from 1 to 3600, not 0"),
+        ("[kill]\nend_timeout = '8s'\n", 'kill.end_timeout: must be a number of seconds from 1 to 3600, not "8s"'),
         ("[mounts]\nby_value = ['/etc/hosts']\n", "mounts.by_value: must be a list of pairs of patterns"),
         ("[policy]\nxlconf_keys = ['A']\n", "runx.toml:2:1: policy.xlconf_keys: must be a list of keys of xl.cfg(5), not "),
         ("[policy]\nxlconf_keys = 'a'\n", "policy.xlconf_keys: must be a list of keys of xl.cfg(5), not "),

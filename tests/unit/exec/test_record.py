@@ -118,7 +118,8 @@ terminal=
 
 
 def as_now(text: str) -> str:
-    """The text of this version, in which two attributes are new."""
+    """The text of this version, in which four attributes are new."""
+    text = text.replace("\nlog=", "\nkill_answer_s=0\nkill_end_s=0\nlog=")
     return text.replace("\nnetwork_namespace=", "\nnetwork_devices=\nnetwork_namespace=").replace("\npid=", "\npacks=\npid=")
 
 
@@ -138,6 +139,8 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "domain": "runx-c-1a2b",
         "domid": 7,
         "exit_status": 0,
+        "kill_answer_s": 0,
+        "kill_end_s": 0,
         "log": "/run/log.json",
         "log_json": False,
         "network_devices": [],
