@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from runx.exec.ninep import exports, jail, process, syscalls
-from runx.linux import confine, xen
+from runx.exec.ninep import exports, jail, process, ring, syscalls
+from runx.linux import confine, memory, xen
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
@@ -250,6 +250,8 @@ def test_system_calls_on_files_work(tmp_path: Path, place: Path) -> None:
         os.fsync(fd)
         os.rename("linked", "renamed", src_dir_fd=directory, dst_dir_fd=directory)
         os.unlink("renamed", dir_fd=directory)
+        ring.Scratch().pages()[0] = 1
+        memory.trim()
         import _thread
 
         done = _thread.allocate_lock()
