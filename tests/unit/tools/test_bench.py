@@ -52,11 +52,16 @@ def test_the_table() -> None:
 
 def test_the_figures_of_shares() -> None:
     """Of a lab whose QEMU cannot serve, there is nothing to compare with."""
-    own = {f"runx {what}": 10.0 for what in shares.WORKLOADS} | {"server_mib": 5.0, "cost_mib": 9.0, "rings_mib": 2.0}
+    own = {f"runx {what}": 10.0 for what in shares.WORKLOADS} | {
+        "busy_mib": 7.0,
+        "server_mib": 5.0,
+        "cost_mib": 9.0,
+        "rings_mib": 2.0,
+    }
     beside = own | {f"qemu {what}": 20.0 for what in shares.WORKLOADS}
-    *times, memory, cost, rings = shares.share_figures([beside, beside])
+    *times, busy, quiet, cost, rings = shares.share_figures([beside, beside])
     assert [(figure.ratio, figure.kept) for figure in times] == [(0.5, True)] * len(shares.WORKLOADS)
-    assert [figure.kept for figure in (memory, cost, rings)] == [True, False, True]
+    assert [figure.kept for figure in (busy, quiet, cost, rings)] == [False, True, False, True]
     assert [figure.ratio for figure in shares.share_figures([own])[:5]] == [None] * 5
 
 
