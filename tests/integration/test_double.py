@@ -40,6 +40,7 @@ def bundle(double: Double, tmp_path: Path) -> Iterator[Bundle]:
     nodes = double.run(["xenstore-ls", "-f"], check=True).stdout.decode()
     assert "/vm/" not in nodes
     assert "frontend" not in nodes
+    assert "runx_9pfs" not in nodes
     assert double.run(["find", "/sys/fs/cgroup/domains", "-mindepth", "1", "-type", "d"], check=True).stdout == b""
 
 
@@ -213,6 +214,21 @@ def test_a_supervisor_that_is_killed_leaves_what_delete_removes(bundle: Bundle, 
     bundle.await_stopped()
     assert domains(double) != []
     bundle.runx("delete", "--force", "c", check=True)
+    assert domains(double) == []
+
+
+def test_a_server_of_shares_that_is_killed_ends_the_container(bundle: Bundle, double: Double) -> None:
+    """At once, with the reason."""
+    volume = bundle.directory / "volume"
+    volume.mkdir()
+    bundle.config["mounts"].append({"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind"]})
+    process = bundle.popen("echo ready; while :; do date > /data/time; sleep 0.1; done")
+    domid = double.run(["xl", "domid", domains(double)[0].split()[0]], check=True).stdout.decode().strip()
+    server = double.run(["xenstore-read", f"/local/domain/0/backend/runx_9pfs/{domid}/0/server"], check=True).stdout.decode()
+    double.run(["kill", "-KILL", server.strip()], check=True)
+    _, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 255
+    assert b"the server of the container's shares has ended: signal 9" in errors
     assert domains(double) == []
 
 

@@ -38,11 +38,13 @@ def _confined(control: int, directory: str, title: str) -> Server:
     hypervisor = Hypervisor()
     confine.set_title(title)
     memory.one_heap(limits.MESSAGE_MAX)
+    memory.find_code()
     os.umask(0)
     jail.enter(f"{directory}/shares", found, limits.descriptors(len(found)))
     shares = [Share(open_directory(f"/{export.tag}"), export.rules, export.entries) for export in found]
     server = Server(control, hypervisor, shares)
     jail.lock()
+    memory.trim()
     _report(control, "ready")
     return server
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from runx.exec.ninep import exports, jail, process, syscalls
-from runx.linux import confine, xen
+from runx.exec.ninep import exports, jail, process, ring, syscalls
+from runx.linux import confine, memory, xen
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
@@ -200,6 +200,28 @@ def test_mounts_of_the_host_stay_on_the_host(tmp_path: Path, place: Path) -> Non
         subprocess.run(["umount", "-l", str(volume)], check=True)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/loop-control"), reason="needs loop devices")
+def test_another_mount_of_the_host_is_not_held(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the host has unmounted it, its device is free."""
+    other, image, volume = tmp_path / "other", tmp_path / "image", tmp_path / "volume"
+    other.mkdir()
+    volume.mkdir()
+    subprocess.run(["truncate", "-s", "4M", image], check=True)
+    subprocess.run(["mke2fs", "-q", image], check=True)
+    device = subprocess.run(["losetup", "-f", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        subprocess.run(["mount", device, other], check=True)
+        try:
+            with server(tmp_path, plan(None, {"source": str(volume)}), monkeypatch) as (_, __, words):
+                assert words == "ready"
+                subprocess.run(["umount", other], check=True)
+                os.close(os.open(device, os.O_RDWR | os.O_EXCL))  # EBUSY if it is mounted anywhere
+        finally:
+            subprocess.run(["umount", "-q", other])
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
+
+
 def test_entries_that_allow_no_devices(tmp_path: Path) -> None:
     (export,) = kept(tmp_path, plan(None, {"source": "/x", "flags": ["nodev"]}, {"source": "/y"}))
     assert export.entries is not None
@@ -228,6 +250,8 @@ def test_system_calls_on_files_work(tmp_path: Path, place: Path) -> None:
         os.fsync(fd)
         os.rename("linked", "renamed", src_dir_fd=directory, dst_dir_fd=directory)
         os.unlink("renamed", dir_fd=directory)
+        ring.Scratch().pages()[0] = 1
+        memory.trim()
         import _thread
 
         done = _thread.allocate_lock()
