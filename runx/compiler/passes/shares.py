@@ -1,13 +1,35 @@
 """Which files of the host a guest may have in its shares. The server of shares knows no users: in a share, the root of the guest
 is the root of the host."""
 
+from typing import Literal
+
 from runx.compiler.diagnostics import Report, path_text
 from runx.compiler.host.config import HostConfig
+from runx.compiler.model.plan import Capabilities, Process
 from runx.compiler.model.request import Container, MountRequest
 from runx.compiler.passes.mount_carrier import Unshared, is_engines
 from runx.paths import HOST_CONFIG
 
 KEY = "policy.own_boot_writable_binds"
+
+
+def withheld(process: Process) -> tuple[Literal["devices", "set-id", "capabilities"], ...]:
+    """What a process must not leave on the host, by its user and capabilities, whoever is root in the guest.
+
+    A program with set-id bits, or with capabilities of its own, raises the process's rights up to the bounding set, unless
+    no_new_privileges is set. A process that is never root leaves set-id bits on files of its own user alone, which help nobody.
+    """
+    given = process.capabilities or Capabilities()
+    may_rise = process.uid == 0 or not process.no_new_privileges
+    rights = given.bounding if may_rise else (*given.ambient, *given.permitted)
+    found: list[Literal["devices", "set-id", "capabilities"]] = []
+    if "CAP_MKNOD" not in rights:
+        found.append("devices")
+    if not may_rise and "CAP_SETUID" not in rights:
+        found.append("set-id")
+    if "CAP_SETFCAP" not in rights:
+        found.append("capabilities")
+    return tuple(found)
 
 
 def with_engines_files_guarded(container: Container, host: HostConfig, report: Report) -> Container:

@@ -31,6 +31,7 @@ def plan(root: Path | None = None, *mounts: dict[str, Any]) -> dict[str, Any]:
             "is_file": False,
             "recursive": True,
             "read_only": False,
+            "withheld": [],
             "flags": [],
             "origin": f"mounts[{number}]",
         }
@@ -204,6 +205,15 @@ def test_entries_that_allow_no_devices(tmp_path: Path) -> None:
     (export,) = kept(tmp_path, plan(None, {"source": "/x", "flags": ["nodev"]}, {"source": "/y"}))
     assert export.entries is not None
     assert (export.entries[b"0"].no_devices, export.entries[b"1"].no_devices) == (True, False)
+
+
+@pytest.mark.parametrize("withheld", [[], ["devices"], ["set-id"], ["capabilities"], ["devices", "set-id", "capabilities"]])
+def test_entries_that_withhold_rights(tmp_path: Path, withheld: list[str]) -> None:
+    (export,) = kept(tmp_path, plan(None, {"source": "/x", "withheld": withheld}))
+    assert export.entries is not None
+    rules = export.entries[b"0"]
+    found = [("devices", rules.no_devices), ("set-id", rules.no_set_id), ("capabilities", rules.no_capabilities)]
+    assert [name for name, holds in found if holds] == withheld
 
 
 # -- what it may do --------------------------------------------------------------------------------------------------------
