@@ -16,12 +16,14 @@ from runx.compiler.host.config import HostConfig, read_host_config
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import VmPlan, copy_of
 from runx.compiler.passes.checks import check
+from runx.compiler.passes.kernel_files import without_kernel_files
 from runx.compiler.passes.mount_carrier import unshared_mounts
 from runx.compiler.passes.policy import check_policy, with_host_network
 from runx.compiler.passes.resolve import Place, resolve
 from runx.compiler.passes.root_carrier import choose_root
 from runx.compiler.passes.sandbox import as_sandbox
 from runx.compiler.passes.seccomp import with_filter
+from runx.compiler.passes.shares import check_shares, with_engines_files_guarded
 from runx.compiler.passes.sizing import sizing_of
 from runx.compiler.passes.update import kept_limits
 from runx.compiler.source import Source
@@ -80,12 +82,14 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     report = Report()
     source = Source(facts.config(bundle), inputs.name)
     container = with_host_network(as_sandbox(read_container(source, bundle, _netconf_of(inputs, host), report)), host)
+    container = with_engines_files_guarded(without_kernel_files(container, facts, report), host, report)
     check(container, facts, report)
     check_policy(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)
     container, program = with_filter(container, host, facts, report)
-    report.raise_errors(source.locate, source.name, source.text)
     unshared = unshared_mounts(container, host, facts)
+    check_shares(container, host, unshared, report)
+    report.raise_errors(source.locate, source.name, source.text)
     plan = resolve(
         container, Place(inputs.container_id, bundle, inputs.state_root, inputs.assets), host, facts, root, unshared, report
     )

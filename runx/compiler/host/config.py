@@ -68,6 +68,7 @@ class HostConfig(NamedTuple):
     annotations: tuple[str, ...] = ANNOTATIONS
     xlconf_keys: tuple[str, ...] = ()
     networks: tuple[str, ...] = NETWORKS
+    own_boot_writable_binds: bool = False
     seccomp_optional: bool = False
     kernel: str = ""
     """"" for the installed kernel; `initrd` likewise."""
@@ -141,6 +142,10 @@ SETTINGS = (
     Setting("kill", "end_timeout", "seconds", "kill_end_s", "seconds after KILL until a guest has to have ended"),
     Setting("policy", "own_kernels", "flag", "own_kernels", "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", "own_ramdisks", "containers may bring a ramdisk in their root filesystem"),
+    Setting(
+        "policy", "own_boot_writable_binds", "flag", "own_boot_writable_binds",
+        "containers with a kernel or ramdisk in their root filesystem may have writable bind mounts",
+    ),
     Setting("policy", "annotations", "names", "annotations", "annotations for runx that containers may have"),
     Setting("policy", "xlconf_keys", "keys", "xlconf_keys", "keys of xl.cfg(5) that containers may set by XLCONF"),
     Setting("policy", "networks", "directories", "networks", "directories whose CNI files containers may name by NETCONF"),

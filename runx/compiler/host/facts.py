@@ -41,6 +41,17 @@ class SandboxFacts(NamedTuple):
     sysctl: tuple[tuple[str, str], ...] = ()
 
 
+class KernelFiles(NamedTuple):
+    """How a file or directory of the host has to do with the host's kernel (linux/kernel_files.py)."""
+
+    type: str = ""
+    """Of its file system, such as `proc`, if it is one of the kernel's."""
+    is_whole: bool = False
+    """Whether it is all of that file system."""
+    below: tuple[str, ...] = ()
+    """The mount points of such file systems below it."""
+
+
 class Facts(Protocol):
     """The compiler's questions about the host."""
 
@@ -49,6 +60,9 @@ class Facts(Protocol):
 
     def kind(self, path: str) -> Kind:
         """The kind of the file at `path`, with symbolic links followed."""
+
+    def kernel_files(self, path: str) -> KernelFiles:
+        """What of the host's kernel is at `path`, with symbolic links followed, and below it."""
 
     def has_address(self, interface: str, address: str) -> bool:
         """Whether an interface of the host has this IP address."""

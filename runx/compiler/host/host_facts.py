@@ -4,13 +4,16 @@ import json
 import os
 import stat
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runx import paths
-from runx.compiler.host.facts import SMALL, Kind, NoFilters, SandboxFacts, SmallFile, bridge_directory, not_a_network
+from runx.compiler.host.facts import SMALL, KernelFiles, Kind, NoFilters, SandboxFacts, SmallFile, bridge_directory, not_a_network
 from runx.compiler.host.overlay_layers import RootFacts, look
 from runx.compiler.source import SIZE_LIMIT
 from runx.errors import RunxError, reason
+
+if TYPE_CHECKING:
+    from runx.linux.kernel_files import Mounts
 
 
 class HostFacts:
@@ -23,6 +26,7 @@ class HostFacts:
         self._given = given
         self._config_name = config_name
         self._host_config = host_config
+        self._kernel_mounts: Mounts | None = None
 
     filter_cache = ""
     """The directory where filters are kept; "" for none."""
@@ -40,6 +44,19 @@ class HostFacts:
                 raise RunxError(f"bundle {bundle}: no such directory", "name the directory of a config.json", "RX901") from None
             hint = "a bundle is a directory with a config.json and a root filesystem" if not os.path.exists(path) else ""
             raise RunxError(f"{path}: {reason(error)}", hint, "RX901") from None
+
+    def kernel_files(self, path: str) -> KernelFiles:
+        from runx.linux import kernel_files  # for few containers
+
+        try:
+            if self._kernel_mounts is None:
+                self._kernel_mounts = kernel_files.Mounts()
+            kind, is_whole = self._kernel_mounts.type_at(path)
+        except OSError:
+            return KernelFiles()  # there is nothing, which another check tells
+        real = os.path.realpath(path).rstrip("/") + "/"
+        below = tuple(dict.fromkeys(mount.point for mount in self._kernel_mounts.kernels if mount.point.startswith(real)))
+        return KernelFiles(kind, is_whole, below)
 
     def has_address(self, interface: str, address: str) -> bool:
         from runx.compiler.host.addresses import addresses  # for few containers
