@@ -9,6 +9,7 @@ from typing import Any
 from runxtools.bench.double import measure_network
 from runxtools.bench.figures import ASSETS, Figure, lines
 from runxtools.bench.roots import measure_files, measure_images, measure_lives
+from runxtools.bench.shares import measure_beside_qemu
 from runxtools.machine import Machine
 
 THERE = "/var/lib/runx-lab"
@@ -75,6 +76,7 @@ PARTS: dict[str, Callable[[Machine, int], list[Figure]]] = {
     "output": _output,
     "boot": _boots,
     "memory": _memory,
+    "beside-qemu": measure_beside_qemu,
     "network": _network,
     "lives": _lives,
     "files": _files,

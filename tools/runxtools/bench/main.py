@@ -13,6 +13,7 @@ from runxtools.bench.double import measure_double
 from runxtools.bench.figures import Figure, circumstances, table
 from runxtools.bench.host import measure_host
 from runxtools.bench.lab import PARTS, measure_lab
+from runxtools.bench.shares import measure_shares
 from runxtools.command import main_of
 from runxtools.lab.kinds import SUITES, Kind
 from runxtools.lab.lab import Lab
@@ -21,7 +22,10 @@ from runxtools.progress import Progress
 ROUNDS = 31
 LAB_ROUNDS = 5
 DOUBLE_ROUNDS = 7
-HERE = ("commands", "double")
+SHARE_ROUNDS = 7
+SUITE = "bookworm"
+"""The server of shares is measured against QEMU's, which is older there and can still serve."""
+HERE = ("commands", "shares", "double")
 """Parts that need no lab."""
 
 
@@ -29,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
     parser.add_argument("--no-lab", action="store_true", help="leave out figures of the Xen lab")
     parser.add_argument("--only", metavar="PART", nargs="+", choices=(*HERE, *PARTS), help=f"of {', '.join((*HERE, *PARTS))}")
-    parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="the Debian of the lab's dom0; default: %(default)s")
+    parser.add_argument("--suite", choices=SUITES, default=SUITE, help="the Debian of the lab's dom0; default: %(default)s")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE as well")
     options = parser.parse_args()
     loads = [os.getloadavg()[0]]
@@ -41,6 +45,9 @@ def main() -> int:
     if "commands" in here:
         with progress.step(f"commands, {ROUNDS} rounds", about_s=30):
             figures += measure_host(ROUNDS)
+    if "shares" in here:
+        with progress.step(f"server of shares, {SHARE_ROUNDS} rounds", about_s=20):
+            figures += measure_shares(SHARE_ROUNDS)
     if "double" in here:
         with progress.step(f"on xl-double, {DOUBLE_ROUNDS} rounds", about_s=20):
             figures += measure_double(DOUBLE_ROUNDS)
