@@ -4,7 +4,7 @@
     memory.py ROUNDS PROGRAM CARRIER...
 
 PROGRAM is touch.c, compiled. It prints one JSON object a round, in KiB: for each carrier of the root what the container does not
-get, and as `kernel` what is not in MemTotal.
+get, beside images of the root in memory, and as `kernel` what is not in MemTotal by the last one.
 """
 
 import json

@@ -16,8 +16,9 @@ THERE = "/var/lib/runx-lab"
 """Directory of the programs in dom0."""
 IMAGE_SIZES = (10, 100)
 """MiB."""
-KEPT_LIMITS_MIB = {"disk": 16, "9p": 16}
-"""For each carrier of the root, how much memory of a machine of 64 MiB may be kept from the container."""
+KEPT_LIMITS_MIB = {"ram": 16, "disk": 16, "9p": 16}
+"""For each carrier of the root, how much memory of a machine of 64 MiB may be kept from the container. By ram, the machine is
+larger by the memory of its images."""
 DISK_RATES = (
     ("reading 64 MiB", "MB/s", 1e6),
     ("writing 64 MiB", "MB/s", 1e6),
