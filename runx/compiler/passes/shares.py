@@ -17,11 +17,12 @@ def withheld(process: Process) -> tuple[Literal["devices", "set-id", "capabiliti
     """What a process must not leave on the host, by its user and capabilities, whoever is root in the guest.
 
     A program with set-id bits, or with capabilities of its own, raises the process's rights up to the bounding set, unless
-    no_new_privileges is set. A process that is never root leaves set-id bits on files of its own user alone, which help nobody.
+    no_new_privileges is set. Then a user other than root has the ambient capabilities when the program has been executed
+    (capabilities(7)). A process that is never root leaves set-id bits on files of its own user alone, which help nobody.
     """
     given = process.capabilities or Capabilities()
     may_rise = process.uid == 0 or not process.no_new_privileges
-    rights = given.bounding if may_rise else (*given.ambient, *given.permitted)
+    rights = given.bounding if may_rise else given.ambient
     found: list[Literal["devices", "set-id", "capabilities"]] = []
     if "CAP_MKNOD" not in rights:
         found.append("devices")

@@ -9,7 +9,7 @@ DOCKER = ("CAP_CHOWN", "CAP_FSETID", "CAP_SETGID", "CAP_SETUID", "CAP_MKNOD", "C
 
 
 def of(uid: int, *, bounding: tuple[str, ...] = (), ambient: tuple[str, ...] = (), locked: bool = False) -> set[str]:
-    capabilities = Capabilities(bounding=bounding, ambient=ambient, permitted=ambient, inheritable=ambient)
+    capabilities = Capabilities(bounding=bounding, permitted=bounding, effective=bounding, ambient=ambient, inheritable=ambient)
     process = Process(
         args=("x",), env=(), cwd="/", uid=uid, gid=uid, additional_gids=(), capabilities=capabilities, no_new_privileges=locked
     )
@@ -25,7 +25,8 @@ def test_a_process_that_may_be_root_is_held_to_the_bounding_set(uid: int, locked
     assert of(uid, locked=locked) == {"devices", "capabilities"}
 
 
-def test_a_process_that_is_never_root_is_held_to_what_it_has() -> None:
+def test_a_process_that_is_never_root_is_held_to_what_it_keeps() -> None:
+    """Engines give other users than root all their default capabilities, of which execve(2) leaves the ambient ones."""
     assert of(1000, bounding=DOCKER, locked=True) == {"devices", "set-id", "capabilities"}
     assert of(1000, bounding=DOCKER, ambient=("CAP_MKNOD",), locked=True) == {"set-id", "capabilities"}
     assert of(1000, bounding=DOCKER, ambient=("CAP_SETUID",), locked=True) == {"devices", "capabilities"}
