@@ -134,7 +134,7 @@ def test_the_host_withholds_what_the_process_could_not_make(lab: Lab, root: str,
         (b"echo x > file; chown 0:0 file; chmod 755 file", b"0"),
         (b"chmod 4755 file", b"1"),
         (b"mknod disk b 254 0", b"1"),
-        (b"mkfifo fifo", b"0"),
+        (b"mknod fifo p", b"0"),
     ):
         container.seen = b""
         container.type(b"do " + command + b"\n")
