@@ -1,9 +1,14 @@
 """What a container's process cannot leave on the host, by its user and capabilities."""
 
+import json
+
 import pytest
 
+from compiler_cases import TextFacts
+from runx.compiler.diagnostics import CompileError
 from runx.compiler.model.plan import Capabilities, Process
 from runx.compiler.passes.shares import withheld
+from runx.compiler.pipeline import Inputs, compile
 
 DOCKER = ("CAP_CHOWN", "CAP_FSETID", "CAP_SETGID", "CAP_SETUID", "CAP_MKNOD", "CAP_SETFCAP")
 
@@ -35,3 +40,30 @@ def test_a_process_that_is_never_root_is_held_to_what_it_keeps() -> None:
 def test_without_capabilities_there_are_none() -> None:
     process = Process(args=("x",), env=(), cwd="/", uid=0, gid=0, additional_gids=())
     assert set(withheld(process)) == {"devices", "capabilities"}
+
+
+@pytest.mark.parametrize(
+    ("mappings", "refused"),
+    [
+        ([], True),
+        ([{"containerID": 0, "hostID": 100000, "size": 65536}], True),
+        ([{"containerID": 0, "hostID": 0, "size": 1}], False),
+    ],
+)
+def test_the_user_namespace_of_a_pod(mappings: list[dict[str, int]], refused: bool) -> None:
+    """Its sandbox is runx's, which has none. What the engine has promised is in the mappings alone."""
+    config = {
+        "ociVersion": "1.3.0", "root": {"path": "r"}, "process": {"cwd": "/", "args": ["x"]},
+        "annotations": {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "abc"},
+        "mounts": [{"destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind", "ro"]}],
+        "linux": {
+            "namespaces": [{"type": "network"}, {"type": "user", "path": "/proc/1/ns/user"}],
+            "uidMappings": mappings, "gidMappings": mappings,
+        },
+    }  # fmt: skip
+    inputs = Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(config)))
+    if not refused:
+        assert compile(inputs).plan.mounts[0].carrier == "9p"
+        return
+    with pytest.raises(CompileError, match="/data would have the host's ids"):
+        compile(inputs)
