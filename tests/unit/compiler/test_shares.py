@@ -67,3 +67,21 @@ def test_the_user_namespace_of_a_pod(mappings: list[dict[str, int]], refused: bo
         return
     with pytest.raises(CompileError, match="/data would have the host's ids"):
         compile(inputs)
+
+
+@pytest.mark.parametrize("variables", [["RUNX_KERNEL=/k"], ["RUNX_RAMDISK=/k"], ["RUNX_KERNEL=/k", "RUNX_RAMDISK=/k"]])
+def test_a_kubelets_file_is_no_hindrance(variables: list[str]) -> None:
+    """Each container of Kubernetes has it, writable. The image's own guest must not write to it."""
+    log = {
+        "destination": "/dev/termination-log",
+        "source": "/var/lib/kubelet/pods/3f1c/containers/c/0a1b",
+        "options": ["rbind", "rw"],
+    }
+    config = {
+        "ociVersion": "1.3.0", "root": {"path": "r"}, "process": {"cwd": "/", "args": ["x"], "env": variables},
+        "mounts": [{"type": "bind", **log}], "linux": {"namespaces": [{"type": "network"}]},
+    }  # fmt: skip
+    facts = TextFacts(json.dumps(config), kinds={"root:/k": "file"})
+    plan = compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=facts)).plan
+    assert [(mount.carrier, mount.read_only) for mount in plan.mounts] == [("9p", True)]
+    assert [notice.path for notice in plan.ignored if "RX318" in notice.id] == ["mounts[0]"]
