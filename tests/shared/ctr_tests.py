@@ -195,6 +195,17 @@ def test_what_is_not_supported_is_an_error_that_says_so(host: Machine) -> None:
         assert words in result.stderr, result.stderr
 
 
+def test_the_hosts_kernel_is_not_shared(host: Machine) -> None:
+    """As by `-v /:/host`: proc and sysfs of dom0 are not among the mounts below. A container has its own."""
+    everything = ["--mount", "type=bind,src=/,dst=/host,options=rbind:ro"]
+    script = "ls -A /host/proc /host/sys; test -e /host/etc/passwd && cat /proc/self/comm"
+    result = sh(host, script, options=everything)
+    assert (result.returncode, result.stdout) == (0, b"/host/proc:\n\n/host/sys:\ncat\n"), result
+    result = sh(host, "true", options=["--mount", "type=bind,src=/proc/sys,dst=/mnt,options=rbind:ro"])
+    assert result.returncode != 0
+    assert b"/proc/sys is on a proc of the host's kernel, which no virtual machine gets" in result.stderr
+
+
 def test_bad_input_leaves_nothing(host: Machine, scratch: str) -> None:
     """A refused bundle gives one message with its place, also in the log, and no state."""
     log = f"{scratch}/log"
