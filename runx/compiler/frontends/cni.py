@@ -73,12 +73,12 @@ _IGNORED = {
     "ipMasq": "masquerading is up to the administrator of the bridge",
     "hairpinMode": "a setting of the bridge's port, which Xen makes",
     "promiscMode": "a setting of the bridge, which runx does not change",
-    "macspoofchk": "a setting of the host's firewall, which runx does not change",
-    "portIsolation": "a setting of the bridge's port, which Xen makes",
 }
 _REFUSED = {
     "vlan": "VLANs of a bridge are not supported",
     "vlanTrunk": "VLANs of a bridge are not supported",
+    "macspoofchk": "runx does not check the MAC addresses of a guest's frames",
+    "portIsolation": "runx does not keep the ports of a bridge apart",
     "disableContainerInterface": "an interface that stays down is not supported",
 }
 
@@ -144,6 +144,9 @@ def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report)
             raise CniFault("RX504", "plugins: empty", hint)
         first, *others = document["plugins"]
         for other in others:
+            if other.get("type") == "firewall" and other.get("ingressPolicy", "open") != "open":
+                # Unlike this plugin's other settings, it keeps frames away from the container.
+                raise CniFault("RX507", "ingressPolicy of the plugin firewall is not supported", "use a bridge of its own")
             reason = "a chained plugin acts on the host, which runx does not change"
             report.ignore("RX509", (*place, str(other.get("type", "plugin"))), reason)
     else:

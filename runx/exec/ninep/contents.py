@@ -79,6 +79,7 @@ def lcreate(share: "Share", message: bytes) -> bytes:
     held = Held(share.fids.opened, 1, errno.ENFILE)
     owners = fid.uid, gid
     check_owners(owners)
+    fid.node.rules.check_mode(mode)
     try:
         fd = os.open(name, wanted, mode & 0o7777, dir_fd=fid.node.fd)
     except FileExistsError:
