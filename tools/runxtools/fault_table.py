@@ -101,7 +101,7 @@ FAULTS = {
     "RX315": "A mount option is unknown.",
     "RX316": "The guest's own file system is in place of one of the host's kernel.",
     "RX317": "File systems of the host's kernel below a bind mount are left out.",
-    "RX318": "An engine's file is read-only, as the ramdisk comes from the root filesystem.",
+    "RX318": "An engine's file is read-only, as a kernel or ramdisk comes from the root filesystem.",
     "RX319": "A bind mount is in a user namespace, whose ids a virtual machine does not map.",
     "RX401": "A namespace is given twice.",
     "RX402": "The sandbox of a pod needs no such namespace.",
