@@ -1,6 +1,6 @@
-"""Variables for the kernel's make: what a small guest wants, and Linux's configuration does not offer.
+"""Flags for the compiler of the kernel: what a small guest wants, and Linux's configuration does not offer.
 
-The source stays as it is (Documentation/kbuild/kbuild.rst).
+They are variables of the kernel's make (Documentation/kbuild/kbuild.rst), so the source stays as it is.
 """
 
 from pathlib import Path
@@ -28,6 +28,5 @@ def for_x86_64(tree: Path) -> list[str] | None:
     # Linux describes the frames of whole sections of memory. With 64 MiB in place of 128, the smallest PV guest has half as many
     # descriptions, which are 1 MiB. In place of the header: its values for 64 bits and four levels of page tables.
     sections = f"-D{_GUARD} -DSECTION_SIZE_BITS=26 -DMAX_PHYSMEM_BITS=46"
-    # Linux for x86 aligns functions to 16 bytes, even if it is optimised for size. The flag for it depends on the compiler, and 0
-    # leaves it out (Makefile). Functions in assembly stay aligned.
-    return [f"KCPPFLAGS={sections}", "CONFIG_FUNCTION_ALIGNMENT=0"]
+    # Linux for x86 aligns functions to 16 bytes, even if it is optimised for size.
+    return [f"KCPPFLAGS={sections}", "KCFLAGS=-falign-functions=1"]
