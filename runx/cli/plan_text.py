@@ -174,9 +174,9 @@ def _interface(interface: Interface) -> Iterable[tuple[str, str]]:
     yield "MAC", interface.mac
     if interface.mtu:
         yield "MTU", f"{interface.mtu} bytes"
-    yield "address", interface.address or "by DHCP"
+    yield "address", interface.address or ("none: layer 2 alone" if interface.layer2 else "by DHCP")
     for target, gateway in interface.routes:
-        yield "route", f"{target} via {gateway}"
+        yield "route", f"{target} via {gateway}" if gateway else f"{target} on the link"
     for name, words in (("nameservers", interface.nameservers), ("search", interface.search), ("options", interface.dns_options)):
         if words:
             yield name, " ".join(words)

@@ -79,9 +79,11 @@ class Interface(_Part):
     network: str
     """Name of the CNI network."""
     address: str | None = None
-    """`192.168.0.7/24` or `fd00::7/64`; None: by DHCP."""
+    """`192.168.0.7/24` or `fd00::7/64`; None: by DHCP, or with `layer2` none."""
+    layer2: bool = False
+    """The interface is up, and nothing gives it an address."""
     routes: tuple[tuple[str, str], ...] = ()
-    """Destination (`default` or a network) and gateway of each."""
+    """Destination (`default` or a network) and gateway of each; "" for a destination on the link."""
     nameservers: tuple[str, ...] = ()
     """For resolv.conf(5), as the two fields below. With any of them, a DHCP server's words about names are not used."""
     search: tuple[str, ...] = ()

@@ -200,6 +200,7 @@ def _interfaces(container: Container, place: Place) -> tuple[Interface, ...]:
             mtu=request.mtu,
             network=request.network,
             address=request.address,
+            layer2=request.layer2,
             routes=request.routes,
             nameservers=request.nameservers,
             search=request.search,
