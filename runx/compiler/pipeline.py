@@ -94,7 +94,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     domain, kept = plan.domain, ""
     if domain:
         sizing = sizing_of(container, len(domain.shares), len(domain.disks), plan.root.images_mib, host)
-        kept = kept_limits(source, sizing, domain)
+        kept = kept_limits(container.document.get("linux", {}).get("resources", {}), sizing, domain)
     return Compilation(plan, artifacts(plan, program, copies), kept)
 
 

@@ -144,7 +144,8 @@ def read_routes(
 ) -> Iterator[tuple[str, str]]:
     """Destination and gateway of each route of the interface's family; the gateway is "" for a destination on the link.
 
-    place: of the file, for notices. As in CNI, of several routes to one destination the first is made. The interface's own network needs no route.
+    As in CNI, of several routes to one destination the first is made. The interface's own network needs no route. The others go
+    to `report`, below `place`.
     """
     ipam = bridge.get("ipam", {})
     everything = ip_network("0.0.0.0/0" if interface.version == 4 else "::/0")

@@ -12,7 +12,11 @@ class NoFilters(Exception):
 
 
 class FilterError(Exception):
-    """libseccomp cannot compile this profile. The text is the reason."""
+    """libseccomp cannot compile this profile. The text is the reason. `place`: of the fault in the profile."""
+
+    def __init__(self, message: str, place: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 SMALL = 64 * 1024

@@ -370,10 +370,15 @@ def _devices(container: Container, mounts: tuple[Mount, ...]) -> tuple[Device, .
         return ()
     named = {device.path for device in container.devices}
     devices = [*(device for device in DEFAULT_DEVICES if device.path not in named), *container.devices]
-    return tuple(device.model_copy(update={"bound": not _in_tmpfs(device.path, mounts)}) for device in devices)
-
-
-def _in_tmpfs(path: str, mounts: tuple[Mount, ...]) -> bool:
-    covering = [mount for mount in mounts if path.startswith(mount.destination + "/")]
     # Of several mounts at the same place, the last one is on top.
-    return bool(covering) and max(reversed(covering), key=lambda mount: len(mount.destination)).type in ("tmpfs", "ramfs")
+    types = {mount.destination: mount.type for mount in mounts}
+    return tuple(device.model_copy(update={"bound": not _in_tmpfs(device.path, types)}) for device in devices)
+
+
+def _in_tmpfs(path: str, types: dict[str, str]) -> bool:
+    """Whether the nearest mount above `path` is of memory. types: by the destinations of the mounts."""
+    while path != "/":
+        path = posixpath.dirname(path)
+        if path in types:
+            return types[path] in ("tmpfs", "ramfs")
+    return False

@@ -7,7 +7,7 @@ from runx.compiler.host.facts import Facts, FilterError, NoFilters
 from runx.compiler.model.plan import SECCOMP_FLAGS, Seccomp
 from runx.compiler.model.request import Container
 
-_HINT = "leave out the rule that it is about; `runx plan` shows the profile"
+_HINT = "change or leave out the rule"
 
 
 def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Container, bytes]:
@@ -16,13 +16,16 @@ def with_filter(container: Container, facts: Facts, report: Report) -> tuple[Con
     profile = container.document.get("linux", {}).get("seccomp")
     if profile is None or container.ramdisk or container.is_sandbox or report.has_errors_below(path):
         return container, b""
+    if "defaultAction" not in profile:
+        report.ignore("RX445", path, "no filter is loaded: it has neither a default action nor rules, as in runc")
+        return container, b""
     try:
         program = facts.filter(profile)
     except NoFilters as error:
         report.ignore("RX443", path, f"no filter is loaded: {error}")
         return container, b""
     except FilterError as error:
-        report.error("RX444", path, f"not a profile that the kernel can follow: {error}", _HINT)
+        report.error("RX444", (*path, *error.place), f"not a profile that the kernel can follow: {error}", _HINT)
         return container, b""
     seccomp = Seccomp(
         default_action=profile["defaultAction"],

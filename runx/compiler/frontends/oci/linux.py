@@ -54,14 +54,16 @@ def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
 def read_network_devices(devices: dict[str, dict[str, str]], report: Report) -> tuple[NetworkDevice, ...]:
     """linux.netDevices. Names that no device can have, or that two would have, go to `report`."""
     found: list[NetworkDevice] = []
+    taken: set[str] = set()
     for name, entry in devices.items():
         path: Path = ("linux", "netDevices", name)
         new = entry.get("name") or name
         for place, word in ((path, name), ((*path, "name"), new)):
             if not _is_device_name(word):
                 report.error("RX409", place, f"{quote(word)} is not the name of a network device", _DEVICE_NAME)
-        if "%d" not in new and new in (device.new_name for device in found):
+        if "%d" not in new and new in taken:
             report.error("RX409", (*path, "name"), f"two devices would be called {quote(new)}", "give one another name")
+        taken.add(new)
         found.append(NetworkDevice(name=name, new_name=new, origin=path_text(path)))
     return tuple(found)
 
@@ -135,7 +137,7 @@ def read_limits(resources: dict[str, Any], report: Report, origin: Path = ("linu
     cpu = resources.get("cpu", {})
     cpus = None
     if cpu.get("cpus", "").strip():
-        # Few containers have one, and the grammar takes time to load.
+        # Few containers have one.
         from runx.compiler.frontends.oci.cpuset import parse_cpuset
 
         try:

@@ -1,6 +1,6 @@
 """The options of one mount: parsed with grammars/mount_options.lark, then sorted into flags, data and propagation."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
@@ -42,12 +42,16 @@ def parse_options(elements: list[str], path: Path, report: Report) -> list[Optio
     for index, text in enumerate(elements):
         place = (*path, index)
         try:
-            tree = _parser().parse(text)
+            options.extend(Option(word, value, place) for word, value in _parsed(text))
         except UnexpectedInput as error:
             report.error("RX310", place, _malformed(text, error))
-            continue
-        options.extend(_option(item, place) for item in tree.children if isinstance(item, Tree))
     return options
+
+
+@lru_cache(512)
+def _parsed(text: str) -> tuple[tuple[str, str | None], ...]:
+    """Words and values. Thousands of mounts often have the same options. Raises UnexpectedInput."""
+    return tuple(_option(item) for item in _parser().parse(text).children if isinstance(item, Tree))
 
 
 def sort_options(options: list[Option], kind: str, known_data: DataWords, report: Report) -> MountOptions:
@@ -103,14 +107,12 @@ def _parser() -> Lark:
     return load_grammar("mount_options")
 
 
-def _option(tree: Tree[Token], place: Path) -> Option:
+def _option(tree: Tree[Token]) -> tuple[str, str | None]:
     word, *value = (str(child) if child is not None else "" for child in tree.children)
-    return Option(word, value[0] if tree.data == "setting" else None, place)
+    return word, value[0] if tree.data == "setting" else None
 
 
 def _malformed(text: str, error: UnexpectedInput) -> str:
-    if not text:
-        return "empty option"
     if isinstance(error, UnexpectedToken) and error.token.type == "$END":
         return f"{quote(text)} ends too early"
     at = error.pos_in_stream or 0
