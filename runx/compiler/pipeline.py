@@ -16,6 +16,7 @@ from runx.compiler.host.config import read_host_config
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import VmPlan, copy_of
 from runx.compiler.passes.checks import check
+from runx.compiler.passes.guest_kernel import as_guest_has
 from runx.compiler.passes.mount_carrier import unshared_mounts
 from runx.compiler.passes.policy import check_policy, with_host_network
 from runx.compiler.passes.resolve import Place, resolve
@@ -78,6 +79,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     report = Report()
     source = Source(facts.config(bundle), inputs.name)
     container = with_host_network(as_sandbox(read_container(source, bundle, facts.netconf, report)), host)
+    container = as_guest_has(container, host, inputs.assets, facts, report)
     check(container, facts, report)
     check_policy(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)

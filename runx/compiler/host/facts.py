@@ -77,6 +77,9 @@ class Facts(Protocol):
     def size_kib(self, path: str) -> int:
         """The size in KiB of the file system at `path`; 0 if it is unknown."""
 
+    def has_huge_pages(self, path: str) -> bool:
+        """Whether `path` is on a hugetlbfs."""
+
     def sandbox(self, directory: str) -> SandboxFacts | None:
         """The sandbox of a pod whose state is in `directory` (docs/executor.md); None if there is none."""
 

@@ -27,7 +27,7 @@ from runx.compiler.model.plan import (
 )
 from runx.compiler.model.request import BootFile, Container, MountRequest
 from runx.compiler.model.xl_keys import YIELDING
-from runx.compiler.passes.mount_carrier import Unshared
+from runx.compiler.passes.mount_carrier import Unshared, is_node_of_guest
 from runx.compiler.passes.own_ramdisk import terminal_alone
 from runx.compiler.passes.root_carrier import RootChoice
 from runx.compiler.passes.sizing import size_of, sizing_of
@@ -323,7 +323,8 @@ def _mounts(container: Container, facts: Facts, unshared: Unshared) -> tuple[Mou
             mounts.append(_in_memory(request, unshared.memory_kib[index]))
             continue
         carrier: Literal["9p", "value", "guest"]
-        carrier = "guest" if request.type != "bind" else "value" if index in unshared.files else "9p"
+        of_guest = request.type != "bind" or (is_node_of_guest(request, facts) and not container.ramdisk)
+        carrier = "guest" if of_guest else "value" if index in unshared.files else "9p"
         is_file = carrier == "value" or (carrier == "9p" and facts.kind(request.source) == "file")
         mounts.append(_mount(request, carrier, slots.get(carrier), is_file))
         if carrier in slots:
@@ -368,8 +369,13 @@ def _devices(container: Container, mounts: tuple[Mount, ...]) -> tuple[Device, .
     """The default devices, and those of the configuration, which replace defaults. None if /dev is bound, as in runc."""
     if container.has_bound_dev:
         return ()
-    named = {device.path for device in container.devices}
-    devices = [*(device for device in DEFAULT_DEVICES if device.path not in named), *container.devices]
+    # As in runc, a bind mount stays, and of several devices at one place the first.
+    bound = {mount.destination for mount in mounts if mount.type == "bind"}
+    named: dict[str, Device] = {}
+    for device in container.devices:
+        named.setdefault(device.path, device)
+    default = [device for device in DEFAULT_DEVICES if device.path not in named]
+    devices = [device for device in (*default, *named.values()) if device.path not in bound]
     # Of several mounts at the same place, the last one is on top.
     types = {mount.destination: mount.type for mount in mounts}
     return tuple(device.model_copy(update={"bound": not _in_tmpfs(device.path, types)}) for device in devices)

@@ -185,7 +185,7 @@ def test_messages(element: str, kind: str, message: str) -> None:
 def test_values_that_hold_separators() -> None:
     assert good("mpol=interleave:0,2-3,ro").data == ("mpol=interleave:0,2-3",)
     assert good("mpol=bind:0:ro").data == ("mpol=bind:0:ro",)
-    assert good('context="system_u:object_r:x:s0:c1,c2",size=1m').data == ('context="system_u:object_r:x:s0:c1,c2"', "size=1m")
+    assert good('context="system_u:object_r:x:s0:c1,c2",size=1m').data == ("size=1m",)
     assert good("size=1m:mode=1777:ro") == MountOptions(("ro",), ("size=1m", "mode=1777"), (), False, False)
 
 

@@ -4,11 +4,14 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
+from runx.compiler.frontends.oci import mount_data
 from runx.compiler.frontends.oci.mount_flags import (
     BIND,
     FLAGS,
     IGNORED,
     KNOWN,
+    LABELS,
+    LABELS_IGNORED,
     PROPAGATION,
     RECURSIVE,
     REFUSED,
@@ -29,7 +32,8 @@ class Option(NamedTuple):
 
 
 class DataWords(NamedTuple):
-    """The options of a file system itself. `any_setting`: other `key=value` pairs are left to the guest's kernel to check."""
+    """The options of a file system itself. `any_setting`: other `key=value` pairs are for the guest's kernel, about which
+    the frontends know nothing."""
 
     words: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
@@ -72,7 +76,11 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
         elif option.value is not None:
             if option.word in KNOWN:
                 report.error("RX313", option.path, f"the option {quote(word)} takes no value")
+            elif option.word in LABELS:
+                report.ignore("RX314", option.path, f"{quote(word)}: {LABELS_IGNORED}")
             elif option.word in known_data.settings or known_data.any_setting:
+                if wrong := mount_data.wrong_value(kind, word, option.value):
+                    report.error("RX317", option.path, f"{quote(f'{word}={option.value}')}: {wrong}")
                 data.append(f"{option.word}={option.value}")
             else:
                 _unknown(option, kind, known_data, report)
@@ -82,6 +90,8 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
                 flags[family] = word
         elif word in PROPAGATION:
             propagation.append(word)
+            if kind == "bind" and word.removeprefix("r") in ("shared", "slave"):
+                report.ignore("RX316", option.path, f"{quote(word)}: no mount propagates between host and guest")
         elif word in BIND:
             binds.append(word)
         elif word in IGNORED:
