@@ -157,7 +157,7 @@ def _mount(mount: Mount) -> tuple[str, ...]:
     kind = mount.type
     if mount.carrier != "guest":
         kind = ("rbind" if mount.recursive else "bind") + (" of a file" if mount.is_file else "")
-    options = ",".join((*mount.flags, *mount.data, *mount.propagation))
+    options = ",".join((*mount.flags, *mount.data, *mount.propagation, *(f"no-{what}" for what in mount.withheld)))
     return mount.destination, mount.carrier, kind, mount.source, options, mount.origin
 
 

@@ -56,6 +56,7 @@ class Mount(TypedDict):
     is_file: bool
     recursive: bool
     read_only: bool
+    withheld: list[Literal["devices", "set-id", "capabilities"]]
     flags: list[str]
     origin: str
 

@@ -73,7 +73,6 @@ _IGNORED = {
     "portIsolation": _OF_THE_PORT,
     "promiscMode": "a setting of the bridge, which runx does not change",
     "forceAddress": "about the address of the bridge, which runx does not change",
-    "macspoofchk": "a setting of the host's firewall, which runx does not change",
     "enabledad": "the guest uses an address without asking whether another machine has it",
     "args": "runx calls no plugin that would take them; NETCONF gives the address",
 }
@@ -96,6 +95,8 @@ _CHAINED = {
 _REFUSED = {
     "vlan": "VLANs of a bridge are not supported",
     "vlanTrunk": "VLANs of a bridge are not supported",
+    "macspoofchk": "runx does not check the MAC addresses of a guest's frames",
+    "portIsolation": "runx does not keep the ports of a bridge apart",
     "disableContainerInterface": "an interface that stays down is not supported",
 }
 
@@ -183,6 +184,9 @@ def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report)
             raise CniFault("RX504", "plugins: empty", hint)
         first, *others = document["plugins"]
         for other in others:
+            if other.get("type") == "firewall" and other.get("ingressPolicy", "open") != "open":
+                # Unlike this plugin's other settings, it keeps frames away from the container.
+                raise CniFault("RX507", "ingressPolicy of the plugin firewall is not supported", "use a bridge of its own")
             kind = other.get("type")
             kind = kind if isinstance(kind, str) else "plugin"
             report.ignore("RX509", (*place, kind), _CHAINED.get(kind, "runx calls no plugin"))

@@ -71,7 +71,7 @@ def _read_all(env: tuple[str, ...], read: Callable[[str], bytes], report: Report
             where = error.message.removeprefix("config.json")
             report.error("RX503", place, f"NETCONF: {netconf.file}{where.splitlines()[0]}", "a CNI configuration is JSON")
         except RunxError as error:
-            report.error("RX502", place, f"NETCONF: {error.message}", error.hint)
+            report.error(error.fault_id, place, f"NETCONF: {error.message}", error.hint)
 
 
 def parse_netconf(text: str) -> Netconf:

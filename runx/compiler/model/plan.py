@@ -248,6 +248,9 @@ class Mount(_Part):
     """For `9p`: rbind, so that mounts below the source are included."""
     read_only: bool = False
     """For `9p`: host and guest both enforce it."""
+    withheld: tuple[Literal["devices", "set-id", "capabilities"], ...] = ()
+    """For `9p`: what the host does not let the guest make there, as the configuration does not let the process make it: nodes of
+    devices, files with set-id bits, files with capabilities."""
     flags: tuple[str, ...] = ()
     """mount(8)'s flag words in effect (`ro`, `nosuid`, …), sorted, one of each family; `tmpcopyup` may be among them."""
     data: tuple[str, ...] = ()

@@ -61,7 +61,7 @@ def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
             report.error("RX307", path, f"{mount.source} is a {kind}, which cannot be shared with a virtual machine", hint)
         elif facts.has_huge_pages(mount.source):
             message = f"{mount.source} has the host's huge pages, which cannot be shared with a virtual machine"
-            report.error("RX308", path, message, "leave out the mount; memory of the guest has small pages")
+            report.error("RX309", path, message, "leave out the mount; memory of the guest has small pages")
 
 
 def _refused(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001

@@ -118,7 +118,7 @@ def _as_kernel_takes(mount: MountRequest, container: Container, report: Report) 
         elif reason := _means_nothing(option):
             report.ignore("RX314", option.path, f"{quote(_text(option))}: {reason}")
         elif fault := _refused(option):
-            report.error("RX318", option.path, f"{quote(_text(option))}: {fault}", _BUILD)
+            report.error("RX322", option.path, f"{quote(_text(option))}: {fault}", _BUILD)
     kept = tuple(text for text in mount.options.data if text.partition("=")[0] in _PLAIN)
     return mount._replace(options=mount.options._replace(data=kept))
 

@@ -48,6 +48,11 @@ def is_node_of_guest(mount: MountRequest, facts: Facts) -> bool:
     return mount.type == "bind" and mount.source in nodes and facts.kind(mount.source) == "device"
 
 
+def is_engines(mount: MountRequest, host: HostConfig) -> bool:
+    """Whether the rules of the host take the bind mount for a file or directory that an engine has made for the container."""
+    return _named(mount, host.by_value) or _named(mount, host.in_memory)
+
+
 def _named(mount: MountRequest, rules: Iterable[str]) -> bool:
     for rule in rules:
         destination, source = rule.split(" ", 1)

@@ -30,6 +30,7 @@ from runx.compiler.model.xl_keys import YIELDING
 from runx.compiler.passes.mount_carrier import Unshared, is_node_of_guest
 from runx.compiler.passes.own_ramdisk import terminal_alone
 from runx.compiler.passes.root_carrier import RootChoice
+from runx.compiler.passes.shares import withheld
 from runx.compiler.passes.sizing import size_of, sizing_of
 from runx.errors import RunxError
 
@@ -326,7 +327,8 @@ def _mounts(container: Container, facts: Facts, unshared: Unshared) -> tuple[Mou
         of_guest = request.type != "bind" or (is_node_of_guest(request, facts) and not container.ramdisk)
         carrier = "guest" if of_guest else "value" if index in unshared.files else "9p"
         is_file = carrier == "value" or (carrier == "9p" and facts.kind(request.source) == "file")
-        mounts.append(_mount(request, carrier, slots.get(carrier), is_file))
+        mount = _mount(request, carrier, slots.get(carrier), is_file)
+        mounts.append(mount.model_copy(update={"withheld": withheld(container.process)}) if carrier == "9p" else mount)
         if carrier in slots:
             slots[carrier] += 1
     return tuple(mounts)

@@ -79,6 +79,7 @@ def lcreate(share: "Share", message: bytes) -> bytes:
     held = Held(share.fids.opened, 1, errno.ENFILE)
     owners = fid.uid, gid
     check_owners(owners)
+    fid.node.rules.check_mode(mode)
     try:
         fd = os.open(name, wanted, mode & 0o7777, dir_fd=fid.node.fd)
     except FileExistsError:
@@ -161,7 +162,7 @@ def read(share: "Share", message: bytes) -> bytes:
     return _NUMBER.pack(len(data)) + data
 
 
-def write(share: "Share", message: bytes) -> bytes:
+def write(share: "Share", message: "bytes | memoryview") -> bytes:
     _, _, _, number, offset, count = wire.READ.unpack_from(message)
     if count != len(message) - wire.READ.size:
         refuse(errno.EINVAL)

@@ -67,11 +67,13 @@ def getlock(share: "Share", message: bytes) -> bytes:
     ((client,), _) = wire.texts(message, wire.BODY + _GETLOCK.size, 1)
     if kind not in (READ, WRITE, UNLOCK):
         refuse(errno.EINVAL)
-    if kind == UNLOCK:
-        # Linux's client sends this for every F_GETLK, whose type it has overwritten: so look for whatever may be in the way.
-        kind = WRITE
     _check_range(start, length)
     fid = _target(share, number)
+    if kind == UNLOCK:
+        # Linux's client sends this for every F_GETLK, whose type it has overwritten. A file that is open for reading alone can
+        # have no lock for writing; of another one, look for whatever may be in the way.
+        assert fid.file is not None
+        kind = WRITE if fid.file.writes else READ
     holder = share.locks.holder(fid, (client, process))
     found, start, length, other = holder.in_the_way(kind, start, length)
     return _FOUND.pack(found, start, length, other if found != UNLOCK else 0) + wire.text(client)

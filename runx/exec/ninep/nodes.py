@@ -33,12 +33,23 @@ def refuse(code: int) -> "NoReturn":
 class Rules:
     """What the guest may do below a certain directory."""
 
-    __slots__ = ("no_devices", "read_only")
+    __slots__ = ("no_capabilities", "no_devices", "no_set_id", "read_only")
 
-    def __init__(self, *, read_only: bool = False, no_devices: bool = False) -> None:
+    def __init__(
+        self, *, read_only: bool = False, no_devices: bool = False, no_set_id: bool = False, no_capabilities: bool = False
+    ) -> None:
         self.read_only = read_only
         self.no_devices = no_devices
         """Nodes of devices cannot be made."""
+        self.no_set_id = no_set_id
+        """Files cannot be given set-id bits. For directories they mean no rights."""
+        self.no_capabilities = no_capabilities
+        """Files cannot be given capabilities."""
+
+    def check_mode(self, mode: int, before: int = 0) -> None:
+        """Raise OSError if a file that is no directory must not get this mode. before: its present mode."""
+        if self.no_set_id and mode & ~before & (stat.S_ISUID | stat.S_ISGID):
+            refuse(errno.EPERM)
 
 
 class Devices:

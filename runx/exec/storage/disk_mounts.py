@@ -35,7 +35,9 @@ def enter(directory: str, devices: Sequence[str] = ()) -> None:
         plan: VmPlan = json.load(file)
     assert plan["domain"], "there is a domain to create"
     try:
-        mount.private_mounts()
+        mount.unshare(mount.CLONE_NEWNS)
+        # Nothing goes out. What the host unmounts is unmounted here, too: a QEMU may live here as long as the container.
+        mount.mount("none", "/", mount.MS_REC | mount.MS_SLAVE)
     except OSError as error:
         raise RunxError(f"cannot make a mount namespace: {error.strerror}", "runx must run as root") from None
     for number, disk in enumerate(plan["domain"]["disks"]):

@@ -7,10 +7,12 @@ from runx.exec.console.kernel_log import KernelConsole
 from runx.exec.console.ring import PvConsole
 from runx.exec.storage import small_files
 from runx.exec.supervisor import dns
+from runx.exec.supervisor.killing import Killing
 from runx.exec.supervisor.loop import Ended
-from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_KILLED, Session, Streams
+from runx.exec.supervisor.session import STATUS_BROKEN, Session, Streams
 from runx.exec.supervisor.to_guest import ToGuest
 from runx.exec.xen import console_nodes
+from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
@@ -50,8 +52,8 @@ class GuestLink:
         self.to_guest = ToGuest(console, session)
         self._dns = dns.Relay(self.to_guest)
         self.first_parts: tuple[Part, ...] = (self, Streams(session, self.to_guest), self._dns, kernel_log)
-        self.last_parts: tuple[Part, ...] = (self.to_guest,)
-        self.deliver = session.signals.put
+        self._killing = Killing(session, self.to_guest, (record.kill_answer_s, record.kill_end_s), record.say)
+        self.last_parts: tuple[Part, ...] = (self.to_guest, self._killing)
 
     # -- before the guest runs -----------------------------------------------------------------------------------------
 
@@ -125,6 +127,8 @@ class GuestLink:
             elif kind == link.FATAL:
                 session.say(payload[1:].decode("utf-8", "replace"))
                 session.status = payload[0]
+            elif kind == link.ENDING:
+                session.ending = payload[0]
             elif kind == link.EXIT:
                 session.status = payload[0]
         return True
@@ -137,6 +141,16 @@ class GuestLink:
                 self.to_guest.put(link.network(self._script))
         self.to_guest.greeted = True
         self.to_guest.put(self._session.input.greeting())
+
+    # -- signals -------------------------------------------------------------------------------------------------------
+
+    def deliver(self, number: int) -> None:
+        """Queue a signal for the process; have the guest end the container if it is KILL. Raises RunxError if it is not taken, or
+        Ended."""
+        if number == signal.SIGKILL:
+            self._killing.ask()
+        else:
+            self._session.signals.put(number)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -153,7 +167,10 @@ class GuestLink:
         if how == "destroyed":
             # By somebody's SIGKILL or xl destroy, who does not wait for a reader that has stalled.
             session.write_ready()
-            raise Ended(STATUS_KILLED if session.status is None else session.status)
+            raise Ended(session.status_if_destroyed)
+        if session.status is None and self._killing.is_under_way:
+            self._record.say("warning", f"the virtual machine ended ({how}) before it had written its file systems")
+            raise Ended(session.status_if_destroyed)
         if session.status is None:
             words = self._kernel_log.last_words()
             session.say(f"the virtual machine ended ({how}) before its process did; its console said last:\n{words}")

@@ -9,7 +9,10 @@ TIMEOUT_S = 120.0
 LOGS = "xl's logs are in /var/log/xen/"
 
 _NO_XEN = "privileged command interface"
-_NO_QEMU = "disks that are not raw need Xen's QEMU: install it (Debian has qemu-system-xen for x86 alone), or use a raw image"
+_NO_QEMU = (
+    "disks that are not raw need Xen's QEMU: use a raw image, or install qemu-system-xen "
+    "(Debian 12 and Ubuntu 24.04 have it for x86; that of Debian 13 cannot serve these machines)"
+)
 _HINTS = (
     ("is not executable", _NO_QEMU),  # libxl, tools/libs/light/libxl_dm.c: "device model PATH is not executable"
     (_NO_XEN, "Xen is not running here: boot this machine as dom0 of Xen"),

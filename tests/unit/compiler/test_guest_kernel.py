@@ -45,7 +45,7 @@ def test_another_kernel_decides_itself(kinds: dict[str, str], env: tuple[str, ..
 def test_the_same_of_our_own() -> None:
     with pytest.raises(CompileError) as caught:
         plan({}, **ASKS)
-    assert [fault.id for fault in caught.value.diagnostics] == ["RX318", "RX315", "RX426"]
+    assert [fault.id for fault in caught.value.diagnostics] == ["RX322", "RX315", "RX426"]
     made = plan({}, devices=ASKS["devices"])
     assert "/dev/net/tun" not in [device.path for device in made.guest.devices]
     assert [entry.path for entry in made.ignored if entry.id == "RX414"] == ["linux.devices[0]"]

@@ -328,7 +328,7 @@ def devices_of(linux: dict[str, Any], env: tuple[str, ...] = (), missing: tuple[
         "linux": {"namespaces": [{"type": "network"}], **linux},
     }  # fmt: skip
     kinds = {f"/sys/class/net/{name}": "missing" for name in missing}
-    facts = TextFacts(json.dumps(config), kinds=kinds, files={"/n": '{"name": "n", "type": "bridge"}'})
+    facts = TextFacts(json.dumps(config), kinds=kinds, files={"/etc/cni/net.d/n": '{"name": "n", "type": "bridge"}'})
     return compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=facts)).plan.network_devices
 
 
@@ -348,7 +348,7 @@ def test_network_devices_of_the_host() -> None:
         ({"eth1": {"name": "sixteen-letters-"}}, {}, "is not the name"),
         ({"eth1": {"name": "a%d%d"}}, {}, "is not the name"),
         ({"eth1": {"name": "eth0"}, "eth2": {"name": "eth0"}}, {}, 'two devices would be called "eth0"'),
-        ({"eth1": {}}, {"env": ("NETCONF=/n,n",)}, "the container has the networks of NETCONF only"),
+        ({"eth1": {}}, {"env": ("NETCONF=/etc/cni/net.d/n,n",)}, "the container has the networks of NETCONF only"),
     ],
 )
 def test_network_devices_that_cannot_be_moved(devices: dict[str, Any], more: dict[str, Any], message: str) -> None:

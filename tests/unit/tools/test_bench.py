@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runxtools.bench import double, host, lab, main, roots
+from runxtools.bench import double, host, lab, main, roots, shares
 from runxtools.bench.figures import Figure, table
 
 
@@ -48,6 +48,21 @@ def test_the_table() -> None:
         "throughput    400.0 KB/s  40.0 KB/s  10.00 x     >= 8 x  ok\n"
         "delete           20.0 ms    10.0 ms   2.00 x\n"
     )
+
+
+def test_the_figures_of_shares() -> None:
+    """Of a lab whose QEMU cannot serve, there is nothing to compare with."""
+    own = {f"runx {what}": 10.0 for what in shares.WORKLOADS} | {
+        "busy_mib": 7.0,
+        "server_mib": 5.0,
+        "cost_mib": 9.0,
+        "rings_mib": 2.0,
+    }
+    beside = own | {f"qemu {what}": 20.0 for what in shares.WORKLOADS}
+    *times, busy, quiet, cost, rings = shares.share_figures([beside, beside])
+    assert [(figure.ratio, figure.kept) for figure in times] == [(0.5, True)] * len(shares.WORKLOADS)
+    assert [figure.kept for figure in (busy, quiet, cost, rings)] == [False, True, False, True]
+    assert [figure.ratio for figure in shares.share_figures([own])[:5]] == [None] * 5
 
 
 def test_the_figures_of_the_lab() -> None:
@@ -129,6 +144,7 @@ def test_a_broken_limit_is_the_exit_status(
     create_ms: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(main, "measure_double", lambda _: [])
+    monkeypatch.setattr(main, "measure_shares", lambda _: [])
     monkeypatch.setattr(main, "measure_host", lambda rounds: [Figure("create", "ms", [create_ms] * rounds, [10], 25)])
     monkeypatch.setattr(sys, "argv", ["bench", "--no-lab", "--json", str(tmp_path / "figures")])
     assert main.main() == status

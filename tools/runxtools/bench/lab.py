@@ -8,6 +8,7 @@ from pathlib import Path
 from runxtools.bench.double import measure_network
 from runxtools.bench.figures import ASSETS, Figure, lines
 from runxtools.bench.roots import measure_files, measure_images, measure_lives
+from runxtools.bench.shares import measure_beside_qemu
 from runxtools.machine import Machine
 
 IMAGE_SIZES = (10, 100)
@@ -35,7 +36,7 @@ def measure_lab(lab: Machine, rounds: int) -> list[Figure]:
         *measure_files(lab, "lab", program, rounds),
         *measure_images(lab, "lab", program, IMAGE_SIZES, None),
     ]
-    return [*lab_figures(links), *boots, *network, *roots]
+    return [*lab_figures(links), *boots, *measure_beside_qemu(lab, rounds), *network, *roots]
 
 
 def measure_boots(lab: Machine, rounds: int) -> list[Figure]:

@@ -13,6 +13,7 @@ from runxtools.bench.double import measure_double
 from runxtools.bench.figures import circumstances, table
 from runxtools.bench.host import measure_host
 from runxtools.bench.lab import measure_lab
+from runxtools.bench.shares import measure_shares
 from runxtools.command import main_of
 from runxtools.lab.kinds import SUITES, Kind
 from runxtools.lab.lab import Lab
@@ -21,8 +22,9 @@ from runxtools.progress import Progress
 ROUNDS = 31
 LAB_ROUNDS = 5
 DOUBLE_ROUNDS = 7
+SHARE_ROUNDS = 7
 SUITE = "bookworm"
-"""Carriers are measured against 9p, which QEMU of trixie cannot serve."""
+"""The server of shares is measured against QEMU's, which is older there and can still serve."""
 
 
 def main() -> int:
@@ -35,6 +37,7 @@ def main() -> int:
     progress = Progress(2 if options.no_lab else 3)
     with progress.step(f"commands, {ROUNDS} rounds", about_s=30):
         figures = measure_host(ROUNDS)
+        figures += measure_shares(SHARE_ROUNDS)
     with progress.step(f"on xl-double, {DOUBLE_ROUNDS} rounds", about_s=20):
         figures += measure_double(DOUBLE_ROUNDS)
     if not options.no_lab:

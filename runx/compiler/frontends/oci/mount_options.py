@@ -80,7 +80,7 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
                 report.ignore("RX314", option.path, f"{quote(word)}: {LABELS_IGNORED}")
             elif option.word in known_data.settings or known_data.any_setting:
                 if wrong := mount_data.wrong_value(kind, word, option.value):
-                    report.error("RX317", option.path, f"{quote(f'{word}={option.value}')}: {wrong}")
+                    report.error("RX321", option.path, f"{quote(f'{word}={option.value}')}: {wrong}")
                 data.append(f"{option.word}={option.value}")
             else:
                 _unknown(option, kind, known_data, report)
@@ -91,7 +91,7 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
         elif word in PROPAGATION:
             propagation.append(word)
             if kind == "bind" and word.removeprefix("r") in ("shared", "slave"):
-                report.ignore("RX316", option.path, f"{quote(word)}: no mount propagates between host and guest")
+                report.ignore("RX320", option.path, f"{quote(word)}: no mount propagates between host and guest")
         elif word in BIND:
             binds.append(word)
         elif word in IGNORED:
