@@ -160,8 +160,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("mounts[].source", "carried", (
         "directories and files, and nodes that the guest has too, such as /dev/null; sockets, fifos, other devices and huge "
-        "pages of the host are refused, and so is proc, sysfs and the like of its kernel, unless a bind of all of it at its usual "
-        "place becomes the guest's own"
+        "pages of the host are refused, and so is proc, sysfs and the like of its kernel, unless a bind of all of it at its "
+        "usual place becomes the guest's own"
     )),
     Setting("mounts[].options", "carried", "the words of `runx features`, and data for the file system"),
     Setting("mounts[].uidMappings", "refused", _NO_MAPPINGS, hint=_NO_MAPPINGS_HINT),

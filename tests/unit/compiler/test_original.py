@@ -9,7 +9,7 @@ from compiler_cases import TextFacts
 from runx.compiler.model.plan import VmPlan
 from runx.compiler.pipeline import Inputs, compile
 
-FILE = "/path/to/cni/file"
+FILE = "/etc/cni/net.d/mynet.conf"
 NETWORK = """
 {
     "cniVersion": "0.2.0",
