@@ -41,6 +41,7 @@ class Root(TypedDict):
     lower_options: list[str]
     layer_mib: int | None
     cache_mib: int | None
+    keep_free_mib: int | None
     layer_of: str
     images: list[RootImage]
     images_mib: int
