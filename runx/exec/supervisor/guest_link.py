@@ -9,6 +9,7 @@ from runx.exec.storage import small_files
 from runx.exec.supervisor import dns
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_KILLED, Session, Streams
+from runx.exec.supervisor.space import LayerSpace, layer_of
 from runx.exec.supervisor.to_guest import ToGuest
 from runx.exec.xen import console_nodes
 
@@ -50,7 +51,9 @@ class GuestLink:
         self.to_guest = ToGuest(console, session)
         self._dns = dns.Relay(self.to_guest)
         self.first_parts: tuple[Part, ...] = (self, Streams(session, self.to_guest), self._dns, kernel_log)
-        self.last_parts: tuple[Part, ...] = (self.to_guest,)
+        layer = layer_of(record.disks)
+        self._space = LayerSpace(record, layer, self.to_guest) if layer else None
+        self.last_parts: tuple[Part, ...] = (self._space, self.to_guest) if self._space else (self.to_guest,)
         self.deliver = session.signals.put
 
     # -- before the guest runs -----------------------------------------------------------------------------------------
@@ -166,5 +169,7 @@ class GuestLink:
 
     def close(self) -> None:
         """Let go of the consoles. Raises RunxError."""
+        if self._space:
+            self._space.close()
         self._kernel_log.close()
         self._console.close()

@@ -19,7 +19,7 @@ from runxtools.testing.hostile import LOG_LIMIT, READERS, Conversation
 
 HELLO = link.frame(link.HELLO, b"\x01")
 STARTED = link.frame(link.STARTED)
-KINDS = st.integers(0, 12) | st.integers(0x40, 0x49) | st.just(255)
+KINDS = st.integers(0, 12) | st.integers(0x40, 0x4A) | st.just(255)
 PAYLOADS = st.binary(max_size=40) | st.integers(0, 5000).map(lambda size: b"x" * size)
 
 
