@@ -88,7 +88,7 @@ def _main(argv: list[str], root: str) -> int:
         if values["format"] == "json":
             _write_json(_diagnostics(error))
         raise
-    _warn_of_bridges(inputs.facts)
+    _warn_of_host(inputs.facts)
     if values["output"]:
         write(result.artifacts, values["output"])
     if before is not None:
@@ -133,11 +133,13 @@ def _state_root(facts: "Facts") -> str:
         return DEFAULT_STATE_ROOT  # the pipeline says what is wrong, along with all other faults
 
 
-def _warn_of_bridges(facts: "Facts") -> None:
+def _warn_of_host(facts: "Facts") -> None:
     from runx.compiler.host.host_facts import HostFactsWithBridges
 
     if not isinstance(facts, HostFactsWithBridges):
         return
+    if facts.no_filters:
+        sys.stderr.write(f"runx: warning: no seccomp filter: {facts.no_filters}, without which `runx create` would fail\n")
     for bridge, address in dict.fromkeys(facts.without_address):
         sys.stderr.write(f"runx: warning: the bridge {bridge} does not have the address {address}: `runx create` would fail\n")
     for bridge in dict.fromkeys(facts.missing):

@@ -100,7 +100,7 @@ class _Trial:
 def explain(inputs: Inputs, path_wanted: str) -> Explanation:
     """Explain the plan's value at a path such as `mounts[3].read_only`. Raises RunxError if the plan has none there."""
     facts = _Trial(inputs.facts)
-    plan, made, _ = _compile(inputs, facts)
+    plan, made, _, _ = _compile(inputs, facts)
     facts.is_first = False
     source = Source(facts.config(inputs.bundle), inputs.name)
     document = json.loads(plan.model_dump_json())

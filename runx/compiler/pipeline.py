@@ -4,7 +4,7 @@ compile() is the whole pipeline. Each line is a module: the frontends read, the 
 backends write.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from runx.compiler.backends.cmdline import command_line
@@ -12,16 +12,19 @@ from runx.compiler.backends.overlay import overlay
 from runx.compiler.backends.xl_config import xl_config
 from runx.compiler.diagnostics import CompileError, Report
 from runx.compiler.frontends.oci.config import read_container
-from runx.compiler.host.config import read_host_config
+from runx.compiler.host.config import HostConfig, read_host_config
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import VmPlan, copy_of
 from runx.compiler.passes.checks import check
+from runx.compiler.passes.guest_kernel import as_guest_has
+from runx.compiler.passes.kernel_files import without_kernel_files
 from runx.compiler.passes.mount_carrier import unshared_mounts
 from runx.compiler.passes.policy import check_policy, with_host_network
 from runx.compiler.passes.resolve import Place, resolve
 from runx.compiler.passes.root_carrier import choose_root
 from runx.compiler.passes.sandbox import as_sandbox
 from runx.compiler.passes.seccomp import with_filter
+from runx.compiler.passes.shares import check_shares, with_engines_files_guarded
 from runx.compiler.passes.sizing import sizing_of
 from runx.compiler.passes.update import kept_limits
 from runx.compiler.source import Source
@@ -62,6 +65,8 @@ class Compilation(NamedTuple):
     artifacts: Artifacts
     kept_limits: str
     """For `runx update`, as text (passes/update.py); empty if there is no virtual machine."""
+    host: HostConfig
+    """The settings that the host has for the executor itself."""
 
 
 def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; builtins.compile has no use here
@@ -77,13 +82,16 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
         raise _with_faults_of_the_bundle(error, inputs) from None
     report = Report()
     source = Source(facts.config(bundle), inputs.name)
-    container = with_host_network(as_sandbox(read_container(source, bundle, facts.netconf, report)), host)
+    container = with_host_network(as_sandbox(read_container(source, bundle, _netconf_of(inputs, host), report)), host)
+    container = as_guest_has(container, host, inputs.assets, facts, report)
+    container = with_engines_files_guarded(without_kernel_files(container, facts, report), host, report)
     check(container, facts, report)
     check_policy(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)
-    container, program = with_filter(container, facts, report)
-    report.raise_errors(source.locate, source.name, source.text)
+    container, program = with_filter(container, host, facts, report)
     unshared = unshared_mounts(container, host, facts)
+    check_shares(container, host, unshared, report)
+    report.raise_errors(source.locate, source.name, source.text)
     plan = resolve(
         container, Place(inputs.container_id, bundle, inputs.state_root, inputs.assets), host, facts, root, unshared, report
     )
@@ -94,8 +102,12 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     domain, kept = plan.domain, ""
     if domain:
         sizing = sizing_of(container, len(domain.shares), len(domain.disks), plan.root.images_mib, host)
-        kept = kept_limits(source, sizing, domain)
-    return Compilation(plan, artifacts(plan, program, copies), kept)
+        kept = kept_limits(container.document.get("linux", {}).get("resources", {}), sizing, domain)
+    return Compilation(plan, artifacts(plan, program, copies), kept, host)
+
+
+def _netconf_of(inputs: Inputs, host: HostConfig) -> Callable[[str, str], bytes]:
+    return lambda path, root: inputs.facts.netconf(path, root, host.networks)
 
 
 def _with_faults_of_the_bundle(error: CompileError, inputs: Inputs) -> CompileError:
@@ -103,8 +115,9 @@ def _with_faults_of_the_bundle(error: CompileError, inputs: Inputs) -> CompileEr
     report = Report()
     try:
         source = Source(inputs.facts.config(inputs.bundle), inputs.name)
-        check(read_container(source, inputs.bundle, inputs.facts.netconf, report), inputs.facts, report)
+        check(read_container(source, inputs.bundle, _netconf_of(inputs, HostConfig()), report), inputs.facts, report)
         report.forget("RX406")  # network.host may name a bridge in place of the host's network
+        report.forget("RX704")  # policy.networks may name the directory
         report.raise_errors(source.locate, source.name, source.text)
     except CompileError as other:
         return error.followed_by(other)

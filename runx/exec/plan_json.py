@@ -20,6 +20,8 @@ class Disk(TypedDict):
 class Domain(TypedDict):
     """What xl needs to know."""
 
+    memory_mib: int
+    own_kernel: str | None
     ramdisk: str
     disks: list[Disk]
 
@@ -57,6 +59,7 @@ class Mount(TypedDict):
     is_file: bool
     recursive: bool
     read_only: bool
+    withheld: list[Literal["devices", "set-id", "capabilities"]]
     flags: list[str]
     origin: str
 

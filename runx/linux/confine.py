@@ -1,9 +1,10 @@
 """Take rights from this process for ever: capabilities, privileges of programs, system calls."""
 
-import ctypes
 import os
 import struct
 import sys
+
+from runx.linux import libc
 
 _PR_SET_DUMPABLE, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 4, 23, 24, 38, 22
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
@@ -13,24 +14,17 @@ _CAPABILITY_VERSION_3 = 0x20080522
 # linux/capability.h
 CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP = 0, 1, 2, 3, 4, 27, 31
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _check(result: int, what: str) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), what)
-    return result
+_prctl_of_five = libc.function("prctl", "iLLLL")
+_capset = libc.function("capset", "PP")
 
 
 def _prctl(option: int, *arguments: int) -> int:
-    full = [ctypes.c_ulong(word) for word in (*arguments, *(0,) * (4 - len(arguments)))]
-    return int(_libc.prctl(option, *full))
+    return _prctl_of_five(option, *arguments, *(0,) * (4 - len(arguments)))
 
 
 def not_traceable() -> None:
     """Keep other processes without CAP_SYS_PTRACE out of this one's /proc/PID and memory. Raises OSError."""
-    _check(_prctl(_PR_SET_DUMPABLE, 0), "PR_SET_DUMPABLE")
+    libc.check(_prctl(_PR_SET_DUMPABLE, 0), "PR_SET_DUMPABLE")
 
 
 def keep_capabilities(kept: "frozenset[int]") -> None:
@@ -38,18 +32,18 @@ def keep_capabilities(kept: "frozenset[int]") -> None:
     number = 0
     while _prctl(_PR_CAPBSET_READ, number) >= 0:  # EINVAL after the kernel's last one
         if number not in kept:
-            _check(_prctl(_PR_CAPBSET_DROP, number), "PR_CAPBSET_DROP")
+            libc.check(_prctl(_PR_CAPBSET_DROP, number), "PR_CAPBSET_DROP")
         number += 1
-    _check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL), "PR_CAP_AMBIENT")
+    libc.check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL), "PR_CAP_AMBIENT")
     words = [sum(1 << number % 32 for number in kept if number // 32 == word) for word in range(2)]
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     data = b"".join(struct.pack("=III", word, word, 0) for word in words)  # effective, permitted, inheritable
-    _check(_libc.capset(header, data), "capset")
+    libc.check(_capset(header, data), "capset")
 
 
 def no_new_privileges() -> None:
     """Let no program that this process executes have more rights than it has. Raises OSError."""
-    _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "PR_SET_NO_NEW_PRIVS")
+    libc.check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "PR_SET_NO_NEW_PRIVS")
 
 
 # -- system calls (seccomp(2)) ---------------------------------------------------------------------------------------------
@@ -114,43 +108,26 @@ def filter_program(
 
 def load_filter(program: "list[tuple[int, int, int, int]]") -> None:
     """Bind this process to a program of `filter_program`, after `no_new_privileges`. Raises OSError."""
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
-    header = struct.pack("@HP", len(program), ctypes.addressof(code))
-    buffer = ctypes.create_string_buffer(header)
-    _check(_prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(buffer)), "PR_SET_SECCOMP")
+    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+    header = struct.pack("@HP", len(program), libc.address(code))
+    libc.check(_prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, libc.address(header)), "PR_SET_SECCOMP")
 
 
 # -- as others see it ------------------------------------------------------------------------------------------------------
 
 _PR_SET_MM, _PR_SET_MM_ARG_START, _PR_SET_MM_ARG_END, _PR_SET_PDEATHSIG = 35, 8, 9, 1
-_titles: "list[ctypes.Array[ctypes.c_char]]" = []
+_titles: "list[bytes]" = []
 
 
 def set_title(text: str) -> None:
     """Make `text` the command line that ps(1) shows. It stays as it is where the kernel does not allow that."""
-    title = ctypes.create_string_buffer(os.fsencode(text) + b"\0")
+    title = os.fsencode(text) + b"\0"
     _titles.append(title)  # the kernel reads it there
-    start = ctypes.addressof(title)
+    start = libc.address(title)
     if _prctl(_PR_SET_MM, _PR_SET_MM_ARG_START, start) == 0:
         _prctl(_PR_SET_MM, _PR_SET_MM_ARG_END, start + len(title) - 1)
 
 
 def end_with_parent(signal: int) -> None:
     """Have the kernel send this signal when the parent ends. Raises OSError."""
-    _check(_prctl(_PR_SET_PDEATHSIG, signal), "PR_SET_PDEATHSIG")
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-
-
-def one_heap(largest: int) -> None:
-    """Have threads share one heap, and keep blocks of up to `largest` bytes in it that are freed (mallopt(3)).
-
-    Other heaps cost memory, and Python's threads allocate one at a time anyway. Blocks that come from the kernel each time cost
-    more processor time than what is done with them.
-    """
-    mallopt = getattr(_libc, "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_MMAP_THRESHOLD, largest + 4096)
-        mallopt(_M_TRIM_THRESHOLD, 4 * largest)
+    libc.check(_prctl(_PR_SET_PDEATHSIG, signal), "PR_SET_PDEATHSIG")

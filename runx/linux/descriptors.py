@@ -1,14 +1,27 @@
-"""Descriptors for other processes, over unix sockets (unix(7), SCM_RIGHTS)."""
+"""Descriptors: given to other processes over unix sockets (unix(7), SCM_RIGHTS), and closed."""
 
 import _socket  # the socket module costs the supervisor 1.5 MiB
-import array
+import os
+
+_MANY = 1 << 20
+"""Where close_range(2) is missing, descriptors above this are not looked for."""
 
 
 def send(path: str, fd: int, text: bytes) -> None:
     """Send one message with one descriptor to the unix socket at a path. Raises OSError."""
+    import array  # few containers have a terminal
+
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         connection.connect(path)
         connection.sendmsg([text], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [fd]))])
     finally:
         connection.close()
+
+
+def close_all_but(kept: "tuple[int, ...]") -> None:
+    """Close what this process has open above the standard streams, but for these."""
+    first = 3
+    for fd in (*sorted(kept), max(os.sysconf("SC_OPEN_MAX"), _MANY)):
+        os.closerange(first, fd)
+        first = fd + 1

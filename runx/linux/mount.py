@@ -1,8 +1,9 @@
 """Mounts and namespaces: mount(2), unshare(2) and setns(2), for which Python 3.11 has no functions."""
 
-import ctypes
 import os
 import struct
+
+from runx.linux import libc
 
 CLONE_NEWNS = 0x00020000
 """A mount namespace. These and the flags below are the kernel's numbers, the same on every architecture (linux/sched.h)."""
@@ -24,12 +25,12 @@ MS_REC = 1 << 14
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
-_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
-_libc.pivot_root.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
-_libc.unshare.argtypes = (ctypes.c_int,)
-_libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
+_mount = libc.function("mount", "zzzLz")
+_umount2 = libc.function("umount2", "zi")
+_pivot_root = libc.function("pivot_root", "zz")
+_unshare = libc.function("unshare", "i")
+_setns = libc.function("setns", "ii")
+_mount_setattr = libc.function("syscall", "lizLPL")
 
 
 def mount(source: str, target: str, flags: int, kind: str = "", data: str = "") -> None:
@@ -38,7 +39,7 @@ def mount(source: str, target: str, flags: int, kind: str = "", data: str = "") 
     flags: MS_*. kind: the type of the file system; a bind has none. data: the file system's own options, separated by commas.
     """
     words = (os.fsencode(source), os.fsencode(target), os.fsencode(kind) or None)
-    _check(_libc.mount(*words, flags, os.fsencode(data) or None), source)
+    libc.check(_mount(*words, flags, os.fsencode(data) or None), source)
 
 
 _MNT_DETACH = 2
@@ -46,7 +47,7 @@ _MNT_DETACH = 2
 
 def unmount(target: str) -> None:
     """Take a mount and those below it out of this mount namespace; they last as long as they are in use. Raises OSError."""
-    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
+    libc.check(_umount2(os.fsencode(target), _MNT_DETACH), target)
 
 
 _SYS_MOUNT_SETATTR = 442
@@ -57,19 +58,18 @@ _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = -100, 0x8000, 1
 def make_read_only(target: str) -> None:
     """Make a mount and all mounts below it read-only, in this mount namespace alone (mount_setattr(2)). Raises OSError."""
     attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)  # set, clear, propagation, user namespace
-    arguments = ctypes.c_int(_AT_FDCWD), os.fsencode(target), ctypes.c_uint(_AT_RECURSIVE), attributes
-    size = ctypes.c_size_t(len(attributes))
-    _check(_libc.syscall(ctypes.c_long(_SYS_MOUNT_SETATTR), *arguments, size), target)
+    result = _mount_setattr(_SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), _AT_RECURSIVE, attributes, len(attributes))
+    libc.check(result, target)
 
 
 def pivot_root(new: str, old: str) -> None:
     """Make the mount `new` the root directory, and attach the old one at `old` (pivot_root(2)). Raises OSError."""
-    _check(_libc.pivot_root(os.fsencode(new), os.fsencode(old)), new)
+    libc.check(_pivot_root(os.fsencode(new), os.fsencode(old)), new)
 
 
 def unshare(namespaces: int) -> None:
     """Move this process into new namespaces, CLONE_NEW*. Raises OSError."""
-    _check(_libc.unshare(namespaces), "unshare")
+    libc.check(_unshare(namespaces), "unshare")
 
 
 def private_mounts() -> None:
@@ -80,10 +80,4 @@ def private_mounts() -> None:
 
 def setns(descriptor: int, kind: int) -> None:
     """Move this process into the namespace that a descriptor stands for, of the kind CLONE_NEW*. Raises OSError."""
-    _check(_libc.setns(descriptor, kind), "setns")
-
-
-def _check(result: int, name: str) -> None:
-    if result:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), name)
+    libc.check(_setns(descriptor, kind), "setns")

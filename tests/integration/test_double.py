@@ -40,6 +40,7 @@ def bundle(double: Double, tmp_path: Path) -> Iterator[Bundle]:
     nodes = double.run(["xenstore-ls", "-f"], check=True).stdout.decode()
     assert "/vm/" not in nodes
     assert "frontend" not in nodes
+    assert "runx_9pfs" not in nodes
     assert double.run(["find", "/sys/fs/cgroup/domains", "-mindepth", "1", "-type", "d"], check=True).stdout == b""
 
 
@@ -164,6 +165,45 @@ def test_a_domain_destroyed_by_hand(bundle: Bundle, double: Double) -> None:
     assert process.returncode == 137
 
 
+def said(bundle: Bundle) -> str:
+    """The log of the container's supervisor."""
+    log = bundle.directory / "log"
+    return log.read_text() if log.exists() else ""
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+@pytest.mark.parametrize("words", [("kill", "c", "KILL"), ("delete", "--force", "c")], ids=lambda words: words[0])
+def test_kill_has_the_guest_end_in_order(bundle: Bundle, status: str, words: tuple[str, ...]) -> None:
+    process = bundle.popen("trap '' TERM; (trap '' TERM; sleep 1000) & echo ready; cat")
+    if status == "paused":
+        bundle.runx("pause", "c", check=True)
+    bundle.runx(*words, check=True)
+    process.communicate()
+    assert (process.returncode, said(bundle)) == (137, "")
+
+
+def test_a_guest_that_does_not_answer_kill_is_destroyed(bundle: Bundle, double: Double) -> None:
+    process = bundle.popen("echo ready; cat")
+    ((name, _),) = (line.split() for line in domains(double))
+    double.run(["xl", "pause", name], check=True)  # runx does not know of it
+    bundle.runx("kill", "c", "KILL", check=True)
+    process.communicate()
+    assert process.returncode == 137
+    assert "the guest did not answer KILL within 1 s, and is destroyed" in said(bundle)
+
+
+def test_kill_does_not_need_the_supervisor(bundle: Bundle, double: Double) -> None:
+    """It hangs, and sees later that the domain has gone."""
+    process = bundle.popen("echo ready; cat")
+    pid = str(json.loads(bundle.runx("state", "c").stdout)["pid"])
+    double.run(["kill", "-STOP", pid], check=True)
+    bundle.runx("kill", "c", "KILL", check=True)
+    assert domains(double) == []
+    double.run(["kill", "-CONT", pid], check=True)
+    process.communicate()
+    assert process.returncode == 137
+
+
 def test_a_supervisor_that_is_killed_leaves_what_delete_removes(bundle: Bundle, double: Double) -> None:
     bundle.write("/bin/sleep", "1000")
     silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
@@ -174,6 +214,21 @@ def test_a_supervisor_that_is_killed_leaves_what_delete_removes(bundle: Bundle, 
     bundle.await_stopped()
     assert domains(double) != []
     bundle.runx("delete", "--force", "c", check=True)
+    assert domains(double) == []
+
+
+def test_a_server_of_shares_that_is_killed_ends_the_container(bundle: Bundle, double: Double) -> None:
+    """At once, with the reason."""
+    volume = bundle.directory / "volume"
+    volume.mkdir()
+    bundle.config["mounts"].append({"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind"]})
+    process = bundle.popen("echo ready; while :; do date > /data/time; sleep 0.1; done")
+    domid = double.run(["xl", "domid", domains(double)[0].split()[0]], check=True).stdout.decode().strip()
+    server = double.run(["xenstore-read", f"/local/domain/0/backend/runx_9pfs/{domid}/0/server"], check=True).stdout.decode()
+    double.run(["kill", "-KILL", server.strip()], check=True)
+    _, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 255
+    assert b"the server of the container's shares has ended: signal 9" in errors
     assert domains(double) == []
 
 

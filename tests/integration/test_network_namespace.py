@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -201,10 +202,14 @@ def test_netconf_goes_before_the_engines_interfaces(double: Double, bundle: Bund
     space.add("eth0", 1)
     space.sh(FIRST.format("br4", 4))
     network = {"cniVersion": "0.2.0", "name": "n", "type": "bridge", "bridge": "br4", "ipam": {"subnet": "10.9.4.0/24"}}
-    (tmp_path / "n.conf").write_text(json.dumps(network))
-    bundle.config["process"]["env"].append(f"NETCONF={tmp_path}/n.conf,n,10.9.4.7")
+    file = f"/etc/runx/networks/{uuid.uuid4().hex}.conf"
+    script = 'mkdir -p "$(dirname "$1")"; cat > "$1"'
+    double.run(["sh", "-euc", script, "sh", file], stdin=json.dumps(network).encode(), check=True)
+    bundle.config["process"]["env"].append(f"NETCONF={file},n,10.9.4.7")
     join(bundle, space.path)
     result = bundle.sh(REACH + "reach 10.9.4.1 && ip -o addr")
+    double.run(["rm", file], check=True)
+    double.run(["rmdir", "-p", "--ignore-fail-on-non-empty", "/etc/runx/networks"])
     assert "inet 10.9.4.7/24" in result.stdout.decode(), result.stderr
     assert "10.9.1.5" not in result.stdout.decode()
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]

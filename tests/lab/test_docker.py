@@ -71,3 +71,22 @@ def test_a_volume(lab: Lab, engine: list[str]) -> None:
     second = lab.run([*run, "cat /data/file"], timeout=LIMIT_S)
     assert (second.returncode, second.stdout) == (0, b"written\n"), second.stderr
     lab.run([*engine, "volume", "rm", "kept"], check=True, timeout=LIMIT_S)
+
+
+def test_what_a_killed_container_has_written_is_kept(lab: Lab, engine: list[str]) -> None:
+    """Its root goes by disk, and what it writes lies in the memory of its guest for a while."""
+    script = "cat /kept; i=0; while [ $i -lt 300 ]; do echo line$i >> /kept; i=$((i + 1)); done; echo wrote; exec sleep 1000"
+    lab.run(
+        [*engine, "run", "-d", "--name", "one", "--network", "none", IMAGE, "/bin/sh", "-c", script], check=True, timeout=LIMIT_S
+    )
+    for life in range(1, 4):
+        logs = ["sh", "-c", f"{' '.join(engine)} logs --follow one 2> /dev/null | grep -m {life} -c wrote"]
+        assert lab.run(logs, timeout=LIMIT_S).stdout == b"%d\n" % life
+        lab.run([*engine, "kill", "one"], check=True, timeout=LIMIT_S)
+        assert lab.run([*engine, "wait", "one"], check=True, timeout=LIMIT_S).stdout == b"137\n"
+        lab.run([*engine, "start", "one"], check=True, timeout=LIMIT_S)
+    said = lab.run(
+        ["sh", "-c", f"{' '.join(engine)} logs --follow one 2> /dev/null | grep -m 4 -B 100000 wrote"], timeout=LIMIT_S
+    )
+    # The second life has found the lines of one life, the third of two, the fourth of three.
+    assert said.stdout.count(b"line299\n") == 1 + 2 + 3

@@ -14,14 +14,16 @@ from runxtools.machine import Machine
 from runxtools.testing.containers import LIMIT_S, REACH, Running, command, sh, until
 
 SUBNET = "10.213.77"
+NETWORKS = "/etc/runx/networks"
+"""On the list of a host without a runx.toml."""
 
 
 class Bridge:
     """A bridge of dom0 with the first address of SUBNET.0/24 and of fd00:213::/64, and CNI files that name it."""
 
-    def __init__(self, host: Machine, directory: str) -> None:
+    def __init__(self, host: Machine) -> None:
         self.host = host
-        self.directory = directory
+        self.files: list[str] = []
         self.name = f"rx{uuid.uuid4().hex[:8]}"
         script = """
             ip link add "$1" type bridge
@@ -35,8 +37,10 @@ class Bridge:
     def netconf(self, address: str = "", **changes: object) -> list[str]:
         """Options of ctr for a network of this bridge, with a file like those in CNI's documentation."""
         settings = {"cniVersion": "0.2.0", "name": "testnet", "type": "bridge", "bridge": self.name} | changes
-        path = f"{self.directory}/{uuid.uuid4().hex}.conf"
-        self.host.run(["sh", "-c", 'cat > "$1"', "sh", path], stdin=json.dumps(settings).encode(), check=True)
+        path = f"{NETWORKS}/{uuid.uuid4().hex}.conf"
+        self.files.append(path)
+        script = 'mkdir -p "$(dirname "$1")"; cat > "$1"'
+        self.host.run(["sh", "-euc", script, "sh", path], stdin=json.dumps(settings).encode(), check=True)
         return ["--env", f"NETCONF={path},testnet" + (f",{address}" if address else "")]
 
     def ports(self) -> list[str]:
@@ -44,13 +48,15 @@ class Bridge:
 
 
 @pytest.fixture
-def bridge(host: Machine, scratch: str) -> Iterator[Bridge]:
-    made = Bridge(host, scratch)
+def bridge(host: Machine) -> Iterator[Bridge]:
+    made = Bridge(host)
     yield made
     try:
         until(lambda: not made.ports(), made.ports)  # also interfaces of ended containers
     finally:
         host.run(["ip", "link", "del", made.name], check=True)
+        host.run(["rm", "-f", *made.files], check=True)
+        host.run(["rmdir", "-p", "--ignore-fail-on-non-empty", NETWORKS])
 
 
 def test_a_static_address_reaches_dom0_and_is_reached(host: Machine, bridge: Bridge) -> None:

@@ -12,6 +12,9 @@
     [files]                     # optional: CNI files of the host
     "/etc/cni/net.d/a.conf" = '''{ … }'''
 
+    [kernel_mounts]             # optional: mount points of the host, and the types of their file systems
+    "/proc" = "proc"
+
     [sandbox]                   # optional: state directory of the container's pod, and fields of SandboxFacts
 
     [layers]                    # optional: layers of the root filesystem, as fields of RootFacts
@@ -23,11 +26,12 @@ A runx.toml beside them is that of the host.
 A configuration that is refused only because something is not supported yet has a line such as `refused = "hooks"`.
 """
 
+import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
 
-from runx.compiler.host.facts import SandboxFacts, SmallFile
+from runx.compiler.host.facts import KernelFiles, SandboxFacts, SmallFile, not_a_network
 from runx.compiler.host.overlay_layers import RootFacts
 from runx.compiler.pipeline import Compilation, Inputs, compile
 from runx.errors import RunxError
@@ -100,6 +104,9 @@ class Case:
     def size_kib(self, path: str) -> int:  # noqa: ARG002
         return 65536
 
+    def has_huge_pages(self, path: str) -> bool:
+        return path == "/dev/hugepages"
+
     def sandbox(self, directory: str) -> SandboxFacts | None:
         given = self.settings.get("sandbox", {})
         if directory != given.get("directory"):
@@ -113,14 +120,17 @@ class Case:
     def kind(self, path: str) -> str:
         return self.settings.get("host", {}).get(path, "directory")
 
+    def kernel_files(self, path: str) -> KernelFiles:
+        return _kernel_files(self.settings.get("kernel_mounts", {}), path)
+
     def has_address(self, interface: str, address: str) -> bool:
         return self.kind(f"{interface} {address}") != "missing"
 
     def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
         return self.settings.get("root", {}).get(path, "missing")
 
-    def netconf(self, path: str, root: str) -> bytes:  # noqa: ARG002
-        return _file(self.settings.get("files", {}), path)
+    def netconf(self, path: str, root: str, directories: tuple[str, ...]) -> bytes:  # noqa: ARG002
+        return _network(self.settings.get("files", {}), path, directories)
 
 
 def all_cases() -> list[Case]:
@@ -139,6 +149,7 @@ class TextFacts:
         self.raw = text if isinstance(text, bytes) else text.encode()
         self.kinds = kinds or {}
         self.files = files or {}
+        self.kernel_mounts: dict[str, str] = {}
 
     def config(self, bundle: str) -> bytes:  # noqa: ARG002
         return self.raw
@@ -170,11 +181,17 @@ class TextFacts:
     def size_kib(self, path: str) -> int:  # noqa: ARG002
         return 65536
 
+    def has_huge_pages(self, path: str) -> bool:
+        return path == "/dev/hugepages"
+
     def sandbox(self, directory: str) -> SandboxFacts | None:  # noqa: ARG002
         return None
 
     def kind(self, path: str) -> str:
         return self.kinds.get(path, "directory")
+
+    def kernel_files(self, path: str) -> KernelFiles:
+        return _kernel_files(self.kernel_mounts, path)
 
     def has_address(self, interface: str, address: str) -> bool:
         return self.kind(f"{interface} {address}") != "missing"
@@ -182,11 +199,19 @@ class TextFacts:
     def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
         return self.kinds.get(f"root:{path}", "missing")
 
-    def netconf(self, path: str, root: str) -> bytes:  # noqa: ARG002
-        return _file(self.files, path)
+    def netconf(self, path: str, root: str, directories: tuple[str, ...]) -> bytes:  # noqa: ARG002
+        return _network(self.files, path, directories)
 
 
-def _file(files: dict[str, str], path: str) -> bytes:
+def _kernel_files(mounts: dict[str, str], path: str) -> KernelFiles:
+    covering = [point for point in mounts if f"{path}/".startswith(f"{point}/")]
+    below = tuple(point for point in mounts if point.startswith(f"{path.rstrip('/')}/"))
+    return KernelFiles(mounts[max(covering, key=len)] if covering else "", path in mounts, below)
+
+
+def _network(files: dict[str, str], path: str, directories: tuple[str, ...]) -> bytes:
+    if os.path.dirname(path) not in directories:
+        raise not_a_network(path, directories)
     if path not in files:
-        raise RunxError(f"{path}: no such file or directory")
+        raise RunxError(f"{path}: no such file or directory", fault_id="RX502")
     return files[path].encode()

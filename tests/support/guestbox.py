@@ -25,7 +25,7 @@ INIT_SOURCES = CHECKOUT / "guest-assets" / "init"
 DEADLINE_S = 10.0
 
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR = link.HELLO, link.LOG, link.FATAL, link.STARTED, link.STDOUT, link.STDERR
-EXIT, CREDIT, STDIN_CLOSED, QUESTION = link.EXIT, link.CREDIT_IN, link.STDIN_CLOSED, link.QUESTION
+EXIT, CREDIT, STDIN_CLOSED, QUESTION, ENDING = link.EXIT, link.CREDIT_IN, link.STDIN_CLOSED, link.QUESTION, link.ENDING
 HOST_STDIN, HOST_STDIN_EOF, HOST_SIGNAL, HOST_WINSIZE = link.STDIN, link.STDIN_EOF, link.SIGNAL, link.WINSIZE
 HOST_CREDIT, HOST_CLOSED, HOST_NETWORK = link.CREDIT_OUT, link.CLOSED, link.NETWORK
 HOST_NAMES, HOST_ANSWER = link.NAMES, link.ANSWER
@@ -149,6 +149,8 @@ class GuestBox:
         self.log = b""
         self.credit = 0
         self.seen: list[int] = []
+        self.endings: list[bytes] = []
+        """Payloads of ENDING."""
 
     def __enter__(self) -> "GuestBox":
         return self
@@ -180,7 +182,7 @@ class GuestBox:
         while True:
             if len(self._buffer) >= 4:
                 kind, zero, length = struct.unpack("<BBH", self._buffer[:4])
-                assert zero == 0 and length <= link.PAYLOAD_LIMIT and HELLO <= kind <= QUESTION, self._buffer[:16]
+                assert zero == 0 and length <= link.PAYLOAD_LIMIT and HELLO <= kind <= ENDING, self._buffer[:16]
                 if len(self._buffer) >= 4 + length:
                     payload = self._buffer[4 : 4 + length]
                     self._buffer = self._buffer[4 + length :]
@@ -207,6 +209,8 @@ class GuestBox:
             self.streams[kind] += payload
             if payload and self.auto_credit:
                 self.give_credit(kind, len(payload))
+        elif kind == ENDING:
+            self.endings.append(payload)
         elif kind == LOG:
             self.log += payload
         elif kind == CREDIT:
@@ -230,9 +234,10 @@ class GuestBox:
             assert self.frame(), f"/init ended; output {self.streams}, log {self.log!r}"
 
     def exit_status(self) -> int:
-        """Read to EXIT, and check that no frame follows and that /init powers off."""
+        """Read to EXIT, and check that ENDING has told its status, that no frame follows and that /init powers off."""
         status = self.until(EXIT)
         assert len(status) == 1
+        assert self.endings == [status]
         self.gone()
         return status[0]
 

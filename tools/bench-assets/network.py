@@ -22,6 +22,8 @@ from bundle import make_bundle, make_root
 
 RUNX = "/usr/local/bin/runx"
 BRIDGE = "rxbench"
+NETWORKS = "/etc/runx/networks"
+"""A directory of CNI files that containers may name, on a host without a runx.toml."""
 PREFIX = "10.212.5"
 LIMIT_S = 300
 WAYS = ("vif", "bridged", "engine")
@@ -37,17 +39,18 @@ def ip(*words: str) -> None:
 
 
 @contextmanager
-def bridge(directory: str) -> Iterator[str]:
+def bridge() -> Iterator[str]:
     """Make the bridge with the first address, and a CNI file for it."""
     ip("link", "add", BRIDGE, "type", "bridge")
     try:
         ip("address", "add", f"{PREFIX}.1/24", "dev", BRIDGE)
         ip("link", "set", BRIDGE, "up")
-        path = f"{directory}/network.conf"
+        os.makedirs(NETWORKS, exist_ok=True)
         network = {"cniVersion": "0.4.0", "name": "bench", "type": "bridge", "bridge": BRIDGE}
-        with open(path, "w") as file:
+        with tempfile.NamedTemporaryFile("w", dir=NETWORKS, suffix=".conf") as file:
             json.dump({**network, "ipam": {"type": "host-local", "subnet": f"{PREFIX}.0/24"}}, file)
-        yield path
+            file.flush()
+            yield file.name
     finally:
         ip("link", "delete", BRIDGE)
 
@@ -172,7 +175,7 @@ def pair(stack: ExitStack, directory: str, netconf: str, way: str) -> Rates:
 
 
 def main(rounds: int, size: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="runx-bench-") as directory, bridge(directory) as netconf, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="runx-bench-") as directory, bridge() as netconf, ExitStack() as stack:
         make_root(f"{directory}/root", "sh", "nc", "dd", "sleep")
         pairs = {way: pair(stack, directory, netconf, way) for way in WAYS}
         for _ in range(rounds):  # in turn, since other load of the machine varies

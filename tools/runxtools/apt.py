@@ -32,25 +32,35 @@ def source_entries(
     return _entries(directory, kind, (lambda old: suites if set(releases) & set(old) else ()) if suites else None)
 
 
-def suite_entries(suite: str, directory: Path = _APT, *, release: str = "") -> dict[str, str]:
+def suite_entries(suite: str, directory: Path = _APT, *, release: Sequence[str] = ()) -> dict[str, str]:
     """The binary sources of `directory` for another suite of Debian: files of a sources.list.d, by name.
 
-    The code name of Debian's `release` (default: this machine's) is replaced by `suite`, in RELEASE-updates and RELEASE-security
-    too. For the release itself nothing is replaced and nothing left out; for other suites, entries that do not name the release
-    are. Raises ToolError when no entry is left.
+    The names of Debian's `release` (default: `machine_names`) are replaced by `suite`, in RELEASE-updates and RELEASE-security
+    too. Its code name is the first. The others are only looked for if no entry has it: other archives have a `stable` as well.
+    For the release itself nothing is replaced and nothing left out; for other suites, entries that do not name the release are.
+    Raises ToolError when no entry is left.
     """
-    release = release or machine_release()
-
-    def choose(old: Sequence[str]) -> Sequence[str]:
-        ours = [name for name in old if name == release or (name.startswith(f"{release}-") and suite not in _ROLLING)]
-        return [suite + name.removeprefix(release) for name in ours]
-
-    if found := _entries(directory, "deb", None if suite == release else choose):
-        return found
+    names = release or machine_names()
+    if not names:
+        raise ToolError("this machine is no Debian of a known release", f"what is for {suite} is made of Debian packages")
+    for known in (names[:1], names):
+        found = _entries(directory, "deb", None if suite == names[0] else _replace(known, suite))
+        if found:
+            return found
     raise ToolError(
-        f"the package sources in {directory} do not name this machine's release, {release or 'which is unknown'}",
+        f"the package sources in {directory} do not name this machine's release, {' or '.join(names)}",
         f"what is for {suite} is made of Debian packages",
     )
+
+
+def _replace(names: Sequence[str], suite: str) -> _Choice:
+    """Replace a release with these names by `suite`, and leave out all other suites."""
+
+    def choose(old: Sequence[str]) -> Sequence[str]:
+        parts = [word.removeprefix(name) for word in old for name in names if word == name or word.startswith(f"{name}-")]
+        return list(dict.fromkeys(suite + part for part in parts if not part or suite not in _ROLLING))
+
+    return choose
 
 
 def settings(suite: str) -> list[str]:
@@ -67,7 +77,17 @@ def settings(suite: str) -> list[str]:
 
 def machine_release() -> str:
     """Code name of this machine's release of Debian; "" for none."""
-    return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    return next(iter(machine_names()), "")
+
+
+def machine_names() -> Sequence[str]:
+    """Names that package sources may have for this machine's release of Debian, its code name first; none for other systems."""
+    found = platform.freedesktop_os_release()
+    name = found.get("VERSION_CODENAME", "")
+    if name not in DEBIAN:
+        return ()
+    # testing and unstable have the code name of the next release, and no number.
+    return (name, "stable", "oldstable") if "VERSION_ID" in found else (name, "testing", "unstable", "sid")
 
 
 def _entries(directory: Path, kind: str, choose: _Choice) -> dict[str, str]:

@@ -36,7 +36,7 @@ def make(suite: str, packages: Sequence[str], target: Path, left_out: Sequence[s
             sources[-1].write_text(text)
         run([
             "mmdebstrap", "--variant=minbase", "--mode=root", f"--format={'tar' if target.suffix == '.tar' else 'directory'}",
-            f"--include={','.join(packages)}",
+            *([f"--include={','.join(packages)}"] if packages else []),
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in left_out),
             *(f"--aptopt={setting}" for setting in apt.settings(suite)),
             *options,

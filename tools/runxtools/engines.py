@@ -28,6 +28,11 @@ _PACKAGES = (
 )  # fmt: skip
 
 
+def other(release: str) -> str:
+    """The suite whose engines every run of the tests has in a tree, on a machine of this release, which has its own."""
+    return "bookworm" if release == "trixie" else "trixie"
+
+
 class Tree:
     """A tree of a suite, with the engines and all else that the tests on tools/xl-double need."""
 

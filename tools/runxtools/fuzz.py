@@ -23,14 +23,14 @@ from pathlib import Path
 import atheris
 with atheris.instrument_imports(include=["runx.exec.console", "runx.exec.supervisor"]):
     import runx.exec.supervisor.guest_link
-from runxtools.testing.hostile import READERS, Conversation
+from runxtools.testing.hostile import HELLO, READERS, Conversation
 place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
 
 def one(data):
-    # The first byte selects the reader, the second where the guest pauses.
-    reader, pause = READERS[data[0] % len(READERS)] if data else READERS[0], data[1] if len(data) > 1 else 0
-    with Conversation(place, reader) as conversation:
-        if conversation.hear(b"\\x01\\x00\\x01\\x00\\x01" + data[2 : 2 + pause]) is None:
+    # The first byte selects the reader, and whether KILL comes when the guest pauses; the second where it pauses.
+    first, pause = (*data[:2], 0, 0)[:2]
+    with Conversation(place, READERS[first % len(READERS)]) as conversation:
+        if conversation.hear(HELLO + data[2 : 2 + pause]) is None and (first < 128 or conversation.kill() is None):
             conversation.hear(data[2 + pause :])
 
 atheris.Setup(sys.argv, one)

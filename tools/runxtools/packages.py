@@ -2,7 +2,6 @@
 
 import glob
 import os
-import platform
 import shutil
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,10 +18,8 @@ class Package(NamedTuple):
     purpose: str
 
 
-def xen_library() -> str:
-    """The package of xl's parser in this machine's Debian: its name has Xen's version."""
-    release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-    return "libxenmisc4.17" if release == "bookworm" else "libxenmisc4.20"
+XEN_LIBRARY = "^libxenmisc4"
+"""Expression of apt-get(8) for the package of xl's parser: its name ends with Xen's version, and on Ubuntu with t64 too."""
 
 
 def missing(packages: Sequence[Package]) -> list[Package]:

@@ -9,6 +9,12 @@
 enum {
     /* How long to wait for processes that SIGKILL does not end, because they are stuck in the kernel. */
     STUCK_MS = 10 * 1000,
+    /* The same after a KILL of the host, which gives the guest 8 s in all (kill.end_timeout of runx.toml(5)). */
+    KILLED_STUCK_MS = 3 * 1000,
+    /* How long after a KILL the host hears of it, if the process has not ended before. The host waits for 1 s. */
+    ANSWER_MS = 250,
+    /* How long after a KILL to wait for a reader of the output, once the file systems are written. */
+    READER_MS = 1000,
     /* How often to look for room in the console. poll(2) may miss that there is room. */
     RETRY_MS = 50,
 };

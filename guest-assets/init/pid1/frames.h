@@ -2,7 +2,7 @@
 #ifndef RUNX_PID1_FRAMES_H
 #define RUNX_PID1_FRAMES_H
 
-enum { LINK_VERSION = 1, FRAME_HEADER = 4, FRAME_PAYLOAD_MAX = 4096 };
+enum { LINK_VERSION = 2, FRAME_HEADER = 4, FRAME_PAYLOAD_MAX = 4096 };
 
 /* FRAME_HOST_*: from the host; all others are from the guest. */
 enum frame_type {
@@ -16,6 +16,7 @@ enum frame_type {
     FRAME_CREDIT = 0x08,
     FRAME_STDIN_CLOSED = 0x09,
     FRAME_QUESTION = 0x0a,
+    FRAME_ENDING = 0x0b,
     FRAME_HOST_STDIN = 0x41,
     FRAME_HOST_STDIN_EOF = 0x42,
     FRAME_HOST_SIGNAL = 0x43,

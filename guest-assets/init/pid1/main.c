@@ -5,13 +5,11 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "child/process_file.h"
@@ -19,6 +17,7 @@
 #include "common/error_text.h"
 #include "pid1/dns_relay.h"
 #include "pid1/end.h"
+#include "pid1/ending.h"
 #include "pid1/kernel_log.h"
 #include "pid1/link.h"
 #include "pid1/log.h"
@@ -28,8 +27,6 @@
 #include "pid1/space.h"
 #include "pid1/start.h"
 #include "pid1/streams.h"
-
-static bool give_up; /* STUCK_MS are over, and a process that was killed is still there */
 
 static void mount_or_warn(const char *type, const char *target, unsigned long flags, const char *data)
 {
@@ -48,25 +45,6 @@ static void mount_own(void)
     mount_or_warn("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755");
     mkdir(NEWROOT, 0755);
     umask(022);
-}
-
-/* Whether the process and all that it started have ended and their output is read. Sets give_up when that takes too long. */
-static bool all_done(void)
-{
-    static bool swept; /* what the process left running was killed */
-    struct timespec now;
-    if (!child.ended || !child.started)
-        return false;
-    if (!swept) {
-        swept = true;
-        kill_everything();
-        reap();
-    }
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (child.any_left &&
-        (now.tv_sec - child.ended_at.tv_sec) * 1000 + (now.tv_nsec - child.ended_at.tv_nsec) / 1000000 > STUCK_MS)
-        give_up = true;
-    return streams_drained() && (!child.any_left || give_up);
 }
 
 static void handle_frame(unsigned type, unsigned char *payload, size_t length)
@@ -107,9 +85,8 @@ static void wait_for_events(void)
         [MEMORY] = {.fd = memory_pressure_fd(), .events = POLLPRI},
     };
     streams_poll(fds + STREAMS);
-    /* A timeout, where no event may come: for room in the console, and for a process that is stuck in the kernel. */
-    int timeout = !link_is_empty() ? RETRY_MS : child.ended && child.any_left ? STUCK_MS / 10 : -1;
-    if (poll(fds, COUNT, timeout) < 0)
+    /* poll(2) may miss that there is room in the console. */
+    if (poll(fds, COUNT, link_is_empty() ? ending_timeout() : RETRY_MS) < 0)
         return;
     if ((fds[LINK].revents & ~POLLOUT) && !link_receive(handle_frame))
         hang_up();
@@ -150,16 +127,14 @@ int pid1_main(const char *device)
     for (;;) {
         log_relay();
         dns_relay();
-        streams_relay(give_up);
+        streams_relay(ending_is_stuck());
         if (!link_flush())
             hang_up();
-        if (child.started && !child.ended) /* the layer is mounted */
+        if (child.started && !child.ended && !child.killed) /* the layer is mounted */
             space_follow();
-        if (all_done())
+        if (ending_proceed())
             break;
         wait_for_events();
     }
-    /* The mount namespace ended with its last process, so the container's file systems are unmounted now. */
-    sync();
-    finish(FRAME_EXIT, (uint8_t[]){exit_status()}, 1);
+    finish(FRAME_EXIT, (uint8_t[]){ending_status()}, 1);
 }

@@ -74,12 +74,18 @@ static bool takes_care_of(pid_t pid, int number)
 
 void deliver(int number)
 {
-    if (number < 1 || number > 64 || child.ended)
+    if (number < 1 || number > 64)
         return;
     if (!child.started) {
         pending |= UINT64_C(1) << (number - 1);
         return;
     }
+    if (number == SIGKILL && !child.killed) {
+        child.killed = true;
+        clock_gettime(CLOCK_MONOTONIC, &child.killed_at);
+    }
+    if (child.ended)
+        return;
     /* The kernel discards a signal to PID 1 of a PID namespace that has no handler for it. Users expect the process to end. */
     if (child.in_pid_namespace && terminates_by_default(number) && !takes_care_of(child.pid, number)) {
         if (!killed_for)
@@ -117,6 +123,8 @@ void signals_take(void)
 
 uint8_t exit_status(void)
 {
+    if (!child.ended)
+        return 128 + SIGKILL;
     if (WIFEXITED(wait_status))
         return (uint8_t)WEXITSTATUS(wait_status);
     int number = WTERMSIG(wait_status);

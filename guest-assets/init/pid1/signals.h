@@ -12,8 +12,10 @@ extern struct child {
     bool in_pid_namespace; /* it is PID 1 of a namespace of its own */
     bool started;          /* execve(2) has succeeded: it is the container's process now */
     bool ended;            /* it has ended and was waited for */
-    bool any_left;         /* PID 1 has other children */
+    bool any_left;         /* PID 1 has children, which may be the process */
+    bool killed;           /* the host has sent SIGKILL since the start */
     struct timespec ended_at;
+    struct timespec killed_at; /* when the first one came */
 } child;
 
 /* Blocks the signals that PID 1 takes from a descriptor. */
@@ -28,7 +30,7 @@ void deliver(int number);
 void child_started(void);
 /* Waits for all children that have ended. */
 void reap(void);
-/* The exit status of the container; 128 + n for signal n. */
+/* The exit status of the process; 128 + n for signal n. That of SIGKILL for a process that was killed and has not ended yet. */
 uint8_t exit_status(void);
 
 #endif

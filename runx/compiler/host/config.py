@@ -3,6 +3,7 @@
 One table drives the reading, the checks and `runx config`. tomllib is loaded only if there is a file.
 """
 
+import posixpath
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,6 +20,8 @@ MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
 """CONFIG_NR_CPUS of the guest's kernel."""
 
+MAX_SECONDS = 3600
+
 MAX_RAMDISK_MIB = 512
 """xl takes ramdisks of up to 1 GiB."""
 
@@ -26,6 +29,9 @@ CARRIERS = ("auto", "disk", "9p", "ram")
 """Carriers of a root filesystem."""
 ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.xlconf")
 """The annotations of a container that runx knows."""
+
+NETWORKS = ("/etc/cni/net.d", "/etc/runx/networks")
+"""Directories of CNI files. /etc/cni/net.d is CNI's own (podman's and containerd's default)."""
 
 BY_VALUE = (
     *(f"/etc/{name} */containers/[0-9a-f]*/{name}" for name in ("hosts", "hostname", "resolv.conf")),  # docker
@@ -56,10 +62,15 @@ class HostConfig(NamedTuple):
     ram_limit_mib: int = 64
     by_value: tuple[str, ...] = BY_VALUE
     in_memory: tuple[str, ...] = IN_MEMORY
+    kill_answer_s: int = 1
+    kill_end_s: int = 8
     own_kernels: bool = True
     own_ramdisks: bool = True
     annotations: tuple[str, ...] = ANNOTATIONS
     xlconf_keys: tuple[str, ...] = ()
+    networks: tuple[str, ...] = NETWORKS
+    own_boot_writable_binds: bool = False
+    seccomp_optional: bool = False
     kernel: str = ""
     """"" for the installed kernel; `initrd` likewise."""
     initrd: str = ""
@@ -88,8 +99,8 @@ class HostConfig(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, type, words, path, flag, bridge,
-    names, keys, state, carrier or rules. `field`: of HostConfig."""
+    """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, seconds, type, words, path,
+    flag, bridge, names, keys, state, carrier, directories or rules. `field`: of HostConfig."""
 
     section: str
     name: str
@@ -132,10 +143,21 @@ SETTINGS = (
         "bind mounts of small files that are copied into the guest: DESTINATION SOURCE",
     ),
     Setting("mounts", "in_memory", "rules", "in_memory", "bind mounts of directories that become a tmpfs of the guest"),
+    Setting("kill", "answer_timeout", "seconds", "kill_answer_s", "seconds after KILL until a guest has to answer"),
+    Setting("kill", "end_timeout", "seconds", "kill_end_s", "seconds after KILL until a guest has to have ended"),
     Setting("policy", "own_kernels", "flag", "own_kernels", "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", "own_ramdisks", "containers may bring a ramdisk in their root filesystem"),
+    Setting(
+        "policy", "own_boot_writable_binds", "flag", "own_boot_writable_binds",
+        "containers with a kernel or ramdisk in their root filesystem may have writable bind mounts",
+    ),
     Setting("policy", "annotations", "names", "annotations", "annotations for runx that containers may have"),
     Setting("policy", "xlconf_keys", "keys", "xlconf_keys", "keys of xl.cfg(5) that containers may set by XLCONF"),
+    Setting("policy", "networks", "directories", "networks", "directories whose CNI files containers may name by NETCONF"),
+    Setting(
+        "policy", "seccomp_optional", "flag", "seccomp_optional",
+        "containers run without their seccomp profile where this host cannot make filters",
+    ),
     Setting("paths", "kernel", "path", "kernel", "the guest's kernel instead of the installed one"),
     Setting("paths", "initrd", "path", "initrd", "the guest's initial ramdisk instead of the installed one"),
     Setting("paths", "images", "state", "images", "where images of root filesystems are kept"),
@@ -273,6 +295,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _seconds(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SECONDS:
+        raise ValueError(f"a number of seconds from 1 to {MAX_SECONDS}")
+    return value
+
+
 def _type(value: Any) -> str:
     if value not in ("auto", "pv", "pvh"):
         raise ValueError("auto, pv or pvh")
@@ -324,6 +352,15 @@ def _path(value: Any) -> str:
     return value
 
 
+def _directories(value: Any) -> tuple[str, ...]:
+    def is_directory(path: Any) -> bool:
+        return isinstance(path, str) and path.startswith("/") and path.isprintable() and posixpath.normpath(path) != "/"
+
+    if not isinstance(value, list) or not all(map(is_directory, value)):
+        raise ValueError('a list of absolute paths such as "/etc/cni/net.d"')
+    return tuple(posixpath.normpath(path) for path in value)
+
+
 def _state(value: Any) -> str:
     if not isinstance(value, str) or not value.startswith("/") or not value.isprintable() or set(value) & set("\"'\\,"):
         raise ValueError("an absolute path without commas, quotes, backslashes and control characters")
@@ -346,6 +383,7 @@ _READERS = {
     "size": _size,
     "part": _part,
     "count": _count,
+    "seconds": _seconds,
     "type": _type,
     "carrier": _carrier,
     "rules": _rules,
@@ -356,6 +394,7 @@ _READERS = {
     "flag": _flag,
     "bridge": _bridge,
     "state": _state,
+    "directories": _directories,
 }
 
 

@@ -3,16 +3,26 @@
 from typing import Any, Literal, NamedTuple, Protocol
 
 from runx.compiler.host.overlay_layers import RootFacts
+from runx.errors import RunxError
 
 Kind = Literal["directory", "file", "socket", "fifo", "device", "missing", "unreadable"]
 
 
 class NoFilters(Exception):
-    """This host cannot make seccomp filters. The text is the reason."""
+    """This host cannot make seccomp filters. The text is the reason.
+
+    is_elsewhere: the container may be for another host, which can.
+    """
+
+    is_elsewhere = False
 
 
 class FilterError(Exception):
-    """libseccomp cannot compile this profile. The text is the reason."""
+    """libseccomp cannot compile this profile. The text is the reason. `place`: of the fault in the profile."""
+
+    def __init__(self, message: str, place: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 SMALL = 64 * 1024
@@ -35,6 +45,17 @@ class SandboxFacts(NamedTuple):
     sysctl: tuple[tuple[str, str], ...] = ()
 
 
+class KernelFiles(NamedTuple):
+    """How a file or directory of the host has to do with the host's kernel (linux/kernel_files.py)."""
+
+    type: str = ""
+    """Of its file system, such as `proc`, if it is one of the kernel's."""
+    is_whole: bool = False
+    """Whether it is all of that file system."""
+    below: tuple[str, ...] = ()
+    """The mount points of such file systems below it."""
+
+
 class Facts(Protocol):
     """The compiler's questions about the host."""
 
@@ -44,12 +65,18 @@ class Facts(Protocol):
     def kind(self, path: str) -> Kind:
         """The kind of the file at `path`, with symbolic links followed."""
 
+    def kernel_files(self, path: str) -> KernelFiles:
+        """What of the host's kernel is at `path`, with symbolic links followed, and below it."""
+
     def has_address(self, interface: str, address: str) -> bool:
         """Whether an interface of the host has this IP address."""
 
-    def netconf(self, path: str, root: str) -> bytes:
-        """The bytes of the CNI file at `path`, at most SIZE_LIMIT + 1. Raises RunxError if it cannot be read, or is below `root`,
-        the container's root filesystem: an image must not choose the host's networks."""
+    def netconf(self, path: str, root: str, directories: tuple[str, ...]) -> bytes:
+        """The bytes of the CNI file at `path`, at most SIZE_LIMIT + 1. A file that others may have written describes no network.
+
+        Raises RunxError if the file cannot be read, is below `root`, the container's root filesystem, is below none of the
+        directories (policy.networks of runx.toml), or if another user than root may exchange it.
+        """
 
     def kind_in_root(self, root: str, path: str) -> Kind:
         """The kind of the file at `path` in the root filesystem `root`. Symbolic links are followed, and never leave it."""
@@ -73,6 +100,9 @@ class Facts(Protocol):
     def size_kib(self, path: str) -> int:
         """The size in KiB of the file system at `path`; 0 if it is unknown."""
 
+    def has_huge_pages(self, path: str) -> bool:
+        """Whether `path` is on a hugetlbfs."""
+
     def sandbox(self, directory: str) -> SandboxFacts | None:
         """The sandbox of a pod whose state is in `directory` (docs/executor.md); None if there is none."""
 
@@ -87,6 +117,15 @@ class Facts(Protocol):
 
         Raises NoFilters, or FilterError if the profile is wrong.
         """
+
+
+def not_a_network(path: str, directories: tuple[str, ...]) -> RunxError:
+    """The error for a CNI file in a directory that is not on the host's list."""
+    return RunxError(
+        f"{path} is in no directory of policy.networks ({', '.join(directories) or 'none'})",
+        "the host's administrator puts it into one of them, or adds its directory to networks in [policy] of /etc/runx/runx.toml",
+        "RX704",
+    )
 
 
 def bridge_directory(name: str) -> str:

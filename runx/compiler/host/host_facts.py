@@ -4,13 +4,17 @@ import json
 import os
 import stat
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from runx import paths
-from runx.compiler.host.facts import SMALL, Kind, SandboxFacts, SmallFile, bridge_directory
+from runx.compiler.host.facts import SMALL, KernelFiles, Kind, NoFilters, SandboxFacts, SmallFile, bridge_directory, not_a_network
 from runx.compiler.host.overlay_layers import RootFacts, look
 from runx.compiler.source import SIZE_LIMIT
 from runx.errors import RunxError, reason
+
+if TYPE_CHECKING:
+    from runx.linux.kernel_files import Mounts
 
 
 class HostFacts:
@@ -23,6 +27,7 @@ class HostFacts:
         self._given = given
         self._config_name = config_name
         self._host_config = host_config
+        self._kernel_mounts: Mounts | None = None
 
     filter_cache = ""
     """The directory where filters are kept; "" for none."""
@@ -41,17 +46,43 @@ class HostFacts:
             hint = "a bundle is a directory with a config.json and a root filesystem" if not os.path.exists(path) else ""
             raise RunxError(f"{path}: {reason(error)}", hint, "RX901") from None
 
+    def kernel_files(self, path: str) -> KernelFiles:
+        from runx.linux import kernel_files  # for few containers
+
+        try:
+            if self._kernel_mounts is None:
+                self._kernel_mounts = kernel_files.Mounts()
+            kind, is_whole = self._kernel_mounts.type_at(path)
+        except OSError:
+            return KernelFiles()  # there is nothing, which another check tells
+        real = os.path.realpath(path).rstrip("/") + "/"
+        below = tuple(dict.fromkeys(mount.point for mount in self._kernel_mounts.kernels if mount.point.startswith(real)))
+        return KernelFiles(kind, is_whole, below)
+
     def has_address(self, interface: str, address: str) -> bool:
         from runx.compiler.host.addresses import addresses  # for few containers
 
         return address in addresses(interface)
 
-    def netconf(self, path: str, root: str) -> bytes:
+    def netconf(self, path: str, root: str, directories: tuple[str, ...]) -> bytes:
+        from runx.linux import closed_path  # for few containers
+
         real = os.path.realpath(path)
-        if os.path.commonpath((real, os.path.realpath(root))) == os.path.realpath(root):
+        if _is_below(real, os.path.realpath(root)):
             raise RunxError(f"{path} is inside the container's root filesystem", "name a file that is the host's own", "RX502")
+        listed = next((named for named in map(os.path.realpath, directories) if _is_below(real, named)), None)
+        if listed is None:
+            raise not_a_network(real, directories)
         try:
-            return read_file(real, "RX502")
+            found = closed_path.find(real, listed)
+            try:
+                # The very file that was checked, whatever is at its path by now.
+                return read_file(f"/proc/self/fd/{found}", "RX502", path)
+            finally:
+                os.close(found)
+        except closed_path.OpenToOthers as error:
+            hint = "a file of policy.networks, and each directory on the way, must belong to root, and root alone may write to it"
+            raise RunxError(f"{path} is no network of the host: {error}", hint, "RX705") from None
         except OSError as error:
             hint = "NETCONF=FILE,NAME: FILE is a CNI file of the host"
             raise RunxError(f"{path}: {reason(error)}", hint, "RX502") from None
@@ -103,6 +134,22 @@ class HostFacts:
             return 0
         return status.f_blocks * status.f_frsize // 1024
 
+    def has_huge_pages(self, path: str) -> bool:
+        try:
+            return bool(self._hugetlbfs) and os.stat(path).st_dev in self._hugetlbfs
+        except OSError:
+            return False
+
+    @cached_property
+    def _hugetlbfs(self) -> frozenset[int]:
+        """Device numbers of the file systems of huge pages."""
+        from runx.linux import mountinfo  # for bind mounts
+
+        try:
+            return frozenset(os.stat(mount.point).st_dev for mount in mountinfo.read() if mount.kind == "hugetlbfs")
+        except OSError:
+            return frozenset()
+
     def sandbox(self, directory: str) -> SandboxFacts | None:
         try:
             plan = json.loads(read_file(f"{directory}/plan.json"))
@@ -141,13 +188,15 @@ class HostFacts:
 
 class HostFactsWithBridges(HostFacts):
     """Facts for `runx plan`, which also works on hosts without the bridges: all bridges are taken to exist. `missing`: bridges
-    that do not exist. `without_address`: bridges that lack an address, and the address."""
+    that do not exist. `without_address`: bridges that lack an address, and the address. Nor does it need libseccomp.
+    `no_filters`: why this host makes no filters; "" if it does, or was not asked."""
 
     def __init__(self, given: bytes | None = None, host_config: str = "") -> None:
         super().__init__(given, host_config)
         self.filter_cache = paths.FILTER_CACHE
         self.missing: list[str] = []
         self.without_address: list[tuple[str, str]] = []
+        self.no_filters = ""
 
     def kind(self, path: str) -> Kind:
         kind = super().kind(path)
@@ -162,14 +211,29 @@ class HostFactsWithBridges(HostFacts):
             self.without_address.append((interface, address))
         return True
 
+    def filter(self, profile: dict[str, Any]) -> bytes:
+        try:
+            return super().filter(profile)
+        except NoFilters as error:
+            self.no_filters = str(error)
+            error.is_elsewhere = True
+            raise
 
-def read_file(path: str, fault_id: str = "RX901") -> bytes:
-    """The bytes of a file, at most SIZE_LIMIT + 1. Raises OSError, and RunxError with this ID if it is not a regular file."""
+
+def _is_below(path: str, directory: str) -> bool:
+    return os.path.commonpath((path, directory)) == directory
+
+
+def read_file(path: str, fault_id: str = "RX901", name: str = "") -> bytes:
+    """The bytes of a file, at most SIZE_LIMIT + 1. name: in messages, if it is not `path`.
+
+    Raises OSError, and RunxError with this ID if it is not a regular file.
+    """
     # Without O_NONBLOCK, a fifo would hang the caller.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RunxError(f"{path}: not a file", fault_id=fault_id)
+            raise RunxError(f"{name or path}: not a file", fault_id=fault_id)
         return file.read(SIZE_LIMIT + 1)
 
 

@@ -54,6 +54,7 @@ _LIBSECCOMP = "host/libseccomp.py"
 
 _CONFINED = "the virtual machine confines the process; its kernel has no {}"
 _OWN_IDS = "ids are the virtual machine's own"
+_MAPPED = f"{_OWN_IDS}; with mappings that change ids, bind mounts are refused"
 _NO_COUNTERPART = "nothing in a virtual machine corresponds to it"
 _ONE_NODE = "the virtual machine's memory is one node"
 _ONE_SIZE = "a virtual machine's memory is one number; see limit"
@@ -157,7 +158,11 @@ SETTINGS: tuple[Setting, ...] = (
         "mounts[].type", "carried",
         "bind mounts over 9p; proc, sysfs, devpts, tmpfs, ramfs, mqueue, cgroup2 made in the guest; others are refused",
     ),
-    Setting("mounts[].source", "carried", "directories and files; sockets, fifos and devices of the host are refused"),
+    Setting("mounts[].source", "carried", (
+        "directories and files, and nodes that the guest has too, such as /dev/null; sockets, fifos, other devices and huge "
+        "pages of the host are refused, and so is proc, sysfs and the like of its kernel, unless a bind of all of it at its "
+        "usual place becomes the guest's own"
+    )),
     Setting("mounts[].options", "carried", "the words of `runx features`, and data for the file system"),
     Setting("mounts[].uidMappings", "refused", _NO_MAPPINGS, hint=_NO_MAPPINGS_HINT),
     Setting("mounts[].gidMappings", "refused", _NO_MAPPINGS, hint=_NO_MAPPINGS_HINT),
@@ -177,7 +182,11 @@ SETTINGS: tuple[Setting, ...] = (
         "network: the interfaces in the namespace become the guest's (docs/networking.md). Other types are refused; for a "
         "container of a pod, ipc, uts, pid and user are ignored",
     ),
-    Setting("linux.devices", "carried", "made in the guest", own_ramdisk=False, sandbox=False),
+    Setting(
+        "linux.devices", "carried",
+        'made in the guest, if its kernel has a driver (docs/guest.md, "What the kernel has"); else ignored',
+        own_ramdisk=False, sandbox=False,
+    ),
     Setting("linux.devices[].type", "carried", "the node leads to a device of the guest, not of the host", read=_LINUX),
     *(
         Setting(f"linux.devices[].{name}", "carried", read=_LINUX)
@@ -185,7 +194,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "linux.sysctl", "carried",
-        "set in the guest, with or without a namespace; kernel.hostname is refused, as hostname sets it", own_ramdisk=False,
+        "set in the guest, with or without a namespace; those that its kernel does not have are refused, as is kernel.hostname, "
+        "which hostname sets",
+        own_ramdisk=False,
     ),
     Setting("linux.cgroupsPath", "carried", "the cgroup of the supervisor, the container's process on the host; without limits"),
     Setting("linux.maskedPaths", "carried", own_ramdisk=False, sandbox=False),
@@ -195,8 +206,8 @@ SETTINGS: tuple[Setting, ...] = (
         "of the root's mount inside the guest; no mount propagates between host and guest", own_ramdisk=False, sandbox=False,
     ),
     Setting("linux.mountLabel", "ignored", _CONFINED.format("SELinux"), sandbox=False),
-    Setting("linux.uidMappings", "vm", _OWN_IDS, sandbox=False),
-    Setting("linux.gidMappings", "vm", _OWN_IDS, sandbox=False),
+    Setting("linux.uidMappings", "vm", _MAPPED, sandbox=False),
+    Setting("linux.gidMappings", "vm", _MAPPED, sandbox=False),
     Setting("linux.timeOffsets", "ignored", "the virtual machine keeps its own time"),
     Setting(
         "linux.netDevices", "carried",
@@ -258,7 +269,8 @@ SETTINGS: tuple[Setting, ...] = (
 
     Setting(
         "linux.seccomp", "carried",
-        "a program for the guest's kernel, made by libseccomp; ignored if dom0 has no libseccomp.so.2",
+        "a program for the guest's kernel, made by libseccomp; without libseccomp.so.2 in dom0 an error, or ignored "
+        "with policy.seccomp_optional of runx.toml",
         read=_SECCOMP, own_ramdisk=False, sandbox=False,
     ),
     Setting(

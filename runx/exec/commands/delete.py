@@ -10,6 +10,8 @@ from runx.exec.xen import xl
 
 _END_TIMEOUT_S = 60.0
 _KILL_TIMEOUT_S = 10.0
+_REMOVAL_S = 2.0
+"""How long a supervisor may take to remove what is left of a container that was killed, before it is helped."""
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
@@ -79,6 +81,12 @@ def _as_it_is_now(record: Record) -> Record:
 def destroy_container(record: Record) -> None:
     """End the container's domain and supervisor, and remove its directory. The caller holds its lock."""
     is_being_made = record.status == "creating" or record.has_no_domain_yet
+    if record.status in ("running", "paused"):
+        from runx.exec.commands.kill import ends_in_order  # most containers have stopped
+
+        if ends_in_order(record):
+            _await_supervisor(record, record.kill_end_s + _REMOVAL_S)
+            record = _as_it_is_now(record)
     if record.domain and record.domid >= 0:
         xl.destroy(record.domain)  # by its name, which no other domain has. The supervisor sees it and ends.
     if record.supervised() and record.pid != os.getpid():  # our own pid is there while `create` undoes its work
@@ -124,20 +132,31 @@ def _remove_domain(record: Record) -> None:
 
 def _end_supervisor(record: Record, timeout_s: float) -> None:
     """Wait until the supervisor ends by itself; kill it after timeout_s. Raises RunxError when that does not end it."""
+    if _await_supervisor(record, timeout_s):
+        return
+    pidfd = record.supervisor()
+    try:
+        if pidfd >= 0:
+            _signal.pidfd_send_signal(pidfd, _signal.SIGKILL)
+    except ProcessLookupError:  # another `delete` or `kill` ended it first, and its parent has waited for it
+        return
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+    if not _await_supervisor(record, _KILL_TIMEOUT_S):
+        raise RunxError(f"the supervisor, process {record.pid}, does not end", f"see /proc/{record.pid}/stack")
+
+
+def _await_supervisor(record: Record, timeout_s: float) -> bool:
+    """Wait until the supervisor has ended, so many seconds; whether it has."""
     pidfd = record.supervisor()
     if pidfd < 0:
-        return
+        return True
     import select
 
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
-        if not poller.poll(int(timeout_s * 1000)):
-            try:
-                _signal.pidfd_send_signal(pidfd, _signal.SIGKILL)
-            except ProcessLookupError:  # another `delete` or `kill` ended it first, and its parent has waited for it
-                return
-            if not poller.poll(int(_KILL_TIMEOUT_S * 1000)):
-                raise RunxError(f"the supervisor, process {record.pid}, does not end", f"see /proc/{record.pid}/stack")
+        return bool(poller.poll(int(timeout_s * 1000)))
     finally:
         os.close(pidfd)

@@ -8,6 +8,9 @@ from runx.exec.container import record as records
 from runx.exec.container.record import Record
 from runx.exec.supervisor import control
 
+_TAKEN_LIMIT_S = 3
+"""How long a supervisor may take to answer SIGKILL. Engines wait 10 s for the end of the container (docker 26)."""
+
 
 def number_of(signal: str) -> int:
     """The number of a signal. It may be a number, or a name with or without SIG in upper or lower case. Raises RunxError."""
@@ -29,8 +32,10 @@ def number_of(signal: str) -> int:
 def kill(root: str, container_id: str, signal: str, *, all_processes: bool = False) -> None:
     """Send a signal to the container's process.
 
-    SIGKILL destroys the domain at once, with no help of guest or supervisor. A sandbox has no domain: its supervisor is killed.
-    There is no domain either as long as the root filesystem is being made: the supervisor ends that.
+    SIGKILL ends every container. The supervisor has the guest of a container that was started end it in order, and destroys the
+    domain if that takes too long (supervisor/killing.py); this function does not wait for that. It destroys the domain itself if
+    the supervisor does not answer, and if there is nothing to lose. A sandbox has no domain: its supervisor is killed. There is
+    no domain either as long as the root filesystem is being made: the supervisor ends that.
 
     all_processes: a stopped container is no error; callers of `kill --all` expect that. Else it raises RunxError "container not
     running", which callers match.
@@ -48,9 +53,21 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
     if number == _signal.SIGKILL and record.is_sandbox:
         _end(record)
     elif number == _signal.SIGKILL and not record.has_no_domain_yet:
-        _destroy(record.domain)
+        if not ends_in_order(record):
+            _destroy(record.domain)
     else:
         control.request(record.directory, f"signal {number}")
+
+
+def ends_in_order(record: Record) -> bool:
+    """Have the supervisor end a container in order, if its guest can do that; whether the supervisor has taken that on."""
+    if record.status not in ("running", "paused") or record.console != "link" or not record.kill_end_s:
+        return False
+    try:
+        control.request(record.directory, f"signal {_signal.SIGKILL}", _TAKEN_LIMIT_S)
+    except RunxError:
+        return False  # it has ended, hangs, or waits for xl
+    return True
 
 
 def _destroy(domain: str) -> None:

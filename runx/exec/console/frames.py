@@ -2,10 +2,10 @@
 
 from runx.errors import RunxError
 
-HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION = range(0x01, 0x0B)
+HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION, ENDING = range(0x01, 0x0C)
 STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER, SPACE = range(0x41, 0x4B)
 
-VERSION = 1
+VERSION = 2
 PAYLOAD_LIMIT = 4096
 OUTPUT_WINDOW = 128 * 1024
 """Bytes of one output stream that the guest may send before the host gives credit."""
@@ -21,6 +21,7 @@ _SIZES = {
     CREDIT_IN: (5, 5),
     STDIN_CLOSED: (0, 0),
     QUESTION: (12, PAYLOAD_LIMIT),  # a DNS message has a header of that size (RFC 1035)
+    ENDING: (1, 1),
 }
 """Least and most bytes of payloads that have a fixed form."""
 
@@ -36,6 +37,8 @@ class Decoder:
         self._input = bytearray()
         self._greeted = False
         self._over = False
+        self._ending = -1
+        """The status of ENDING; -1 before it."""
 
     @property
     def held(self) -> int:
@@ -51,7 +54,7 @@ class Decoder:
         while len(buffer) - at >= _HEADER_SIZE:
             kind, zero, low, high = buffer[at : at + _HEADER_SIZE]
             length = low | high << 8
-            if zero or not HELLO <= kind <= QUESTION:
+            if zero or not HELLO <= kind <= ENDING:
                 raise LinkError(f"no such frame: type {kind:#04x}, second byte {zero:#04x}")
             least, most = _SIZES.get(kind, (0, PAYLOAD_LIMIT))
             if not least <= length <= most:
@@ -66,11 +69,22 @@ class Decoder:
             if kind == HELLO and payload[0] != VERSION:
                 raise LinkError(f"version {payload[0]} of the link, this runx speaks {VERSION}")
             self._greeted = True
+            self._check_ending(kind, payload)
             self._over = kind in (FATAL, EXIT)
             frames.append((kind, payload))
             at += _HEADER_SIZE + length
         del buffer[:at]
         return frames
+
+    def _check_ending(self, kind: int, payload: bytes) -> None:
+        """Raise LinkError unless the guest ends in order: ENDING comes once, and EXIT has the same status then."""
+        if self._ending >= 0:
+            if kind in (ENDING, FATAL):
+                raise LinkError(f"a frame of type {kind:#04x} after ENDING")
+            if kind == EXIT and payload[0] != self._ending:
+                raise LinkError(f"EXIT with status {payload[0]} after ENDING with status {self._ending}")
+        elif kind == ENDING:
+            self._ending = payload[0]
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:

@@ -54,9 +54,9 @@ class Record:
     """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "keep_free_mib", "log", "log_json",
-        "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope", "shares", "status", "taken",
-        "takes_interfaces", "terminal",
+        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "keep_free_mib", "kill_answer_s",
+        "kill_end_s", "log", "log_json", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope",
+        "shares", "status", "taken", "takes_interfaces", "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -76,6 +76,11 @@ class Record:
         """-1: not created yet, or certainly destroyed."""
         self.exit_status: int | None = None
         """Exit status of the container, None while it is not known."""
+        self.kill_answer_s = 0
+        """Seconds after KILL until the guest has to answer."""
+        self.kill_end_s = 0
+        """Seconds after KILL until the guest has to have ended. 0: the domain is destroyed at once, as by older versions, which
+        wrote the record of a container that still runs."""
         self.log = ""
         """Path of the --log that `create` was given, for errors of the supervisor."""
         self.log_json = True
@@ -167,6 +172,8 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "domid": int,
     "exit_status": _number_or_none,
     "keep_free_mib": int,
+    "kill_answer_s": int,
+    "kill_end_s": int,
     "log_json": _is_one,
     "pid": int,
     "network_devices": _between(" "),
@@ -205,6 +212,9 @@ def load(root: str, container_id: str) -> Record:
     except OSError as error:
         raise RunxError(f'container "{container_id}": cannot read {record.directory}/record: {reason(error)}') from None
     with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+        if os.fstat(fd).st_uid not in (0, os.geteuid()):  # it names processes and domains to act on
+            hint = "a state directory belongs to root"
+            raise RunxError(f'container "{container_id}": {record.directory}/record belongs to another user', hint)
         lines = file.read().split("\n")
     if lines[0] != _MAGIC:
         raise RunxError(f'container "{container_id}": {record.directory}/record is not a record of this version of runx')
@@ -234,9 +244,13 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
         f"choose another id, or remove it with: runx delete {container_id}",
     )
     try:
-        os.makedirs(root, mode=0o700, exist_ok=True)
+        _make_root(root)
+    except OSError as error:
+        raise RunxError(f"cannot make {root}: {reason(error)}") from None
+    try:
         if not os.path.isdir(record.directory):
             os.mkdir(record.directory, 0o700)
+        _check_closed(record.directory, root)  # it may be of an earlier `create`
         record.lock = _locked(record.directory, wait=False)
     except (FileExistsError, BlockingIOError, FileNotFoundError):  # another `create` or a `delete` is at it
         raise taken from None
@@ -251,6 +265,32 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
     record.oci = f'{{"ociVersion": "{SPEC_VERSION}", "id": {json_string(container_id)}, "bundle": {json_string(bundle)}}}'
     record.save()
     return record
+
+
+def _make_root(root: str) -> None:
+    """Make the state root and the directories above it that are missing, if nobody else can exchange one. Raises RunxError."""
+    missing = []
+    above = root
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    _check_closed(above, root)
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory, 0o700)
+        except FileExistsError:
+            pass  # another `create` has made it
+
+
+def _check_closed(directory: str, root: str) -> None:
+    """Raise RunxError if a user other than root could exchange what is in a directory of the state root, or above it."""
+    from runx.linux import closed_path
+
+    try:
+        os.close(closed_path.find(directory, os.path.realpath(root)))
+    except closed_path.OpenToOthers as error:
+        hint = "name a directory by --root, or by paths.state of runx.toml, that root alone can write to, with all above it"
+        raise RunxError(f"the state directory {root} is not root's alone: {error}", hint) from None
 
 
 def lock(record: Record) -> int:

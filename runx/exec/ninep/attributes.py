@@ -65,6 +65,8 @@ def setattr_(share: "Share", message: bytes) -> bytes:
     if valid & _MODE:
         if node.type == stat.S_IFLNK:
             refuse(errno.EOPNOTSUPP)
+        if node.type != stat.S_IFDIR:
+            node.rules.check_mode(mode, os.fstat(node.fd).st_mode)
         os.chmod(node.name, stat.S_IMODE(mode))
     if valid & _SIZE:
         if node.type != stat.S_IFREG:
@@ -93,7 +95,8 @@ def statfs(share: "Share", message: bytes) -> bytes:
     return _STATFS.pack(_MAGIC, s.f_bsize, *counts, s.f_fsid & 0xFFFFFFFFFFFFFFFF, s.f_namemax)
 
 
-_GUESTS = (b"user.", b"system.posix_acl_access", b"system.posix_acl_default", b"security.capability")
+_CAPABILITY = b"security.capability"
+_GUESTS = (b"user.", b"system.posix_acl_access", b"system.posix_acl_default", _CAPABILITY)
 """What a program in a container of runc may set. Others (trusted.overlay.opaque, security.selinux) steer the host."""
 
 
@@ -129,6 +132,8 @@ def xattrcreate(share: "Share", message: bytes) -> bytes:
     fid = share.fids.get(number)
     if fid.node.rules.read_only:
         refuse(errno.EROFS)
+    if fid.node.rules.no_capabilities and name == _CAPABILITY:
+        refuse(errno.EPERM)
     if fid.file is not None or fid.attribute is not None:
         refuse(errno.EBADF)
     if size > limits.ATTRIBUTE_MAX:

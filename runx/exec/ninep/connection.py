@@ -3,7 +3,7 @@
 from _thread import allocate_lock
 
 from runx.exec.ninep import contents, wire
-from runx.exec.ninep.ring import Ring, RingError
+from runx.exec.ninep.ring import Ring, RingError, Scratch
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ _ANSWER_MAX = 4200
 """Bytes of an answer, but for those that say how many they want: Rreadlink is the longest."""
 _HEAD_MAX = 64
 """Bytes that are looked at before the size of a message is known: nearly all messages are shorter."""
+_LARGE = 16384
+"""Bytes of a request that is no object of Python's own: that would leave a gap in the heap, as large as it was."""
 _FIRST_MAX = 4096
 """Bytes of a message before both sides have agreed on a size."""
 
@@ -36,9 +38,12 @@ class Channel:
         self.late: list[bytes] = []
         """Answers without room in the ring."""
 
-    def next(self) -> bytes:
+    def next(self, scratch: Scratch) -> "bytes | memoryview":
         """The next whole request, or nothing: there is none, or no room for its answer, of which the guest tells when it has
-        read others. Reads that need not wait are answered here. Raises RingError."""
+        read others. Reads that need not wait are answered here. Raises RingError.
+
+        scratch: where a large request may be, until the next call with it.
+        """
         ring, share = self.ring, self.connection.share
         while True:
             if self.late and not self._deliver_late():
@@ -60,7 +65,13 @@ class Channel:
                 return b""
             if kind == wire.TREAD and size == wire.READ.size and self._read_now(head[:size]):
                 continue
-            message = head[:size] if size <= len(head) else ring.peek(size)
+            message: bytes | memoryview
+            if size <= len(head):
+                message = head[:size]
+            elif kind == wire.TWRITE and size > _LARGE:
+                message = ring.copy(size, scratch, wire.READ.size)
+            else:
+                message = ring.peek(size)
             ring.consume(size)
             return message
 

@@ -79,6 +79,7 @@ def lcreate(share: "Share", message: bytes) -> bytes:
     held = Held(share.fids.opened, 1, errno.ENFILE)
     owners = fid.uid, gid
     check_owners(owners)
+    fid.node.rules.check_mode(mode)
     try:
         fd = os.open(name, wanted, mode & 0o7777, dir_fd=fid.node.fd)
     except FileExistsError:
@@ -88,7 +89,7 @@ def lcreate(share: "Share", message: bytes) -> bytes:
         file = _open(share, node, flags)
     else:
         file = OpenFile(fd, held, writes=flags & os.O_ACCMODE != os.O_RDONLY)
-        node = Node(os.open(b"%d" % fd, os.O_PATH | os.O_CLOEXEC), share.devices, fid.node.rules)
+        node = Node(os.open(b"%d" % fd, os.O_PATH | os.O_CLOEXEC), share.devices, fid.node.rules, name)
         give_to(node, owners, mode & 0o7777)
     fid.node, fid.file = node, file
     return node.qid + _WHOLE_FILE
@@ -161,7 +162,7 @@ def read(share: "Share", message: bytes) -> bytes:
     return _NUMBER.pack(len(data)) + data
 
 
-def write(share: "Share", message: bytes) -> bytes:
+def write(share: "Share", message: "bytes | memoryview") -> bytes:
     _, _, _, number, offset, count = wire.READ.unpack_from(message)
     if count != len(message) - wire.READ.size:
         refuse(errno.EINVAL)

@@ -20,11 +20,23 @@ _FIELDS = 5
 class Bind:
     """A file or directory of the host in the server's own tree."""
 
-    __slots__ = ("is_file", "name", "no_devices", "origin", "read_only", "recursive", "source", "tag")
+    __slots__ = (
+        "is_file",
+        "name",
+        "no_capabilities",
+        "no_devices",
+        "no_set_id",
+        "origin",
+        "read_only",
+        "recursive",
+        "source",
+        "tag",
+    )
 
     def __init__(self, tag: str, name: str, source: str, origin: str, words: str) -> None:
         """tag: the share that it is in. name: of the entry there; "" if it is the share itself. origin: its name in config.json,
-        for messages. words: `file`, `recursive`, `read-only`, `no-devices`, separated by spaces."""
+        for messages. words: `file`, `recursive`, `read-only`, `no-devices`, `no-set-id` and `no-capabilities`, separated by
+        spaces."""
         self.tag = tag
         self.name = name
         self.source = source
@@ -34,6 +46,8 @@ class Bind:
         self.recursive = "recursive" in flags
         self.read_only = "read-only" in flags
         self.no_devices = "no-devices" in flags
+        self.no_set_id = "no-set-id" in flags
+        self.no_capabilities = "no-capabilities" in flags
 
     @property
     def place(self) -> str:
@@ -42,7 +56,12 @@ class Bind:
 
     @property
     def rules(self) -> Rules:
-        return Rules(read_only=self.read_only, no_devices=self.no_devices)
+        return Rules(
+            read_only=self.read_only,
+            no_devices=self.no_devices,
+            no_set_id=self.no_set_id,
+            no_capabilities=self.no_capabilities,
+        )
 
 
 class Export:
@@ -77,7 +96,9 @@ def keep(directory: str, plan: "VmPlan") -> None:
                 file=entry["is_file"],
                 recursive=entry["recursive"],
                 read_only=entry["read_only"],
-                no_devices="nodev" in entry["flags"],
+                no_devices="nodev" in entry["flags"] or "devices" in entry["withheld"],
+                no_set_id="set-id" in entry["withheld"],
+                no_capabilities="capabilities" in entry["withheld"],
             )
             fields += ["mounts", str(entry["slot"]), entry["source"], entry["origin"], words]
     if fields:

@@ -5,7 +5,7 @@ import resource
 
 from runx.errors import RunxError
 from runx.exec.ninep import syscalls
-from runx.linux import confine, mount
+from runx.linux import confine, kernel_files, mount
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ def enter(place: str, exports: "list[Export]", descriptors: int) -> None:
     mount.mount("none", place, mount.MS_REC | mount.MS_PRIVATE)
     for export in exports:
         for bind in export.binds:
+            _leave_out_kernel_files(bind.origin, bind.source, os.path.realpath(f"{place}/{bind.place}"))
+    for export in exports:
+        for bind in export.binds:
             if bind.read_only:
                 _make_read_only(bind.origin, f"{place}/{bind.place}")
     try:
@@ -119,6 +122,21 @@ def _bind(origin: str, source: str, target: str, *, is_file: bool, recursive: bo
         mount.mount(source, target, mount.MS_BIND | (mount.MS_REC if recursive else 0))
     except OSError as error:
         raise RunxError(f"{origin}: cannot bind {source}: {error.strerror}") from None
+
+
+def _leave_out_kernel_files(origin: str, source: str, place: str) -> None:
+    """Unmount proc, sysfs and the like of the host below a bind: there its root steers the host. Raises RunxError.
+
+    The compiler refuses a bind of such a file itself, and tells which are left out. Here it is what is mounted now that counts.
+    """
+    try:
+        for mounted in reversed(kernel_files.Mounts().kernels):
+            if mounted.point == place:
+                raise RunxError(f"{origin}: {source} is on a {mounted.type} of the host's kernel, which no virtual machine gets")
+            if mounted.point.startswith(place + "/"):
+                mount.unmount(mounted.point)
+    except OSError as error:
+        raise RunxError(f"{origin}: cannot leave out the host's own file systems below {source}: {error.strerror}") from None
 
 
 def _make_read_only(origin: str, place: str) -> None:

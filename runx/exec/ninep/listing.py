@@ -1,6 +1,5 @@
 """Directories, listed."""
 
-import ctypes
 import errno
 import os
 import stat
@@ -8,6 +7,7 @@ from struct import Struct
 
 from runx.exec.ninep import wire
 from runx.exec.ninep.nodes import refuse
+from runx.linux import libc
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
@@ -21,9 +21,8 @@ _DIRENT = Struct("<QqHB")
 _ENTRY = Struct("<BIQQBH")
 """qid, offset, type, length of the name"""
 _BUFFER = 32768
-_getdents64 = ctypes.CDLL(None, use_errno=True).getdents64
-_getdents64.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
-_getdents64.restype = ctypes.c_ssize_t
+_Buffer = libc.buffer_type(_BUFFER)
+_getdents64 = libc.function("getdents64", "iPL", of_size=True)
 
 
 def readdir(share: "Share", message: bytes) -> bytes:
@@ -39,16 +38,13 @@ def readdir(share: "Share", message: bytes) -> bytes:
     parts: list[bytes] = []
     size = 0
     # Every entry here is at least as long as the kernel's, less the padding: what is read nearly always fits.
-    buffer = ctypes.create_string_buffer(min(max(count, 512), _BUFFER))
+    buffer, wanted = _Buffer(), min(max(count, 512), _BUFFER)
     while True:
-        got = _getdents64(file.fd, buffer, len(buffer))
-        if got < 0:
-            code = ctypes.get_errno()
-            refuse(code)
+        got = libc.check(_getdents64(file.fd, buffer, wanted), "getdents64")
         if not got:
             file.at = offset
             break
-        data, at = buffer.raw[:got], 0
+        data, at = bytes(memoryview(buffer)[:got]), 0
         while at < got:
             inode, following, length, kind = _DIRENT.unpack_from(data, at)
             name = data[at + 19 : at + length]

@@ -50,6 +50,7 @@ def mknod(share: "Share", message: bytes) -> bytes:
         refuse(errno.EINVAL)
     if kind in (stat.S_IFCHR, stat.S_IFBLK) and fid.node.rules.no_devices:
         refuse(errno.EPERM)
+    fid.node.rules.check_mode(mode)
     os.mknod(nodes.checked(name), kind | (mode & 0o7777), os.makedev(major, minor), dir_fd=fid.node.fd)
     return _made(share, fid, name, gid, mode & 0o7777)
 

@@ -33,12 +33,23 @@ def refuse(code: int) -> "NoReturn":
 class Rules:
     """What the guest may do below a certain directory."""
 
-    __slots__ = ("no_devices", "read_only")
+    __slots__ = ("no_capabilities", "no_devices", "no_set_id", "read_only")
 
-    def __init__(self, *, read_only: bool = False, no_devices: bool = False) -> None:
+    def __init__(
+        self, *, read_only: bool = False, no_devices: bool = False, no_set_id: bool = False, no_capabilities: bool = False
+    ) -> None:
         self.read_only = read_only
         self.no_devices = no_devices
         """Nodes of devices cannot be made."""
+        self.no_set_id = no_set_id
+        """Files cannot be given set-id bits. For directories they mean no rights."""
+        self.no_capabilities = no_capabilities
+        """Files cannot be given capabilities."""
+
+    def check_mode(self, mode: int, before: int = 0) -> None:
+        """Raise OSError if a file that is no directory must not get this mode. before: its present mode."""
+        if self.no_set_id and mode & ~before & (stat.S_ISUID | stat.S_ISGID):
+            refuse(errno.EPERM)
 
 
 class Devices:
@@ -57,10 +68,10 @@ class Devices:
 class Node:
     """A file, directory, link or other node. It goes with the last fid that holds it."""
 
-    __slots__ = ("fd", "mark", "qid", "rules", "type")
+    __slots__ = ("fd", "is_index", "mark", "qid", "rules", "type")
 
-    def __init__(self, fd: int, devices: Devices, rules: Rules) -> None:
-        """fd: its O_PATH descriptor, which is this node's from now on."""
+    def __init__(self, fd: int, devices: Devices, rules: Rules, name: bytes = b"") -> None:
+        """fd: its O_PATH descriptor, which is this node's from now on. name: by which it was found or made."""
         self.fd = fd
         status = os.fstat(fd)
         self.type = stat.S_IFMT(status.st_mode)
@@ -68,6 +79,8 @@ class Node:
         # The version is always 0: Linux takes another version for another file, of which it has a second inode.
         self.qid = wire.QID.pack(_QID_TYPES.get(self.type, 0), 0, (status.st_ino ^ self.mark) & _PATH_BITS)
         self.rules = rules
+        self.is_index = name.endswith(b"-shm")
+        """Whether it may be that of a database (wal.py)."""
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -128,4 +141,4 @@ def step(directory: Node, name: bytes, devices: Devices, rules: Rules) -> Node:
     checked(name)
     if directory.type != stat.S_IFDIR:
         refuse(errno.ENOTDIR)
-    return Node(os.open(name, STEP, dir_fd=directory.fd), devices, rules)
+    return Node(os.open(name, STEP, dir_fd=directory.fd), devices, rules, name)

@@ -7,7 +7,7 @@ from runx.exec.ninep import exports, jail, limits
 from runx.exec.ninep.hypervisor import Hypervisor
 from runx.exec.ninep.server import Server
 from runx.exec.ninep.share import Share, open_directory
-from runx.linux import confine
+from runx.linux import confine, memory
 from runx.linux.signals import signal
 
 
@@ -37,12 +37,14 @@ def _confined(control: int, directory: str, title: str) -> Server:
     found = exports.load(directory)
     hypervisor = Hypervisor()
     confine.set_title(title)
-    confine.one_heap(limits.MESSAGE_MAX)
+    memory.one_heap(limits.MESSAGE_MAX)
+    memory.find_code()
     os.umask(0)
     jail.enter(f"{directory}/shares", found, limits.descriptors(len(found)))
     shares = [Share(open_directory(f"/{export.tag}"), export.rules, export.entries) for export in found]
     server = Server(control, hypervisor, shares)
     jail.lock()
+    memory.trim()
     _report(control, "ready")
     return server
 

@@ -11,6 +11,7 @@ from runx.exec.ninep.nodes import refuse
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from runx.exec.ninep.share import Share
 
@@ -22,8 +23,8 @@ _COUNT = Struct("<H")
 PROTOCOL = b"9P2000.L"
 
 
-def answer(share: "Share", message: bytes, room: int) -> bytes:
-    """Answer a whole message; every failure is an answer, too.
+def answer(share: "Share", message: "bytes | memoryview", room: int) -> bytes:
+    """Answer a whole message; every failure is an answer, too. A large Twrite may be no object of Python's own.
 
     room: bytes of an answer that the transport can take at most.
     """
@@ -31,7 +32,7 @@ def answer(share: "Share", message: bytes, room: int) -> bytes:
     try:
         handler = _HANDLERS.get(kind)
         if kind == wire.TVERSION:
-            body = _version(share, message, room)
+            body = _version(share, bytes(message), room)
         elif handler is None:
             refuse(errno.EOPNOTSUPP)
         elif not share.message_max:
@@ -105,12 +106,13 @@ def _clunk(share: "Share", message: bytes) -> bytes:
     fid = share.fids.remove(number)
     if fid.has_locks:
         share.locks.forget(fid)
+        share.databases.forget(fid)
     if fid.attribute is not None:
         fid.attribute.finish(fid.node)
     return b""
 
 
-_HANDLERS: "dict[int, Callable[[Share, bytes], bytes]]" = {
+_HANDLERS: "dict[int, Callable[[Share, Any], bytes]]" = {
     wire.TATTACH: _attach,
     wire.TFLUSH: _flush,
     wire.TWALK: _walk,

@@ -11,6 +11,8 @@ from _thread import allocate_lock, start_new_thread
 
 from runx.exec.ninep import session, wire
 from runx.exec.ninep.connection import Request
+from runx.exec.ninep.ring import Scratch
+from runx.linux import memory
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Turns:
         self._wake = allocate_lock()
         self._wake.acquire()
         self._watched = False
+        self._scratch = Scratch()
+        """Of the leading thread."""
 
     def run(self) -> None:
         """Start the first thread that leads, and look after it. Never returns."""
@@ -61,6 +65,8 @@ class Turns:
             if current is None:
                 quiet += 1
                 if quiet > _QUIET_LOOKS and self._may_stop_looking():
+                    self._scratch.forget()
+                    memory.trim()
                     return
             else:
                 quiet = 0
@@ -78,6 +84,7 @@ class Turns:
         with self._guard:
             if request.claim():
                 self._current = None
+                self._scratch = Scratch()  # the other one is in use as long as that request is
                 request.channel.connection.stalled.append(request)
                 start_new_thread(self._lead, ())
 
@@ -87,13 +94,13 @@ class Turns:
         for _ in range(_AT_ONCE):
             if not connection.may_take_more:
                 return False  # look_again is called when it may
-            message = channel.next()
+            message = channel.next(self._scratch)
             if not message:
                 return False
             self._answer(channel, message)
         return True
 
-    def _answer(self, channel: "Channel", message: bytes) -> None:
+    def _answer(self, channel: "Channel", message: "bytes | memoryview") -> None:
         connection = channel.connection
         kind = message[4]
         if kind == wire.TVERSION:
@@ -126,7 +133,7 @@ class Turns:
                 self._watched = True
                 self._wake.release()
 
-    def _flush_waits(self, channel: "Channel", message: bytes) -> bool:
+    def _flush_waits(self, channel: "Channel", message: "bytes | memoryview") -> bool:
         """Have a Tflush wait for the request that it is about, if that is being answered: the guest uses the tag again after."""
         if len(message) != wire.FLUSH.size:
             return False

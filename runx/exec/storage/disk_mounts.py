@@ -25,8 +25,8 @@ def prepare(directory: str, plan: "VmPlan") -> None:
         os.close(os.open(disk["path"], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def enter(directory: str, devices: Sequence[str] = ()) -> None:
-    """Move this process into a new mount namespace, and mount the disks of the container's plan there.
+def enter(directory: str, devices: Sequence[str] = ()) -> "VmPlan":
+    """Move this process into a new mount namespace, and mount the disks of the container's plan there; the plan.
 
     devices: the block device of each disk, in their order; "" for a disk whose file xl gets. Raises RunxError, which names the
     mount that failed.
@@ -35,7 +35,9 @@ def enter(directory: str, devices: Sequence[str] = ()) -> None:
         plan: VmPlan = json.load(file)
     assert plan["domain"], "there is a domain to create"
     try:
-        mount.private_mounts()
+        mount.unshare(mount.CLONE_NEWNS)
+        # Nothing goes out. What the host unmounts is unmounted here, too: a QEMU may live here as long as the container.
+        mount.mount("none", "/", mount.MS_REC | mount.MS_SLAVE)
     except OSError as error:
         raise RunxError(f"cannot make a mount namespace: {error.strerror}", "runx must run as root") from None
     for number, disk in enumerate(plan["domain"]["disks"]):
@@ -45,3 +47,4 @@ def enter(directory: str, devices: Sequence[str] = ()) -> None:
             mount.mount(source, disk["path"], mount.MS_BIND)
         except OSError as error:
             raise RunxError(f"{origin}: cannot bind {source}: {error.strerror}") from None
+    return plan

@@ -9,15 +9,13 @@ import select
 
 from runx.errors import RunxError
 from runx.exec import spawn
-from runx.linux import proc
+from runx.linux import descriptors, proc
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_MANY_FDS = 2**16
-"""More descriptors than a supervisor has."""
 _END_S = 10.0
 """How long the child may take to end: mkfs.erofs, or the kernel, may be writing to a slow disk."""
 
@@ -85,21 +83,14 @@ def _become_packer(supervisor: int, directory: str, output: int, done: int, hold
         signal.signal(signal.SIGTERM, _called_off)
         proc.die_with_parent(supervisor, signal.SIGTERM)
         spawn.stand_alone(output)
-        _close_all_but(output, done, hold)
+        # `create` waits for the end of a pipe, of which this process has a copy as well.
+        descriptors.close_all_but((output, done, hold))
         _make_and_keep(directory, done, hold)
         os._exit(0)
     except BaseException as error:
         spawn.report(output, "root.path: its images cannot be made", error)
     finally:
         os._exit(1)
-
-
-def _close_all_but(*kept: int) -> None:
-    """`create` waits for the end of a pipe, of which this process has a copy as well."""
-    first = 3
-    for fd in (*sorted(kept), max(os.sysconf("SC_OPEN_MAX"), _MANY_FDS)):
-        os.closerange(first, fd)
-        first = fd + 1
 
 
 def _make_and_keep(directory: str, done: int, hold: int) -> None:

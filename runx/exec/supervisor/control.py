@@ -39,11 +39,12 @@ def accept(listener: _socket.socket) -> int:
     return fd
 
 
-def request(directory: str, line: str) -> None:
-    """Send one request and wait for its answer.
+def request(directory: str, line: str, limit_s: int = 0) -> None:
+    """Send one request and wait for its answer, so many seconds; 0: ANSWER_TIMEOUT_S.
 
     Raises RunxError with the supervisor's message, or if the supervisor is not there or does not answer in time.
     """
+    limit_s = limit_s or ANSWER_TIMEOUT_S
     gone = RunxError("container not running", "its supervisor has gone; `runx delete` cleans up what is left")
     try:
         directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -52,13 +53,13 @@ def request(directory: str, line: str) -> None:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         # A struct timeval (socket(7)). A timeout of Python's would make the descriptor non-blocking.
-        limit = ANSWER_TIMEOUT_S.to_bytes(8, sys.byteorder) + bytes(8)
+        limit = limit_s.to_bytes(8, sys.byteorder) + bytes(8)
         connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, limit)
         connection.connect(_address(directory_fd))
         connection.sendall(line.encode() + b"\n")
         answer = receive(connection.fileno())
     except BlockingIOError:
-        message = f"the container's supervisor did not answer within {ANSWER_TIMEOUT_S} s"
+        message = f"the container's supervisor did not answer within {limit_s} s"
         raise RunxError(message, "it hangs; `runx kill ID KILL` and `runx delete --force ID` do without it") from None
     except OSError:
         raise gone from None

@@ -7,11 +7,13 @@ from runx.exec.console.kernel_log import KernelConsole
 from runx.exec.console.ring import PvConsole
 from runx.exec.storage import small_files
 from runx.exec.supervisor import dns
+from runx.exec.supervisor.killing import Killing
 from runx.exec.supervisor.loop import Ended
-from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_KILLED, Session, Streams
+from runx.exec.supervisor.session import STATUS_BROKEN, Session, Streams
 from runx.exec.supervisor.space import LayerSpace, layer_of
 from runx.exec.supervisor.to_guest import ToGuest
 from runx.exec.xen import console_nodes
+from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
@@ -53,8 +55,9 @@ class GuestLink:
         self.first_parts: tuple[Part, ...] = (self, Streams(session, self.to_guest), self._dns, kernel_log)
         layer = layer_of(record.disks)
         self._space = LayerSpace(record, layer, self.to_guest) if layer else None
-        self.last_parts: tuple[Part, ...] = (self._space, self.to_guest) if self._space else (self.to_guest,)
-        self.deliver = session.signals.put
+        self._killing = Killing(session, self.to_guest, (record.kill_answer_s, record.kill_end_s), record.say)
+        of_the_layer: tuple[Part, ...] = (self._space,) if self._space else ()
+        self.last_parts: tuple[Part, ...] = (*of_the_layer, self.to_guest, self._killing)
 
     # -- before the guest runs -----------------------------------------------------------------------------------------
 
@@ -128,6 +131,8 @@ class GuestLink:
             elif kind == link.FATAL:
                 session.say(payload[1:].decode("utf-8", "replace"))
                 session.status = payload[0]
+            elif kind == link.ENDING:
+                session.ending = payload[0]
             elif kind == link.EXIT:
                 session.status = payload[0]
         return True
@@ -140,6 +145,16 @@ class GuestLink:
                 self.to_guest.put(link.network(self._script))
         self.to_guest.greeted = True
         self.to_guest.put(self._session.input.greeting())
+
+    # -- signals -------------------------------------------------------------------------------------------------------
+
+    def deliver(self, number: int) -> None:
+        """Queue a signal for the process; have the guest end the container if it is KILL. Raises RunxError if it is not taken, or
+        Ended."""
+        if number == signal.SIGKILL:
+            self._killing.ask()
+        else:
+            self._session.signals.put(number)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -156,7 +171,10 @@ class GuestLink:
         if how == "destroyed":
             # By somebody's SIGKILL or xl destroy, who does not wait for a reader that has stalled.
             session.write_ready()
-            raise Ended(STATUS_KILLED if session.status is None else session.status)
+            raise Ended(session.status_if_destroyed)
+        if session.status is None and self._killing.is_under_way:
+            self._record.say("warning", f"the virtual machine ended ({how}) before it had written its file systems")
+            raise Ended(session.status_if_destroyed)
         if session.status is None:
             words = self._kernel_log.last_words()
             session.say(f"the virtual machine ended ({how}) before its process did; its console said last:\n{words}")

@@ -62,9 +62,16 @@ class Lifecycle:
         """Deliver a signal. Raises RunxError if it is not taken, or Ended.
 
         A container that was never started has no process. A signal that would end one ends the container, as it would end
-        runc's waiting init.
+        runc's waiting init. KILL ends a paused container too, which needs to run for that.
         """
-        if self._record.status != "created":
-            self._machine.deliver(number)
-        elif number not in IGNORED_BY_DEFAULT:
-            raise Ended(128 + number)
+        if self._record.status == "created":
+            if number not in IGNORED_BY_DEFAULT:
+                raise Ended(128 + number)
+            return
+        if number == signal.SIGKILL and self._record.status == "paused":
+            try:
+                self.resume()
+            except RunxError as error:
+                self._record.say("warning", f"the container is destroyed, as it cannot be resumed to be killed: {error.message}")
+                raise Ended(128 + number) from None
+        self._machine.deliver(number)

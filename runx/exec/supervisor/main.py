@@ -20,6 +20,7 @@ from runx.exec.supervisor.supervisor import Supervisor
 from runx.exec.supervisor.vm import VirtualMachine
 from runx.exec.xen import xl
 from runx.exec.xen.xenstore import XenStore
+from runx.linux import descriptors
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def _machine(record: Record, session: Session, host_network: int) -> "Machine":
 def main() -> int:
     """Entry point; returns the exit status of the process."""
     directory, fds = sys.argv[1], tuple(map(int, sys.argv[2:5]))
+    # What the engine left open for its runtime is not ours: of containerd's shim, that is the socket at which it listens.
+    descriptors.close_all_but(fds)
     for fd in fds:
         os.set_inheritable(fd, False)  # the domain's QEMU would keep them open, and `create` waits for an end
     report, orders, host_network = fds

@@ -145,6 +145,8 @@ class Passthrough:
         """
         if number in _WITHOUT_MEANING:
             return
+        if number == signal.SIGKILL:
+            raise Ended(STATUS_KILLED)
         control = f"/local/domain/{self._record.domid}/control"
         if self._store.read(control + "/feature-poweroff") != "1":
             raise Ended(128 + number)

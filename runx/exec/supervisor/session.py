@@ -56,6 +56,8 @@ class Session:
         """The process runs, or has run."""
         self.status: int | None = None
         """Exit status of the process once it is known. Its output may still have to be written."""
+        self.ending: int | None = None
+        """The status that the process ended with, as the guest said it before it wrote its file systems."""
         self.size_changed = False
         """The guest is to be told the size of the terminal."""
         self._take_streams()
@@ -79,6 +81,11 @@ class Session:
         from runx.exec.console import terminal
 
         return terminal.size(self._fds[0])
+
+    @property
+    def status_if_destroyed(self) -> int:
+        """The container's exit status if the guest says no more: that of its process, if it is known."""
+        return next((status for status in (self.status, self.ending) if status is not None), STATUS_KILLED)
 
     @property
     def drained(self) -> bool:

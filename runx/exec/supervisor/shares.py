@@ -43,6 +43,7 @@ class Shares:
         """
         if not self._record.shares:
             return
+        gc.freeze()  # a collection in either process would write to pages that are both's
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._pid = os.fork()
         if self._pid == 0:
@@ -57,7 +58,7 @@ class Shares:
 
     def _become_server(self, control: int) -> None:
         """In the child."""
-        gc.disable()  # a collection would write to pages that are the supervisor's, too
+        gc.disable()
         try:
             from runx.exec.ninep import process
 

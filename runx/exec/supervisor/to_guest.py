@@ -29,6 +29,8 @@ class ToGuest:
         self._session = session
         self.waiting = bytearray()
         """Bytes of frames that the ring has not taken yet."""
+        self.taken = 0
+        """Bytes of frames that the ring has taken."""
         self.greeted = False
         """PID 1 of the guest listens. Before that its tty may not be raw yet, so nothing is written to it."""
         self._had_room = True
@@ -58,7 +60,9 @@ class ToGuest:
         if self._had_room:
             self._collect()
         if self.greeted and self.waiting:
-            del self.waiting[: self._ring.write(self.waiting)]
+            count = self._ring.write(self.waiting)
+            self.taken += count
+            del self.waiting[:count]
 
     def _collect(self) -> None:
         """Queue what the session is due: the size of its terminal, its signals, and credit for its output."""

@@ -159,7 +159,7 @@ class VirtualMachine:
         begin = time.monotonic()
         try:
             while not self._packer.is_done:
-                loop.turn((self._packer, *serving))
+                loop.turn((self._packer, self._shares, *serving))
             self._record.say("info", f"the images of the root filesystem were made after {time.monotonic() - begin:.1f} s more")
             self._complete()
             while self._failure and not self._is_to_start:

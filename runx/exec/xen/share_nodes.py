@@ -44,8 +44,6 @@ def publish(store: XenStore, domid: int, number: int, tag: str, server: int) -> 
 
 
 def withdraw(store: XenStore, domid: int) -> None:
-    """Remove the backend's nodes of all shares of a domain, which no tool of Xen's knows.
-
-    The parent of all domains stays: another supervisor may make nodes in it at this moment.
-    """
+    """Remove the backend's nodes of all shares of a domain, which no tool of Xen's knows."""
     store.remove(f"/local/domain/0/backend/{KIND}/{domid}")
+    store.remove_if_empty(f"/local/domain/0/backend/{KIND}")

@@ -12,6 +12,7 @@ from runx.errors import RunxError
 _HEADER = struct.Struct("<IIII")  # type, request id, transaction id, length of the payload
 _PAYLOAD_LIMIT = 4096
 _DIRECTORY, _READ, _WATCH, _WRITE, _RM, _SET_PERMS, _WATCH_EVENT, _ERROR = 1, 2, 4, 11, 13, 14, 15, 16
+_TRANSACTION_START, _TRANSACTION_END = 6, 7
 _SOCKET_PATHS = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 _DEVICE = "/dev/xen/xenbus"
 
@@ -87,8 +88,30 @@ class XenStore:
 
     def remove(self, path: str) -> None:
         """Remove a path and all below it; one that does not exist is no error."""
+        self._remove(path, 0)
+
+    def remove_if_empty(self, path: str) -> None:
+        """Remove a path if nothing is below it, and nobody makes anything there at this moment."""
+        words = f"remove {path} if it is empty"
+        transaction = int(self._request(_TRANSACTION_START, words, b"\0").rstrip(b"\0"))
+        is_empty = False
         try:
-            self._request(_RM, "remove " + path, path.encode() + b"\0")
+            is_empty = not self._request(_DIRECTORY, words, path.encode() + b"\0", transaction)
+            if is_empty:
+                self._remove(path, transaction)
+        except XenStoreError as error:
+            if error.code != "ENOENT":
+                raise
+        finally:
+            try:
+                self._request(_TRANSACTION_END, words, b"T\0" if is_empty else b"F\0", transaction)
+            except XenStoreError as error:
+                if error.code != "EAGAIN":  # somebody has changed it meanwhile
+                    raise
+
+    def _remove(self, path: str, transaction: int) -> None:
+        try:
+            self._request(_RM, "remove " + path, path.encode() + b"\0", transaction)
         except XenStoreError as error:
             if error.code != "ENOENT":
                 raise
@@ -126,10 +149,10 @@ class XenStore:
         path, _, token = payload.partition(b"\0")
         self._events.append((path.decode("utf-8", "replace"), token.rstrip(b"\0").decode("utf-8", "replace")))
 
-    def _request(self, kind: int, what: str, payload: bytes) -> bytes:
+    def _request(self, kind: int, what: str, payload: bytes, transaction: int = 0) -> bytes:
         if len(payload) > _PAYLOAD_LIMIT:
             raise XenStoreError(what, "E2BIG")
-        self._send(_HEADER.pack(kind, 0, 0, len(payload)) + payload)
+        self._send(_HEADER.pack(kind, 0, transaction, len(payload)) + payload)
         while True:
             answer, body = self._message()
             if answer == _WATCH_EVENT:

@@ -91,6 +91,8 @@ def test_an_error_says_what_was_expected_and_where(text: str, message: str) -> N
         ({"ipam": {"subnet": "10.0.0.0/8"}}, "net,10.0.0.7", "10.0.0.7/8", ()),
         ({"ipam": {"subnet": "10.0.0.0/8"}}, "net,10.0.0.7/24", "10.0.0.7/24", ()),
         ({}, "net,10.0.0.7/24", "10.0.0.7/24", ()),
+        # As in CNI, a route without any gateway is on the link.
+        ({"ipam": {"routes": [{"dst": "10.9.0.0/16"}]}}, "net,10.0.0.7/24", "10.0.0.7/24", (("10.9.0.0/16", ""),)),
         # The first address is the gateway's when the bridge is one.
         ({"isGateway": True, "ipam": {"subnet": "10.2.0.0/16"}}, "net,10.2.0.7", "10.2.0.7/16", (("default", "10.2.0.1"),)),
         ({"ipam": {"subnet": "10.2.0.0/16", "gateway": "10.2.3.4"}}, "net,10.2.0.7", "10.2.0.7/16", (("default", "10.2.3.4"),)),
@@ -165,9 +167,9 @@ def test_a_plan_is_shown_without_its_bridge(tmp_path: Path) -> None:
     config = {"ociVersion": "1.2.0", "root": {"path": "rootfs"}, "linux": {"namespaces": [{"type": "network"}]}}
     config["process"] = {"cwd": "/", "args": ["/x"], "env": [f"NETCONF={tmp_path}/net.conf,net,10.0.0.7"]}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    done = subprocess.run(
-        [sys.executable, "-m", "runx", "plan", tmp_path], cwd=SCRIPTS.parents[1], capture_output=True, text=True
-    )
+    (tmp_path / "runx.toml").write_text(f"[policy]\nnetworks = ['{tmp_path}']\n")
+    argv = [sys.executable, "-m", "runx", "plan", "--config", tmp_path / "runx.toml", tmp_path]
+    done = subprocess.run(argv, cwd=SCRIPTS.parents[1], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "runx: warning: this host has no bridge no-such-br, without which `runx create` would fail\n"
     shown = dict(line.split(maxsplit=1) for line in done.stdout.split("Network eth0\n")[1].split("\n\n")[0].splitlines())
@@ -175,8 +177,9 @@ def test_a_plan_is_shown_without_its_bridge(tmp_path: Path) -> None:
         "network": "net, from process.env[0]", "bridge": "no-such-br", "MAC": "", "address": "10.0.0.7/8",
         "route": "default via 10.0.0.1", "nameservers": "10.0.0.53",
     }  # fmt: skip
+    facts = HostFacts(host_config=f"{tmp_path}/runx.toml")
     with pytest.raises(CompileError, match="the host has no bridge no-such-br"):
-        compile(Inputs(str(tmp_path), container_id="box", state_root="/r", assets="/a", facts=HostFacts()))
+        compile(Inputs(str(tmp_path), container_id="box", state_root="/r", assets="/a", facts=facts))
 
 
 def test_an_image_brings_no_network(tmp_path: Path) -> None:
@@ -185,26 +188,77 @@ def test_an_image_brings_no_network(tmp_path: Path) -> None:
     root.mkdir()
     (root / "net.conf").write_text("{}")
     (tmp_path / "net.conf").write_text("{}")
-    facts = HostFacts()
-    assert facts.netconf(f"{tmp_path}/net.conf", str(root)) == b"{}"
+    facts, listed = HostFacts(), (str(tmp_path),)
+    assert facts.netconf(f"{tmp_path}/net.conf", str(root), listed) == b"{}"
     here = os.open(tmp_path, os.O_RDONLY)
     try:
         for path in (f"{root}/net.conf", f"/proc/self/fd/{here}/rootfs/net.conf", f"{root}/../rootfs/net.conf"):
             with pytest.raises(RunxError, match="inside the container's root filesystem"):
-                facts.netconf(path, str(root))
+                facts.netconf(path, str(root), listed)
     finally:
         os.close(here)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(RunxError, match="not a file"):
-        facts.netconf(f"{tmp_path}/fifo", str(root))
+        facts.netconf(f"{tmp_path}/fifo", str(root), listed)
+
+
+def test_a_network_is_in_a_directory_of_the_list(tmp_path: Path) -> None:
+    """After symbolic links: neither a link into the list nor one out of it changes whose file it is."""
+    listed, elsewhere = tmp_path / "listed", tmp_path / "elsewhere"
+    for directory in (listed, elsewhere, tmp_path / "listed-too", listed / "below"):
+        directory.mkdir()
+        (directory / "net.conf").write_text("{}")
+    (tmp_path / "alias").symlink_to("listed")
+    (listed / "out.conf").symlink_to(elsewhere / "net.conf")
+    (elsewhere / "in.conf").symlink_to(listed / "net.conf")
+    facts, root = HostFacts(), f"{tmp_path}/root"
+
+    for path in ("listed/net.conf", "listed/below/net.conf", "alias/net.conf", "elsewhere/in.conf"):
+        for directory in (listed, tmp_path / "alias"):
+            assert facts.netconf(f"{tmp_path}/{path}", root, (f"{tmp_path}/none", str(directory))) == b"{}"
+    for path in ("elsewhere/net.conf", "listed/out.conf", "listed-too/net.conf", "listed/../elsewhere/net.conf", "none"):
+        with pytest.raises(RunxError, match=r"is in no directory of policy\.networks") as caught:
+            facts.netconf(f"{tmp_path}/{path}", root, (str(listed),))
+        assert caught.value.fault_id == "RX704"
+        assert "networks in [policy] of /etc/runx/runx.toml" in caught.value.hint
+    with pytest.raises(RunxError, match=r"policy\.networks \(none\)"):
+        facts.netconf(f"{listed}/net.conf", root, ())
+    with pytest.raises(RunxError, match="net9: no such file"):
+        facts.netconf(f"{listed}/net9", root, (str(listed),))
+
+
+@pytest.mark.parametrize("path", ["listed", "listed/net.conf"])
+def test_others_write_no_network(tmp_path: Path, path: str) -> None:
+    """A kubelet's ConfigMap belongs to root too, but stands in no list; a directory for all users must not stand in one."""
+    (tmp_path / "listed").mkdir()
+    (tmp_path / "listed/net.conf").write_text("{}")
+    (tmp_path / path).chmod(0o1777)
+    with pytest.raises(RunxError, match=f"net.conf is no network of the host: {tmp_path}/{path} can be written") as caught:
+        HostFacts().netconf(f"{tmp_path}/listed/net.conf", f"{tmp_path}/root", (f"{tmp_path}/listed",))
+    assert caught.value.fault_id == "RX705"
+
+
+def test_the_list_of_a_broken_file_is_not_taken_for_empty() -> None:
+    """The faults of a bundle are told beside those of a runx.toml, but no fault that the file may mend."""
+
+    class Facts(TextFacts):
+        def host_config(self) -> tuple[str, bytes]:
+            return "runx.toml", b"[policy]\nnetworks = ['/nets']\nbroken = 1\n"
+
+    config = {"ociVersion": "1.2.0", "root": {"path": "r"}, "linux": {"namespaces": [{"type": "network"}]}}
+    config["process"] = {"cwd": "", "args": ["/x"], "env": ["NETCONF=/nets/a,net"]}
+    with pytest.raises(CompileError) as caught:
+        compile(Inputs("/b", container_id="box", state_root="/r", assets="/a", facts=Facts(json.dumps(config))))
+    assert "policy.broken" in caught.value.message and "process.cwd" in caught.value.message
+    assert "policy.networks" not in caught.value.message
 
 
 def test_the_text_of_a_file_is_not_told() -> None:
     """Who sets the variable may not be allowed to read it."""
     config = {"ociVersion": "1.2.0", "root": {"path": "r"}, "linux": {"namespaces": [{"type": "network"}]}}
-    config["process"] = {"cwd": "/", "args": ["/x"], "env": ["NETCONF=/etc/shadow,net"]}
-    facts = TextFacts(json.dumps(config), files={"/etc/shadow": "root:$secret$:1:\nuser:x"})
-    with pytest.raises(CompileError, match=r"/etc/shadow:1:1: not JSON") as caught:
+    config["process"] = {"cwd": "/", "args": ["/x"], "env": [f"NETCONF={FILE},net"]}
+    facts = TextFacts(json.dumps(config), files={FILE: "root:$secret$:1:\nuser:x"})
+    with pytest.raises(CompileError, match=rf"{FILE}:1:1: not JSON") as caught:
         compile(Inputs("/bundle", container_id="box", state_root="/r", assets="/a", facts=facts))
     assert "secret" not in caught.value.message
 

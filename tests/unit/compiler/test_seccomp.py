@@ -2,15 +2,20 @@
 
 import copy
 import errno
+import json
 import random
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from compiler_cases import TextFacts
+from runx.cli.plan import main
 from runx.compiler.diagnostics import CompileError
-from runx.compiler.host.facts import FilterError
+from runx.compiler.host.facts import FilterError, NoFilters
 from runx.compiler.host.libseccomp import ARCHITECTURES
+from runx.compiler.pipeline import Inputs, compile
 from seccomp_profiles import LIBRARY, argument, compiled, made, profile, real_profile, rule
 
 X86_64, X86, AARCH64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
@@ -140,9 +145,10 @@ def test_filters_for_other_guests() -> None:
 
 
 def test_a_profile_that_contradicts_itself() -> None:
-    with pytest.raises(FilterError, match="read: another rule says otherwise"):
-        args = [argument(0, "EQ", 3)]
-        made(profile(rule("read", args=args), rule("read", action="SCMP_ACT_TRAP", args=args)))
+    args = [argument(0, "EQ", 3)]
+    with pytest.raises(FilterError, match="read: another rule says otherwise") as caught:
+        made(profile(rule("write", "read", args=args), rule("read", action="SCMP_ACT_TRAP", args=args)))
+    assert caught.value.place == ("syscalls", 1, "names", 0)
 
 
 def test_a_profile_that_is_too_long() -> None:
@@ -192,3 +198,55 @@ def test_a_damaged_profile_becomes_a_program_or_is_explained() -> None:
             assert "linux.seccomp" in error.message
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 50, outcomes
+
+
+class NoLibrary(TextFacts):
+    """A host that cannot make filters. elsewhere: the facts are for `runx plan`."""
+
+    def __init__(self, toml: str = "", *, elsewhere: bool = False) -> None:
+        config = {
+            "ociVersion": "1.3.0", "root": {"path": "r"}, "process": {"cwd": "/", "args": ["x"]},
+            "linux": {"namespaces": [{"type": "network"}], "seccomp": profile(rule("read"))},
+        }  # fmt: skip
+        super().__init__(json.dumps(config))
+        self.toml = toml
+        self.elsewhere = elsewhere
+
+    def host_config(self) -> tuple[str, bytes] | None:
+        return ("runx.toml", self.toml.encode()) if self.toml else None
+
+    def filter(self, profile: object) -> bytes:  # noqa: ARG002
+        error = NoFilters("libseccomp.so.2 is not installed")
+        error.is_elsewhere = self.elsewhere
+        raise error
+
+
+def planned(facts: NoLibrary) -> Any:
+    return compile(Inputs("/b", container_id="c", state_root="/r", assets="/a", facts=facts)).plan
+
+
+def test_without_the_library_a_profile_is_an_error() -> None:
+    for toml in ("", "[policy]\nseccomp_optional = false\n"):
+        with pytest.raises(CompileError, match=r"linux\.seccomp: no filter can be made: libseccomp\.so\.2 is not") as caught:
+            planned(NoLibrary(toml))
+        assert "seccomp_optional in [policy]" in caught.value.message
+        assert caught.value.diagnostics[0].id == "RX445"
+
+
+@pytest.mark.parametrize("facts", [NoLibrary("[policy]\nseccomp_optional = true\n"), NoLibrary(elsewhere=True)])
+def test_unless_the_host_allows_it_or_the_plan_is_for_another_one(facts: NoLibrary) -> None:
+    plan = planned(facts)
+    assert plan.process.seccomp is None
+    assert [notice.reason for notice in plan.ignored if notice.id == "RX443"] == [
+        "no filter is loaded: libseccomp.so.2 is not installed"
+    ]
+
+
+def test_a_plan_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("runx.compiler.host.seccomp_cache.find_library", lambda: "")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "config.json").write_bytes(NoLibrary().raw)
+    assert main([str(tmp_path)], "/run/runx") == 0
+    said = capsys.readouterr()
+    assert "warning: no seccomp filter: libseccomp.so.2 is not installed, without which `runx create` would fail" in said.err
+    assert "no filter is loaded" in said.out

@@ -38,13 +38,10 @@ def test_the_plan_tells_of_the_filter() -> None:
     assert not [entry for entry in plan.ignored if "seccomp" in entry.path]
 
 
-def test_without_the_library_the_profile_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seccomp_cache, "find_library", lambda: "")
-    plan, artifacts, _ = compiled(profile(rule("read")))
-    assert [(entry.path, entry.reason) for entry in plan.ignored if "seccomp" in entry.path] == [
-        ("linux.seccomp", "no filter is loaded: libseccomp.so.2 is not installed")
-    ]
-    assert "runx/seccomp" not in {file.path for file in artifacts.overlay}
+    with pytest.raises(CompileError, match=r"linux\.seccomp: no filter can be made: libseccomp\.so\.2 is not installed"):
+        compiled(profile(rule("read")))
 
 
 def test_a_library_that_is_none(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -51,8 +52,9 @@ def test_a_life(host: Host) -> None:
     assert (result.returncode, "that is not stopped: running" in result.stderr) == (1, True)
 
     assert host.runx("kill", "c", "KILL").returncode == 0
-    assert ["destroy", name] in host.xen.calls()
     host.await_status("stopped")
+    assert {("destroy", "1"), ("destroy", name)} & set(map(tuple, host.xen.calls()))
+    assert host.xen.domains() == {}
     assert host.state()["pid"] == 0
     assert host.runx("kill", "c", "TERM").stderr == "runx: container not running\n"
     assert host.runx("kill", "--all", "c", "TERM").returncode == 0
@@ -113,6 +115,18 @@ def test_sigkill_works_without_the_supervisor(host: Host) -> None:
     host.await_status("stopped")
     assert host.runx("kill", "c", "9").returncode == 0
     assert host.xen.domains() == {}
+
+
+def test_a_container_of_an_older_version_is_destroyed_at_once(host: Host) -> None:
+    """Its supervisor sets no limit to its guest, and its guest sends no answer."""
+    host.create()
+    assert host.runx("start", "c").returncode == 0
+    record = host.root / "c/record"
+    record.write_text(re.sub("kill_end_s=.*\n", "", record.read_text()))
+    (name,) = host.xen.domains().values()
+    assert host.runx("kill", "c", "KILL").returncode == 0
+    assert ["destroy", name] in host.xen.calls()
+    host.await_status("stopped")
 
 
 def test_a_destroyed_domain_ends_its_container(host: Host) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from runx.exec.console import frames as link
 
-HELLO = link.frame(link.HELLO, b"\x01")
+HELLO = link.frame(link.HELLO, bytes((link.VERSION,)))
 
 
 @given(
@@ -23,7 +23,7 @@ def test_frames_survive_any_splitting(frames: list[tuple[int, bytes]], cuts: lis
         turn += 1
         got += decoder.feed(data[:size])
         data = data[size:]
-    assert got == [(link.HELLO, b"\x01"), *frames]
+    assert got == [(link.HELLO, bytes((link.VERSION,))), *frames]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_frames_survive_any_splitting(frames: list[tuple[int, bytes]], cuts: lis
         (b"\x05\x00\x01\x10", "4097 bytes"),
         (b"\x07\x00\x02\x00", "2 bytes"),
         (link.frame(link.STDOUT, b"x"), "before HELLO"),
-        (link.frame(link.HELLO, b"\x02"), "version 2"),
+        (link.frame(link.HELLO, b"\x01"), "version 1 of the link, this runx speaks 2"),
         (HELLO + b"\x08\x00\x04\x00", "4 bytes"),
         (HELLO + b"\xff\xff\xff\xff", "no such frame"),
     ],

@@ -35,6 +35,59 @@ def test_an_id_is_claimed_once(tmp_path: Path) -> None:
         records.claim(root, "c", "/bundle")
 
 
+def test_all_that_is_made_of_a_state_root_is_closed(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        records.claim(f"{tmp_path}/a/b", "c", "/bundle")
+    finally:
+        os.umask(before)
+    for path in ("a", "a/b", "a/b/c"):
+        assert (tmp_path / path).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("open_one", ["above", "above/root", "above/root/c"])
+@pytest.mark.parametrize("how", ["everybody", "the group", "sticky", "user"])
+def test_a_state_root_is_roots_alone(tmp_path: Path, open_one: str, how: str) -> None:
+    """Whoever can exchange a state directory has root act on what it says. /tmp may be above."""
+    if how == "user" and os.geteuid():
+        pytest.skip("only root gives directories away")
+    root = tmp_path / "above/root"
+    (root / "c").mkdir(parents=True)
+    modes = {"everybody": 0o777, "the group": 0o775, "sticky": 0o1777, "user": 0o755}
+    (tmp_path / open_one).chmod(modes[how])
+    if how == "user":
+        os.chown(tmp_path / open_one, 12345, 12345)
+    if (open_one, how) == ("above", "sticky"):
+        os.close(records.claim(str(root), "c", "/bundle").lock)
+        return
+    with pytest.raises(RunxError, match=f"^the state directory {root} is not root's alone: {tmp_path}/{open_one} "):
+        records.claim(str(root), "c", "/bundle")
+    assert not list(root.rglob("record"))
+
+
+def test_nothing_is_made_in_a_directory_of_others(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs").chmod(0o777)
+    with pytest.raises(RunxError, match=f"{tmp_path}/theirs can be written by everybody"):
+        records.claim(f"{tmp_path}/theirs/a/b", "c", "/bundle")
+    assert not list((tmp_path / "theirs").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_record_of_another_user_is_not_read(tmp_path: Path) -> None:
+    """It could name any process to signal, and any domain to destroy."""
+    record = records.claim(str(tmp_path), "c", "/bundle")
+    os.chown(f"{record.directory}/record", 12345, 12345)
+    with pytest.raises(RunxError, match="/c/record belongs to another user"):
+        records.load(str(tmp_path), "c")
+
+
+def test_a_root_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("none")
+    with pytest.raises(RunxError, match=f"^cannot make {tmp_path}/link/root: no such file or directory"):
+        records.claim(f"{tmp_path}/link/root", "c", "/bundle")
+
+
 def test_a_container_being_made_has_a_state(tmp_path: Path) -> None:
     from runx.exec.commands.state import state
 
@@ -118,8 +171,12 @@ terminal=
 
 
 def as_now(text: str) -> str:
-    """The text of this version, in which three attributes are new."""
-    for new, before in (("keep_free_mib=0", "log="), ("network_devices=", "network_namespace="), ("packs=", "pid=")):
+    """The text of this version, in which five attributes are new."""
+    for new, before in (
+        ("keep_free_mib=0\nkill_answer_s=0\nkill_end_s=0", "log="),
+        ("network_devices=", "network_namespace="),
+        ("packs=", "pid="),
+    ):
         text = text.replace(f"\n{before}", f"\n{new}\n{before}")
     return text
 
@@ -141,6 +198,8 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "domid": 7,
         "exit_status": 0,
         "keep_free_mib": 0,
+        "kill_answer_s": 0,
+        "kill_end_s": 0,
         "log": "/run/log.json",
         "log_json": False,
         "network_devices": [],

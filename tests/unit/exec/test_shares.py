@@ -3,9 +3,13 @@
 import json
 import os
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from commandhost import Host
 
@@ -54,7 +58,25 @@ def test_nodes_and_the_server(host: Host) -> None:
     assert host.runx("delete", "--force", "c").returncode == 0
     until(lambda: not Path(f"/proc/{server}").exists())
     host.nothing_left()
-    assert not [path for path in host.xen.nodes if path.startswith(BACKEND)]
+    assert not [path for path in host.xen.nodes if "runx_9pfs" in path]
+
+
+def test_nothing_that_the_engine_left_open_is_kept(host: Host) -> None:
+    """The socket of containerd's shim would be there as long as the container, and nobody would answer."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(host.bundle / "shim"))
+        listening.listen()
+        with open(host.bundle / "err", "wb") as err:
+            argv = host.argv("create", "--bundle", str(host.bundle), "--pid-file", str(host.bundle / "pid"), "c")
+            silent = {"stdin": subprocess.DEVNULL, "stdout": err, "stderr": err}
+            environment = host.xen.environment()
+            assert subprocess.run(argv, env=environment, pass_fds=[listening.fileno()], **silent).returncode == 0, errors(host)  # type: ignore[call-overload]
+    supervisor = int((host.bundle / "pid").read_text())
+    server = int(node(host, f"{BACKEND}/0/server"))
+    for pid in (supervisor, server):
+        assert Path(f"/proc/{pid}/cmdline").exists()
+    with socket.socket(socket.AF_UNIX) as caller, pytest.raises(ConnectionRefusedError):
+        caller.connect(str(host.bundle / "shim"))
 
 
 def test_no_server_without_shares(host: Host) -> None:
@@ -72,6 +94,26 @@ def test_a_server_that_dies_ends_the_container(host: Host) -> None:
     host.await_status("stopped")
     assert "the server of the container's shares has ended: signal 9" in errors(host)
     assert host.xen.domains() == {}
+
+
+def test_a_server_that_dies_while_the_domain_is_made(host: Host) -> None:
+    """The container is not created, or ends at once."""
+    host.xen.hold("create")
+    process = host.popen("create", "--bundle", str(host.bundle), "c")
+    host.xen.await_call("create")
+    (supervisor,) = children(process.pid)
+    (server,) = [pid for pid in children(supervisor) if os.listdir(f"/proc/{pid}/root") == ["root"]]
+    os.kill(server, signal.SIGKILL)
+    host.xen.release("create")
+    process.communicate(timeout=60)
+    host.await_status("stopped")
+    assert host.xen.domains() == {}
+    assert host.runx("delete", "c").returncode == 0
+    host.nothing_left()
+
+
+def children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def test_a_server_that_cannot_serve(host: Host) -> None:
@@ -106,7 +148,7 @@ def test_the_server_ends_with_the_supervisor(host: Host) -> None:
     os.kill(supervisor, signal.SIGKILL)
     until(lambda: not Path(f"/proc/{server}").exists())
     assert host.runx("delete", "--force", "c").returncode == 0
-    assert not [path for path in host.xen.nodes if path.startswith(BACKEND)]
+    assert not [path for path in host.xen.nodes if "runx_9pfs" in path]
 
 
 def test_a_single_file(host: Host) -> None:

@@ -32,6 +32,31 @@ def test_values(xen: FakeXen) -> None:
     store.close()
 
 
+def test_a_path_is_removed_if_it_is_empty(xen: FakeXen) -> None:
+    store = XenStore()
+    store.remove_if_empty("/none")
+    store.write("/a/b", "")
+    store.remove_if_empty("/a")
+    assert store.directory("/a") == ["b"]
+    store.remove_if_empty("/a/b")
+    store.remove_if_empty("/a")
+    assert store.read("/a") is None
+
+
+def test_a_path_in_which_another_client_makes_something_is_not_empty(xen: FakeXen, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other = XenStore(), XenStore()
+    store.write("/a", "")
+    remove = store._remove
+
+    def remove_late(path: str, transaction: int) -> None:
+        other.write("/a/new", "value")
+        remove(path, transaction)
+
+    monkeypatch.setattr(store, "_remove", remove_late)
+    store.remove_if_empty("/a")
+    assert store.read("/a/new") == "value"
+
+
 def test_a_request_too_long_is_refused_here(xen: FakeXen) -> None:
     with pytest.raises(XenStoreError, match="E2BIG"):
         XenStore().write("/a", "x" * 5000)

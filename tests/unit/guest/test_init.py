@@ -9,6 +9,7 @@ import pytest
 import guestbox as gb
 from guestbox import GuestBox, records
 from initbox import Start, probe, shell
+from runx.exec.console import frames as link
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts
 
 def test_frames_come_in_order(start: Start) -> None:
     box = start(*shell("echo out; echo err >&2; exit 7"))
-    assert box.frame() == (gb.HELLO, b"\x01")
+    assert box.frame() == (gb.HELLO, bytes((link.VERSION,)))
     assert box.exit_status() == 7
     assert box.streams == {gb.STDOUT: b"out\n", gb.STDERR: b"err\n"}
     assert box.seen[:2] == [gb.HELLO, gb.STARTED]

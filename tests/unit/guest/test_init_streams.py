@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import guestbox as gb
 from guestbox import GuestBox
 from initbox import DEV_SETUP, Start, let_go, shell, wait_for_go
+from runx.exec.console import frames as link
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
@@ -163,6 +166,55 @@ def test_a_stream_the_process_closes_early(start: Start) -> None:
     assert gb.EXIT not in box.seen
     box.send(gb.HOST_STDIN_EOF)
     assert box.exit_status() == 5
+
+
+# KILL.
+
+
+@pytest.mark.parametrize("pid_namespace", [0, 1])
+def test_kill_does_not_wait_for_a_reader_that_has_stalled(start: Start, pid_namespace: int) -> None:
+    box = start("/bin/cat", "/dev/zero", setup=DEV_SETUP, pid_namespace=pid_namespace)
+    box.auto_credit = False
+    while len(box.streams[gb.STDOUT]) < link.OUTPUT_WINDOW:
+        assert box.frame()
+    box.send(gb.HOST_SIGNAL, bytes([signal.SIGKILL]))
+    box.send(gb.HOST_SIGNAL, bytes([signal.SIGKILL]))
+    assert box.exit_status() == 128 + signal.SIGKILL
+    assert len(box.streams[gb.STDOUT]) == link.OUTPUT_WINDOW
+
+
+def test_kill_of_a_process_that_has_ended_by_itself(start: Start) -> None:
+    """Its own status is right. Without KILL the guest would wait for the reader."""
+    box = start(*shell("dd if=/dev/zero bs=4096 count=48 2>/dev/null; exit 5"), setup=DEV_SETUP)
+    box.auto_credit = False
+    assert box.until(gb.ENDING) == b"\5"
+    box.send(gb.HOST_SIGNAL, bytes([signal.SIGKILL]))
+    assert box.exit_status() == 5
+
+
+def test_kill_of_a_process_that_the_kernel_keeps(start: Start) -> None:
+    """PID 1 of a PID namespace does not end before all in it have been waited for. The host hears of KILL all the same, and the
+    file systems are written although a process is left."""
+    box = start(*shell("echo ready; read x"), pid_namespace=1)
+    box.until_output(b"ready")
+    (init,) = children(box.proc.pid)
+    (process,) = children(init)
+    stranger = subprocess.Popen(["nsenter", "-t", str(process), "-p", "sleep", "1000"])
+    try:
+        while not children(stranger.pid):
+            time.sleep(0.01)
+        stranger.send_signal(signal.SIGSTOP)  # it will not wait for its child, which is in the namespace
+        box.send(gb.HOST_SIGNAL, bytes([signal.SIGKILL]))
+        assert box.until(gb.ENDING) == box.until(gb.EXIT) == bytes([128 + signal.SIGKILL])
+        assert Path(f"/proc/{process}").exists()
+    finally:
+        stranger.kill()
+        stranger.wait()
+    box.gone()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 # Signals.

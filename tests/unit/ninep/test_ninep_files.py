@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nineclient import NOFID, ROOT, Client, served
 from runx.exec.ninep import limits, wire
 from runx.exec.ninep.nodes import Rules
+from runxtools.testing.nineclient import NOFID, ROOT, Client, served
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files of other users are made")
 
@@ -385,6 +385,37 @@ def test_no_devices_where_there_are_none_to_be(place: Path) -> None:
             with refused(errno.EPERM):
                 client.mknod(b"node", kind, 1, 3)
         client.mknod(b"fifo", stat.S_IFIFO)
+
+
+def test_no_rights_where_the_process_has_none_to_give(place: Path) -> None:
+    """Whoever is root in the guest. Modes without effect on rights, and those that the host has given, stay."""
+    (place / "hosts").touch()
+    (place / "hosts").chmod(0o4755)
+    with served(place, Rules(no_set_id=True, no_capabilities=True)) as client:
+        client.begin()
+        client.clunk(client.create(b"file", mode=0o1755))
+        fid = client.walk(b"file")
+        for mode in (0o4755, 0o2755, 0o6000):
+            with refused(errno.EPERM):
+                client.clunk(client.create(b"new", mode=mode))
+            with refused(errno.EPERM):
+                client.mknod(b"new", stat.S_IFREG | mode)
+            with refused(errno.EPERM):
+                client.setattr(fid, SET_MODE, mode)
+        with refused(errno.EPERM):
+            client.setxattr(fid, b"security.capability", bytes.fromhex("0100000200000000") * 2 + bytes(4))
+        assert stat.S_IMODE((place / "file").stat().st_mode) == 0o1755
+        assert not (place / "new").exists()
+        client.setxattr(fid, b"user.name", b"value")
+        client.mkdir(b"directory", 0o2770)
+        client.setattr(client.walk(b"directory"), SET_MODE, 0o3770)
+        client.setattr(client.walk(b"hosts"), SET_MODE, 0o4700)
+        with refused(errno.EPERM):
+            client.setattr(client.walk(b"hosts"), SET_MODE, 0o6700)
+        # chown(2) takes the bits away, and the same message does not bring them back.
+        with refused(errno.EPERM):
+            client.setattr(client.walk(b"hosts"), SET_MODE | SET_UID, 0o4755, 12345)
+        assert stat.S_IMODE((place / "hosts").stat().st_mode) & 0o6000 == 0
 
 
 def test_links(place: Path, client: Client) -> None:

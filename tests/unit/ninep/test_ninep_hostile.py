@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from nineclient import ROOT, Client, served
 from runx.exec.ninep import wire
 from runxtools.testing import hostile_share
+from runxtools.testing.nineclient import ROOT, Client, served
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the server acts for any user")
 

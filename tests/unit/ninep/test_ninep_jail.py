@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from runx.exec.ninep import exports, jail, process, syscalls
-from runx.linux import confine, xen
+from runx.exec.ninep import exports, jail, process, ring, syscalls
+from runx.linux import confine, memory, xen
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
@@ -31,6 +31,7 @@ def plan(root: Path | None = None, *mounts: dict[str, Any]) -> dict[str, Any]:
             "is_file": False,
             "recursive": True,
             "read_only": False,
+            "withheld": [],
             "flags": [],
             "origin": f"mounts[{number}]",
         }
@@ -200,10 +201,41 @@ def test_mounts_of_the_host_stay_on_the_host(tmp_path: Path, place: Path) -> Non
         subprocess.run(["umount", "-l", str(volume)], check=True)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/loop-control"), reason="needs loop devices")
+def test_another_mount_of_the_host_is_not_held(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the host has unmounted it, its device is free."""
+    other, image, volume = tmp_path / "other", tmp_path / "image", tmp_path / "volume"
+    other.mkdir()
+    volume.mkdir()
+    subprocess.run(["truncate", "-s", "4M", image], check=True)
+    subprocess.run(["mke2fs", "-q", image], check=True)
+    device = subprocess.run(["losetup", "-f", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        subprocess.run(["mount", device, other], check=True)
+        try:
+            with server(tmp_path, plan(None, {"source": str(volume)}), monkeypatch) as (_, __, words):
+                assert words == "ready"
+                subprocess.run(["umount", other], check=True)
+                os.close(os.open(device, os.O_RDWR | os.O_EXCL))  # EBUSY if it is mounted anywhere
+        finally:
+            subprocess.run(["umount", "-q", other])
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
+
+
 def test_entries_that_allow_no_devices(tmp_path: Path) -> None:
     (export,) = kept(tmp_path, plan(None, {"source": "/x", "flags": ["nodev"]}, {"source": "/y"}))
     assert export.entries is not None
     assert (export.entries[b"0"].no_devices, export.entries[b"1"].no_devices) == (True, False)
+
+
+@pytest.mark.parametrize("withheld", [[], ["devices"], ["set-id"], ["capabilities"], ["devices", "set-id", "capabilities"]])
+def test_entries_that_withhold_rights(tmp_path: Path, withheld: list[str]) -> None:
+    (export,) = kept(tmp_path, plan(None, {"source": "/x", "withheld": withheld}))
+    assert export.entries is not None
+    rules = export.entries[b"0"]
+    found = [("devices", rules.no_devices), ("set-id", rules.no_set_id), ("capabilities", rules.no_capabilities)]
+    assert [name for name, holds in found if holds] == withheld
 
 
 # -- what it may do --------------------------------------------------------------------------------------------------------
@@ -228,6 +260,8 @@ def test_system_calls_on_files_work(tmp_path: Path, place: Path) -> None:
         os.fsync(fd)
         os.rename("linked", "renamed", src_dir_fd=directory, dst_dir_fd=directory)
         os.unlink("renamed", dir_fd=directory)
+        ring.Scratch().pages()[0] = 1
+        memory.trim()
         import _thread
 
         done = _thread.allocate_lock()
@@ -382,3 +416,43 @@ def test_numbers_of_system_calls(architecture: str) -> None:
         assert found == number, name
     for name in ("execve", "ptrace", "socket", "mount", "kill", "setns", "bpf", "open_by_handle_at", "pidfd_getfd"):
         assert name not in known
+
+
+# -- the kernel of the host ------------------------------------------------------------------------------------------------
+
+
+def test_the_hosts_kernel_is_left_out_below_a_bind(tmp_path: Path, place: Path) -> None:
+    """As by `-v /:/host`: the mount points are there, and empty."""
+    volume, script = tmp_path / "vol ume", "mount -t proc proc p; mount -t sysfs sys below/s; mount -t tmpfs t below/t"
+    for path in ("p", "below/s", "below/t"):
+        (volume / path).mkdir(parents=True)
+    with mounted(volume, script):
+        (volume / "below/t/file").write_text("")
+        content = plan(None, {"source": str(volume), "recursive": True})
+        found = inside(place, content, lambda: {path: os.listdir(f"/mounts/0/{path}") for path in ("p", "below/s", "below/t")})
+        assert found == {"p": [], "below/s": [], "below/t": ["file"]}
+        assert (volume / "p/self").exists(), "the host keeps it"
+
+
+@pytest.mark.parametrize("source", ["p", "p/sys", "p/sys/kernel/core_pattern"])
+def test_the_hosts_kernel_is_no_share(tmp_path: Path, place: Path, source: str) -> None:
+    (tmp_path / "volume/p").mkdir(parents=True)
+    with mounted(tmp_path / "volume", "mount -t proc proc p"):
+        path = tmp_path / "volume" / source
+        for recursive in (False, True):
+            content = plan(None, {"source": str(path), "recursive": recursive, "is_file": path.is_file()})
+            found = inside(place, content, lambda: None)
+            assert found.startswith("RunxError: mounts[0]: ")
+            assert f"{path} is on a proc of the host's kernel" in found
+
+
+@contextmanager
+def mounted(directory: Path, script: str) -> Iterator[None]:
+    """With mounts of this machine in a directory."""
+    subprocess.run(["sh", "-euc", script], cwd=directory, check=True)
+    try:
+        yield
+    finally:
+        points = [line.split()[1].replace("\\040", " ") for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for point in reversed([point for point in points if point.startswith(f"{directory}/")]):
+            subprocess.run(["umount", point], check=True)

@@ -4,13 +4,16 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from nineclient import Client, served
 from runx.exec.ninep.nodes import Rules
+from runxtools.testing.nineclient import Client, served
 
 READ, WRITE, UNLOCK, WAITS = 0, 1, 2, 1
 TRY = """
@@ -49,8 +52,8 @@ def host_gets(file: Path, mode: str = "r+", how: str = "fcntl", start: int = 0, 
     return code == 0
 
 
-def opened(client: Client) -> int:
-    return client.open(b"file", flags=os.O_RDWR)
+def opened(client: Client, name: bytes = b"file") -> int:
+    return client.open(name, flags=os.O_RDWR)
 
 
 def test_ranges_against_the_host(file: Path, client: Client) -> None:
@@ -100,6 +103,17 @@ def test_the_hosts_locks_are_in_the_way(file: Path, client: Client) -> None:
         assert client.lock(fid, READ, 0, 50)
 
 
+def test_what_may_be_in_the_way_without_a_type(file: Path, client: Client) -> None:
+    """Linux's client asks so. What is open for reading alone asks for a lock for reading."""
+    writes, reads = opened(client), client.open(b"file")
+    with file.open("r+") as ours:
+        fcntl.lockf(ours, fcntl.LOCK_SH, 10, 50)
+        assert client.getlock(writes, UNLOCK, 0, 100)[:3] == (READ, 50, 10)
+        assert client.getlock(reads, UNLOCK, 0, 100)[0] == UNLOCK
+        fcntl.lockf(ours, fcntl.LOCK_EX, 10, 50)
+        assert client.getlock(reads, UNLOCK, 0, 100)[:3] == (WRITE, 50, 10)
+
+
 def test_an_attempt_that_fails_keeps_what_there_was(file: Path, client: Client) -> None:
     fid = opened(client)
     assert client.lock(fid, READ)
@@ -121,6 +135,77 @@ def test_two_guests(file: Path, client: Client) -> None:
             assert client.lock(mine, UNLOCK, start, length)
             assert other.lock(theirs, WRITE, start, length)
             assert other.lock(theirs, UNLOCK, start, length)
+
+
+def test_a_database_with_a_log_is_one_machines(file: Path, client: Client) -> None:
+    """SQLite asks what is in the way of a lock for writing, takes it, and has one for reading as long as it is there."""
+    shm = file.rename(file.with_name("db-shm"))
+    with served(file.parent) as other:
+        other.begin()
+        mine, second, theirs = (opened(guest, b"db-shm") for guest in (client, client, other))
+        assert client.getlock(mine, UNLOCK, 128, 1)[0] == UNLOCK
+        for kind in (WRITE, READ):
+            assert client.lock(mine, kind, 128, 1)
+        assert client.lock(second, READ, 128, 1, process=2), "of the same machine"
+        assert client.getlock(second, UNLOCK, 128, 1)[0] == UNLOCK
+        assert other.getlock(theirs, UNLOCK, 128, 1)[:3] == (WRITE, 128, 1)
+        for kind in (WRITE, READ):
+            assert not other.lock(theirs, kind, 128, 1)
+        assert not host_gets(shm, "r", start=128, length=1)
+        assert other.lock(theirs, READ, 120, 8), "other ranges are others' too"
+        assert client.lock(mine, UNLOCK)
+        assert not other.lock(theirs, READ, 128, 1), "the second process is still there"
+        client.clunk(second)
+        assert other.lock(theirs, READ, 128, 1)
+        assert not client.lock(mine, READ, 128, 1)
+        assert other.lock(theirs, UNLOCK, 128, 1)
+        with shm.open("r+") as ours:
+            fcntl.lockf(ours, fcntl.LOCK_SH, 1, 128)
+            assert not client.lock(mine, READ, 128, 1), "the host uses it"
+        assert client.lock(mine, READ, 128, 1)
+        client.version()
+        assert other.lock(theirs, READ, 128, 1)
+
+
+def test_more_users_of_a_database_than_there_may_be(file: Path, client: Client) -> None:
+    file.rename(file.with_name("db-shm"))
+    fid = opened(client, b"db-shm")
+    with pytest.raises(OSError, match="No locks available"):
+        for process in range(10000):
+            assert client.lock(fid, READ, 128, 1, process=process)
+
+
+def test_that_byte_of_other_files_is_as_any_other(file: Path, client: Client) -> None:
+    with served(file.parent) as other:
+        other.begin()
+        assert client.lock(opened(client), READ, 128, 1)
+        assert other.lock(opened(other), READ, 128, 1)
+
+
+def test_twenty_guests_on_one_volume(tmp_path: Path) -> None:
+    """Each adds to one number under a lock, and writes files of its own: all of it is there."""
+    (tmp_path / "number").write_text("0")
+    with ExitStack() as stack:
+        guests = [stack.enter_context(served(tmp_path)).begin() for _ in range(20)]
+
+        def work(number: int) -> None:
+            guest, client = guests[number], b"guest %d" % number
+            fid = opened(guest, b"number")
+            for step in range(10):
+                while not guest.lock(fid, WRITE, client=client):
+                    time.sleep(0.001)
+                count = int(guest.read(fid)) + 1
+                guest.write(fid, b"%d" % count)
+                guest.lock(fid, UNLOCK, client=client)
+                made = guest.create(b"%d-%d" % (number, step))
+                guest.write(made, client)
+                guest.clunk(made)
+
+        with ThreadPoolExecutor(len(guests)) as pool:
+            list(pool.map(work, range(len(guests))))
+    assert (tmp_path / "number").read_text() == "200"
+    files = {path.name: path.read_text() for path in tmp_path.iterdir() if path.name != "number"}
+    assert files == {f"{number}-{step}": f"guest {number}" for number in range(20) for step in range(10)}
 
 
 def test_locks_go_with_the_fid_and_with_the_machine(file: Path, client: Client) -> None:

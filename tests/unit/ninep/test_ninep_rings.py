@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nineclient import ROOT
-from nineguest import IN_CONS, IN_PROD, ORDER, OUT_PROD, WORD, Frontend, GuestClient, machine
 from runx.exec.ninep import session, wire
+from runx.exec.ninep.share import Share
+from runxtools.testing.nineclient import ROOT
+from runxtools.testing.nineguest import IN_CONS, IN_PROD, ORDER, OUT_PROD, WORD, Frontend, GuestClient, machine
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files of other users are made")
 
@@ -25,7 +26,7 @@ def place(tmp_path: Path) -> Path:
 # -- drivers that behave ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start", [0, WORD - 100, 12345])
+@pytest.mark.parametrize("start", [0, WORD - 100, 12345, 300000, 500001])
 def test_requests_and_answers_wrap_around(place: Path, start: int) -> None:
     ring = Frontend(1)
     ring.start_at(start)
@@ -218,6 +219,37 @@ def test_a_slow_request_holds_up_no_other(place: Path, tmp_path: Path) -> None:
         client.getattr(ROOT)
         (place / "go").touch()
         assert struct.unpack_from("<IBH", ring.receive())[2] == 103
+
+
+def slow_writes() -> None:
+    """In the server: Twrite at offset 0 waits for a file `go` in the share."""
+    answer = session._HANDLERS[wire.TWRITE]
+
+    def wait(share: Share, message: bytes) -> bytes:
+        while not wire.READ.unpack_from(message)[4] and not os.access("go", os.F_OK, dir_fd=share.root.fd):
+            time.sleep(0.05)
+        return answer(share, message)
+
+    session._HANDLERS[wire.TWRITE] = wait
+
+
+def test_data_of_a_slow_write_stays_what_it_was(place: Path) -> None:
+    """Others write meanwhile."""
+    rings = Frontend(1), Frontend(2)
+    with machine([place], list(rings), slow_writes) as supervisor:
+        supervisor.connect(0, *rings)
+        client, other = map(GuestClient, rings)
+        client.version(1 << 30)
+        client.attach(ROOT)
+        file = client.create(b"file")
+        first, second = b"1" * 200000, b"2" * 200000
+        head = struct.pack("<IBHIQI", 23 + len(first), wire.TWRITE, 7, file, 0, len(first))
+        rings[0].send(head + first)
+        for _ in range(3):
+            assert other.write(file, second, len(first)) == len(second)
+        (place / "go").touch()
+        assert rings[0].receive() == struct.pack("<IBHI", 11, wire.TWRITE + 1, 7, len(first))
+        assert (place / "file").read_bytes() == first + second
 
 
 def test_more_slow_requests_than_threads(place: Path, tmp_path: Path) -> None:

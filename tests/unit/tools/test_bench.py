@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runxtools.bench import double, host, lab, main, roots
+from runxtools.bench import double, host, lab, main, roots, shares
 from runxtools.bench.figures import Figure, table
 
 
@@ -50,6 +50,21 @@ def test_the_table() -> None:
     )
 
 
+def test_the_figures_of_shares() -> None:
+    """Of a lab whose QEMU cannot serve, there is nothing to compare with."""
+    own = {f"runx {what}": 10.0 for what in shares.WORKLOADS} | {
+        "busy_mib": 7.0,
+        "server_mib": 5.0,
+        "cost_mib": 9.0,
+        "rings_mib": 2.0,
+    }
+    beside = own | {f"qemu {what}": 20.0 for what in shares.WORKLOADS}
+    *times, busy, quiet, cost, rings = shares.share_figures([beside, beside])
+    assert [(figure.ratio, figure.kept) for figure in times] == [(0.5, True)] * len(shares.WORKLOADS)
+    assert [figure.kept for figure in (busy, quiet, cost, rings)] == [False, True, False, True]
+    assert [figure.ratio for figure in shares.share_figures([own])[:5]] == [None] * 5
+
+
 def test_the_figures_of_the_lab() -> None:
     rounds = [
         {"create_s": 3.0, "life_s": 9.0, "link": 500_000.0, "xl_create_s": 1.0, "hvc0": 50_000.0},
@@ -67,8 +82,17 @@ def test_boots_are_judged_by_carrier() -> None:
 
 
 def test_memory_of_the_smallest_machine() -> None:
-    figures = lab.memory_figures([{"disk": 15 * 1024, "9p": 17 * 1024, "kernel": 8 * 1024}])
-    assert [(figure.value, figure.kept) for figure in figures] == [(15, True), (17, False), (8, None)]
+    figures = lab.memory_figures([{"ram": 16 * 1024, "disk": 15 * 1024, "9p": 17 * 1024, "kernel": 8 * 1024}])
+    assert [(figure.value, figure.kept) for figure in figures] == [(16, True), (15, True), (17, False), (8, None)]
+
+
+def test_rates_of_disks() -> None:
+    rounds = [{"own": [90e6, 60e6, 500.0, 300.0], "ready": [100e6, 100e6, 500.0, 400.0]}]
+    figures = lab.disk_figures(rounds)
+    assert [(figure.value, figure.ratio, figure.kept) for figure in figures] == [
+        *((90, 0.9, True), (60, 0.6, False)),
+        *((500, 1, True), (300, 0.75, False)),
+    ]
 
 
 def test_rates_of_networks() -> None:
@@ -129,6 +153,7 @@ def test_a_broken_limit_is_the_exit_status(
     create_ms: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(main, "measure_double", lambda _: [])
+    monkeypatch.setattr(main, "measure_shares", lambda _: [])
     monkeypatch.setattr(main, "measure_host", lambda rounds: [Figure("create", "ms", [create_ms] * rounds, [10], 25)])
     monkeypatch.setattr(sys, "argv", ["bench", "--no-lab", "--json", str(tmp_path / "figures")])
     assert main.main() == status
@@ -145,3 +170,14 @@ def test_a_broken_limit_is_the_exit_status(
     )
     assert figure["rounds"] >= 21
     assert "load" in document["circumstances"]
+
+
+def test_parts_of_the_lab_are_chosen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(main.Lab, "up", lambda _: None)
+    for part in lab.PARTS:
+        monkeypatch.setitem(lab.PARTS, part, lambda *_, part=part: [Figure(part, "s", [1])])
+    monkeypatch.setattr(main.Lab, "put", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "memory", "boot"])
+    assert main.main() == 0
+    figures = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.endswith("1.0 s")]
+    assert figures == ["boot", "memory"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runxtools import apt, tree
+from runxtools import apt, bootstrap, tree
 from runxtools.errors import ToolError
 from runxtools.tree import Bind
 
@@ -29,26 +29,74 @@ class TestSources:
         return tmp_path
 
     def test_the_release_is_replaced(self, directory: Path) -> None:
-        assert apt.suite_entries("new", directory, release="old") == {
+        assert apt.suite_entries("new", directory, release=["old"]) == {
             "sources.list": "deb [signed-by=/k] http://one new main\ndeb http://one/security new-security main\n",
             "a.sources": "Types: deb\nURIs: http://two\nSuites: new new-updates\n",
         }
 
     def test_unstable_has_no_updates(self, directory: Path) -> None:
-        assert apt.suite_entries("sid", directory, release="old") == {
+        assert apt.suite_entries("sid", directory, release=["old"]) == {
             "sources.list": "deb [signed-by=/k] http://one sid main\n",
             "a.sources": "Types: deb\nURIs: http://two\nSuites: sid\n",
         }
         assert 'Acquire::Check-Valid-Until "false";' in apt.settings("sid")
 
     def test_the_machine_s_own_release_keeps_all(self, directory: Path) -> None:
-        found = apt.suite_entries("old", directory, release="old")
+        found = apt.suite_entries("old", directory, release=["old"])
         assert found["b.list"] == "deb http://three other main\n"
         assert found["a.sources"].count("Suites: ") == 2
 
     def test_sources_of_another_release_are_an_error(self, directory: Path) -> None:
-        with pytest.raises(ToolError, match="do not name this machine's release, woody"):
-            apt.suite_entries("new", directory, release="woody")
+        with pytest.raises(ToolError, match="do not name this machine's release, woody or stable"):
+            apt.suite_entries("new", directory, release=["woody", "stable"])
+
+    @pytest.mark.parametrize(
+        ("suite", "wanted"),
+        [("trixie", "trixie trixie-updates trixie-security"), ("sid", "sid"), ("testing", "testing"), ("forky", None)],
+    )
+    def test_testing_and_unstable_are_named_by_their_use(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suite: str, wanted: str | None
+    ) -> None:
+        """As entries of such machines have it, whose os-release(5) has the code name of the next release for both."""
+        of_the_machine = {"ID": "debian", "VERSION_CODENAME": "forky"}
+        monkeypatch.setattr("platform.freedesktop_os_release", lambda: of_the_machine)
+        named = "testing testing-updates testing-security unstable"
+        (tmp_path / "sources.list.d").mkdir()
+        (tmp_path / "sources.list").write_text("deb http://one sid main\n")
+        (tmp_path / "sources.list.d/a.sources").write_text(f"Types: deb\nURIs: http://two\nSuites: {named}\n")
+        (tmp_path / "sources.list.d/b.list").write_text("deb http://elsewhere stable main\n")
+        found = apt.suite_entries(suite, tmp_path)
+        assert found["a.sources"] == f"Types: deb\nURIs: http://two\nSuites: {wanted or named}\n"
+        assert found["sources.list"] == f"deb http://one {suite if wanted else 'sid'} main\n"
+        assert ("b.list" in found) == (wanted is None)
+
+    def test_stable_is_replaced_where_no_entry_has_the_code_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            "platform.freedesktop_os_release", lambda: {"ID": "debian", "VERSION_ID": "13", "VERSION_CODENAME": "trixie"}
+        )
+        (tmp_path / "sources.list").write_text("deb http://one stable main\ndeb http://one stable-security main\n")
+        wanted = "deb http://one bookworm main\ndeb http://one bookworm-security main\n"
+        assert apt.suite_entries("bookworm", tmp_path) == {"sources.list": wanted}
+        (tmp_path / "sources.list").write_text("deb http://one trixie main\ndeb http://elsewhere stable main\n")
+        assert apt.suite_entries("bookworm", tmp_path) == {"sources.list": "deb http://one bookworm main\n"}
+
+    def test_a_machine_of_another_system_is_an_error(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+        with pytest.raises(ToolError, match="no Debian of a known release"):
+            apt.suite_entries("trixie", directory)
+
+
+@pytest.mark.parametrize(("packages", "include"), [((), []), (("a", "b"), ["--include=a,b"])])
+def test_mmdebstrap_gets_no_empty_list_of_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, packages: tuple[str, ...], include: list[str]
+) -> None:
+    """It would end with its usage."""
+    called: list[str] = []
+    monkeypatch.setattr(apt, "suite_entries", lambda _: {"a.list": "deb http://one new main\n"})
+    monkeypatch.setattr(bootstrap, "run", lambda argv: called.extend(map(str, argv)))
+    bootstrap.make("new", packages, tmp_path, ())
+    assert [word for word in called if word.startswith("--include")] == include
+    assert called[-3:-1] == ["new", str(tmp_path)]
 
 
 @pytest.fixture

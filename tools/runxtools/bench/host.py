@@ -13,6 +13,7 @@ from pathlib import Path
 from runxtools import cache
 from runxtools.bench import compiler
 from runxtools.bench.figures import ASSETS, Figure
+from runxtools.bench.shares import SERVER_LIMIT_MIB
 from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
 from runxtools.testing.bundles import CONFIG
@@ -65,6 +66,7 @@ def measure_commands(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
     times: dict[str, list[float]] = {name: [] for name in ("floor", "xl", "create", "state", "start", "kill", "delete")}
     rss: list[float] = []
     pss: list[float] = []
+    served: list[float] = []
 
     def beside_floor(name: str, measure: Callable[[], float]) -> None:
         times["floor"].append(host.program(FLOOR))
@@ -72,11 +74,12 @@ def measure_commands(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
 
     for number in range(-1, rounds):
         if number == 0:  # the first round warmed the page cache
-            for samples in (*times.values(), rss, pss):
+            for samples in (*times.values(), rss, pss, served):
                 samples.clear()
         beside_floor("create", host.create)
         pid = host.pid()
         rss_kib, pss_kib = memory_kib(pid)
+        served.append(memory_kib(server_of(pid))[1] / 1024)
         rss.append(rss_kib / 1024)
         pss.append(pss_kib / 1024)
         beside_floor("state", lambda: host.command("state", "c"))
@@ -97,6 +100,7 @@ def measure_commands(host: Host, fake_xl: str, rounds: int) -> list[Figure]:
         Figure("the no-cost xl itself", "ms", times["xl"], floor),
         Figure("supervisor, VmRSS", "MiB", rss, limit=13),
         Figure("supervisor, Pss", "MiB", pss),
+        Figure("server of its share, Pss", "MiB", served, limit=SERVER_LIMIT_MIB),
     ]
 
 
@@ -121,6 +125,11 @@ def measure_compiler(host: Host, prefix: Path, directory: Path, rounds: int) -> 
 def memory_kib(pid: int) -> tuple[int, int]:
     """VmRSS (proc(5), status) and Pss (smaps_rollup) of a process, in KiB."""
     return _kib(f"/proc/{pid}/status", "VmRSS"), _kib(f"/proc/{pid}/smaps_rollup", "Pss")
+
+
+def server_of(supervisor: int) -> int:
+    """Pid of the server of shares, the only child of a supervisor."""
+    return int(Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text())
 
 
 def _kib(path: str, name: str) -> int:

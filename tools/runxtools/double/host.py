@@ -14,13 +14,13 @@ from typing import Any
 from runxtools import cache, command, venv
 from runxtools.checkout import CHECKOUT
 from runxtools.errors import ToolError
-from runxtools.packages import Package, missing, require_root, xen_library
+from runxtools.packages import XEN_LIBRARY, Package, missing, require_root
 
 ASSETS = CHECKOUT / "tools" / "double-assets"
 PACKAGES = (
     Package("gcc", "gcc", "compiles what stands for the hypervisor"),
     Package("libc6-dev", "/usr/include/stdio.h", "the compiler's headers"),
-    Package(xen_library(), f"/usr/lib/{os.uname().machine}-linux-gnu/libxlutil.so.4.*", "xl's own parser"),
+    Package(XEN_LIBRARY, f"/usr/lib/{os.uname().machine}-linux-gnu/libxlutil.so.4.*", "xl's own parser"),
     Package("xenstore-utils", "xenstore-read", "clients of xenstore"),
     Package("util-linux", "nsenter", "namespaces"),
     Package("iproute2", "ip", "the loopback of dom0"),

@@ -1,6 +1,7 @@
 """A xenstored: tree, watches and wire protocol of Xen's docs/misc/xenstore.txt, on a unix socket.
 
-Every client is dom0: permissions are kept and shown, but not enforced. Writes in a transaction take effect at once.
+Every client is dom0: permissions are kept and shown, but not enforced. Writes in a transaction take effect at once; removals do
+at its end, which fails if anything was changed by another client meanwhile.
 """
 
 import os
@@ -26,6 +27,10 @@ class XenStored:
         self.nodes: dict[str, bytes] = {"/": b"", "/local": b"", "/local/domain": b"", "/vm": b"", "/tool": b""}
         self.permissions: dict[str, list[str]] = {}
         self._domains: set[str] = set()
+        self._changes = 0
+        """How often something was changed."""
+        self._last_transaction = 0
+        self._transactions: dict[int, _Transaction] = {}
         self._watches: list[tuple[socket.socket, str, str]] = []
         self._stop_read, self._stop_write = os.pipe()
         self._selector = selectors.DefaultSelector()
@@ -38,8 +43,7 @@ class XenStored:
             GET_PERMS: self._get_permissions,
             WATCH: self._watch,
             UNWATCH: self._unwatch,
-            TRANSACTION_START: lambda *_: b"1\0",
-            TRANSACTION_END: lambda *_: b"OK\0",
+            TRANSACTION_START: self._begin_transaction,
             INTRODUCE: self._introduce,
             RELEASE: self._release,
             GET_DOMAIN_PATH: lambda _, words, __: b"/local/domain/" + words[0] + b"\0",
@@ -127,8 +131,7 @@ class XenStored:
             path = f"/local/domain/0/{path}".rstrip("/")
         events = len(self._watches)
         try:
-            call = self._answers.get(kind)
-            answer = call(path, words, client) if call else self._refuse("ENOSYS")
+            answer = self._answer_one(kind, transaction, path, words, client)
             if len(answer) > _PAYLOAD_LIMIT:
                 self._refuse("E2BIG")
         except _RefusedError as error:
@@ -137,6 +140,38 @@ class XenStored:
         for watch in self._watches[events:]:  # a new watch fires at once, after the answer
             self._send_event(watch[0], watch[1], watch[2])
         return True
+
+    def _answer_one(self, kind: int, transaction: int, path: str, words: list[bytes], client: socket.socket) -> bytes:
+        if kind == TRANSACTION_END:
+            return self._end_transaction(transaction, commit=words[0] == b"T")
+        own = self._transactions.get(transaction)
+        if own and kind == RM:
+            own.removals.append(path)
+            return b"OK\0"
+        call = self._answers.get(kind)
+        answer = call(path, words, client) if call else self._refuse("ENOSYS")
+        if kind in (WRITE, MKDIR, RM, SET_PERMS):
+            self._changes += 1
+            if own:
+                own.changes += 1
+        return answer
+
+    def _begin_transaction(self, *_: object) -> bytes:
+        self._last_transaction += 1
+        self._transactions[self._last_transaction] = _Transaction(self._changes)
+        return b"%d\0" % self._last_transaction
+
+    def _end_transaction(self, number: int, *, commit: bool) -> bytes:
+        own = self._transactions.pop(number, None)
+        if own is None:
+            return self._refuse("ENOENT")
+        if commit and own.removals:
+            if own.changes != self._changes:
+                self._refuse("EAGAIN")
+            for path in own.removals:
+                self._remove(path)
+            self._changes += 1
+        return b"OK\0"
 
     @staticmethod
     def _refuse(why: str) -> bytes:
@@ -233,6 +268,13 @@ class XenStored:
         self._selector.close()
         for fd in (self._stop_read, self._stop_write):
             os.close(fd)
+
+
+class _Transaction:
+    def __init__(self, changes: int) -> None:
+        self.changes = changes
+        """How often something was changed before it, or in it."""
+        self.removals: list[str] = []
 
 
 class _RefusedError(Exception):

@@ -5,6 +5,7 @@ test_hostile_guest.py makes up guests for it, and tools/fuzz looks for worse one
 
 import fcntl
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from runx.exec.supervisor.session import Session
 
 RING_SIZE = 2048
 LOG_LIMIT = 1024 * 1024
+HELLO = link.frame(link.HELLO, bytes((link.VERSION,)))
 READERS = ("reads", "stalls", "gone")
 """What the reader of the container's standard output and error does."""
 
@@ -73,6 +75,7 @@ class Conversation:
         self.session = Session(0, self._log, (self.stdin, outputs[0][1], outputs[1][1]), patience_s=0)
         record = Record(str(directory))
         record.status = "running"
+        record.kill_answer_s, record.kill_end_s = 1, 8
         nothing: Any = SimpleNamespace(watch=lambda *_: None, script=b"")
         self._kernel_log = directory / "console.log"
         kernel_log = KernelConsole(nothing, 1, str(self._kernel_log))
@@ -120,11 +123,19 @@ class Conversation:
             self._check()
         return self.guest.finished()
 
+    def kill(self) -> int | None:
+        """Send the container KILL; its status if that ends it, None when it is left to the guest."""
+        try:
+            self.guest.deliver(signal.SIGKILL)
+        except loop.Ended as end:
+            return end.status
+        return None
+
     def _check(self) -> None:
         assert self.guest.held <= RING_SIZE + link.PAYLOAD_LIMIT + 4
         for out in self.session.outputs.values():
             assert out.pending <= link.OUTPUT_WINDOW
-        assert len(self.guest.to_guest.waiting) <= 2 * link.PAYLOAD_LIMIT + 36, "input, credit, and that readers have gone"
+        assert len(self.guest.to_guest.waiting) <= 2 * link.PAYLOAD_LIMIT + 41, "input, credit, KILL, and that readers have gone"
         assert self._kernel_log.stat().st_size <= LOG_LIMIT
         assert len(self.said) <= 1
         assert not fcntl.fcntl(self.stdin, fcntl.F_GETFD) & ~fcntl.FD_CLOEXEC

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nineclient import Client
 from runx.exec.ninep.nodes import Rules
 from runx.exec.ninep.ring import Interface, Ring, RingError
 from runx.exec.ninep.server import Server
 from runx.exec.ninep.share import Share, open_directory
+from runxtools.testing.nineclient import Client
 
 IN_CONS, IN_PROD, OUT_CONS, OUT_PROD, ORDER, REFERENCES = 0, 1, 16, 17, 32, 33
 WORD = 0xFFFFFFFF
