@@ -43,6 +43,7 @@ class Root(TypedDict):
     lower_options: list[str]
     layer_mib: int | None
     cache_mib: int | None
+    keep_free_mib: int | None
     layer_of: str
     images: list[RootImage]
     images_mib: int

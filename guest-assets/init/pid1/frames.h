@@ -26,6 +26,7 @@ enum frame_type {
     FRAME_HOST_NETWORK = 0x47,
     FRAME_HOST_NAMES = 0x48,
     FRAME_HOST_ANSWER = 0x49,
+    FRAME_HOST_SPACE = 0x4a,
 };
 
 /* The streams that CREDIT and CLOSED name. */

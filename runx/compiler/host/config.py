@@ -58,6 +58,7 @@ class HostConfig(NamedTuple):
     root_carrier: str = "auto"
     layer_mib: int = 10240
     cache_mib: int = 10240
+    keep_free_mib: int = 1024
     ram_limit_mib: int = 64
     by_value: tuple[str, ...] = BY_VALUE
     in_memory: tuple[str, ...] = IN_MEMORY
@@ -131,6 +132,10 @@ SETTINGS = (
     Setting(
         "root", "cache_size", "size", "cache_mib",
         "size of all kept images of root filesystems together, and the most for one of them",
+    ),
+    Setting(
+        "root", "keep_free", "size", "keep_free_mib",
+        "what images and layers leave free on their file system; at most a tenth of it",
     ),
     Setting("root", "ram_limit", "part", "ram_limit_mib", "size of the images of a root filesystem in the ramdisk"),
     Setting(

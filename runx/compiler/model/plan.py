@@ -212,6 +212,8 @@ class Root(_Part):
     """Size of the disk `layer` if it has to be made. On the host it is sparse: it occupies only what was written to it."""
     cache_mib: int | None = None
     """The most that all kept images may occupy together."""
+    keep_free_mib: int | None = None
+    """What images and the layer leave free on the file system that they are on, but at most a tenth of it."""
     layer_of: str = ""
     """Directory whose end is the end of the layer."""
     images: tuple[RootImage, ...] = ()

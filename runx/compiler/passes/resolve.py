@@ -250,6 +250,7 @@ def _root(container: Container, place: Place, root: RootChoice, host: HostConfig
         layer_mib=host.layer_mib if has_layer else None,
         layer_of=(made.upper or made.path) if made and has_layer else "",
         cache_mib=host.cache_mib if made else None,
+        keep_free_mib=host.keep_free_mib if made else None,
         images=tuple(_root_images(_once(place, host), made, host)) if made and root.carrier == "ram" else (),
         images_mib=root.images_mib,
     )

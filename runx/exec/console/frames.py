@@ -3,7 +3,7 @@
 from runx.errors import RunxError
 
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION, ENDING = range(0x01, 0x0C)
-STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER = range(0x41, 0x4A)
+STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER, SPACE = range(0x41, 0x4B)
 
 VERSION = 2
 PAYLOAD_LIMIT = 4096
@@ -106,6 +106,11 @@ def network(script: bytes) -> bytes:
 def names(address: str) -> bytes:
     """The frame that tells the guest to serve DNS at an IPv4 address."""
     return frame(NAMES, bytes(map(int, address.split("."))))
+
+
+def space(limit: int, held: int) -> bytes:
+    """The frame that tells the guest how many bytes of the host's disk its layer may occupy, and how many it does."""
+    return frame(SPACE, limit.to_bytes(8, "little") + held.to_bytes(8, "little"))
 
 
 def parse_credit(payload: bytes) -> tuple[int, int]:

@@ -54,9 +54,9 @@ class Record:
     """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "kill_answer_s", "kill_end_s", "log",
-        "log_json", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope", "shares", "status",
-        "taken", "takes_interfaces", "terminal",
+        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "keep_free_mib", "kill_answer_s",
+        "kill_end_s", "log", "log_json", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope",
+        "shares", "status", "taken", "takes_interfaces", "terminal",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -89,6 +89,8 @@ class Record:
         """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "none" without one."""
         self.disks: list[str] = []
         """For each disk `ro` or `rw`, the kind of disk and the path of its file, separated by spaces (storage/disk_lock.py)."""
+        self.keep_free_mib = 0
+        """What the layer leaves free on its file system (supervisor/space.py)."""
         self.shares: list[str] = []
         """Tags of the domain's 9p shares."""
         self.packs = ""
@@ -169,6 +171,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "disks": _between("\0"),
     "domid": int,
     "exit_status": _number_or_none,
+    "keep_free_mib": int,
     "kill_answer_s": int,
     "kill_end_s": int,
     "log_json": _is_one,

@@ -10,6 +10,7 @@ from runx.exec.supervisor import dns
 from runx.exec.supervisor.killing import Killing
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.session import STATUS_BROKEN, Session, Streams
+from runx.exec.supervisor.space import LayerSpace, layer_of
 from runx.exec.supervisor.to_guest import ToGuest
 from runx.exec.xen import console_nodes
 from runx.linux.signals import signal
@@ -52,8 +53,11 @@ class GuestLink:
         self.to_guest = ToGuest(console, session)
         self._dns = dns.Relay(self.to_guest)
         self.first_parts: tuple[Part, ...] = (self, Streams(session, self.to_guest), self._dns, kernel_log)
+        layer = layer_of(record.disks)
+        self._space = LayerSpace(record, layer, self.to_guest) if layer else None
         self._killing = Killing(session, self.to_guest, (record.kill_answer_s, record.kill_end_s), record.say)
-        self.last_parts: tuple[Part, ...] = (self.to_guest, self._killing)
+        of_the_layer: tuple[Part, ...] = (self._space,) if self._space else ()
+        self.last_parts: tuple[Part, ...] = (*of_the_layer, self.to_guest, self._killing)
 
     # -- before the guest runs -----------------------------------------------------------------------------------------
 
@@ -183,5 +187,7 @@ class GuestLink:
 
     def close(self) -> None:
         """Let go of the consoles. Raises RunxError."""
+        if self._space:
+            self._space.close()
         self._kernel_log.close()
         self._console.close()

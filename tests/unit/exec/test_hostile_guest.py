@@ -18,7 +18,7 @@ from runx.exec.supervisor.session import Session
 from runxtools.testing.hostile import HELLO, LOG_LIMIT, READERS, Conversation
 
 STARTED = link.frame(link.STARTED)
-KINDS = st.integers(0, 13) | st.integers(0x40, 0x49) | st.just(255)
+KINDS = st.integers(0, 13) | st.integers(0x40, 0x4A) | st.just(255)
 PAYLOADS = st.binary(max_size=40) | st.integers(0, 5000).map(lambda size: b"x" * size)
 
 
