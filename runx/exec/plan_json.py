@@ -44,6 +44,7 @@ class Root(TypedDict):
     layer_mib: int | None
     cache_mib: int | None
     layer_of: str
+    write_back: Literal["exit", "never", ""]
     images: list[RootImage]
     images_mib: int
     served_read_only: bool
