@@ -171,9 +171,12 @@ terminal=
 
 
 def as_now(text: str) -> str:
-    """The text of this version, in which four attributes are new."""
+    """The text of this version, in which five attributes are new."""
     text = text.replace("\nlog=", "\nkill_answer_s=0\nkill_end_s=0\nlog=")
-    return text.replace("\nnetwork_namespace=", "\nnetwork_devices=\nnetwork_namespace=").replace("\npid=", "\npacks=\npid=")
+    return (
+        text.replace("\nnetwork_namespace=", "\nnetwork_devices=\nnetwork_namespace=").replace("\npid=", "\npacks=\npid=")
+        + "writes_back=\n"
+    )
 
 
 def record_of(root: Path, text: str) -> records.Record:
@@ -208,6 +211,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "taken": ["eth0", "eth1,allmulticast"],
         "takes_interfaces": True,
         "terminal": (33, 101),
+        "writes_back": False,
     }
     assert record.text() == as_now(OLD)
 
