@@ -45,6 +45,7 @@ class Root(TypedDict):
     cache_mib: int | None
     keep_free_mib: int | None
     layer_of: str
+    write_back: Literal["exit", "never", ""]
     images: list[RootImage]
     images_mib: int
     served_read_only: bool

@@ -216,6 +216,9 @@ class Root(_Part):
     """What images and the layer leave free on the file system that they are on, but at most a tenth of it."""
     layer_of: str = ""
     """Directory whose end is the end of the layer."""
+    write_back: Literal["exit", "never", ""] = ""
+    """`exit`: what the container has written comes into `path` when it ends, and its layer is removed. `never`: `path` stays as
+    it is. "": the guest alone has nothing of the root filesystem."""
     images: tuple[RootImage, ...] = ()
     """With `ram`: the images in the ramdisk, the lowest first; /runx/root/0 and so on."""
     images_mib: int = 0

@@ -168,6 +168,7 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     directory, root_path = record.directory, result.plan.root.path
     record.domain = domain.name
     record.shares = [share.tag for share in domain.shares]
+    record.writes_back = result.plan.root.write_back == "exit"
     record.disks = [
         f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
         for disk in domain.disks

@@ -56,7 +56,7 @@ class Record:
     LINES = (
         "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "keep_free_mib", "kill_answer_s",
         "kill_end_s", "log", "log_json", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope",
-        "shares", "status", "taken", "takes_interfaces", "terminal",
+        "shares", "status", "taken", "takes_interfaces", "terminal", "writes_back",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -107,6 +107,8 @@ class Record:
         """The interfaces that the guest got, as `tcfilter.release` takes them."""
         self.terminal: tuple[int, int] | None = None
         """Rows and columns of the container's terminal; None if it has none."""
+        self.writes_back = False
+        """Whether what the container has written comes into its root filesystem when it ends."""
         self.cgroups: list[str] = []
         """Directories of the supervisor's control group, which `delete` removes."""
         self.scope = ""
@@ -181,6 +183,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "taken": _between(" "),
     "takes_interfaces": bool,
     "terminal": _rows_and_columns,
+    "writes_back": bool,
 }
 """How to read the text of a line that is no string."""
 _WRITERS: "dict[str, Callable[..., str]]" = {
@@ -193,6 +196,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "taken": " ".join,
     "takes_interfaces": lambda takes: "1" if takes else "",
     "terminal": lambda size: f"{size[0]} {size[1]}" if size else "",
+    "writes_back": lambda writes: "1" if writes else "",
 }
 """The reverse, for lines that str() does not write."""
 

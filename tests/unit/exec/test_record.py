@@ -178,7 +178,7 @@ def as_now(text: str) -> str:
         ("packs=", "pid="),
     ):
         text = text.replace(f"\n{before}", f"\n{new}\n{before}")
-    return text
+    return text + "writes_back=\n"
 
 
 def record_of(root: Path, text: str) -> records.Record:
@@ -214,6 +214,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "taken": ["eth0", "eth1,allmulticast"],
         "takes_interfaces": True,
         "terminal": (33, 101),
+        "writes_back": False,
     }
     assert record.text() == as_now(OLD)
 
