@@ -1,5 +1,5 @@
 # Short names for this checkout's commands, which work without make too.
-.PHONY: help build lint quick unit snapshot-update double lab test bench fuzz docs install
+.PHONY: help build lint quick unit snapshot-update double lab test bench fuzz docs guest-kernel install
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\): ## /\1 /p' Makefile | while read -r name text; do printf '%-17s %s\n' "$$name" "$$text"; done
@@ -25,5 +25,7 @@ fuzz: ## look for a guest that the supervisor does not withstand
 	tools/fuzz
 docs: ## write the generated documents anew
 	tools/python -m runxtools.documents
+guest-kernel: ## write the table of what the guest's kernel has anew
+	./build kernel-table
 install: ## install runx and its guest below /usr/local
 	./build install

@@ -6,15 +6,15 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from recipes import parts
+from recipes import kernel_table, parts
 from recipes.settings import Settings, settings_from
 from runxtools import cache, installer
 from runxtools.checkout import HOST_SCRIPTS
 from runxtools.errors import ToolError
 from runxtools.runner import say
 
-_NAMES = ("ARCH", "CROSS_COMPILE", "KERNEL_SRC", "OUT", "busybox")
-_TARGETS = ("all", "kernel", "initrd", "install", "uninstall")
+_NAMES = ("ARCH", "CROSS_COMPILE", "KERNEL_SRC", "KERNEL_CONFIG", "OUT", "busybox")
+_TARGETS = ("all", "kernel", "initrd", "kernel-table", "install", "uninstall")
 
 _DESCRIPTION = """\
 Makes the guest's kernel and initrd, and installs runx.
@@ -23,6 +23,7 @@ targets:
   all          kernel and initrd, into OUT/ARCH (the default)
   kernel       the kernel alone
   initrd       the initrd alone: busybox and /init
+  kernel-table the table of what the kernel of x86_64 has, into the compiler (after `all`; for developers)
   install      runx and what has been built, below --prefix; for another ARCH into --destdir
   uninstall    removes that again
 
@@ -30,6 +31,7 @@ settings, as arguments or in the environment:
   ARCH=NAME            x86_64, aarch64 or arm (default: this machine's)
   CROSS_COMPILE=PREFIX of the compiler's programs (default: Debian's cross compiler for another ARCH)
   KERNEL_SRC=PATH      a kernel tree or tarball (default: Debian's linux-source-6.12)
+  KERNEL_CONFIG=FILE   lines of a kernel configuration to add to ours, for drivers that containers need
   busybox=PATH         a static busybox to use instead of compiling one
   OUT=DIRECTORY        where results go (default: out)
   RUNX_CACHE=DIRECTORY where what has been made is kept, by its content (default: ~/.cache/runx)
@@ -111,6 +113,9 @@ def _run(target: str, settings: Settings, options: argparse.Namespace) -> None:
             else:
                 installer.uninstall(place)
         return
+    if target == "kernel-table":
+        kernel_table.write(settings.out / "x86_64")
+        return
     with cache.locked(cache.root() / "guest.lock"):
         # The initrd first: it takes seconds, so a mistake shows before the kernel takes ten minutes.
         if target in ("all", "initrd"):
@@ -119,6 +124,7 @@ def _run(target: str, settings: Settings, options: argparse.Namespace) -> None:
                 shutil.copy(script, settings.results)
         if target in ("all", "kernel"):
             parts.deliver(settings, parts.kernel(settings), ("kernel", "kernel.config"), "kernel")
+            parts.deliver_added(settings)
         if not settings.keep_work and parts.work_directory().exists():
             say("removing unpacked sources and objects")
             shutil.rmtree(parts.work_directory())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from recipes import initrd, kconfig, kernel_source, linker_script, needs, toolchain
+from recipes import initrd, kconfig, kernel_flags, kernel_source, linker_script, needs, toolchain
 from recipes.busybox_source import busybox_source
 from recipes.settings import ASSETS, INITRD_LIMIT, Settings
 from runx import cpio
@@ -51,7 +51,10 @@ def _elapsed(start: float) -> str:
 
 
 def kernel(settings: Settings) -> Path:
-    """Directory of the compiled `kernel` and its `kernel.config`."""
+    """Directory of the compiled `kernel` and its `kernel.config`.
+
+    Raises ToolError for a line of KERNEL_CONFIG that has no effect.
+    """
     needs.ensure(settings, needs.for_kernel(settings))
     arch = settings.arch
     source = kernel_source.find(settings)
@@ -62,7 +65,11 @@ def kernel(settings: Settings) -> Path:
         "compiler": toolchain.kernel_version(settings),
         "environment": repr(sorted(_KBUILD.items())),
         "link": Path(linker_script.__file__).read_bytes(),
+        "flags": Path(kernel_flags.__file__).read_bytes() + kernel_flags.PROMPT.read_bytes(),
     }
+    added = added_config(settings)
+    if added:
+        ingredients["added"] = kconfig.text_of(added)
 
     def fill(directory: Path) -> None:
         _require_space(work_directory(), 3 * 1024**3)
@@ -71,15 +78,15 @@ def kernel(settings: Settings) -> Path:
         version = kernel_source.version_of(tree)
         if warning := kernel_source.warning(version):
             say(f"kernel: {warning}")
-        values = kconfig.read_fragments(fragments, version)
         objects = work_directory() / f"kernel-{arch.name}-{source.identity[:16]}"
-        objects.mkdir(parents=True, exist_ok=True)
-        wanted = objects / "runx.config"
-        wanted.write_text(kconfig.text_of(values))
         make = ["make", "-C", str(tree), f"ARCH={arch.kernel_arch}", f"O={objects}", f"CROSS_COMPILE={settings.cross}"]
-        log.run([*make, f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig"], "kernel: configuration", env=_KBUILD)
-        kconfig.check(values, objects / ".config", f"kernel {kernel_source.text_of(version)}")
+        configure_kernel(make, objects, kconfig.read_fragments(fragments, version) | added, version, log)
+        make += kernel_flags.for_all()
         if arch.kernel_arch == "x86_64":
+            if flags := kernel_flags.for_x86_64(tree):
+                make += flags
+            else:
+                say("kernel: asm/sparsemem.h has an unknown form; a guest takes up to 1 MiB more of its memory")
             log.run([*make, linker_script.SCRIPT], "kernel: linker script", env=_KBUILD)
             if script := linker_script.compact((objects / linker_script.SCRIPT).read_text()):
                 (objects / linker_script.COMPACT).write_text(script)
@@ -97,8 +104,42 @@ def kernel(settings: Settings) -> Path:
         say(f"kernel: compiled {counter.count} files in {_elapsed(start)}")
 
     entry = _make(settings, "kernel", ingredients, fill)
-    _require_size(entry / "kernel", arch.kernel_limit, "kernel")
+    if not added:  # else its size is up to who adds
+        _require_size(entry / "kernel", arch.kernel_limit, "kernel")
     return entry
+
+
+def configure_kernel(make: list[str], objects: Path, values: dict[str, str], version: kconfig.Version, log: Log) -> None:
+    """Make the configuration of a kernel. make: the command line. Raises ToolError for values that had no effect."""
+    objects.mkdir(parents=True, exist_ok=True)
+    wanted = objects / "runx.config"
+    wanted.write_text(kconfig.text_of(values))
+    log.run([*make, f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig"], "kernel: configuration", env=_KBUILD)
+    kconfig.check(values, objects / ".config", f"kernel {kernel_source.text_of(version)}")
+
+
+def added_config(settings: Settings) -> dict[str, str]:
+    """The values of KERNEL_CONFIG. Raises ToolError for a line that is none of a configuration, and for modules."""
+    path = settings.kernel_config
+    values = kconfig.parse(path.read_text(), str(path)) if path else {}
+    modules = [name for name, value in values.items() if value == "m"]
+    if modules:
+        raise ToolError(f"{path}: {', '.join(modules)}: guests load no modules", "write =y")
+    return values
+
+
+ADDED = "kernel.added"
+"""The result that tells the compiler that the kernel has more than its table says (runx/compiler/passes/guest_kernel.py)."""
+
+
+def deliver_added(settings: Settings) -> None:
+    """Put the values of KERNEL_CONFIG beside the kernel; remove those of an older kernel."""
+    added = added_config(settings)
+    path = settings.results / ADDED
+    if added:
+        path.write_text(kconfig.text_of(added))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _boot_of(kernel_arch: str) -> str:

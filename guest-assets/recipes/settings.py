@@ -24,6 +24,8 @@ class Settings:
     """The directory of the results: OUT/ARCH/kernel and initrd."""
     kernel_src: Path | None
     """A kernel tree or tarball instead of Debian's."""
+    kernel_config: Path | None
+    """A fragment whose lines are added to ours, and go before them."""
     busybox: Path | None
     """A ready static busybox instead of ours."""
     jobs: int
@@ -60,6 +62,7 @@ def settings_from(values: dict[str, str], *, jobs: int, install_packages: bool, 
         cross=value("CROSS_COMPILE") or ("" if arch.native else arch.cross),
         out=Path(value("OUT") or CHECKOUT / "out").absolute(),
         kernel_src=path("KERNEL_SRC"),
+        kernel_config=path("KERNEL_CONFIG"),
         busybox=path("busybox"),
         jobs=jobs,
         install_packages=install_packages,

@@ -174,9 +174,9 @@ def _interface(interface: Interface) -> Iterable[tuple[str, str]]:
     yield "MAC", interface.mac
     if interface.mtu:
         yield "MTU", f"{interface.mtu} bytes"
-    yield "address", interface.address or "by DHCP"
+    yield "address", interface.address or ("none: layer 2 alone" if interface.layer2 else "by DHCP")
     for target, gateway in interface.routes:
-        yield "route", f"{target} via {gateway}"
+        yield "route", f"{target} via {gateway}" if gateway else f"{target} on the link"
     for name, words in (("nameservers", interface.nameservers), ("search", interface.search), ("options", interface.dns_options)):
         if words:
             yield name, " ".join(words)
@@ -275,6 +275,9 @@ def _section(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> N
     if not rows:
         return
     console.print(Text(title, style="bold"))
+    if len(rows) > _MANY:
+        _long_table(console, [(f"  {name}", value) for name, value in rows])
+        return
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -289,6 +292,9 @@ def _table(console: Console, title: str, columns: tuple[str, ...], rows: Iterabl
     if not rows:
         return
     console.print(Text(title, style="bold"))
+    if len(rows) > _MANY:
+        _long_table(console, [columns, *rows])
+        return
     table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
     for column in table.columns:
         column.overflow = "fold"
@@ -300,7 +306,18 @@ def _table(console: Console, title: str, columns: tuple[str, ...], rows: Iterabl
 
 def _text(console: Console, title: str, text: str) -> None:
     console.print(Rule(title, align="left", style="dim"))
-    # Line by line and never folded, so that it can be copied.
-    for line in text.splitlines():
-        console.print(Text(visible(line)), soft_wrap=True)
+    # Never folded, so that it can be copied.
+    console.file.writelines(f"{visible(line)}\n" for line in text.splitlines())
+    console.print()
+
+
+_MANY = 500
+"""Rows of a table that is not folded: rich takes a millisecond for each."""
+
+
+def _long_table(console: Console, rows: list[tuple[str, ...]]) -> None:
+    shown = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
+        console.file.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
     console.print()

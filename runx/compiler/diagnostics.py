@@ -4,6 +4,7 @@ A fault keeps a path into the document (`("mounts", 3, "options", 1)`). Its line
 shown.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -97,6 +98,8 @@ class Report:
 
     def __init__(self) -> None:
         self.errors: dict[Path, Diagnostic] = {}
+        self._above: set[Path] = set()
+        """The paths of the faults, and all paths above them."""
         self.notices: dict[Path, Diagnostic] = {}
 
     @property
@@ -107,21 +110,23 @@ class Report:
     def error(self, fault_id: str, path: Path, message: str, hint: str = "", character: int | None = None) -> None:
         """Record a fault. Later ones at the same path or below it are dropped: a missing object has no wrong members."""
         if not any(path[:length] in self.errors for length in range(len(path) + 1)):
-            self.errors[path] = Diagnostic(fault_id, path, message, hint, character)
+            self.errors[path] = Diagnostic(fault_id, path, _bounded(message), _bounded(hint), character)
+            self._above.update(path[:length] for length in range(len(path) + 1))
 
     def has_errors_below(self, path: Path) -> bool:
         """Whether there is a fault at `path` or below it, so that a message about the whole could be wrong."""
-        return any(known[: len(path)] == path for known in self.errors)
+        return path in self._above
 
     def forget(self, fault_id: str) -> None:
         """Drop the faults with an ID, as what they rest on is not known."""
         self.errors = {path: fault for path, fault in self.errors.items() if fault.id != fault_id}
+        self._above = {path[:length] for path in self.errors for length in range(len(path) + 1)}
 
     def ignore(self, fault_id: str, path: Path, reason: str) -> None:
         """Record a setting that the plan does not honour, and why. One string may hold several."""
         known = self.notices.get(path)
         if known is None:
-            self.notices[path] = Diagnostic(fault_id, path, reason)
+            self.notices[path] = Diagnostic(fault_id, path, _bounded(reason))
         elif reason not in known.message:
             ids = known.id if fault_id in known.id else f"{known.id}, {fault_id}"
             self.notices[path] = Diagnostic(ids, path, f"{known.message}; {reason}")
@@ -142,7 +147,7 @@ def path_text(path: Path) -> str:
     for part in path[1:] if source_of(path) else path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part.replace("_", "a").isalnum():
+        elif len(part) <= 120 and part.replace("_", "a").isalnum():
             text += f".{part}" if text else part
         else:
             text += f"[{quote(part)}]"
@@ -154,6 +159,14 @@ def quote(text: str) -> str:
     import json
 
     return json.dumps(text if len(text) <= 120 else text[:117] + "...", ensure_ascii=False)
+
+
+def _bounded(text: str) -> str:
+    """A message without the rest of a long path or number of the configuration."""
+    if len(text) <= 200:
+        return text
+    text = re.sub(r"\S{201,}", lambda match: match[0][:197] + "...", text)
+    return text if len(text) <= 1000 else text[:997] + "..."
 
 
 def visible(text: str) -> str:
@@ -212,10 +225,11 @@ def _show(place: Location | None, diagnostic: Diagnostic, file_name: str, line: 
     text += f": {visible(diagnostic.message)}"
     if with_id:
         text += f" [{diagnostic.id}]"
-    if place and line.strip():
+    if place and line:
         source, caret = excerpt(line, place.column)
         margin = f"{place.line:5} | "
-        text += f"\n{margin}{source}\n{' ' * (len(margin) - 2)}| {caret}"
+        if source.strip():
+            text += f"\n{margin}{source}\n{' ' * (len(margin) - 2)}| {caret}"
     if diagnostic.hint:
         text += f"\n    hint: {diagnostic.hint}"
     return text

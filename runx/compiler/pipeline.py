@@ -16,6 +16,7 @@ from runx.compiler.host.config import HostConfig, read_host_config
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import VmPlan, copy_of
 from runx.compiler.passes.checks import check
+from runx.compiler.passes.guest_kernel import as_guest_has
 from runx.compiler.passes.kernel_files import without_kernel_files
 from runx.compiler.passes.mount_carrier import unshared_mounts
 from runx.compiler.passes.policy import check_policy, with_host_network
@@ -82,6 +83,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     report = Report()
     source = Source(facts.config(bundle), inputs.name)
     container = with_host_network(as_sandbox(read_container(source, bundle, _netconf_of(inputs, host), report)), host)
+    container = as_guest_has(container, host, inputs.assets, facts, report)
     container = with_engines_files_guarded(without_kernel_files(container, facts, report), host, report)
     check(container, facts, report)
     check_policy(container, host, report)
@@ -100,7 +102,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     domain, kept = plan.domain, ""
     if domain:
         sizing = sizing_of(container, len(domain.shares), len(domain.disks), plan.root.images_mib, host)
-        kept = kept_limits(source, sizing, domain)
+        kept = kept_limits(container.document.get("linux", {}).get("resources", {}), sizing, domain)
     return Compilation(plan, artifacts(plan, program, copies), kept, host)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from bisect import bisect_right
 from typing import Any, NoReturn
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Location, Path, quote, source_of
@@ -32,6 +33,7 @@ class Source:
             before = raw[: error.start].decode()
             self.fail("RX002", location(before, len(before)), f"not UTF-8: byte 0x{raw[error.start]:02x}")
         self._places: dict[Path, int] | None = None
+        self._lines: list[int] = []
         self._suspicious = False
         try:
             self.document: Any = json.loads(self.text, object_pairs_hook=self._object, parse_constant=self._constant)
@@ -60,10 +62,17 @@ class Source:
         if self._places is None:
             self._places = _Walk(self).places
         if character is not None and path in self._places:
-            return location(self.text, _character(self.text, self._places[path], character))
+            return self._location(_character(self.text, self._places[path], character))
         while path not in self._places:
             path = path[:-1]
-        return location(self.text, self._places[path])
+        return self._location(self._places[path])
+
+    def _location(self, offset: int) -> Location:
+        """As location(), for many offsets of one text."""
+        if not self._lines:
+            self._lines = [0, *(match.end() for match in re.finditer("\n", self.text))]
+        line = bisect_right(self._lines, offset)
+        return Location(line, offset - self._lines[line - 1] + 1)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         members = dict(pairs)
@@ -76,7 +85,7 @@ class Source:
     def _find_faults(self) -> None:
         walk = _Walk(self)
         if walk.faults:
-            raise CompileError([(location(self.text, at), fault) for at, fault in walk.faults], self.name, self.text)
+            raise CompileError([(self._location(at), fault) for at, fault in walk.faults], self.name, self.text)
 
     def fail(self, fault_id: str, place: Location | None, message: str) -> NoReturn:
         """Raise CompileError about the text as a whole."""

@@ -104,6 +104,9 @@ class Case:
     def size_kib(self, path: str) -> int:  # noqa: ARG002
         return 65536
 
+    def has_huge_pages(self, path: str) -> bool:
+        return path == "/dev/hugepages"
+
     def sandbox(self, directory: str) -> SandboxFacts | None:
         given = self.settings.get("sandbox", {})
         if directory != given.get("directory"):
@@ -177,6 +180,9 @@ class TextFacts:
 
     def size_kib(self, path: str) -> int:  # noqa: ARG002
         return 65536
+
+    def has_huge_pages(self, path: str) -> bool:
+        return path == "/dev/hugepages"
 
     def sandbox(self, directory: str) -> SandboxFacts | None:  # noqa: ARG002
         return None

@@ -32,6 +32,8 @@ from runx.cli.main import program
 program()
 """
 _MARK = "installed-by-runx-build"
+ADDED = "kernel.added"
+"""Lines of KERNEL_CONFIG, if the kernel was made with them."""
 _GUEST_FILES = ("kernel", "initrd")
 PIP_SETTINGS = ("PIP_", "SSL_", "REQUESTS_", "http_", "https_", "HTTP_", "HTTPS_", "no_proxy", "NO_PROXY")
 """First words of variables that tell pip, and its TLS library, how to reach the packages."""
@@ -88,6 +90,10 @@ def install(out: Path, arch: Arch, place: Place) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in _GUEST_FILES:
             _copy(out / guest / name, target / name, 0o644)
+        if (out / guest / ADDED).is_file():
+            _copy(out / guest / ADDED, target / ADDED, 0o644)
+        else:
+            (target / ADDED).unlink(missing_ok=True)
         for script in HOST_SCRIPTS:
             _copy(script, target / script.name, 0o755)
     say(f"installed: {place.prefix}/bin/runx" + (f" in {place.destdir}" if place.destdir else ""))

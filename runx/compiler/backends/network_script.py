@@ -49,6 +49,9 @@ def _interface(interface: Interface, index: int) -> Iterator[str]:
     yield command("await-interface", interface.mac, name)
     if interface.mtu:
         yield command("ip", "link", "set", name, "mtu", str(interface.mtu))
+    if interface.layer2:
+        yield command("ip", "link", "set", name, "up")
+        return
     if interface.address is None:
         knows_names = interface.nameservers or interface.search or interface.dns_options
         yield command("ip", "link", "set", name, "up")
@@ -72,8 +75,11 @@ def _routes(interface: Interface, index: int) -> Iterator[str]:
     metric = _FIRST_IPV6_METRIC + index if address.version == 6 else index
     # Of several default routes, the one of the first interface is used.
     rank = ("metric", str(metric)) if index else ()
-    outside = dict.fromkeys(gateway for _, gateway in interface.routes if ip_interface(gateway).ip not in address.network)
-    for gateway in outside:
-        yield command(*ip, gateway, "dev", interface.name)
+    # Routes without a gateway come first: they lead to the gateways.
+    on_link = [target for target, gateway in interface.routes if not gateway]
+    outside = [gateway for _, gateway in interface.routes if gateway and ip_interface(gateway).ip not in address.network]
+    for target in dict.fromkeys((*on_link, *outside)):
+        yield command(*ip, target, "dev", interface.name, *rank)
     for target, gateway in interface.routes:
-        yield command(*ip, target, "via", gateway, "dev", interface.name, *rank)
+        if gateway:
+            yield command(*ip, target, "via", gateway, "dev", interface.name, *rank)

@@ -21,10 +21,11 @@ def record(name: str, *values: object) -> bytes:
 def parse(records: bytes) -> Iterator[tuple[str, list[str]]]:
     """Name and values of each record."""
     fields = records.decode().split("\0")[:-1]
-    while fields:
-        name, count = fields[0], int(fields[1])
-        yield name, fields[2 : 2 + count]
-        fields = fields[2 + count :]
+    at = 0
+    while at < len(fields):
+        name, count = fields[at], int(fields[at + 1])
+        at += 2 + count
+        yield name, fields[at - count : at]
 
 
 def readable(path: str, content: bytes) -> str:

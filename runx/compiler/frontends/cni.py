@@ -3,41 +3,38 @@
 """
 
 from collections.abc import Iterator
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-    ip_address,
-    ip_interface,
-    ip_network,
-)
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, path_text, quote
+from runx.compiler.frontends.cni_ipam import (
+    PROPERTIES_LEFT,
+    Address,
+    CniFault,
+    Interface,
+    Range,
+    parsed_address,
+    read_ranges,
+    read_routes,
+    static_address,
+)
 from runx.compiler.frontends.json_shape import Int, Map, Matching, checked
 from runx.compiler.model.request import NetworkRequest
 
 DEFAULT_BRIDGE = "cni0"
 """The bridge plugin's name of its bridge if the configuration has none."""
 
-_Address = IPv4Address | IPv6Address
-_Interface = IPv4Interface | IPv6Interface
-_Network = IPv4Network | IPv6Network
-
+_MTU_MAX = 65521
+"""Xen's network interfaces take no longer frames (Linux, drivers/net/xen-netfront.c)."""
 _WORD = Matching(r"[!-~]+", "a word without spaces")
 _WORDS = [_WORD]
 _RANGE = {"subnet!": str, "rangeStart": str, "rangeEnd": str, "gateway": str}
 _DNS = {"nameservers": [str], "domain": _WORD, "search": _WORDS, "options": _WORDS}
-_ROUTE_IGNORED = dict.fromkeys(("mtu", "advmss", "priority", "table", "scope"), object)  # CNI 1.1
 _IPAM = {
     "type": str,
     **{name.removesuffix("!"): shape for name, shape in _RANGE.items()},
     "ranges": [[_RANGE]],
     "addresses": [{"address!": str, "gateway": str}],
-    "routes": [{"dst!": str, "gw": str, **_ROUTE_IGNORED}],
+    "routes": [{"dst!": str, "gw": str, **dict.fromkeys(PROPERTIES_LEFT, object)}],
     "dns": _DNS,
     "resolvConf": str, "dataDir": str, "daemonSocketPath": str, "request": object, "provide": object,
 }  # fmt: skip
@@ -49,7 +46,7 @@ _BRIDGE = {
     "args": object,
     "capabilities": object,
     "bridge": Matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", "the name of a network interface"),
-    "mtu": Int(0, 65521),
+    "mtu": Int(0, _MTU_MAX),
     "isGateway": bool, "isDefaultGateway": bool, "forceAddress": bool, "ipMasq": bool, "ipMasqBackend": str, "hairpinMode": bool,
     "promiscMode": bool, "vlan": Int(0, 4094), "vlanTrunk": [object], "preserveDefaultVlan": bool, "macspoofchk": bool,
     "disableContainerInterface": bool, "enabledad": bool, "portIsolation": bool,
@@ -69,11 +66,32 @@ _LIST = {
 plugins, which act on the host."""
 
 # Settings without effect on a virtual machine, and the reason. The bridge belongs to the host: runx never changes it.
+_OF_THE_PORT = "a setting of the bridge's port, which Xen makes"
 _IGNORED = {
     "ipMasq": "masquerading is up to the administrator of the bridge",
-    "hairpinMode": "a setting of the bridge's port, which Xen makes",
+    "hairpinMode": _OF_THE_PORT,
+    "portIsolation": _OF_THE_PORT,
     "promiscMode": "a setting of the bridge, which runx does not change",
+    "forceAddress": "about the address of the bridge, which runx does not change",
+    "enabledad": "the guest uses an address without asking whether another machine has it",
+    "args": "runx calls no plugin that would take them; NETCONF gives the address",
 }
+_IPAM_IGNORED = {
+    "resolvConf": "files of the host are not read; put the servers under dns",
+    "dataDir": "runx keeps no records of addresses: NETCONF or a DHCP server gives the address",
+    "daemonSocketPath": "the guest has a DHCP client of its own",
+    "request": "the guest's DHCP client asks for address, routes, servers of names and domain",
+    "provide": "the guest's DHCP client sends no further options",
+}
+_CHAINED = {
+    "tuning": "settings of the guest's interface that runx does not make; linux.sysctl and the bridge plugin's mtu are carried",
+    "sbr": "rules by source address are not made in the guest; each interface has its routes in the main table",
+    "vrf": "the guest's kernel has no VRF",
+    "portmap": "it acts on the host, which runx does not change: the container is reached by its own address",
+    "firewall": "it acts on the host's firewall, which runx does not change",
+    "bandwidth": "it acts on the host's end of the interface, which runx does not change",
+}
+"""Plugins behind the bridge plugin, and why each has no effect."""
 _REFUSED = {
     "vlan": "VLANs of a bridge are not supported",
     "vlanTrunk": "VLANs of a bridge are not supported",
@@ -83,17 +101,8 @@ _REFUSED = {
 }
 
 
-class CniFault(Exception):
-    """The configuration cannot be followed; the text completes `FILE: `. `fault_id`: as of Report.error."""
-
-    def __init__(self, fault_id: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.fault_id = fault_id
-        self.hint = hint
-
-
 def read_network(
-    document: Any, file: str, name: str, address: _Address | None, prefix: int | None, asked: Path, report: Report
+    document: Any, file: str, name: str, address: Address | None, prefix: int | None, asked: Path, report: Report
 ) -> NetworkRequest:
     """The settings of an interface with this address (None: the file's address, or DHCP) in the network `name` of a CNI file.
 
@@ -101,37 +110,68 @@ def read_network(
     """
     place: Path = (*asked, file)
     bridge = _bridge_of(document, name, place, report)
-    for key, message in _REFUSED.items():
-        if bridge.get(key):
-            raise CniFault("RX507", f"{key}: {message}", "use a bridge that needs no such setting")
-    for key, reason in _IGNORED.items():
-        if bridge.get(key):
-            report.ignore("RX508", (*place, key), reason)
     ipam = bridge.get("ipam", {})
-    if ipam.get("resolvConf"):
-        report.ignore("RX508", (*place, "ipam", "resolvConf"), "files of the host are not read; put the servers under dns")
-    for index, route in enumerate(ipam.get("routes", ())):
-        for key in _ROUTE_IGNORED:
-            if route.get(key):
-                report.ignore("RX514", (*place, "ipam", "routes", index, key), "a route has a destination and a gateway, no more")
-    ranges = list(_ranges(ipam))
-    interface, gateway = _static(ipam, ranges, address, prefix)
+    ranges = read_ranges(ipam)
+    interface, gateway = static_address(ipam, ranges, address, prefix)
+    # The bridge plugin: a dictionary without a type is a network of layer 2 alone. Without any, NETCONF without IP asks for DHCP.
+    layer2 = interface is None and "ipam" in bridge and not any(ipam.values())
+    _check_settings(bridge, place, report, interface, layer2)
+    _check_mtu(bridge.get("mtu", 0), interface)
     dns = ipam.get("dns") or bridge.get("dns") or {}
     for server in dns.get("nameservers", ()):
-        _parsed(ip_address, server, "dns.nameservers: {} is no IP address")
+        parsed_address(server, "dns.nameservers: {} is no IP address")
     domain = dns.get("domain")
     return NetworkRequest(
         network=name,
         bridge=bridge.get("bridge", DEFAULT_BRIDGE),
         mtu=bridge.get("mtu") or None,
         address=str(interface) if interface else None,
-        routes=tuple(_routes(bridge, ipam, interface, gateway)) if interface else (),
+        layer2=layer2,
+        routes=tuple(read_routes(bridge, interface, gateway, place, report)) if interface else (),
         nameservers=tuple(dns.get("nameservers", ())),
         search=tuple(dns.get("search", ())) or ((domain,) if domain else ()),
         dns_options=tuple(dns.get("options", ())),
         bridge_addresses=tuple(_bridge_addresses(bridge, ranges, interface, gateway)),
         path=asked,
     )
+
+
+def _check_settings(bridge: dict[str, Any], place: Path, report: Report, interface: Interface | None, layer2: bool) -> None:
+    """Report the settings that are ignored. Raises CniFault for one that is not supported."""
+    for key, message in _REFUSED.items():
+        if bridge.get(key):
+            raise CniFault("RX507", f"{key}: {message}", "use a bridge that needs no such setting")
+    for key, reason in _IGNORED.items():
+        if bridge.get(key):
+            report.ignore("RX508", (*place, key), reason)
+    if bridge.get("preserveDefaultVlan") is False:
+        report.ignore("RX508", (*place, "preserveDefaultVlan"), "a setting of the bridge's port, which Xen makes")
+    ipam = bridge.get("ipam", {})
+    for key, reason in _IPAM_IGNORED.items():
+        if ipam.get(key):
+            report.ignore("RX508", (*place, "ipam", key), reason)
+    for index, route in enumerate(ipam.get("routes", ())):
+        for key in PROPERTIES_LEFT:
+            if route.get(key):
+                report.ignore("RX514", (*place, "ipam", "routes", index, key), "a route has a destination and a gateway, no more")
+    kind = ipam.get("type", "")
+    if kind not in ("", "host-local", "static", "dhcp"):
+        if interface is None:
+            hint = "use host-local, static or dhcp, or give the address: NETCONF=FILE,NAME,IP/PREFIX"
+            raise CniFault("RX506", f"ipam.type {quote(kind)} is not supported", hint)
+        report.ignore("RX515", (*place, "ipam", "type"), "runx calls no plugin; NETCONF gives the address")
+    if interface is None:
+        who = "the network has no addresses" if layer2 else "the guest takes the routes of the DHCP server"
+        for path, value in ((("ipam", "routes"), ipam.get("routes")), (("isDefaultGateway",), bridge.get("isDefaultGateway"))):
+            if value:
+                report.ignore("RX515", (*place, *path), who)
+
+
+def _check_mtu(mtu: int, interface: Interface | None) -> None:
+    """Raise CniFault for one that the kernel refuses (Linux, include/uapi/linux/if_ether.h, ETH_MIN_MTU; RFC 8200, 5)."""
+    least = 1280 if interface and interface.version == 6 else 68
+    if mtu and mtu < least:
+        raise CniFault("RX504", f"mtu: must be a number from {least} to {_MTU_MAX}, not {mtu}")
 
 
 def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report) -> dict[str, Any]:
@@ -147,8 +187,9 @@ def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report)
             if other.get("type") == "firewall" and other.get("ingressPolicy", "open") != "open":
                 # Unlike this plugin's other settings, it keeps frames away from the container.
                 raise CniFault("RX507", "ingressPolicy of the plugin firewall is not supported", "use a bridge of its own")
-            reason = "a chained plugin acts on the host, which runx does not change"
-            report.ignore("RX509", (*place, str(other.get("type", "plugin"))), reason)
+            kind = other.get("type")
+            kind = kind if isinstance(kind, str) else "plugin"
+            report.ignore("RX509", (*place, kind), _CHAINED.get(kind, "runx calls no plugin"))
     else:
         first = document
         if not isinstance(document.get("name"), str):
@@ -176,81 +217,10 @@ def _shaped(value: dict[str, Any], shape: dict[str, Any], place: Path, report: R
     return result
 
 
-def _ranges(ipam: dict[str, Any]) -> Iterator[tuple[_Network, _Address]]:
-    """Each subnet and its gateway, which is the subnet's first address unless it is given (host-local)."""
-    entries = [entry for group in ipam.get("ranges", ()) for entry in group]
-    for entry in ([ipam] if ipam.get("subnet") else []) + entries:
-        subnet = _parsed(lambda text: ip_network(text, strict=False), entry["subnet"], "ipam: {} is no subnet")
-        gateway = subnet.network_address + 1 if subnet.num_addresses > 1 else subnet.network_address
-        if entry.get("gateway"):
-            gateway = _parsed(ip_address, entry["gateway"], "ipam: the gateway {} is no IP address")
-        yield subnet, gateway
-
-
-def _static(
-    ipam: dict[str, Any], ranges: list[tuple[_Network, _Address]], address: _Address | None, prefix: int | None
-) -> tuple[_Interface | None, _Address | None]:
-    """The interface's address with its prefix length, and the gateway of its subnet."""
-    if address is None:
-        # host-local knows the free addresses from its own records. Without them only a DHCP server does.
-        if ipam.get("type") != "static" or not ipam.get("addresses"):
-            return None, None
-        first, *others = ipam["addresses"]
-        if others:
-            raise CniFault("RX513", "ipam.addresses: one address for an interface is supported", "use a NETCONF for each")
-        interface = _parsed(ip_interface, first["address"], "ipam.addresses: {} is no IP address with a prefix length")
-        gateway = first.get("gateway")
-        return interface, gateway and _parsed(ip_address, gateway, "ipam.addresses: the gateway {} is no IP address")
-    same = [(subnet, gateway) for subnet, gateway in ranges if subnet.version == address.version]
-    for subnet, gateway in same:
-        if address in subnet:
-            return ip_interface(f"{address}/{subnet.prefixlen if prefix is None else prefix}"), gateway
-    if same:
-        raise CniFault(
-            "RX511", f"{address} is not in {' or '.join(str(subnet) for subnet, _ in same)}", "take an address of the subnet"
-        )
-    if prefix is None:
-        raise CniFault("RX511", f"has no subnet for {address}", f"give the prefix length with the address: {address}/PREFIX")
-    return ip_interface(f"{address}/{prefix}"), None
-
-
 def _bridge_addresses(
-    bridge: dict[str, Any], ranges: list[tuple[_Network, _Address]], interface: _Interface | None, gateway: _Address | None
+    bridge: dict[str, Any], ranges: list[Range], interface: Interface | None, gateway: Address | None
 ) -> Iterator[str]:
     """The gateways that CNI's own plugin would make addresses of the bridge (isGateway): the interface's, else every subnet's."""
     if bridge.get("isGateway") or bridge.get("isDefaultGateway"):
-        found = [gateway] if interface else [each for _, each in ranges]
+        found = [gateway] if interface else [each.gateway for each in ranges]
         yield from (str(each) for each in found if each)
-
-
-def _routes(
-    bridge: dict[str, Any], ipam: dict[str, Any], interface: _Interface, gateway: _Address | None
-) -> Iterator[tuple[str, str]]:
-    """Destination and gateway of each route of the interface's family."""
-    everything = ip_network("0.0.0.0/0" if interface.version == 4 else "::/0")
-    given: list[tuple[_Network, _Address | None]] = []
-    for route in ipam.get("routes", ()):
-        target = _parsed(lambda text: ip_network(text, strict=False), route["dst"], "ipam.routes: {} is no network")
-        via = _parsed(ip_address, route["gw"], "ipam.routes: the gateway {} is no IP address") if route.get("gw") else gateway
-        if target.version == interface.version:
-            given.append((target, via))
-    has_default = any(target == everything for target, _ in given)
-    named = bool(ipam.get("gateway") or any(entry.get("gateway") for entry in ipam.get("addresses", ())))
-    is_gateway = bridge.get("isGateway") or named
-    if not has_default and (bridge.get("isDefaultGateway") or (is_gateway and not given)):
-        if gateway is None:
-            raise CniFault("RX512", "isGateway: no gateway and no subnet to take one from", "give ipam a subnet or a gateway")
-        given.append((everything, gateway))
-    for target, via in given:
-        if via is None:
-            raise CniFault("RX512", f"ipam.routes: no gateway for {target}", "give the route a gw, or ipam a gateway")
-        if via.version != interface.version:
-            raise CniFault("RX512", f"ipam.routes: {via} is no gateway for {target}")
-        yield "default" if target == everything else str(target), str(via)
-
-
-def _parsed(parse: Any, text: str, message: str) -> Any:
-    try:
-        return parse(text)
-    except ValueError:
-        raise CniFault("RX510", message.format(quote(text))) from None

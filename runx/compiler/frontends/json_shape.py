@@ -141,7 +141,8 @@ def _name(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        return f"the number {value}"
+        # Python reads a number such as 1e999 as infinity.
+        return f"the number {value}" if abs(value) != float("inf") else "a number without end"
     if isinstance(value, str):
         return f"the string {quote(value)}"
     return "an array" if isinstance(value, list) else "an object"

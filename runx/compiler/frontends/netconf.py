@@ -9,7 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Path, Report, quote
-from runx.compiler.frontends.cni import CniFault, read_network
+from runx.compiler.frontends.cni import read_network
+from runx.compiler.frontends.cni_ipam import CniFault
 from runx.compiler.grammar import Lark, Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, load_grammar
 from runx.compiler.model.request import NetworkRequest
 from runx.compiler.source import Source
@@ -42,14 +43,17 @@ class Netconf(NamedTuple):
 def read_networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:
     """The networks that the entries of process.env ask for, in their order; faults go to `report` under the entry's place.
 
+    An empty entry takes back those before it, such as an image's.
+
     read: the bytes of a file of the host; raises RunxError.
     """
     return tuple(_read_all(env, read, report))
 
 
 def _read_all(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> Iterator[NetworkRequest]:
+    empty = max((index for index, entry in enumerate(env) if entry == VARIABLE), default=-1)
     for index, entry in enumerate(env):
-        if not entry.startswith(VARIABLE):
+        if index <= empty or not entry.startswith(VARIABLE):
             continue
         place: Path = ("process", "env", index)
         try:

@@ -18,7 +18,11 @@ class NoFilters(Exception):
 
 
 class FilterError(Exception):
-    """libseccomp cannot compile this profile. The text is the reason."""
+    """libseccomp cannot compile this profile. The text is the reason. `place`: of the fault in the profile."""
+
+    def __init__(self, message: str, place: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 SMALL = 64 * 1024
@@ -95,6 +99,9 @@ class Facts(Protocol):
 
     def size_kib(self, path: str) -> int:
         """The size in KiB of the file system at `path`; 0 if it is unknown."""
+
+    def has_huge_pages(self, path: str) -> bool:
+        """Whether `path` is on a hugetlbfs."""
 
     def sandbox(self, directory: str) -> SandboxFacts | None:
         """The sandbox of a pod whose state is in `directory` (docs/executor.md); None if there is none."""

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from runx import paths
@@ -132,6 +133,22 @@ class HostFacts:
         except OSError:
             return 0
         return status.f_blocks * status.f_frsize // 1024
+
+    def has_huge_pages(self, path: str) -> bool:
+        try:
+            return bool(self._hugetlbfs) and os.stat(path).st_dev in self._hugetlbfs
+        except OSError:
+            return False
+
+    @cached_property
+    def _hugetlbfs(self) -> frozenset[int]:
+        """Device numbers of the file systems of huge pages."""
+        from runx.linux import mountinfo  # for bind mounts
+
+        try:
+            return frozenset(os.stat(mount.point).st_dev for mount in mountinfo.read() if mount.kind == "hugetlbfs")
+        except OSError:
+            return frozenset()
 
     def sandbox(self, directory: str) -> SandboxFacts | None:
         try:

@@ -111,10 +111,14 @@ def _architectures(scmp: ctypes.CDLL, context: int, profile: dict[str, Any], mac
 
 
 def _add_rules(scmp: ctypes.CDLL, context: int, profile: dict[str, Any], default: int) -> None:
-    calls = [(name, rule) for rule in profile.get("syscalls", ()) for name in rule["names"]]
+    calls = [
+        (name, rule, ("syscalls", index, "names", number))
+        for index, rule in enumerate(profile.get("syscalls", ()))
+        for number, name in enumerate(rule["names"])
+    ]
     if len(calls) > _MANY_SYSTEM_CALLS:
         scmp.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, 2)  # unknown before version 2.5
-    for name, rule in calls:
+    for name, rule, place in calls:
         action = _action(rule["action"], rule.get("errnoRet"))
         if action == default:
             continue
@@ -124,7 +128,7 @@ def _add_rules(scmp: ctypes.CDLL, context: int, profile: dict[str, Any], default
             continue
         for conditions in _alternatives(rule.get("args", ())):
             array = (_Condition * len(conditions))(*conditions)
-            _done(scmp.seccomp_rule_add_array(context, action, number, len(conditions), array), name)
+            _done(scmp.seccomp_rule_add_array(context, action, number, len(conditions), array), name, place=place)
 
 
 def _alternatives(args: list[dict[str, Any]]) -> list[list[_Condition]]:
@@ -192,7 +196,7 @@ def _section(token: int, last: dict[int, int]) -> list[tuple[int, int | str, int
     return [(_JUMP_EQUAL, 0, len(lines), token), *lines]
 
 
-def _done(result: int, what: str, *harmless: int) -> None:
+def _done(result: int, what: str, *harmless: int, place: tuple[str | int, ...] = ()) -> None:
     if result < 0 and -result not in harmless:
         reasons = {errno.EEXIST: "another rule says otherwise", errno.EINVAL: "libseccomp takes no such rule"}
-        raise FilterError(f"{what}: {reasons.get(-result, os.strerror(-result).lower())}")
+        raise FilterError(f"{what}: {reasons.get(-result, os.strerror(-result).lower())}", place)

@@ -79,9 +79,11 @@ class Interface(_Part):
     network: str
     """Name of the CNI network."""
     address: str | None = None
-    """`192.168.0.7/24` or `fd00::7/64`; None: by DHCP."""
+    """`192.168.0.7/24` or `fd00::7/64`; None: by DHCP, or with `layer2` none."""
+    layer2: bool = False
+    """The interface is up, and nothing gives it an address."""
     routes: tuple[tuple[str, str], ...] = ()
-    """Destination (`default` or a network) and gateway of each."""
+    """Destination (`default` or a network) and gateway of each; "" for a destination on the link."""
     nameservers: tuple[str, ...] = ()
     """For resolv.conf(5), as the two fields below. With any of them, a DHCP server's words about names are not used."""
     search: tuple[str, ...] = ()
@@ -233,7 +235,7 @@ class Mount(_Part):
     """Absolute path inside the container."""
     carrier: Literal["9p", "value", "guest"]
     """`9p`: a bind of a host path, through the `mounts` share. `value`: a bind of a copy of a small file, in the ramdisk.
-    `guest`: the guest makes the file system itself."""
+    `guest`: the guest makes the file system itself; with the type `bind`, a bind of a device node of its own."""
     type: str
     """File system type for `guest`; `bind` for the others."""
     source: str
@@ -260,9 +262,9 @@ class Mount(_Part):
 
     @property
     def comes_to(self) -> str:
-        """Source of the bind mount in the guest, outside the container's root; "" for `guest`."""
+        """Source of the bind mount in the guest, outside the container's root; "" for a file system that the guest makes."""
         if self.slot is None:
-            return ""
+            return self.source if self.type == "bind" else ""
         return f"/shares/mounts/{self.slot}" if self.carrier == "9p" else copy_of(self.slot)
 
 

@@ -42,6 +42,7 @@ class NetworkRequest(NamedTuple):
     """Addresses that the bridge must have, as the file makes it the gateway."""
     path: Path
     """Place of the setting that asks for the network."""
+    layer2: bool = False
     bridge_origin: Path = ()
     """Place of the setting that names the bridge; () for `path`."""
 

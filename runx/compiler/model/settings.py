@@ -159,8 +159,9 @@ SETTINGS: tuple[Setting, ...] = (
         "bind mounts over 9p; proc, sysfs, devpts, tmpfs, ramfs, mqueue, cgroup2 made in the guest; others are refused",
     ),
     Setting("mounts[].source", "carried", (
-        "directories and files; sockets, fifos and devices of the host are refused, and so is proc, sysfs and the like of its "
-        "kernel, unless a bind of all of it at its usual place becomes the guest's own"
+        "directories and files, and nodes that the guest has too, such as /dev/null; sockets, fifos, other devices and huge "
+        "pages of the host are refused, and so is proc, sysfs and the like of its kernel, unless a bind of all of it at its "
+        "usual place becomes the guest's own"
     )),
     Setting("mounts[].options", "carried", "the words of `runx features`, and data for the file system"),
     Setting("mounts[].uidMappings", "refused", _NO_MAPPINGS, hint=_NO_MAPPINGS_HINT),
@@ -181,7 +182,11 @@ SETTINGS: tuple[Setting, ...] = (
         "network: the interfaces in the namespace become the guest's (docs/networking.md). Other types are refused; for a "
         "container of a pod, ipc, uts, pid and user are ignored",
     ),
-    Setting("linux.devices", "carried", "made in the guest", own_ramdisk=False, sandbox=False),
+    Setting(
+        "linux.devices", "carried",
+        'made in the guest, if its kernel has a driver (docs/guest.md, "What the kernel has"); else ignored',
+        own_ramdisk=False, sandbox=False,
+    ),
     Setting("linux.devices[].type", "carried", "the node leads to a device of the guest, not of the host", read=_LINUX),
     *(
         Setting(f"linux.devices[].{name}", "carried", read=_LINUX)
@@ -189,7 +194,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "linux.sysctl", "carried",
-        "set in the guest, with or without a namespace; kernel.hostname is refused, as hostname sets it", own_ramdisk=False,
+        "set in the guest, with or without a namespace; those that its kernel does not have are refused, as is kernel.hostname, "
+        "which hostname sets",
+        own_ramdisk=False,
     ),
     Setting("linux.cgroupsPath", "carried", "the cgroup of the supervisor, the container's process on the host; without limits"),
     Setting("linux.maskedPaths", "carried", own_ramdisk=False, sandbox=False),

@@ -3,11 +3,15 @@
 A check reads the container and the host's facts, and writes to the report, which sorts the messages by their place.
 """
 
+import posixpath
+from collections.abc import Iterator
+
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.host.config import MAX_VCPUS, MIN_MEMORY_MIB
 from runx.compiler.host.facts import Facts, bridge_directory
 from runx.compiler.model.request import Container
 from runx.compiler.model.settings import IGNORED, REFUSED, places
+from runx.compiler.passes.mount_carrier import is_node_of_guest
 from runx.compiler.passes.own_ramdisk import check_own_ramdisk
 from runx.compiler.passes.sandbox import check_sandbox
 
@@ -39,6 +43,8 @@ def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
             continue
         kind = facts.kind(mount.source)
         path: Path = (*mount.path, "source")
+        if is_node_of_guest(mount, facts) and not container.ramdisk:
+            continue
         if kind == "missing":
             report.error(
                 "RX306",
@@ -53,6 +59,9 @@ def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
         elif kind not in ("directory", "file"):
             hint = "it leads to something of the host's kernel; only directories and files can be shared"
             report.error("RX307", path, f"{mount.source} is a {kind}, which cannot be shared with a virtual machine", hint)
+        elif facts.has_huge_pages(mount.source):
+            message = f"{mount.source} has the host's huge pages, which cannot be shared with a virtual machine"
+            report.error("RX309", path, message, "leave out the mount; memory of the guest has small pages")
 
 
 def _refused(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
@@ -242,8 +251,31 @@ def _network_devices(container: Container, facts: Facts, report: Report) -> None
 
 
 def _devices(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    """Those that /dev or a mount leaves no place for. resolve.py leaves out the ones that are ignored."""
     if container.devices and container.has_bound_dev:
         report.ignore("RX412", ("linux", "devices"), "/dev is a directory of the host, to which nothing is added")
+        return
+    if container.is_sandbox or container.ramdisk:
+        return
+    mounts = {mount.destination: mount.type for mount in container.mounts}
+    above = {"/"} | {part for destination in mounts for part in parents(destination)}
+    seen: set[str] = set()
+    for index, entry in enumerate(container.document.get("linux", {}).get("devices", ())):
+        path: Path = ("linux", "devices", index)
+        place = posixpath.normpath("/" + entry.get("path", "").lstrip("/"))
+        if mounts.get(place) == "bind":
+            report.ignore("RX412", path, f"there is a mount at {quote(place)}, as in runc")
+        elif place in above or place in mounts:
+            report.error("RX413", (*path, "path"), f"{quote(place)} is a directory", "name a file such as /dev/x")
+        elif place in seen:
+            report.ignore("RX412", path, f"a device stands before it at {quote(place)}, as in runc")
+        seen.add(place)
+
+
+def parents(path: str) -> Iterator[str]:
+    """The directories above a path, but for the root."""
+    while (path := posixpath.dirname(path)) != "/":
+        yield path
 
 
 def _not_carried(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001

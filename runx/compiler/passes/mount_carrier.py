@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from runx.compiler.frontends.oci.linux import DEFAULT_DEVICES
 from runx.compiler.host.config import HostConfig
 from runx.compiler.host.facts import Facts, SmallFile
 from runx.compiler.model.request import Container, MountRequest
@@ -30,23 +31,30 @@ def unshared_mounts(container: Container, host: HostConfig, facts: Facts) -> Uns
         if mount.type != "bind":
             continue
         kind = facts.kind(mount.source)
-        if kind == "file" and _named(mount, host.by_value):
+        if kind == "file" and is_named(mount, host.by_value):
             file = facts.small_file(mount.source)
             if file:
                 files[index] = file
-        elif kind == "directory" and _named(mount, host.in_memory):
+        elif kind == "directory" and is_named(mount, host.in_memory):
             size = facts.size_kib(mount.source)
             if size:
                 memory_kib[index] = size
     return Unshared(files, memory_kib)
 
 
+def is_node_of_guest(mount: MountRequest, facts: Facts) -> bool:
+    """Whether a bind mount is of a device that the guest has, too: the guest's own is bound."""
+    nodes = (device.path for device in DEFAULT_DEVICES)
+    return mount.type == "bind" and mount.source in nodes and facts.kind(mount.source) == "device"
+
+
 def is_engines(mount: MountRequest, host: HostConfig) -> bool:
     """Whether the rules of the host take the bind mount for a file or directory that an engine has made for the container."""
-    return _named(mount, host.by_value) or _named(mount, host.in_memory)
+    return is_named(mount, host.by_value) or is_named(mount, host.in_memory)
 
 
-def _named(mount: MountRequest, rules: Iterable[str]) -> bool:
+def is_named(mount: MountRequest, rules: Iterable[str]) -> bool:
+    """Whether one of the rules holds for a bind mount."""
     for rule in rules:
         destination, source = rule.split(" ", 1)
         if fnmatchcase(mount.destination, destination) and fnmatchcase(mount.source, source):

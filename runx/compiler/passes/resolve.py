@@ -27,7 +27,7 @@ from runx.compiler.model.plan import (
 )
 from runx.compiler.model.request import BootFile, Container, MountRequest
 from runx.compiler.model.xl_keys import YIELDING
-from runx.compiler.passes.mount_carrier import Unshared
+from runx.compiler.passes.mount_carrier import Unshared, is_node_of_guest
 from runx.compiler.passes.own_ramdisk import terminal_alone
 from runx.compiler.passes.root_carrier import RootChoice
 from runx.compiler.passes.shares import withheld
@@ -44,6 +44,9 @@ CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
 SHARES_CMDLINE = ("init_on_alloc=1",)
 """Linux does not set the state of a new 9p client on Xen (net/9p/trans_xen.c, p9_xen_create). If that memory held a 1 or a 2
 before, the mount fails with EIO. If memory is zeroed when it is allocated, the state is "connected"."""
+
+DISKS_CMDLINE = ("xen_blkfront.feature_persistent=0",)
+"""Linux would keep pages for all requests that a disk can have at once, ready for dom0: 4 MiB for each queue of a disk."""
 
 IMAGES_CMDLINE = ("rootfstype=ramfs",)
 """The kernel unpacks the ramdisk into a ramfs. A tmpfs would have at most half of the memory, not counting the memory of the
@@ -125,6 +128,7 @@ def _domain(
     cmdline = (
         *(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE),
         *(SHARES_CMDLINE if shares else ()),
+        *(DISKS_CMDLINE if disks and not container.ramdisk else ()),
         *(IMAGES_CMDLINE if root.carrier == "ram" else ()),
     )
     return Domain(
@@ -201,6 +205,7 @@ def _interfaces(container: Container, place: Place) -> tuple[Interface, ...]:
             mtu=request.mtu,
             network=request.network,
             address=request.address,
+            layer2=request.layer2,
             routes=request.routes,
             nameservers=request.nameservers,
             search=request.search,
@@ -323,7 +328,8 @@ def _mounts(container: Container, facts: Facts, unshared: Unshared) -> tuple[Mou
             mounts.append(_in_memory(request, unshared.memory_kib[index]))
             continue
         carrier: Literal["9p", "value", "guest"]
-        carrier = "guest" if request.type != "bind" else "value" if index in unshared.files else "9p"
+        of_guest = request.type != "bind" or (is_node_of_guest(request, facts) and not container.ramdisk)
+        carrier = "guest" if of_guest else "value" if index in unshared.files else "9p"
         is_file = carrier == "value" or (carrier == "9p" and facts.kind(request.source) == "file")
         mount = _mount(request, carrier, slots.get(carrier), is_file)
         mounts.append(mount.model_copy(update={"withheld": withheld(container.process)}) if carrier == "9p" else mount)
@@ -369,12 +375,22 @@ def _devices(container: Container, mounts: tuple[Mount, ...]) -> tuple[Device, .
     """The default devices, and those of the configuration, which replace defaults. None if /dev is bound, as in runc."""
     if container.has_bound_dev:
         return ()
-    named = {device.path for device in container.devices}
-    devices = [*(device for device in DEFAULT_DEVICES if device.path not in named), *container.devices]
-    return tuple(device.model_copy(update={"bound": not _in_tmpfs(device.path, mounts)}) for device in devices)
-
-
-def _in_tmpfs(path: str, mounts: tuple[Mount, ...]) -> bool:
-    covering = [mount for mount in mounts if path.startswith(mount.destination + "/")]
+    # As in runc, a bind mount stays, and of several devices at one place the first.
+    bound = {mount.destination for mount in mounts if mount.type == "bind"}
+    named: dict[str, Device] = {}
+    for device in container.devices:
+        named.setdefault(device.path, device)
+    default = [device for device in DEFAULT_DEVICES if device.path not in named]
+    devices = [device for device in (*default, *named.values()) if device.path not in bound]
     # Of several mounts at the same place, the last one is on top.
-    return bool(covering) and max(reversed(covering), key=lambda mount: len(mount.destination)).type in ("tmpfs", "ramfs")
+    types = {mount.destination: mount.type for mount in mounts}
+    return tuple(device.model_copy(update={"bound": not _in_tmpfs(device.path, types)}) for device in devices)
+
+
+def _in_tmpfs(path: str, types: dict[str, str]) -> bool:
+    """Whether the nearest mount above `path` is of memory. types: by the destinations of the mounts."""
+    while path != "/":
+        path = posixpath.dirname(path)
+        if path in types:
+            return types[path] in ("tmpfs", "ramfs")
+    return False

@@ -9,7 +9,7 @@ from runx.compiler.model.plan import SECCOMP_FLAGS, Seccomp
 from runx.compiler.model.request import Container
 from runx.paths import HOST_CONFIG
 
-_HINT = "leave out the rule that it is about; `runx plan` shows the profile"
+_HINT = "change or leave out the rule"
 
 
 def with_filter(container: Container, host: HostConfig, facts: Facts, report: Report) -> tuple[Container, bytes]:
@@ -17,6 +17,9 @@ def with_filter(container: Container, host: HostConfig, facts: Facts, report: Re
     path = ("linux", "seccomp")
     profile = container.document.get("linux", {}).get("seccomp")
     if profile is None or container.ramdisk or container.is_sandbox or report.has_errors_below(path):
+        return container, b""
+    if "defaultAction" not in profile:
+        report.ignore("RX446", path, "no filter is loaded: it has neither a default action nor rules, as in runc")
         return container, b""
     try:
         program = facts.filter(profile)
@@ -28,7 +31,7 @@ def with_filter(container: Container, host: HostConfig, facts: Facts, report: Re
             report.error("RX445", path, f"no filter can be made: {error}", hint)
         return container, b""
     except FilterError as error:
-        report.error("RX444", path, f"not a profile that the kernel can follow: {error}", _HINT)
+        report.error("RX444", (*path, *error.place), f"not a profile that the kernel can follow: {error}", _HINT)
         return container, b""
     seccomp = Seccomp(
         default_action=profile["defaultAction"],

@@ -50,6 +50,13 @@ def sizing_of(container: Container, shares: int, disks: int, images_mib: int, ho
 def size_of(limits: Limits, sizing: Sizing, report: Report) -> Size:
     """The size for these limits. Limits that are impossible go to `report` as ignored."""
     vcpus = _vcpus(limits, sizing, report)
+    if (
+        limits.memory_bytes
+        and not sizing.hardware_memory_bytes
+        and _needed_mib(limits.memory_bytes, sizing, vcpus) < MIN_MEMORY_MIB
+    ):
+        reason = f"{limits.memory_bytes} bytes are asked for; a virtual machine has at least {MIN_MEMORY_MIB} MiB"
+        report.ignore("RX436", (*limits.origin, "memory", "limit"), reason)
     return Size(
         memory_mib=machine_memory_mib(limits, sizing, vcpus),
         vcpus=vcpus,
@@ -66,11 +73,14 @@ def machine_memory_mib(limits: Limits, sizing: Sizing, vcpus: int) -> int:
     if limits.memory_bytes is None:
         needed = sizing.default_memory_mib
     else:
-        around = {"shares": sizing.shares, "disks": sizing.disks, "vcpus": vcpus, "interfaces": sizing.interfaces}
-        needed = max(memory_mib(limits.memory_bytes, **around), MIN_MEMORY_MIB)
+        needed = max(_needed_mib(limits.memory_bytes, sizing, vcpus), MIN_MEMORY_MIB)
     if not sizing.images_mib:
         return needed
     return max(needed + kept_mib(sizing.images_mib), start_mib(sizing.images_mib))
+
+
+def _needed_mib(limit_bytes: int, sizing: Sizing, vcpus: int) -> int:
+    return memory_mib(limit_bytes, shares=sizing.shares, disks=sizing.disks, vcpus=vcpus, interfaces=sizing.interfaces)
 
 
 def _vcpus(limits: Limits, sizing: Sizing, report: Report) -> int:

@@ -17,16 +17,14 @@ from runx.compiler.model.request import Limits
 from runx.compiler.model.settings import CHANGEABLE, WHY_UNCHANGEABLE
 from runx.compiler.model.xl_keys import number
 from runx.compiler.passes.sizing import Size, Sizing, machine_memory_mib, quota_cpus, size_of
-from runx.compiler.source import Source
 
 
-def kept_limits(source: Source, sizing: Sizing, domain: Domain) -> str:
-    """The kept limits of a container at its creation, as text."""
-    linux = source.document.get("linux") or {}
+def kept_limits(resources: dict[str, Any], sizing: Sizing, domain: Domain) -> str:
+    """The kept limits of a container at its creation, as text. resources: its linux.resources, every value of its type."""
     size = {name: getattr(domain, name) for name in Size._fields}
     settings = {setting.name: setting.value for setting in domain.xl_settings}
     kept = {
-        "resources": with_unified(linux.get("resources") or {}, Report()),
+        "resources": with_unified(resources, Report()),
         "sizing": sizing._asdict(),
         "created": size,
         "size": size,

@@ -91,6 +91,8 @@ def test_an_error_says_what_was_expected_and_where(text: str, message: str) -> N
         ({"ipam": {"subnet": "10.0.0.0/8"}}, "net,10.0.0.7", "10.0.0.7/8", ()),
         ({"ipam": {"subnet": "10.0.0.0/8"}}, "net,10.0.0.7/24", "10.0.0.7/24", ()),
         ({}, "net,10.0.0.7/24", "10.0.0.7/24", ()),
+        # As in CNI, a route without any gateway is on the link.
+        ({"ipam": {"routes": [{"dst": "10.9.0.0/16"}]}}, "net,10.0.0.7/24", "10.0.0.7/24", (("10.9.0.0/16", ""),)),
         # The first address is the gateway's when the bridge is one.
         ({"isGateway": True, "ipam": {"subnet": "10.2.0.0/16"}}, "net,10.2.0.7", "10.2.0.7/16", (("default", "10.2.0.1"),)),
         ({"ipam": {"subnet": "10.2.0.0/16", "gateway": "10.2.3.4"}}, "net,10.2.0.7", "10.2.0.7/16", (("default", "10.2.3.4"),)),

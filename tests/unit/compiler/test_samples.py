@@ -163,7 +163,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a device of no type": ({"linux": {"devices": [{"path": "/dev/x"}]}}, "linux.devices[0].type"),
     "a sysctl as a number": ({"linux": {"sysctl": {"net.ipv4.ip_forward": 1}}}, 'linux.sysctl["net.ipv4.ip_forward"]'),
     "masked paths that are one": ({"linux": {"maskedPaths": "/proc/kcore"}}, "linux.maskedPaths"),
-    "seccomp without a default": ({"linux": {"seccomp": {"syscalls": []}}}, "linux.seccomp.defaultAction"),
+    "seccomp without a default": (
+        {"linux": {"seccomp": {"syscalls": [{"names": ["a"], "action": "SCMP_ACT_ALLOW"}]}}},
+        "linux.seccomp.defaultAction",
+    ),
 }  # fmt: skip
 
 

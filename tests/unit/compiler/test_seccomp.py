@@ -145,9 +145,10 @@ def test_filters_for_other_guests() -> None:
 
 
 def test_a_profile_that_contradicts_itself() -> None:
-    with pytest.raises(FilterError, match="read: another rule says otherwise"):
-        args = [argument(0, "EQ", 3)]
-        made(profile(rule("read", args=args), rule("read", action="SCMP_ACT_TRAP", args=args)))
+    args = [argument(0, "EQ", 3)]
+    with pytest.raises(FilterError, match="read: another rule says otherwise") as caught:
+        made(profile(rule("write", "read", args=args), rule("read", action="SCMP_ACT_TRAP", args=args)))
+    assert caught.value.place == ("syscalls", 1, "names", 0)
 
 
 def test_a_profile_that_is_too_long() -> None:

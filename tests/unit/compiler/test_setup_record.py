@@ -54,6 +54,8 @@ def test_every_mount_is_a_record_as_planned(case: Case) -> None:
             assert words[:3] == ["bind", f"/shares/mounts/{mount.slot}", mount.destination]
         elif mount.carrier == "value":
             assert words[:3] == ["bind", f"/runx/files/{mount.slot}", mount.destination]
+        elif mount.type == "bind":
+            assert words[:3] == ["bind", mount.source, mount.destination]
         else:
             assert words[:4] == ["mount", mount.type, mount.source, mount.destination]
         late = mount.carrier == "guest" and mount.type in ("tmpfs", "ramfs") and "ro" in mount.flags

@@ -168,6 +168,7 @@ SAMPLES: dict[str, Any] = {
     "ociVersion": "1.0.2",
     "process.cwd": "/there",
     "process.env": ["A=b"],
+    "linux.sysctl": {"vm.swappiness": "0"},
     **{
         f"process.capabilities.{name}": ["CAP_CHOWN"] for name in ("bounding", "effective", "inheritable", "permitted", "ambient")
     },

@@ -69,9 +69,16 @@ def test_memory_has_a_maximum(host: Host) -> None:
     assert len(changes(host)) == 2
 
 
+def test_a_container_that_was_made_with_null(host: Host) -> None:
+    create(host, memory=None, cpu={"quota": None, "shares": 512})
+    assert host.runx("update", "--cpu-quota", "50000", "--memory", "100m", "c").returncode == 0
+    assert [call[0] for call in changes(host)] == ["mem-set", "sched-credit2"]
+
+
 def test_the_smallest_machine(host: Host) -> None:
     create(host, memory=MEMORY)
     assert host.runx("update", "--memory", "1m", "c").returncode == 0
+    assert "a virtual machine has at least 64 MiB" in host.log.read_text()
     assert host.xen.settings(1)["memory"] == "64"
 
 

@@ -32,7 +32,7 @@ from runxtools.packages import Package  # noqa: E402
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A cache of the test's own, and no settings from the environment."""
     monkeypatch.setenv("RUNX_CACHE", str(tmp_path / "cache"))
-    for name in ("ARCH", "CROSS_COMPILE", "KERNEL_SRC", "OUT", "busybox"):
+    for name in ("ARCH", "CROSS_COMPILE", "KERNEL_SRC", "KERNEL_CONFIG", "OUT", "busybox"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -69,7 +69,7 @@ def test_another_architecture_has_debians_cross_compiler(monkeypatch: pytest.Mon
     assert settings(ARCH="aarch64", CROSS_COMPILE="mine-").cross == "mine-"
 
 
-@pytest.mark.parametrize("name", ["KERNEL_SRC", "busybox"])
+@pytest.mark.parametrize("name", ["KERNEL_SRC", "KERNEL_CONFIG", "busybox"])
 def test_a_file_that_is_not_there(name: str) -> None:
     with pytest.raises(ToolError, match=f"{name}=/nosuch: there is no such file"):
         settings(**{name: "/nosuch"})

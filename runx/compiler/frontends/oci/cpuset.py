@@ -1,47 +1,53 @@
-"""Lists of CPUs: `0-3,7,^2`, parsed with grammars/cpuset.lark."""
+"""Lists of CPUs: `0-3,7,^2` (cpuset(7), "List format", and xl.cfg(5), `cpus`, in which `^` excludes CPUs)."""
 
-from functools import cache
-
-from runx.compiler.grammar import Lark, Token, Tree, UnexpectedInput, UnexpectedToken, load_grammar
+import re
 
 CPU_LIMIT = 8192
 """The most CPUs of any Linux kernel (CONFIG_NR_CPUS)."""
+
+_PART = re.compile(r"(\^?)([0-9]*)(-?)([0-9]*)")
+"""A number or a range, or as much of one as there is: the fault is behind it."""
 
 
 def parse_cpuset(text: str) -> frozenset[int]:
     """The CPUs named by `text`, read from left to right. Raises ValueError with a message if it is not such a list."""
     text = text.strip()
-    try:
-        tree = _parser().parse(text)
-    except UnexpectedInput as error:
-        at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
-        place = "ends too early" if at_end else f"wrong at character {(error.pos_in_stream or 0) + 1}"
-        raise ValueError(f'not a list of CPUs such as "0-3,7": {place}') from None
-    cpus: set[int] = set()
-    for part in tree.children:
-        assert isinstance(part, Tree)
-        numbers = _range(part.children[0])
-        cpus = cpus - numbers if part.data == "excluded" else cpus | numbers
+    cpus = 0  # bit by bit: a list may name thousands of CPUs thousands of times
+    at = 0
+    while True:
+        match = _PART.match(text, at)
+        assert match
+        excluded, first, dash, last = match.groups()
+        at = match.end()
+        if not first:
+            raise _malformed(text, match.end(1))
+        if dash and not last:
+            raise _malformed(text, at)
+        numbers = _range(first, last or first)
+        cpus = cpus & ~numbers if excluded else cpus | numbers
+        if at == len(text):
+            break
+        if text[at] != ",":
+            raise _malformed(text, at)
+        at += 1
     if not cpus:
         raise ValueError("leaves no CPU")
-    return frozenset(cpus)
+    return frozenset(number for number in range(cpus.bit_length()) if cpus >> number & 1)
 
 
-def _range(tree: Tree[Token] | Token) -> set[int]:
-    assert isinstance(tree, Tree)
-    low, high = (str(child) if child is not None else None for child in tree.children)
-    first, last = (_number(text) for text in (low or "", high or low or ""))
+def _malformed(text: str, at: int) -> ValueError:
+    place = "ends too early" if at == len(text) else f"wrong at character {at + 1}"
+    return ValueError(f'not a list of CPUs such as "0-3,7": {place}')
+
+
+def _range(low: str, high: str) -> int:
+    first, last = _number(low), _number(high)
     if last < first:
         raise ValueError(f"the range {low}-{high} is backwards")
-    return set(range(first, last + 1))
+    return (1 << (last + 1)) - (1 << first)
 
 
 def _number(text: str) -> int:
     if len(text.lstrip("0")) > 4 or int(text) >= CPU_LIMIT:
         raise ValueError(f"there is no CPU {text[:20]}")
     return int(text)
-
-
-@cache
-def _parser() -> Lark:
-    return load_grammar("cpuset")

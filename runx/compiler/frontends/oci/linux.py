@@ -1,5 +1,6 @@
 """The parts of the `linux` object (OCI config-linux.md) that a virtual machine has: devices, sysctls, paths, limits."""
 
+import posixpath
 import re
 from typing import Any
 
@@ -40,7 +41,8 @@ def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
             report.error("RX411", (*path, name), f"must be a number from 0 to {limit - 1}, not {numbers[name]}")
     return Device.model_validate(
         {
-            "path": entry.get("path", ""),
+            # As in runc, whatever the path goes through.
+            "path": posixpath.normpath("/" + entry.get("path", "").lstrip("/")),
             "type": kind,
             **numbers,
             # Docker passes st_mode, which includes the type of file.
@@ -54,14 +56,16 @@ def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
 def read_network_devices(devices: dict[str, dict[str, str]], report: Report) -> tuple[NetworkDevice, ...]:
     """linux.netDevices. Names that no device can have, or that two would have, go to `report`."""
     found: list[NetworkDevice] = []
+    taken: set[str] = set()
     for name, entry in devices.items():
         path: Path = ("linux", "netDevices", name)
         new = entry.get("name") or name
         for place, word in ((path, name), ((*path, "name"), new)):
             if not _is_device_name(word):
                 report.error("RX409", place, f"{quote(word)} is not the name of a network device", _DEVICE_NAME)
-        if "%d" not in new and new in (device.new_name for device in found):
+        if "%d" not in new and new in taken:
             report.error("RX409", (*path, "name"), f"two devices would be called {quote(new)}", "give one another name")
+        taken.add(new)
         found.append(NetworkDevice(name=name, new_name=new, origin=path_text(path)))
     return tuple(found)
 
@@ -75,23 +79,27 @@ def _is_device_name(name: str) -> bool:
 
 
 def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
-    """The settings, by names with slashes (`net/ipv4/ip_forward`).
-
-    As in sysctl(8), the first separator of a name decides whether dots or slashes separate its parts.
-    """
+    """The settings, by names with slashes (`net/ipv4/ip_forward`)."""
     settings: dict[str, str] = {}
     for name, value in sysctl.items():
-        slash, dot = name.find("/"), name.find(".")
-        if dot >= 0 and (slash < 0 or dot < slash):
-            parts = [part.replace("/", ".") for part in name.split(".")]
-        else:
-            parts = name.split("/")
-        if any(part in ("", ".", "..") for part in parts):
+        path = sysctl_name(name)
+        if any(part in ("", ".", "..") for part in path.split("/")):
             report.error(
                 "RX420", ("linux", "sysctl", name), "not the name of a kernel parameter", "write it like net.ipv4.ip_forward"
             )
-        settings["/".join(parts)] = value
+        settings[path] = value
     return settings
+
+
+def sysctl_name(name: str) -> str:
+    """The name of a kernel parameter with slashes.
+
+    As in sysctl(8), its first separator decides whether dots or slashes separate its parts.
+    """
+    slash, dot = name.find("/"), name.find(".")
+    if dot >= 0 and (slash < 0 or dot < slash):
+        return "/".join(part.replace("/", ".") for part in name.split("."))
+    return name
 
 
 def read_paths(linux: dict[str, Any], name: str, report: Report) -> tuple[str, ...]:
@@ -135,7 +143,7 @@ def read_limits(resources: dict[str, Any], report: Report, origin: Path = ("linu
     cpu = resources.get("cpu", {})
     cpus = None
     if cpu.get("cpus", "").strip():
-        # Few containers have one, and the grammar takes time to load.
+        # Few containers have one.
         from runx.compiler.frontends.oci.cpuset import parse_cpuset
 
         try:

@@ -57,6 +57,11 @@ IGNORED = {
     "noiversion": "inode versions are the file system's own business",
 }
 
+LABELS = ("context", "fscontext", "defcontext", "rootcontext")
+"""mount(8): labels for SELinux."""
+
+LABELS_IGNORED = "the virtual machine confines the process; its kernel has no SELinux"
+
 REFUSED = {
     "remount": ("cannot change a mount that the container does not have yet", "give the options to the mount itself"),
     "idmap": ("id-mapped mounts are not supported", "change the owner of the source, or mount it without idmap"),

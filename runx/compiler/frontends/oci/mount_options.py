@@ -1,14 +1,17 @@
 """The options of one mount: parsed with grammars/mount_options.lark, then sorted into flags, data and propagation."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
+from runx.compiler.frontends.oci import mount_data
 from runx.compiler.frontends.oci.mount_flags import (
     BIND,
     FLAGS,
     IGNORED,
     KNOWN,
+    LABELS,
+    LABELS_IGNORED,
     PROPAGATION,
     RECURSIVE,
     REFUSED,
@@ -29,7 +32,8 @@ class Option(NamedTuple):
 
 
 class DataWords(NamedTuple):
-    """The options of a file system itself. `any_setting`: other `key=value` pairs are left to the guest's kernel to check."""
+    """The options of a file system itself. `any_setting`: other `key=value` pairs are for the guest's kernel, about which
+    the frontends know nothing."""
 
     words: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
@@ -42,12 +46,16 @@ def parse_options(elements: list[str], path: Path, report: Report) -> list[Optio
     for index, text in enumerate(elements):
         place = (*path, index)
         try:
-            tree = _parser().parse(text)
+            options.extend(Option(word, value, place) for word, value in _parsed(text))
         except UnexpectedInput as error:
             report.error("RX310", place, _malformed(text, error))
-            continue
-        options.extend(_option(item, place) for item in tree.children if isinstance(item, Tree))
     return options
+
+
+@lru_cache(512)
+def _parsed(text: str) -> tuple[tuple[str, str | None], ...]:
+    """Words and values. Thousands of mounts often have the same options. Raises UnexpectedInput."""
+    return tuple(_option(item) for item in _parser().parse(text).children if isinstance(item, Tree))
 
 
 def sort_options(options: list[Option], kind: str, known_data: DataWords, report: Report) -> MountOptions:
@@ -68,7 +76,11 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
         elif option.value is not None:
             if option.word in KNOWN:
                 report.error("RX313", option.path, f"the option {quote(word)} takes no value")
+            elif option.word in LABELS:
+                report.ignore("RX314", option.path, f"{quote(word)}: {LABELS_IGNORED}")
             elif option.word in known_data.settings or known_data.any_setting:
+                if wrong := mount_data.wrong_value(kind, word, option.value):
+                    report.error("RX321", option.path, f"{quote(f'{word}={option.value}')}: {wrong}")
                 data.append(f"{option.word}={option.value}")
             else:
                 _unknown(option, kind, known_data, report)
@@ -78,6 +90,8 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
                 flags[family] = word
         elif word in PROPAGATION:
             propagation.append(word)
+            if kind == "bind" and word.removeprefix("r") in ("shared", "slave"):
+                report.ignore("RX320", option.path, f"{quote(word)}: no mount propagates between host and guest")
         elif word in BIND:
             binds.append(word)
         elif word in IGNORED:
@@ -103,14 +117,12 @@ def _parser() -> Lark:
     return load_grammar("mount_options")
 
 
-def _option(tree: Tree[Token], place: Path) -> Option:
+def _option(tree: Tree[Token]) -> tuple[str, str | None]:
     word, *value = (str(child) if child is not None else "" for child in tree.children)
-    return Option(word, value[0] if tree.data == "setting" else None, place)
+    return word, value[0] if tree.data == "setting" else None
 
 
 def _malformed(text: str, error: UnexpectedInput) -> str:
-    if not text:
-        return "empty option"
     if isinstance(error, UnexpectedToken) and error.token.type == "$END":
         return f"{quote(text)} ends too early"
     at = error.pos_in_stream or 0

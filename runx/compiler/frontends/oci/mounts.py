@@ -1,9 +1,11 @@
 """The `mounts` array (OCI config.md, "Mounts")."""
 
 import posixpath
+import re
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
+from runx.compiler.frontends.oci.mount_flags import BIND
 from runx.compiler.frontends.oci.mount_options import DataWords, parse_options, sort_options
 from runx.compiler.model.request import MountOptions, MountRequest
 
@@ -46,19 +48,20 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
     elif destination == "/":
         report.error("RX302", (*path, "destination"), "would hide the root filesystem", "set root.path to what should be there")
 
-    options_path: Path = (*path, "options")
-    options = parse_options(entry.get("options", []), options_path, report)
-    is_bind = any(option.word in ("bind", "rbind") for option in options) or entry.get("type") == "bind"
+    kind = entry.get("type", "")
+    words = {word for element in entry.get("options", ()) for word in re.split("[,:]", element)}
+    is_bind = kind == "bind" or bool(words & BIND.keys())
+    if not is_bind and kind not in GUEST_TYPES:
+        what = f"file systems of type {quote(kind)} are not supported" if kind else "missing, and the options have no bind"
+        hint = f"supported are bind, {', '.join(GUEST_TYPES)}"
+        report.error("RX303", (*path, "type"), f"{what}{did_you_mean(kind, (*GUEST_TYPES, 'bind'))}", hint)
+        # What its options mean is not known.
+        return MountRequest(destination, kind, "", MountOptions((), (), (), False, False), path)
+    options = parse_options(entry.get("options", []), (*path, "options"), report)
     if is_bind:
         sorted_options = sort_options(options, "bind", DataWords(), report)
         return MountRequest(destination, "bind", _bind_source(entry, path, bundle, report), sorted_options, path)
 
-    kind = entry.get("type", "")
-    if kind not in GUEST_TYPES:
-        what = f"file systems of type {quote(kind)} are not supported" if kind else "missing, and the options have no bind"
-        hint = f"supported are bind, {', '.join(GUEST_TYPES)}"
-        report.error("RX303", (*path, "type"), f"{what}{did_you_mean(kind, (*GUEST_TYPES, 'bind'))}", hint)
-        return MountRequest(destination, kind, "", MountOptions((), (), (), False, False), path)
     if kind == "cgroup":
         kind = "cgroup2"
         for option in [option for option in options if option.word in _CGROUP1_WORDS or option.word == "name"]:

@@ -118,9 +118,10 @@ _WITHIN = {"effective": ("permitted",), "inheritable": ("bounding",), "ambient":
 def _possible(sets: dict[str, list[str]], report: Report) -> dict[str, list[str]]:
     """The sets without the ambient capabilities that Linux does not give. Report these, and what Linux would refuse."""
     possible = dict(sets)
+    members = {set_name: set(names) for set_name, names in sets.items()}
     for set_name, others in _WITHIN.items():
         for index, name in enumerate(sets.get(set_name, ())):
-            lacking = [other for other in others if name not in sets.get(other, ())]
+            lacking = [other for other in others if name not in members.get(other, ())]
             if not lacking or name not in CAPABILITIES:
                 continue
             path: Path = ("process", "capabilities", set_name, index)
@@ -128,7 +129,8 @@ def _possible(sets: dict[str, list[str]], report: Report) -> dict[str, list[str]
             if set_name == "ambient":
                 # As in runc, which warns: buildah of Debian 12 gives every container such a set.
                 report.ignore("RX111", path, message)
-                possible[set_name] = [kept for kept in possible[set_name] if kept != name]
+                members[set_name].discard(name)
+                possible[set_name] = sorted(members[set_name])
             else:
                 report.error("RX112", path, message, f"add it to {' and '.join(lacking)}, or leave it out")
     return possible

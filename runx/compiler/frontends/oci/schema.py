@@ -86,7 +86,7 @@ RESOURCES: dict[str, Any] = {
 }  # fmt: skip
 
 SECCOMP: dict[str, Any] = {
-    "defaultAction!": _SECCOMP_ACTION,
+    "defaultAction": _SECCOMP_ACTION,  # required, but for a profile that asks for nothing
     "defaultErrnoRet": UINT32,
     "flags": [OneOf(FLAGS)],
     "listenerPath": str,

@@ -1,0 +1,46 @@
+"""The values of the options that a file system of the guest reads itself, as the kernel's parsers take them."""
+
+import re
+from collections.abc import Callable
+
+Takes = Callable[[str], bool]
+
+
+def _matches(pattern: str) -> Takes:
+    return lambda value: re.fullmatch(pattern, value, re.ASCII) is not None
+
+
+def _number_to(most: int) -> Takes:
+    return lambda value: re.fullmatch("[0-9]{1,10}", value, re.ASCII) is not None and int(value) <= most
+
+
+_OCTAL = _matches("[0-7]{1,10}"), "an octal number such as 755"
+_ID = _number_to(2**32 - 2), "a user or group id"
+_NUMBER = "(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})[kKmMgGtTpPeE]?"
+_COUNT = _matches(_NUMBER), "a number, with k, m or g if it is large"
+
+VALUES: dict[str, dict[str, tuple[Takes, str]]] = {
+    "tmpfs": {
+        "size": (_matches(f"{_NUMBER}%?"), "a size such as 64m or 50%"),
+        "nr_blocks": _COUNT, "nr_inodes": _COUNT, "mode": _OCTAL, "uid": _ID, "gid": _ID,
+        "huge": (_matches("never|always|within_size|advise"), "one of never, always, within_size, advise"),
+    },
+    "ramfs": {"mode": _OCTAL},
+    "devpts": {
+        "uid": _ID, "gid": _ID, "mode": _OCTAL, "ptmxmode": _OCTAL, "max": (_number_to(2**20), "a number from 0 to 1048576"),
+    },
+    "proc": {
+        "hidepid": (_matches("[0124]|off|noaccess|invisible|ptraceable"), "one of off, noaccess, invisible, ptraceable"),
+        "gid": _ID, "subset": (_matches("pid"), "pid"),
+    },
+}  # fmt: skip
+"""By the type of a file system and the word of an option: which values it takes, in code and in words (Linux, the
+fs_parameter_spec tables of mm/shmem.c, fs/ramfs, fs/devpts and fs/proc; memparse in lib/cmdline.c)."""
+
+
+def wrong_value(kind: str, word: str, value: str) -> str:
+    """What is wrong with the value of an option; "" if the file system takes it."""
+    if word not in VALUES.get(kind, {}):
+        return ""
+    takes, what = VALUES[kind][word]
+    return "" if takes(value) else f"must be {what}"

@@ -1,0 +1,155 @@
+"""What the guest's kernel lacks: parameters, options of file systems, and drivers (docs/guest.md, "What the kernel has").
+
+The table of what it has is of runx's own kernel. Nothing is known about another kernel, so what a container asks of it is left to
+the guest.
+"""
+
+import re
+
+from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
+from runx.compiler.frontends.oci.linux import sysctl_name
+from runx.compiler.frontends.oci.mount_options import Option, parse_options
+from runx.compiler.frontends.oci.mounts import GUEST_TYPES
+from runx.compiler.host.config import HostConfig
+from runx.compiler.host.facts import Facts
+from runx.compiler.model.plan import Device
+from runx.compiler.model.request import Container, MountRequest
+
+ADDED = "kernel.added"
+"""The file beside a kernel of `./build KERNEL_CONFIG=FILE`, which has more than the table says."""
+
+_BUILD = 'docs/guest.md, "What the kernel has", says how to build a kernel with it'
+_GUESSES = 20
+"""Unknown names for which a known one is looked up. Each takes a few milliseconds."""
+_NET_ADMIN = "CAP_NET_ADMIN"
+_NETWORK_DRIVERS = {
+    "CONFIG_NETFILTER": "netfilter (iptables, nftables)",
+    "CONFIG_TUN": "tun",
+    "CONFIG_VETH": "veth",
+    "CONFIG_BRIDGE": "bridges",
+    "CONFIG_WIREGUARD": "WireGuard",
+}
+_ONE_NODE = re.compile(r"(default|local|(prefer|prefer_many|bind|interleave)(=(static|relative))?(:0)?)")
+"""Memory policies of tmpfs(5) that say nothing if there is one node."""
+
+
+def as_guest_has(container: Container, host: HostConfig, assets: str, facts: Facts, report: Report) -> Container:
+    """The container without the devices that have no driver and the options that mean nothing there, which go to `report`, as do
+    parameters and options that the kernel would refuse.
+
+    assets: the directory of the installed kernel.
+    """
+    if container.ramdisk or container.kernel or host.kernel or facts.kind(f"{assets}/{ADDED}") == "file":
+        return container
+    _check_sysctl(container, report)
+    _check_capabilities(container, report)
+    return container._replace(
+        devices=_with_drivers(container.devices, report),
+        mounts=tuple(_as_kernel_takes(mount, container, report) for mount in container.mounts),
+    )
+
+
+def _check_sysctl(container: Container, report: Report) -> None:
+    names = container.document.get("linux", {}).get("sysctl", ())
+    if not names:
+        return
+    from runx.compiler.model.guest_kernel import SYSCTL
+
+    guesses = _GUESSES
+    for given in names:
+        name = sysctl_name(given)
+        pattern = re.sub(r"^(net/ipv[46]/(?:conf|neigh))/[^/]+/", r"\1/*/", name)
+        if pattern in SYSCTL or name == "kernel/hostname":
+            continue
+        guess = did_you_mean(pattern.replace("/", "."), [known.replace("/", ".") for known in SYSCTL]) if guesses else ""
+        guesses = max(0, guesses - 1)
+        message = f"the guest's kernel has no parameter {quote(given)} that can be set{guess}"
+        report.error("RX426", ("linux", "sysctl", given), message, _BUILD)
+
+
+def _check_capabilities(container: Container, report: Report) -> None:
+    from runx.compiler.model.guest_kernel import CONFIG
+
+    lacks = [what for symbol, what in _NETWORK_DRIVERS.items() if not CONFIG[symbol]]
+    sets = container.document.get("process", {}).get("capabilities", {})
+    name = next((each for each in ("effective", "bounding") if _NET_ADMIN in sets.get(each, ())), "")
+    if name and lacks:
+        path: Path = ("process", "capabilities", name, sets[name].index(_NET_ADMIN))
+        report.ignore("RX113", path, f"it is given, but the guest's kernel has no {', '.join(lacks)}; {_BUILD}")
+
+
+def _with_drivers(devices: tuple[Device, ...], report: Report) -> tuple[Device, ...]:
+    if not devices:
+        return ()
+    from runx.compiler.model.guest_kernel import BLOCK_MAJORS, CHARACTER_DEVICES, CHARACTER_MAJORS
+
+    kept = []
+    for index, device in enumerate(devices):
+        number = (device.major, device.minor)
+        if device.type == "b":
+            has = device.major in BLOCK_MAJORS
+        else:
+            has = device.type == "p" or device.major in CHARACTER_MAJORS or number in CHARACTER_DEVICES
+        path: Path = ("linux", "devices", index)
+        if has or report.has_errors_below(path):
+            kept.append(device)
+            continue
+        kind = "block" if device.type == "b" else "character"
+        reason = f"no node is made: the guest's kernel has no driver for {kind} device {device.major}:{device.minor}; {_BUILD}"
+        report.ignore("RX414", path, reason)
+    return tuple(kept)
+
+
+def _as_kernel_takes(mount: MountRequest, container: Container, report: Report) -> MountRequest:
+    known = GUEST_TYPES.get(mount.type)
+    if mount.type != "tmpfs" or known is None:
+        return mount
+    words = {word.partition("=")[0] for word in mount.options.data}
+    if not words - _PLAIN:
+        return mount
+    path: Path = (*mount.path, "options")
+    elements = container.document["mounts"][mount.path[1]].get("options", ())
+    for option in parse_options(list(elements), path, Report()):
+        if option.word not in words - _PLAIN:
+            continue
+        if option.word not in (*known.words, *known.settings):
+            guess = did_you_mean(option.word, (*known.words, *known.settings))
+            report.error("RX315", option.path, f"unknown option {quote(_text(option))} for a mount of type tmpfs{guess}")
+        elif reason := _means_nothing(option):
+            report.ignore("RX314", option.path, f"{quote(_text(option))}: {reason}")
+        elif fault := _refused(option):
+            report.error("RX322", option.path, f"{quote(_text(option))}: {fault}", _BUILD)
+    kept = tuple(text for text in mount.options.data if text.partition("=")[0] in _PLAIN)
+    return mount._replace(options=mount.options._replace(data=kept))
+
+
+_PLAIN = frozenset(("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "inode32", "inode64"))
+"""Options of a tmpfs that every kernel has."""
+
+
+def _text(option: Option) -> str:
+    return option.word if option.value is None else f"{option.word}={option.value}"
+
+
+def _means_nothing(option: Option) -> str:
+    """Why an option of a tmpfs asks for nothing in the guest; "" if it does ask."""
+    from runx.compiler.model.guest_kernel import CONFIG
+
+    if option.word == "noswap" and not CONFIG["CONFIG_SWAP"]:
+        return "the guest has no swap"
+    if option.word == "huge" and option.value == "never" and not CONFIG["CONFIG_TRANSPARENT_HUGEPAGE"]:
+        return "the guest has no huge pages"
+    if option.word == "mpol" and not CONFIG["CONFIG_NUMA"] and _ONE_NODE.fullmatch(option.value or ""):
+        return "the virtual machine's memory is one node"
+    return ""
+
+
+def _refused(option: Option) -> str:
+    """Why the guest's kernel refuses an option of a tmpfs; "" if it takes it."""
+    from runx.compiler.model.guest_kernel import CONFIG
+
+    if option.word == "huge" and not CONFIG["CONFIG_TRANSPARENT_HUGEPAGE"]:
+        return "the guest's kernel has no huge pages"
+    if option.word == "mpol" and not CONFIG["CONFIG_NUMA"]:
+        return "the virtual machine's memory is one node"
+    return ""

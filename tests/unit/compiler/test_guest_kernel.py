@@ -1,0 +1,72 @@
+"""What is asked of the guest's kernel: checked against the table of runx's own kernel, and left to any other."""
+
+import json
+from typing import Any
+
+import pytest
+
+from compiler_cases import TextFacts
+from runx.compiler.diagnostics import CompileError
+from runx.compiler.model.plan import VmPlan
+from runx.compiler.pipeline import Inputs, compile
+
+ASKS: dict[str, Any] = {
+    "mounts": [{"destination": "/t", "type": "tmpfs", "options": ["huge=always", "new=1", "noswap"]}],
+    "sysctl": {"net.netfilter.nf_conntrack_max": "1"},
+    "devices": [{"path": "/dev/net/tun", "type": "c", "major": 10, "minor": 200}],
+}
+
+
+def plan(kinds: dict[str, str], env: tuple[str, ...] = (), **asks: Any) -> VmPlan:
+    config = {
+        "ociVersion": "1.2.0",
+        "process": {"cwd": "/", "args": ["/x"], "env": env},
+        "root": {"path": "rootfs"},
+        "mounts": asks.get("mounts", []),
+        "linux": {"namespaces": [{"type": "network"}], "sysctl": asks.get("sysctl"), "devices": asks.get("devices")},
+    }
+    facts = TextFacts(json.dumps(config), kinds)
+    return compile(Inputs("/bundle", container_id="c", state_root="/r", assets="/a", facts=facts)).plan
+
+
+@pytest.mark.parametrize(
+    ("kinds", "env"),
+    [({"/a/kernel.added": "file"}, ()), ({"root:/boot/vmlinux": "file"}, ("RUNX_KERNEL=/boot/vmlinux",))],
+    ids=["built with more", "the container's own"],
+)
+def test_another_kernel_decides_itself(kinds: dict[str, str], env: tuple[str, ...]) -> None:
+    made = plan(kinds, env, **ASKS)
+    assert made.mounts[0].data == ("huge=always", "new=1", "noswap")
+    assert made.guest.sysctl == (("net/netfilter/nf_conntrack_max", "1"),)
+    assert "/dev/net/tun" in [device.path for device in made.guest.devices]
+    assert not made.ignored or all(entry.id == "RX407" for entry in made.ignored)
+
+
+def test_the_same_of_our_own() -> None:
+    with pytest.raises(CompileError) as caught:
+        plan({}, **ASKS)
+    assert [fault.id for fault in caught.value.diagnostics] == ["RX322", "RX315", "RX426"]
+    made = plan({}, devices=ASKS["devices"])
+    assert "/dev/net/tun" not in [device.path for device in made.guest.devices]
+    assert [entry.path for entry in made.ignored if entry.id == "RX414"] == ["linux.devices[0]"]
+
+
+def test_the_kernel_of_a_pod_takes_the_sandboxs_parameters() -> None:
+    """They are for the virtual machines of its containers, so they are refused with the sandbox."""
+    config = {
+        "ociVersion": "1.2.0",
+        "process": {"cwd": "/", "args": ["/pause"]},
+        "root": {"path": "rootfs"},
+        "annotations": {"io.kubernetes.cri.container-type": "sandbox"},
+        "linux": {"namespaces": [{"type": "network"}], "sysctl": {"net.ipv4.no_such": "1"}},
+    }
+    with pytest.raises(CompileError, match=r"the guest's kernel has no parameter \"net\.ipv4\.no_such\""):
+        compile(Inputs("/bundle", container_id="c", state_root="/r", assets="/a", facts=TextFacts(json.dumps(config))))
+
+
+def test_sizes_that_many_mounts_have_are_read_once_each() -> None:
+    """A file with thousands of mounts and devices compiles; each device finds the mount that it is in."""
+    mounts = [{"destination": f"/m{index}", "type": "tmpfs", "options": [f"size={index + 4}k"]} for index in range(3000)]
+    devices = [{"path": f"/m{index}/x", "type": "c", "major": 1, "minor": 3} for index in range(3000)]
+    made = plan({}, mounts=mounts, devices=devices)
+    assert sum(not device.bound for device in made.guest.devices) == 3000
