@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from recipes import initrd, kconfig, kernel_source, linker_script, needs, toolchain
+from recipes import initrd, kconfig, kernel_flags, kernel_source, linker_script, needs, toolchain
 from recipes.busybox_source import busybox_source
 from recipes.settings import ASSETS, INITRD_LIMIT, Settings
 from runx import cpio
@@ -65,6 +65,7 @@ def kernel(settings: Settings) -> Path:
         "compiler": toolchain.kernel_version(settings),
         "environment": repr(sorted(_KBUILD.items())),
         "link": Path(linker_script.__file__).read_bytes(),
+        "flags": Path(kernel_flags.__file__).read_bytes() + kernel_flags.PROMPT.read_bytes(),
     }
     added = added_config(settings)
     if added:
@@ -80,7 +81,12 @@ def kernel(settings: Settings) -> Path:
         objects = work_directory() / f"kernel-{arch.name}-{source.identity[:16]}"
         make = ["make", "-C", str(tree), f"ARCH={arch.kernel_arch}", f"O={objects}", f"CROSS_COMPILE={settings.cross}"]
         configure_kernel(make, objects, kconfig.read_fragments(fragments, version) | added, version, log)
+        make += kernel_flags.for_all()
         if arch.kernel_arch == "x86_64":
+            if flags := kernel_flags.for_x86_64(tree):
+                make += flags
+            else:
+                say("kernel: asm/sparsemem.h has an unknown form; a guest takes up to 1 MiB more of its memory")
             log.run([*make, linker_script.SCRIPT], "kernel: linker script", env=_KBUILD)
             if script := linker_script.compact((objects / linker_script.SCRIPT).read_text()):
                 (objects / linker_script.COMPACT).write_text(script)

@@ -20,6 +20,8 @@ class Disk(TypedDict):
 class Domain(TypedDict):
     """What xl needs to know."""
 
+    memory_mib: int
+    own_kernel: str | None
     ramdisk: str
     disks: list[Disk]
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import stat
+from io import FileIO
 
 from runx.errors import RunxError, reason
 
@@ -47,28 +48,50 @@ def mode(root: str, path: str) -> int:
         os.close(found)
 
 
+_PIECE = 1 << 20
+"""Bytes that are copied at a time."""
+
+
+def _read(file: FileIO, size: int, name: str) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise RunxError(f"{name}: {reason(error)}") from None
+
+
 def copy(root: str, path: str, target: str, limit: int) -> None:
     """Copy the regular file at `path` in `root` to the new file `target` (0600).
 
     All checks and the copy use one descriptor, so to exchange the file meanwhile has no effect. Raises RunxError when the file is
     missing, not regular, or larger than `limit` bytes, also when it grows while it is copied.
     """
+    too_large = RunxError(f"{path} in {root}: larger than {limit >> 20} MiB")
     try:
         found = find(root, path)
         try:
-            if not stat.S_ISREG(os.fstat(found).st_mode):
+            status = os.fstat(found)
+            if not stat.S_ISREG(status.st_mode):
                 raise RunxError(f"{path} in {root}: not a file")
+            if status.st_size > limit:
+                raise too_large
             source = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(found)
-        with open(source, "rb") as file:
-            data = file.read(limit + 1)
     except OSError as error:
         raise RunxError(f"{path} in {root}: {reason(error)}") from None
-    if len(data) > limit:
-        raise RunxError(f"{path} in {root}: larger than {limit >> 20} MiB")
-    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(data)
+    with open(source, "rb", buffering=0) as file:
+        try:
+            with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb", buffering=0) as copied:
+                left = limit + 1
+                while left and (data := _read(file, min(left, _PIECE), f"{path} in {root}")):
+                    left -= len(data)
+                    while data:
+                        data = data[copied.write(data) :]
+        except OSError as error:
+            raise RunxError(f"cannot write {target}: {reason(error)}", f"it is the copy of {path} in {root}") from None
+    if not left:  # it has grown meanwhile
+        os.unlink(target)
+        raise too_large
 
 
 _STATX_BTIME = 0x800

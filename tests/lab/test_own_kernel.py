@@ -35,6 +35,12 @@ def test_it_boots_from_a_copy(lab: Lab, scratch: str) -> None:
     output, errors = process.communicate(b"bye\n", timeout=LIMIT_S)
     assert (process.returncode, output) == (7, b"bye\n"), errors
 
+    # It unpacks to 1 GiB, in dom0's memory. The limit is half of that.
+    lab.run(["sh", "-euc", f"head -c 1073741824 /dev/zero | gzip -1 > {scratch}/root/bomb"], check=True, timeout=LIMIT_S)
+    result = lab.run(ctr("/bomb", new_id()), timeout=LIMIT_S)
+    assert result.returncode == 1
+    assert b"is the kernel for Xen, and of less than half a GiB when it is unpacked?" in result.stderr
+
     result = lab.run(ctr("/outside", new_id()), timeout=LIMIT_S)
     assert result.returncode == 1
     assert b'"/outside" does not exist in the root filesystem' in result.stderr

@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ while read -r line; do
 	case $line in
 	off) echo bye; poweroff -f ;;
 	again) reboot -f ;;
+	'do '*) eval "${line#do }" 2>&1; echo "done $?" ;;
 	*) echo "got $line" ;;
 	esac
 done
@@ -95,6 +97,52 @@ def test_its_console_is_the_streams(lab: Lab, root: str) -> None:
     assert container.seen.endswith(b"bye\r\n") or b"bye\r\n[" in container.seen, container.seen[-300:]
     assert b"Linux version" in container.seen, "the kernel was not told to be quiet"
     lab.run(["test", "-e", f"{root}/written"], check=True)
+
+
+POLICY = "/etc/runx/runx.toml"
+
+
+@pytest.fixture
+def allowed(lab: Lab) -> Iterator[None]:
+    """Policy of dom0 that allows such a container writable bind mounts."""
+    text = "[policy]\\nown_boot_writable_binds = true\\n"
+    lab.run(["sh", "-euc", f"mkdir -p /etc/runx; printf '{text}' > {POLICY}"], check=True)
+    yield
+    lab.run(["rm", POLICY], check=True)
+
+
+def volume(lab: Lab, scratch: str) -> list[str]:
+    """Options for a bind mount of a new directory of dom0, and for a process that is never root."""
+    lab.run(["install", "-d", "-m", "755", "-o", "1000", f"{scratch}/volume"], check=True)
+    return ["--mount", f"type=bind,src={scratch}/volume,dst=/vol,options=rbind:rw", "--user", "1000"]
+
+
+def test_a_writable_bind_needs_a_permission(lab: Lab, root: str, scratch: str) -> None:
+    """The image decides what root does in its guest, whatever the engine said."""
+    argv = ["ctr", "run", "--rm", "--runc-binary", RUNX, "--env", "RUNX_RAMDISK=/boot/ramdisk", *volume(lab, scratch)]
+    result = lab.run([*argv, "--rootfs", root, new_id(), "/never/run"], timeout=LIMIT_S)
+    assert result.returncode == 1
+    assert b"not allowed writable bind mounts by policy.own_boot_writable_binds" in result.stderr
+
+
+@pytest.mark.usefixtures("allowed")
+def test_the_host_withholds_what_the_process_could_not_make(lab: Lab, root: str, scratch: str) -> None:
+    container = Container(lab, root, *volume(lab, scratch))
+    container.type(b"do mkdir /m; mount -t 9p -o trans=xen,version=9p2000.L mounts /m; cd /m/0\n")
+    container.until(b"done 0\r\n")
+    for command, status in (
+        (b"echo x > file; chown 0:0 file; chmod 755 file", b"0"),
+        (b"chmod 4755 file", b"1"),
+        (b"mknod disk b 254 0", b"1"),
+        (b"mknod fifo p", b"0"),
+    ):
+        container.seen = b""
+        container.type(b"do " + command + b"\n")
+        container.until(b"done " + status + b"\r\n")
+    container.type(b"off\n")
+    assert container.end() == 0
+    found = lab.run(["sh", "-c", f"cd {scratch}/volume; stat -c '%n %a' *"], check=True).stdout
+    assert found == b"fifo 644\nfile 755\n"
 
 
 def test_an_end_that_is_no_power_off(lab: Lab, root: str) -> None:

@@ -188,11 +188,54 @@ def test_five_at_once(host: Machine) -> None:
     assert results == [(n, b"%d input %d\n" % (n, n)) for n in range(5)]
 
 
+CALL = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as caller:
+    caller.settimeout(30)
+    try:
+        caller.connect(sys.argv[1].removeprefix("unix://"))
+        caller.send(b"?")
+        print(caller.recv(1))
+    except ConnectionRefusedError:
+        print("nobody listens")
+"""
+
+
+def test_a_shim_that_is_killed_leaves_nothing(host: Machine, scratch: str) -> None:
+    """Nor does anybody keep the socket at which it listened: its callers would wait for ever."""
+    container = Running(host, "echo ready; read line", ["--mount", f"type=bind,src={scratch},dst=/data,options=rbind:rw"])
+    # Its directory is that of the container's bundle, where it leaves its address, in one of two files.
+    find = """
+        shim=$(pgrep -f "containerd-shim-runc-v2 .*-id $0 ")
+        grep -hos 'unix://[^"]*' /proc/$shim/cwd/address /proc/$shim/cwd/bootstrap.json | head -n 1
+        echo $shim
+    """
+    address, shim = host.run(["sh", "-c", find, container.id], check=True).stdout.decode().split()
+    host.run(["kill", "-KILL", shim], check=True)
+    assert host.run(["python3", "-c", CALL, address], check=True).stdout == b"nobody listens\n"
+    container.end()
+    until(lambda: container.id not in host.run(["xl", "list"], check=True).stdout.decode())
+    until(lambda: host.run(["pgrep", "-f", f"[/]{container.id}"]).returncode)
+    assert b"runx_9pfs" not in host.run(["xenstore-ls", "-f"], check=True).stdout
+    host.run(["sh", "-c", "ctr container delete $0 || :", container.id])
+
+
 def test_what_is_not_supported_is_an_error_that_says_so(host: Machine) -> None:
     for options, words in ((["--net-host"], b"network"), (["--env", "NETCONF=/etc/cni/net.d/x,x"], b"NETCONF")):
         result = sh(host, "true", options=options)
         assert result.returncode != 0
         assert words in result.stderr, result.stderr
+
+
+def test_the_hosts_kernel_is_not_shared(host: Machine) -> None:
+    """As by `-v /:/host`: proc and sysfs of dom0 are not among the mounts below. A container has its own."""
+    everything = ["--mount", "type=bind,src=/,dst=/host,options=rbind:ro"]
+    script = "ls -A /host/proc /host/sys; test -e /host/etc/passwd && cat /proc/self/comm"
+    result = sh(host, script, options=everything)
+    assert (result.returncode, result.stdout) == (0, b"/host/proc:\n\n/host/sys:\ncat\n"), result
+    result = sh(host, "true", options=["--mount", "type=bind,src=/proc/sys,dst=/mnt,options=rbind:ro"])
+    assert result.returncode != 0
+    assert b"/proc/sys is on a proc of the host's kernel, which no virtual machine gets" in result.stderr
 
 
 def test_bad_input_leaves_nothing(host: Machine, scratch: str) -> None:

@@ -3,8 +3,11 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterable
+
+RUNX = "/usr/local/bin/runx"
 
 
 def make_root(path: str, *applets: str) -> None:
@@ -47,3 +50,21 @@ def make_bundle(
     with open(f"{bundle}/config.json", "w") as file:
         json.dump(config, file)
     return bundle
+
+
+def bundle_of(directory: str, program: str, memory_limit: int = 0, **more: object) -> str:
+    """Make a bundle in `directory`, with a root filesystem of busybox and `program`, which the container runs: its path."""
+    root, name = f"{directory}/root", f"/bin/{os.path.basename(program)}"
+    make_root(root)
+    shutil.copy(program, root + name)
+    os.chmod(root + name, 0o755)
+    return make_bundle(directory, root, [name], memory_limit=memory_limit, **more)
+
+
+def output_of(directory: str, bundle: str, carrier: str) -> str:
+    """Run a container of the bundle, with its root by this carrier: its output. Raises SystemExit if it fails."""
+    argv = [RUNX, "--root", f"{directory}/state", "run", "--root-carrier", carrier, "--bundle", bundle, "bench"]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"a container by {carrier} ended with status {done.returncode}: {done.stderr}")
+    return done.stdout

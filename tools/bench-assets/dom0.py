@@ -1,11 +1,10 @@
 #!/usr/bin/python3
-"""Measure in dom0 for tools/bench: the rate of a container's output, the time of its life, and the memory that it can use.
+"""Measure in dom0 for tools/bench: the rate of a container's output, and the time of its life.
 
     dom0.py ROUNDS
 
 Each round measures a container's standard output over the console link, and then the same bytes from the same kernel through
-hvc0 and xenconsoled. This program is the reader, without ssh or an engine. The memory is that of a machine of 64 MiB, the
-smallest, and hardly differs between rounds. It prints one JSON object a round.
+hvc0 and xenconsoled. This program is the reader, without ssh or an engine. It prints one JSON object a round.
 """
 
 import ctypes
@@ -32,17 +31,6 @@ HVC0_SIZE = 256 * 1024
 CHUNK = 65536
 ZEROS = bytes(CHUNK)
 
-MACHINE_KIB = 64 * 1024
-"""Memory of the smallest machine."""
-# dd fills its buffer, which is one block. The kernel refuses or ends a dd that is too large. The largest possible is searched.
-MEMORY = f"""\
-low=0 high={MACHINE_KIB}
-while [ $((high - low)) -gt 64 ]; do
-    middle=$(((low + high) / 2))
-    if dd if=/dev/zero of=/dev/null bs=${{middle}}K count=1 2>/dev/null; then low=$middle; else high=$middle; fi
-done
-echo $low $(awk '/MemTotal/ {{ print $2 }}' /proc/meminfo)
-"""
 HVC0_INIT = f"""\
 #!/bin/sh
 mount -t devtmpfs dev /dev
@@ -120,8 +108,8 @@ def make_root(directory: str) -> None:
 class Container:
     """One container of its own bundle, driven as an engine does: a context that removes all of it."""
 
-    def __init__(self, directory: str, root: str, args: list[str], memory_limit: int = 0) -> None:
-        self.bundle = make_bundle(directory, root, args, memory_limit=memory_limit)
+    def __init__(self, directory: str, root: str, args: list[str]) -> None:
+        self.bundle = make_bundle(directory, root, args)
         self._state = f"{directory}/state"
 
     def __enter__(self) -> "Container":
@@ -178,19 +166,6 @@ def measure_life(directory: str, root: str) -> tuple[float, float]:
         return created - begin, time.monotonic() - begin
 
 
-def measure_memory(directory: str, root: str) -> tuple[float, float]:
-    """The memory that a container of the smallest machine can use, and MemTotal there, both in KiB."""
-    with Container(directory, root, ["/bin/sh", "-c", MEMORY], memory_limit=2**20) as container:
-        read_end, write_end = os.pipe()
-        container.create(write_end)
-        os.close(write_end)
-        container.start()
-        with open(read_end) as output:
-            usable, total = output.read().split()
-        container.wait()
-    return float(usable), float(total)
-
-
 def measure_hvc0(directory: str) -> tuple[float, float]:
     """Seconds of a bare `xl create`, and bytes a second that its guest writes to hvc0."""
     name = f"runx-bench-{os.getpid()}"
@@ -234,11 +209,9 @@ def main() -> None:
         make_ramdisk(directory)
         for _ in range(int(sys.argv[1])):
             create_s, life_s = measure_life(directory, root)
-            usable_kib, total_kib = measure_memory(directory, root)
             link = measure_link(directory, root)
             xl_create_s, hvc0 = measure_hvc0(directory)
             round_ = {"create_s": create_s, "life_s": life_s, "link": link, "xl_create_s": xl_create_s, "hvc0": hvc0}
-            round_ |= {"kept_kib": MACHINE_KIB - usable_kib, "kernel_kib": MACHINE_KIB - total_kib}
             print(json.dumps(round_), flush=True)
     finally:
         shutil.rmtree(directory)

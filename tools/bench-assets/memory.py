@@ -4,19 +4,15 @@
     memory.py ROUNDS PROGRAM CARRIER...
 
 PROGRAM is touch.c, compiled. It prints one JSON object a round, in KiB: for each carrier of the root what the container does not
-get, and as `kernel` what is not in MemTotal.
+get, beside images of the root in memory, and as `kernel` what is not in MemTotal by the last one.
 """
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 
-from bundle import make_bundle, make_root
+from bundle import bundle_of, output_of
 
-RUNX = "/usr/local/bin/runx"
 MACHINE_KIB = 64 * 1024
 LIMIT = 2**20
 """A container's memory limit that gives it such a machine."""
@@ -24,22 +20,14 @@ LIMIT = 2**20
 
 def of_container(directory: str, bundle: str, carrier: str) -> tuple[int, int]:
     """What the container does not get, and what is not in MemTotal."""
-    argv = [RUNX, "--root", f"{directory}/state", "run", "--root-carrier", carrier, "--bundle", bundle, "bench"]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"a container by {carrier} ended with status {done.returncode}: {done.stderr}")
-    usable, total = map(int, done.stdout.split())
+    usable, total = map(int, output_of(directory, bundle, carrier).split())
     return MACHINE_KIB - usable, MACHINE_KIB - total
 
 
 def main(rounds: int, program: str, carriers: list[str]) -> None:
     # Not in /tmp, which may be in memory: root filesystems are on a disk.
     with tempfile.TemporaryDirectory(prefix="runx-bench-", dir="/var/tmp") as directory:
-        root = f"{directory}/root"
-        make_root(root)
-        shutil.copy(program, f"{root}/bin/touch-memory")
-        os.chmod(f"{root}/bin/touch-memory", 0o755)
-        bundle = make_bundle(directory, root, ["/bin/touch-memory"], memory_limit=LIMIT)
+        bundle = bundle_of(directory, program, memory_limit=LIMIT)
         for _ in range(rounds):
             round_: dict[str, int] = {}
             for carrier in carriers:

@@ -103,7 +103,7 @@ FAULTS = {
     "RX315": "A mount option is unknown.",
     "RX316": "The guest's own file system is in place of one of the host's kernel.",
     "RX317": "File systems of the host's kernel below a bind mount are left out.",
-    "RX318": "An engine's file is read-only, as the ramdisk comes from the root filesystem.",
+    "RX318": "An engine's file is read-only, as a kernel or ramdisk comes from the root filesystem.",
     "RX319": "A bind mount is in a user namespace, whose ids a virtual machine does not map.",
     "RX320": "A mount option asks for mounts to propagate between host and guest.",
     "RX321": "A mount option has a value that the file system does not take.",

@@ -12,9 +12,9 @@ LIMIT_PER_MIB = 32
 """One MiB in so many is for data that grow with memory: descriptions of page frames, page tables, the kernel's reserve."""
 SHARE_MIB = 2
 """The two rings of one 9p share (exec/ninep/ring.py)."""
-DISK_MIB = 4
-"""Memory that one queue of a disk keeps after it was busy: 32 requests of 32 pages (Linux, drivers/block/xen-blkfront.c,
-xen_blkif_max_segments and persistent grants)."""
+DISK_MIB = 1
+"""Memory that one queue of a disk keeps: descriptions of 32 requests of 32 pages, and their indirect segments (Linux,
+drivers/block/xen-blkfront.c, without persistent grants)."""
 MAX_DISK_QUEUES = 4
 """The most queues of one disk. It has one for each virtual CPU, up to the number of dom0's CPUs, which is taken to be this."""
 VCPU_MIB = 1

@@ -31,11 +31,11 @@ def unshared_mounts(container: Container, host: HostConfig, facts: Facts) -> Uns
         if mount.type != "bind":
             continue
         kind = facts.kind(mount.source)
-        if kind == "file" and _named(mount, host.by_value):
+        if kind == "file" and is_named(mount, host.by_value):
             file = facts.small_file(mount.source)
             if file:
                 files[index] = file
-        elif kind == "directory" and _named(mount, host.in_memory):
+        elif kind == "directory" and is_named(mount, host.in_memory):
             size = facts.size_kib(mount.source)
             if size:
                 memory_kib[index] = size
@@ -50,10 +50,11 @@ def is_node_of_guest(mount: MountRequest, facts: Facts) -> bool:
 
 def is_engines(mount: MountRequest, host: HostConfig) -> bool:
     """Whether the rules of the host take the bind mount for a file or directory that an engine has made for the container."""
-    return _named(mount, host.by_value) or _named(mount, host.in_memory)
+    return is_named(mount, host.by_value) or is_named(mount, host.in_memory)
 
 
-def _named(mount: MountRequest, rules: Iterable[str]) -> bool:
+def is_named(mount: MountRequest, rules: Iterable[str]) -> bool:
+    """Whether one of the rules holds for a bind mount."""
     for rule in rules:
         destination, source = rule.split(" ", 1)
         if fnmatchcase(mount.destination, destination) and fnmatchcase(mount.source, source):

@@ -45,6 +45,9 @@ SHARES_CMDLINE = ("init_on_alloc=1",)
 """Linux does not set the state of a new 9p client on Xen (net/9p/trans_xen.c, p9_xen_create). If that memory held a 1 or a 2
 before, the mount fails with EIO. If memory is zeroed when it is allocated, the state is "connected"."""
 
+DISKS_CMDLINE = ("xen_blkfront.feature_persistent=0",)
+"""Linux would keep pages for all requests that a disk can have at once, ready for dom0: 4 MiB for each queue of a disk."""
+
 IMAGES_CMDLINE = ("rootfstype=ramfs",)
 """The kernel unpacks the ramdisk into a ramfs. A tmpfs would have at most half of the memory, not counting the memory of the
 ramdisk itself (Linux, init/do_mounts.c, mm/shmem.c)."""
@@ -125,6 +128,7 @@ def _domain(
     cmdline = (
         *(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE),
         *(SHARES_CMDLINE if shares else ()),
+        *(DISKS_CMDLINE if disks and not container.ramdisk else ()),
         *(IMAGES_CMDLINE if root.carrier == "ram" else ()),
     )
     return Domain(

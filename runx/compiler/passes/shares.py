@@ -7,7 +7,7 @@ from runx.compiler.diagnostics import Report, path_text
 from runx.compiler.host.config import HostConfig
 from runx.compiler.model.plan import Capabilities, Process
 from runx.compiler.model.request import Container, MountRequest
-from runx.compiler.passes.mount_carrier import Unshared, is_engines
+from runx.compiler.passes.mount_carrier import Unshared, is_named
 from runx.paths import HOST_CONFIG
 
 KEY = "policy.own_boot_writable_binds"
@@ -17,11 +17,12 @@ def withheld(process: Process) -> tuple[Literal["devices", "set-id", "capabiliti
     """What a process must not leave on the host, by its user and capabilities, whoever is root in the guest.
 
     A program with set-id bits, or with capabilities of its own, raises the process's rights up to the bounding set, unless
-    no_new_privileges is set. A process that is never root leaves set-id bits on files of its own user alone, which help nobody.
+    no_new_privileges is set. Then a user other than root has the ambient capabilities when the program has been executed
+    (capabilities(7)). A process that is never root leaves set-id bits on files of its own user alone, which help nobody.
     """
     given = process.capabilities or Capabilities()
     may_rise = process.uid == 0 or not process.no_new_privileges
-    rights = given.bounding if may_rise else (*given.ambient, *given.permitted)
+    rights = given.bounding if may_rise else given.ambient
     found: list[Literal["devices", "set-id", "capabilities"]] = []
     if "CAP_MKNOD" not in rights:
         found.append("devices")
@@ -32,17 +33,23 @@ def withheld(process: Process) -> tuple[Literal["devices", "set-id", "capabiliti
     return tuple(found)
 
 
-def with_engines_files_guarded(container: Container, host: HostConfig, report: Report) -> Container:
-    """The container with engines' own files read-only (hosts, resolv.conf, …), if its root filesystem brings a ramdisk.
+_KUBELETS = ("/dev/termination-log /var/lib/kubelet/pods/*",)
+"""A rule, as in mounts.by_value, for files that a kubelet makes for each container and reads when it has ended."""
 
-    With runx's ramdisk they are copied, and need no share.
+
+def with_engines_files_guarded(container: Container, host: HostConfig, report: Report) -> Container:
+    """The container with engines' own files read-only (hosts, resolv.conf, …), if its root filesystem brings a kernel or ramdisk.
+
+    With runx's ramdisk, those of mounts.by_value and mounts.in_memory need no share.
     """
-    if not (container.ramdisk and container.ramdisk.in_root) or host.own_boot_writable_binds:
+    own = [file for file in (container.kernel, container.ramdisk) if file and file.in_root]
+    if not own or host.own_boot_writable_binds:
         return container
+    rules = (*_KUBELETS, *host.by_value, *host.in_memory) if container.ramdisk else _KUBELETS
     mounts = list(container.mounts)
     for index, mount in enumerate(mounts):
-        if mount.type == "bind" and _is_writable(mount) and is_engines(mount, host):
-            report.ignore("RX318", mount.path, "served read-only, as the ramdisk comes with the root filesystem")
+        if mount.type == "bind" and _is_writable(mount) and is_named(mount, rules):
+            report.ignore("RX318", mount.path, "served read-only, as a kernel or ramdisk comes with the root filesystem")
             flags = (*(flag for flag in mount.options.flags if flag != "rw"), "ro")
             mounts[index] = mount._replace(options=mount.options._replace(flags=flags))
     return container._replace(mounts=tuple(mounts))
@@ -63,7 +70,9 @@ def _is_writable(mount: MountRequest) -> bool:
 def _check_mapped_ids(container: Container, shared: list[MountRequest], report: Report) -> None:
     linux = container.document.get("linux", {})
     mappings = [*linux.get("uidMappings", ()), *linux.get("gidMappings", ())]
-    if all(entry.get("containerID") == entry.get("hostID") for entry in mappings):
+    # A namespace by its path is the pod's; its mappings are unknown unless they are given.
+    is_joined = any(entry.get("type") == "user" and entry.get("path") for entry in linux.get("namespaces", ()))
+    if all(entry.get("containerID") == entry.get("hostID") for entry in mappings) and (mappings or not is_joined):
         return
     for mount in shared:
         message = f"{mount.destination} would have the host's ids: a virtual machine maps none in a bind mount"

@@ -89,7 +89,7 @@ def lcreate(share: "Share", message: bytes) -> bytes:
         file = _open(share, node, flags)
     else:
         file = OpenFile(fd, held, writes=flags & os.O_ACCMODE != os.O_RDONLY)
-        node = Node(os.open(b"%d" % fd, os.O_PATH | os.O_CLOEXEC), share.devices, fid.node.rules)
+        node = Node(os.open(b"%d" % fd, os.O_PATH | os.O_CLOEXEC), share.devices, fid.node.rules, name)
         give_to(node, owners, mode & 0o7777)
     fid.node, fid.file = node, file
     return node.qid + _WHOLE_FILE

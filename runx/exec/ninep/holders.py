@@ -107,22 +107,22 @@ class Locks:
 
     def holders(self, node: Node) -> list[Holder]:
         """All that have locks on a file."""
-        return self._files.get(_key(node), [])
+        return self._files.get(key(node), [])
 
     def holder(self, fid: "Fid", owner: tuple[bytes, int]) -> Holder:
         """The holder for a process, which is made if there is none. Raises OSError."""
-        key = _key(fid.node)
-        found = self._find(key, owner)
+        place = key(fid.node)
+        found = self._find(place, owner)
         if found:
             return found
-        made = Holder(_open(fid.node), owner, fid)
+        made = Holder(open_for(fid.node), owner, fid)
         with self._guard:
-            found = self._find(key, owner)
+            found = self._find(place, owner)
             if found:
                 return found
             if self._count >= limits.LOCKS_MAX:
                 refuse(errno.ENOLCK)
-            self._files.setdefault(key, []).append(made)
+            self._files.setdefault(place, []).append(made)
             self._count += 1
             fid.has_locks = True
         return made
@@ -137,12 +137,14 @@ class Locks:
         return self._count
 
 
-def _key(node: Node) -> tuple[int, int]:
+def key(node: Node) -> tuple[int, int]:
+    """What tells a file from all others of the host."""
     status = os.fstat(node.fd)
     return status.st_dev, status.st_ino
 
 
-def _open(node: Node) -> int:
+def open_for(node: Node) -> int:
+    """A descriptor for locks of a file. Raises OSError."""
     flags = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     if not node.rules.read_only:
         try:

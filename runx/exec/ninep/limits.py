@@ -12,6 +12,8 @@ OPEN_MAX = 8192
 """Open files of one share, beside the fids."""
 LOCKS_MAX = 4096
 """Pairs of a file and a process that has locks on it, for one share."""
+DATABASES_MAX = 256
+"""Pairs of a database and a process that uses it, for one share (wal.py)."""
 ATTRIBUTE_MAX = 65536
 """Bytes of one extended attribute (XATTR_SIZE_MAX of limits.h)."""
 ATTRIBUTES_MAX = 4 * 1024 * 1024
@@ -22,7 +24,7 @@ WALK_MAX = 16
 
 def descriptors(shares: int) -> int:
     """Descriptors that a server of so many shares may have open."""
-    return shares * (FIDS_MAX + OPEN_MAX + LOCKS_MAX) + 256
+    return shares * (FIDS_MAX + OPEN_MAX + LOCKS_MAX + DATABASES_MAX) + 256
 
 
 class Budget:

@@ -8,7 +8,7 @@ import errno
 import stat
 from struct import Struct
 
-from runx.exec.ninep import wire
+from runx.exec.ninep import wal, wire
 from runx.exec.ninep.holders import READ, UNLOCK, WRITE
 from runx.exec.ninep.nodes import refuse
 
@@ -47,10 +47,14 @@ def lock(share: "Share", message: bytes) -> bytes:
     _check_range(start, length)
     fid = _target(share, number)
     owner = client, process
+    if wal.is_use(fid.node, start, length) and kind != UNLOCK:
+        return _SUCCESS if share.databases.take(fid, owner, alone=kind == WRITE) else _BLOCKED
     if kind != UNLOCK:
         # A lock that is in the way is no error. Linux's client asks again, at intervals of its mount option locktimeout.
         return _SUCCESS if share.locks.holder(fid, owner).set(kind, start, length) else _BLOCKED
     everything = start == 0 and length == 0
+    if fid.node.is_index and (everything or wal.is_use(fid.node, start, length)):
+        share.databases.leave(fid.node, owner)
     holders = share.locks.holders(fid.node)
     chosen = [holder for holder in holders if holder.owner == owner]
     if not chosen and everything and flags & _WAITS:
@@ -74,6 +78,8 @@ def getlock(share: "Share", message: bytes) -> bytes:
         # have no lock for writing; of another one, look for whatever may be in the way.
         assert fid.file is not None
         kind = WRITE if fid.file.writes else READ
-    holder = share.locks.holder(fid, (client, process))
-    found, start, length, other = holder.in_the_way(kind, start, length)
+    way = share.databases.in_the_way(fid.node, kind) if wal.is_use(fid.node, start, length) else None
+    if way is None:
+        way = share.locks.holder(fid, (client, process)).in_the_way(kind, start, length)
+    found, start, length, other = way
     return _FOUND.pack(found, start, length, other if found != UNLOCK else 0) + wire.text(client)

@@ -68,10 +68,10 @@ class Devices:
 class Node:
     """A file, directory, link or other node. It goes with the last fid that holds it."""
 
-    __slots__ = ("fd", "mark", "qid", "rules", "type")
+    __slots__ = ("fd", "is_index", "mark", "qid", "rules", "type")
 
-    def __init__(self, fd: int, devices: Devices, rules: Rules) -> None:
-        """fd: its O_PATH descriptor, which is this node's from now on."""
+    def __init__(self, fd: int, devices: Devices, rules: Rules, name: bytes = b"") -> None:
+        """fd: its O_PATH descriptor, which is this node's from now on. name: by which it was found or made."""
         self.fd = fd
         status = os.fstat(fd)
         self.type = stat.S_IFMT(status.st_mode)
@@ -79,6 +79,8 @@ class Node:
         # The version is always 0: Linux takes another version for another file, of which it has a second inode.
         self.qid = wire.QID.pack(_QID_TYPES.get(self.type, 0), 0, (status.st_ino ^ self.mark) & _PATH_BITS)
         self.rules = rules
+        self.is_index = name.endswith(b"-shm")
+        """Whether it may be that of a database (wal.py)."""
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -139,4 +141,4 @@ def step(directory: Node, name: bytes, devices: Devices, rules: Rules) -> Node:
     checked(name)
     if directory.type != stat.S_IFDIR:
         refuse(errno.ENOTDIR)
-    return Node(os.open(name, STEP, dir_fd=directory.fd), devices, rules)
+    return Node(os.open(name, STEP, dir_fd=directory.fd), devices, rules, name)

@@ -106,6 +106,7 @@ def _clunk(share: "Share", message: bytes) -> bytes:
     fid = share.fids.remove(number)
     if fid.has_locks:
         share.locks.forget(fid)
+        share.databases.forget(fid)
     if fid.attribute is not None:
         fid.attribute.finish(fid.node)
     return b""

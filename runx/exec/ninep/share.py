@@ -8,6 +8,7 @@ from runx.exec.ninep import nodes
 from runx.exec.ninep.fids import Fids
 from runx.exec.ninep.holders import Locks
 from runx.exec.ninep.nodes import Devices, Node, Rules, refuse
+from runx.exec.ninep.wal import Users
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ class Share:
         """Bytes of a message, as agreed with the guest; 0 before that."""
         self.fids = Fids()
         self.locks = Locks()
+        self.databases = Users()
 
     def reset(self) -> None:
         """Forget the client: its fids, its locks, and what was agreed."""
         self.message_max = 0
         self.fids.clear()
         self.locks.clear()
+        self.databases.clear()
 
     def step(self, node: Node, name: bytes) -> Node:
         """The node of an entry of a directory. Raises OSError."""

@@ -25,8 +25,8 @@ def prepare(directory: str, plan: "VmPlan") -> None:
         os.close(os.open(disk["path"], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def enter(directory: str, devices: Sequence[str] = ()) -> None:
-    """Move this process into a new mount namespace, and mount the disks of the container's plan there.
+def enter(directory: str, devices: Sequence[str] = ()) -> "VmPlan":
+    """Move this process into a new mount namespace, and mount the disks of the container's plan there; the plan.
 
     devices: the block device of each disk, in their order; "" for a disk whose file xl gets. Raises RunxError, which names the
     mount that failed.
@@ -47,3 +47,4 @@ def enter(directory: str, devices: Sequence[str] = ()) -> None:
             mount.mount(source, disk["path"], mount.MS_BIND)
         except OSError as error:
             raise RunxError(f"{origin}: cannot bind {source}: {error.strerror}") from None
+    return plan

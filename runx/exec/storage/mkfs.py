@@ -24,6 +24,7 @@ TIMEOUT_S = 1800
 _WRITE_EVERY_S = 0.1
 _LOOK_EVERY_S = 1.0
 _NO_SPACE = "No space left on device"
+_NO_MEMORY = "Cannot allocate memory"
 _READ = mount.MS_RDONLY | mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | mount.MS_NOSYMFOLLOW
 
 
@@ -60,13 +61,15 @@ def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
             if os.path.getsize(path) >= limit - 2**20:
                 raise _too_large(limit) from error  # SIGXFSZ
             code, text = 1, spawn.tail(output)
-            if _NO_SPACE not in text:
+            if _NO_SPACE not in text and _NO_MEMORY not in text:
                 raise
     finally:
         os.close(output)
     if code:
         if os.path.getsize(path) >= limit - 2**20:
             raise _too_large(limit)
+        if _NO_MEMORY in text:
+            raise _too_many_files(tree.directory)
         if name := _long_name(tree):
             raise RunxError(f"root.path: {name} has a name of 255 bytes, which mkfs.erofs cannot take", "use the carrier 9p")
         raise RunxError(
@@ -105,8 +108,8 @@ def _written_meanwhile(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ended_without_space(pid: int, output: int) -> Iterator[None]:
-    """End mkfs.erofs a second after it has written to `output` that there is no space left. 1.8 waits for its own threads then,
-    and never ends."""
+    """End mkfs.erofs a second after it has written to `output` that there is no space or memory left. 1.8 waits for its own
+    threads then, and never ends."""
     pidfd = os.pidfd_open(pid)
     done = threading.Event()
 
@@ -117,7 +120,8 @@ def _ended_without_space(pid: int, output: int) -> Iterator[None]:
                 with contextlib.suppress(ProcessLookupError):  # it has ended by itself
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 return
-            told = _NO_SPACE in spawn.tail(output)
+            said = spawn.tail(output)
+            told = _NO_SPACE in said or _NO_MEMORY in said
 
     try:
         with _meanwhile(look, done):
@@ -143,6 +147,16 @@ def _too_large(limit: int) -> RunxError:
     return RunxError(f"root.path: the image of the root filesystem is larger than {limit >> 20} MiB, root.cache_size", hint)
 
 
+def memory_limit() -> int:
+    """Bytes of memory that mkfs.erofs may have: half of dom0's. It keeps 5 KiB for each file of the image, which is hostile."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _too_many_files(directory: str) -> RunxError:
+    message = f"root.path: an image of {directory} needs more memory than mkfs.erofs may have, {memory_limit() >> 20} MiB"
+    return RunxError(message, "it has too many files for this dom0, of which each takes 5 KiB: use the carrier 9p")
+
+
 def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: int) -> None:
     """In the child of the process `caller`. Never returns."""
     try:
@@ -150,6 +164,7 @@ def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: i
         spawn.stand_alone(output)
         _assemble(tree)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_limit(), memory_limit()))
         os.execve(argv[0], argv, spawn.environment())
     except OSError as error:
         os.write(output, f"{error.filename or tree.directory}: {error.strerror}".encode("utf-8", "surrogateescape"))

@@ -14,6 +14,8 @@ TYPE_CHECKING = False  # as typing's, which fast commands do not load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runx.exec.plan_json import Domain
+
 
 def find(store: XenStore, name: str) -> int | None:
     """Number of the domain with this name; None when there is none."""
@@ -70,12 +72,32 @@ def _become_xl(path: str, argv: list[str], directory: str, output: int, network:
 
         spawn.stand_alone(output)
         netns.enter(network)
-        disk_mounts.enter(directory, devices)
+        machine = disk_mounts.enter(directory, devices)["domain"]
+        assert machine, "there is a domain to create"
+        _bound_memory(machine)
         os.execve(path, argv, spawn.environment())
     except BaseException as error:
         spawn.report(output, "cannot start xl create", error)
     finally:
         os._exit(_NOT_STARTED)
+
+
+_KERNEL_HEAP = 512 << 20
+"""Bytes of memory of its own that xl may have to load a container's own kernel. It unpacks the kernel there, up to 1 GiB of it,
+whatever the guest's memory is (Xen, XC_DOM_DECOMPRESS_MAX). A ramdisk is unpacked to the guest's memory, if at all."""
+
+
+def _bound_memory(machine: "Domain") -> None:
+    """In the child: limit xl's memory if it loads a kernel that the root filesystem has brought.
+
+    Only memory of its own counts (RLIMIT_DATA): neither files nor the guest's memory, which xl maps.
+    """
+    if not machine["own_kernel"]:
+        return
+    import resource
+
+    limit = _KERNEL_HEAP + (machine["memory_mib"] << 20) // 256  # xl keeps 8 bytes for each page of the guest
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def await_creation(directory: str, timeout_s: float) -> None:

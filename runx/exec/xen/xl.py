@@ -13,6 +13,7 @@ _NO_QEMU = (
     "disks that are not raw need Xen's QEMU: use a raw image, or install qemu-system-xen "
     "(Debian 12 and Ubuntu 24.04 have it for x86; that of Debian 13 cannot serve these machines)"
 )
+_BAD_KERNEL = f"is the kernel for Xen, and of less than half a GiB when it is unpacked? {LOGS}"
 _HINTS = (
     ("is not executable", _NO_QEMU),  # libxl, tools/libs/light/libxl_dm.c: "device model PATH is not executable"
     (_NO_XEN, "Xen is not running here: boot this machine as dom0 of Xen"),
@@ -24,6 +25,8 @@ _HINTS = (
     ),
     ("Failed to allocate memory", "there is too little memory left for this domain: see `xl info` (free_memory)"),
     ("failed to free memory", "there is too little memory left for this domain: see `xl info` (free_memory)"),
+    ("xc_dom_kernel_file failed", _BAD_KERNEL),  # libxl, tools/libs/light/libxl_dom.c
+    ("xc_dom_parse_image failed", _BAD_KERNEL),
     ("already exists", "a domain with this name exists: see `xl list`"),
 )
 

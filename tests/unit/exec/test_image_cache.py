@@ -242,6 +242,18 @@ def test_an_image_larger_than_the_limit(home: Home) -> None:
     assert names(home.images) == []
 
 
+def test_an_image_of_too_many_files(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file takes mkfs.erofs some memory, of dom0."""
+    for number in range(8000):
+        (home.root / f"{'x' * 200}{number}").touch()
+    with closing(home.make()):
+        pass
+    monkeypatch.setattr(mkfs, "memory_limit", lambda: 16 * MIB)
+    with pytest.raises(RunxError, match=r"needs more memory than mkfs\.erofs may have, 16 MiB") as caught:
+        home.make(key="other")
+    assert "9p" in caught.value.hint
+
+
 def test_mkfs_that_never_ends_without_space(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As that of erofs-utils 1.8.6 on a full disk. One without that message may take its time."""
     program = tmp_path / "mkfs"

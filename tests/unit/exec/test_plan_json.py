@@ -66,7 +66,9 @@ def test_differences_are_found() -> None:
     assert in_json(str | None) != in_json(str)
     assert in_json(Literal["a"]) != in_json(Literal["a", "b"])
     assert in_json(tuple[str, ...]) == in_json(list[str]) != in_json(list[int])
-    assert keys({"bundle": "", "domain": {"disks": [{}]}, "root": {}, "mounts": [], "hooks": []}, plan_json.VmPlan, "")[:2] == [
+    assert keys({"bundle": "", "domain": {"disks": [{}]}, "root": {}, "mounts": [], "hooks": []}, plan_json.VmPlan, "")[:4] == [
+        ".domain.memory_mib",
+        ".domain.own_kernel",
         ".domain.ramdisk",
         ".domain.disks.source",
     ]

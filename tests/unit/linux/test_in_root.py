@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,19 @@ def test_the_size_has_a_limit(root: Path) -> None:
 
 def test_an_existing_target_is_never_followed(root: Path) -> None:
     (root.parent / "copy").symlink_to(root.parent / "kernel")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(RunxError, match=f"cannot write {root.parent}/copy: file exists"):
         copied(root, "/boot/kernel")
     assert (root.parent / "kernel").read_bytes() == b"outside"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_a_full_state_directory_is_named(root: Path) -> None:
+    full = root.parent / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", full], check=True)
+    try:
+        (root / "boot/kernel").write_bytes(b"x" * (1 << 20))
+        with pytest.raises(RunxError, match=f"^cannot write {full}/copy: no space left on device"):
+            in_root.copy(str(root), "/boot/kernel", f"{full}/copy", 1 << 21)
+    finally:
+        subprocess.run(["umount", full], check=True)

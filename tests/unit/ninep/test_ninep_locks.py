@@ -137,6 +137,51 @@ def test_two_guests(file: Path, client: Client) -> None:
             assert other.lock(theirs, UNLOCK, start, length)
 
 
+def test_a_database_with_a_log_is_one_machines(file: Path, client: Client) -> None:
+    """SQLite asks what is in the way of a lock for writing, takes it, and has one for reading as long as it is there."""
+    shm = file.rename(file.with_name("db-shm"))
+    with served(file.parent) as other:
+        other.begin()
+        mine, second, theirs = (opened(guest, b"db-shm") for guest in (client, client, other))
+        assert client.getlock(mine, UNLOCK, 128, 1)[0] == UNLOCK
+        for kind in (WRITE, READ):
+            assert client.lock(mine, kind, 128, 1)
+        assert client.lock(second, READ, 128, 1, process=2), "of the same machine"
+        assert client.getlock(second, UNLOCK, 128, 1)[0] == UNLOCK
+        assert other.getlock(theirs, UNLOCK, 128, 1)[:3] == (WRITE, 128, 1)
+        for kind in (WRITE, READ):
+            assert not other.lock(theirs, kind, 128, 1)
+        assert not host_gets(shm, "r", start=128, length=1)
+        assert other.lock(theirs, READ, 120, 8), "other ranges are others' too"
+        assert client.lock(mine, UNLOCK)
+        assert not other.lock(theirs, READ, 128, 1), "the second process is still there"
+        client.clunk(second)
+        assert other.lock(theirs, READ, 128, 1)
+        assert not client.lock(mine, READ, 128, 1)
+        assert other.lock(theirs, UNLOCK, 128, 1)
+        with shm.open("r+") as ours:
+            fcntl.lockf(ours, fcntl.LOCK_SH, 1, 128)
+            assert not client.lock(mine, READ, 128, 1), "the host uses it"
+        assert client.lock(mine, READ, 128, 1)
+        client.version()
+        assert other.lock(theirs, READ, 128, 1)
+
+
+def test_more_users_of_a_database_than_there_may_be(file: Path, client: Client) -> None:
+    file.rename(file.with_name("db-shm"))
+    fid = opened(client, b"db-shm")
+    with pytest.raises(OSError, match="No locks available"):
+        for process in range(10000):
+            assert client.lock(fid, READ, 128, 1, process=process)
+
+
+def test_that_byte_of_other_files_is_as_any_other(file: Path, client: Client) -> None:
+    with served(file.parent) as other:
+        other.begin()
+        assert client.lock(opened(client), READ, 128, 1)
+        assert other.lock(opened(other), READ, 128, 1)
+
+
 def test_twenty_guests_on_one_volume(tmp_path: Path) -> None:
     """Each adds to one number under a lock, and writes files of its own: all of it is there."""
     (tmp_path / "number").write_text("0")

@@ -82,8 +82,17 @@ def test_boots_are_judged_by_carrier() -> None:
 
 
 def test_memory_of_the_smallest_machine() -> None:
-    figures = lab.memory_figures([{"disk": 15 * 1024, "9p": 17 * 1024, "kernel": 8 * 1024}])
-    assert [(figure.value, figure.kept) for figure in figures] == [(15, True), (17, False), (8, None)]
+    figures = lab.memory_figures([{"ram": 16 * 1024, "disk": 15 * 1024, "9p": 17 * 1024, "kernel": 8 * 1024}])
+    assert [(figure.value, figure.kept) for figure in figures] == [(16, True), (15, True), (17, False), (8, None)]
+
+
+def test_rates_of_disks() -> None:
+    rounds = [{"own": [90e6, 60e6, 500.0, 300.0], "ready": [100e6, 100e6, 500.0, 400.0]}]
+    figures = lab.disk_figures(rounds)
+    assert [(figure.value, figure.ratio, figure.kept) for figure in figures] == [
+        *((90, 0.9, True), (60, 0.6, False)),
+        *((500, 1, True), (300, 0.75, False)),
+    ]
 
 
 def test_rates_of_networks() -> None:
@@ -161,3 +170,14 @@ def test_a_broken_limit_is_the_exit_status(
     )
     assert figure["rounds"] >= 21
     assert "load" in document["circumstances"]
+
+
+def test_parts_of_the_lab_are_chosen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(main.Lab, "up", lambda _: None)
+    for part in lab.PARTS:
+        monkeypatch.setitem(lab.PARTS, part, lambda *_, part=part: [Figure(part, "s", [1])])
+    monkeypatch.setattr(main.Lab, "put", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "memory", "boot"])
+    assert main.main() == 0
+    figures = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.endswith("1.0 s")]
+    assert figures == ["boot", "memory"]
