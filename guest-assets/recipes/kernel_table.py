@@ -36,8 +36,12 @@ _END = "@RUNX@end 42"
 _OF_XEN = ("blocks 202", "blocks 259", "chars 229")
 _INDIVIDUAL = ("1", "5", "10")
 """Major numbers of character devices whose minor numbers each have a driver of their own: memory, terminals, misc."""
-_ADDED = {"CONFIG_SYN_COOKIES": ("sysctl net/ipv4/tcp_syncookies",)}
-"""Lines that a symbol adds, if the kernel at hand was compiled before it was asked for (Linux, net/ipv4/sysctl_net_ipv4.c)."""
+_ADDED: dict[str, tuple[str, ...]] = {
+    "CONFIG_SYN_COOKIES": ("sysctl net/ipv4/tcp_syncookies",),  # Linux, net/ipv4/sysctl_net_ipv4.c
+    "CONFIG_SLAB_MERGE_DEFAULT": (),
+    "CONFIG_INET_TABLE_PERTURB_ORDER": (),
+}
+"""Lines that a symbol adds, if the kernel at hand was compiled before the configuration had it."""
 
 _SCRIPT = f"""\
 #!/bin/sh

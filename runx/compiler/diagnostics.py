@@ -93,6 +93,10 @@ class CompileError(RunxError):
         )
 
 
+_MORE = "; and more"
+"""The end of a notice about more settings in one string than are shown."""
+
+
 class Report:
     """Collects faults and notices while the frontends and the passes run."""
 
@@ -127,9 +131,10 @@ class Report:
         known = self.notices.get(path)
         if known is None:
             self.notices[path] = Diagnostic(fault_id, path, _bounded(reason))
-        elif reason not in known.message:
+        elif reason not in known.message and not known.message.endswith(_MORE):
             ids = known.id if fault_id in known.id else f"{known.id}, {fault_id}"
-            self.notices[path] = Diagnostic(ids, path, f"{known.message}; {reason}")
+            reasons = f"{known.message}; {_bounded(reason)}" if len(known.message) < 1000 else known.message + _MORE
+            self.notices[path] = Diagnostic(ids, path, reasons)
 
     def raise_errors(
         self, locate: Callable[[Path, int | None], Location | None], file_name: str = "config.json", text: str = ""

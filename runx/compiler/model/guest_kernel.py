@@ -1,6 +1,6 @@
 """What the guest's kernel has. `./build kernel-table` writes this, from what the kernel itself says."""
 
-FRAGMENTS = "0773c84aa5209f929c92797b671010df59882272b3c69743f0a57584b1be281a"
+FRAGMENTS = "c847c1dfcf90c6a1fed0098a0fa67e70bdf0bc0bcde5872773e71bb629815217"
 """Hash of the configuration from which the kernel was made (guest-assets/kernel)."""
 
 CONFIG = {

@@ -86,6 +86,14 @@ def test_a_place_with_two_notices_has_both_ids() -> None:
     assert report.ignored == {("mounts", 0): "one; other; third"}
 
 
+def test_a_place_with_thousands_of_notices_shows_the_first() -> None:
+    report = Report()
+    for number in range(5000):
+        report.ignore("RX312", ("mounts", 0), f"word {number}")
+    (notice,) = report.notices.values()
+    assert notice.message.startswith("word 0; word 1;") and notice.message.endswith("; and more") and len(notice.message) < 1100
+
+
 def test_every_case_that_fails_has_known_ids() -> None:
     for case in all_cases():
         try:

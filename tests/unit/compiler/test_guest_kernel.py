@@ -1,6 +1,10 @@
 """What is asked of the guest's kernel: checked against the table of runx's own kernel, and left to any other."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +74,22 @@ def test_sizes_that_many_mounts_have_are_read_once_each() -> None:
     devices = [{"path": f"/m{index}/x", "type": "c", "major": 1, "minor": 3} for index in range(3000)]
     made = plan({}, mounts=mounts, devices=devices)
     assert sum(not device.bound for device in made.guest.devices) == 3000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
+def test_huge_pages_of_the_host_are_seen(tmp_path: Path) -> None:
+    """Through a symbolic link, too, and no directory beside them."""
+    code = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from runx.compiler.host.host_facts import HostFacts
+print([HostFacts().has_huge_pages(sys.argv[1] + place) for place in ("", "/huge", "/link", "/none")])
+"""
+    (tmp_path / "huge").mkdir()
+    (tmp_path / "link").symlink_to("huge")
+    script = 'mount -t hugetlbfs none "$1/huge" 2> /dev/null || exit 77; shift; exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-c", script, "sh", tmp_path, sys.executable, "-c", code, tmp_path, *sys.path]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    if done.returncode == 77:
+        pytest.skip("this kernel has no huge pages")
+    assert done.stdout == "[False, True, True, False]\n", done.stderr

@@ -393,8 +393,14 @@ def test_install_again_replaces_what_was_there(staged: tuple[Settings, Path]) ->
     installer.install(here.out, here.arch, place)
     stale = dest / "opt/runx/lib/runx/runx/stale.py"
     stale.touch()
+    (here.results / installer.ADDED).write_text("CONFIG_TUN=y\n")
     installer.install(here.out, here.arch, place)
     assert not stale.exists() and (stale.parent / "paths.py").exists()
+    added = dest / "opt/runx/share/runx" / here.arch.name / installer.ADDED
+    assert added.read_text() == "CONFIG_TUN=y\n"
+    (here.results / installer.ADDED).unlink()
+    installer.install(here.out, here.arch, place)
+    assert not added.exists(), "the kernel is one without them"
 
 
 def test_install_leaves_a_strangers_directory_alone(staged: tuple[Settings, Path]) -> None:
