@@ -152,6 +152,8 @@ STEPS = {
         usual=False,
     ),
 }
+PYTEST = ("-m", "pytest", "-q", "--durations=10", "--durations-min=10")
+"""Arguments of Python: the tests, with the names of those that take longest, for all of them together have a time limit."""
 NOTHING_SELECTED = 5
 """pytest's exit status when its arguments leave no test."""
 
@@ -251,7 +253,7 @@ def in_tree(step: Step, arguments: Sequence[str], results: Results, accepted: Se
         there = engines.Tree(step.suite)
     versions = there.versions()
     print(f"{step.suite}: {versions}")
-    words = ["tools/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *step.pytest, *arguments]
+    words = ["tools/python", *PYTEST, "-p", "no:cacheprovider", *step.pytest, *arguments]
     results.measure(step.what, lambda: there.call(words), *accepted)
     results.notes.append(f"  Debian {step.suite}: {versions}")
 
@@ -301,7 +303,7 @@ def main() -> int:
         if step.suite:
             in_tree(step, options.pytest, results, accepted)
             continue
-        results.run(step.what, [python, "-m", "pytest", "-q", *step.arguments, *options.pytest], *accepted)
+        results.run(step.what, [python, *PYTEST, *step.arguments, *options.pytest], *accepted)
         if step.lab and any(other.lab for other in chosen[chosen.index(step) + 1 :]):
             # A lab takes a processor even when it is idle.
             results.run(f"tools/lab {step.lab.options}down", _lab_command(step.lab, "down"))

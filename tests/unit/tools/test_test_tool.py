@@ -22,7 +22,7 @@ class Commands:
 
     def __call__(self, argv: list[str | Path], **_: Any) -> "subprocess.CompletedProcess[bytes]":
         words = " ".join(map(str, argv)).removeprefix(f"{sys.executable} ")
-        self.run.append(words.removeprefix("python -m pytest -q "))
+        self.run.append(words.removeprefix(f"python {' '.join(tool.PYTEST)} "))
         status = next((status for part, status in self.failing.items() if part in words), 0)
         return subprocess.CompletedProcess(argv, status)
 
