@@ -40,6 +40,7 @@ enum {
     STEP = 1 << 20,
     TRIM_FROM = 16 << 20, /* bytes that the host may hold in vain */
     TRIM_LEAST = 64 << 10,
+    SETTLING = 2,   /* the host may have looked at the first before the trim */
     TRIM_EVERY = 8, /* runs after which to trim again, if the last time left more than TRIM_FROM */
 };
 
@@ -50,7 +51,9 @@ static struct {
     uint64_t limit, held; /* of the frame */
     uint64_t rest;        /* bytes that the host holds in vain, and that trimming does not give back */
     unsigned runs;        /* since the last trim */
-    bool has_trimmed, cannot_trim;
+    unsigned settling;    /* frames to come until `held` certainly tells what the last trim has given back */
+    bool is_fresh;        /* the frame came while no child was at work */
+    bool cannot_trim;
     const char *failed; /* the step that failed, NULL: none; an address that both processes have */
     int error;
 } *shared;
@@ -82,6 +85,7 @@ void space_receive(const unsigned char *payload, size_t length)
     /* A run that is at work may see one number of this frame and one of the last. The next run has both. */
     shared->limit = number(payload);
     shared->held = number(payload + 8);
+    shared->is_fresh = !running;
     is_due = true;
 }
 
@@ -103,7 +107,7 @@ static void trim(int root)
     syncfs(root); /* blocks are free when their removal is in the journal */
     shared->runs = 0;
     if (ioctl(root, FITRIM, &range) == 0)
-        shared->has_trimmed = true;
+        shared->settling = SETTLING;
     else
         shared->cannot_trim = true;
 }
@@ -123,10 +127,10 @@ static uint64_t wanted(int root, uint64_t disk_size, uint64_t filler)
         used += disk_size - total - tables;
 
     uint64_t in_vain = shared->held > used ? shared->held - used : 0;
-    if (shared->has_trimmed || in_vain < shared->rest)
+    bool has_settled = shared->settling && shared->is_fresh && --shared->settling == 0;
+    if (has_settled || in_vain < shared->rest)
         shared->rest = in_vain;
-    shared->has_trimmed = false;
-    if (in_vain - shared->rest >= TRIM_FROM || (in_vain >= TRIM_FROM && ++shared->runs >= TRIM_EVERY))
+    if (!shared->settling && (in_vain - shared->rest >= TRIM_FROM || (in_vain >= TRIM_FROM && ++shared->runs >= TRIM_EVERY)))
         trim(root);
 
     uint64_t floor = used + shared->rest, available = shared->limit > floor ? shared->limit - floor : 0;
