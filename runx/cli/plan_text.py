@@ -139,6 +139,12 @@ def _ramdisk_from(domain: Domain) -> str:
     return f" (a copy of {domain.own_ramdisk} of the root filesystem)" if domain.own_ramdisk else ""
 
 
+_WRITE_BACK = {
+    "exit": "at the end: the root filesystem on the host becomes what the container has written",
+    "never": "never: the host does not see what the container writes",
+}
+
+
 def _root(root: Root) -> Iterable[tuple[str, str]]:
     yield "path", root.path
     yield "carrier", f"{root.carrier} ({root.reason})"
@@ -146,10 +152,12 @@ def _root(root: Root) -> Iterable[tuple[str, str]]:
         yield "" if number else "layers", layer
     if root.layer_mib is not None:
         yield "changes", f"at most {root.layer_mib} MiB, kept as long as {root.layer_of}"
+    if root.write_back:
+        yield "write back", _WRITE_BACK[root.write_back]
     for number, image in enumerate(root.images):
         yield f"image {number}", image.source + (f", made of {image.made_of}" if image.made_of else "")
     if root.images:
-        yield "memory", f"{root.images_mib} MiB at most for the images; what is written takes more, and is lost at the end"
+        yield "memory", f"{root.images_mib} MiB at most for the images; what is written takes more"
     yield "read-only", "yes" if root.read_only else "no"
 
 

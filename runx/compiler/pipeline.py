@@ -20,13 +20,14 @@ from runx.compiler.passes.guest_kernel import as_guest_has
 from runx.compiler.passes.kernel_files import without_kernel_files
 from runx.compiler.passes.mount_carrier import unshared_mounts
 from runx.compiler.passes.policy import check_policy, with_host_network
-from runx.compiler.passes.resolve import Place, resolve
+from runx.compiler.passes.resolve import Carried, Place, resolve
 from runx.compiler.passes.root_carrier import choose_root
 from runx.compiler.passes.sandbox import as_sandbox
 from runx.compiler.passes.seccomp import with_filter
 from runx.compiler.passes.shares import check_shares, with_engines_files_guarded
 from runx.compiler.passes.sizing import sizing_of
 from runx.compiler.passes.update import kept_limits
+from runx.compiler.passes.write_back import choose_write_back
 from runx.compiler.source import Source
 from runx.cpio import OverlayFile, archive
 from runx.errors import RunxError
@@ -88,13 +89,13 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     check(container, facts, report)
     check_policy(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)
+    write_back = choose_write_back(container, root, host, report)
     container, program = with_filter(container, host, facts, report)
     unshared = unshared_mounts(container, host, facts)
     check_shares(container, host, unshared, report)
     report.raise_errors(source.locate, source.name, source.text)
-    plan = resolve(
-        container, Place(inputs.container_id, bundle, inputs.state_root, inputs.assets), host, facts, root, unshared, report
-    )
+    place = Place(inputs.container_id, bundle, inputs.state_root, inputs.assets)
+    plan = resolve(container, place, host, facts, Carried(root, write_back, unshared), report)
     copies = tuple(
         OverlayFile(copy_of(slot)[1:], file.mode, file.content, file.uid, file.gid)
         for slot, file in enumerate(unshared.files.values())

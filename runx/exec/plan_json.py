@@ -43,7 +43,9 @@ class Root(TypedDict):
     lower_options: list[str]
     layer_mib: int | None
     cache_mib: int | None
+    keep_free_mib: int | None
     layer_of: str
+    write_back: Literal["exit", "never", ""]
     images: list[RootImage]
     images_mib: int
     served_read_only: bool

@@ -30,6 +30,7 @@ _umount2 = libc.function("umount2", "zi")
 _pivot_root = libc.function("pivot_root", "zz")
 _unshare = libc.function("unshare", "i")
 _setns = libc.function("setns", "ii")
+_syncfs = libc.function("syncfs", "i")
 _mount_setattr = libc.function("syscall", "lizLPL")
 
 
@@ -60,6 +61,11 @@ def make_read_only(target: str) -> None:
     attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)  # set, clear, propagation, user namespace
     result = _mount_setattr(_SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), _AT_RECURSIVE, attributes, len(attributes))
     libc.check(result, target)
+
+
+def sync_file_system(fd: int) -> None:
+    """Have the file system of a descriptor write all to its disk (syncfs(2)). Raises OSError."""
+    libc.check(_syncfs(fd), "")
 
 
 def pivot_root(new: str, old: str) -> None:

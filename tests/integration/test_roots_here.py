@@ -95,7 +95,15 @@ def test_a_directory_is_never_stale(bundle: Bundle, double: Double) -> None:
     assert not [name for name in images(double) if name.startswith("once-")]
 
 
-def test_the_changes_of_another_directory_of_the_same_name_are_not_seen(bundle: Bundle) -> None:
+@pytest.fixture
+def with_a_layer(bundle: Bundle) -> Bundle:
+    """What its containers write stays in the layer."""
+    bundle.config["annotations"]["org.runx.root.write_back"] = "never"
+    return bundle
+
+
+def test_the_changes_of_another_directory_of_the_same_name_are_not_seen(with_a_layer: Bundle) -> None:
+    bundle = with_a_layer
     root = bundle.directory / "rootfs"
     assert bundle.sh("echo secret > /left").returncode == 0
     assert not (root / "left").exists()
@@ -207,7 +215,8 @@ def test_a_root_that_is_too_large_for_memory(bundle_in_memory: Bundle) -> None:
     assert b"more than 64 MiB, root.ram_limit" in result.stderr
 
 
-def test_a_full_layer_is_an_error_to_the_process_alone(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_full_layer_is_an_error_to_the_process_alone(with_a_layer: Bundle, tmp_path: Path) -> None:
+    bundle = with_a_layer
     settings = tmp_path / "runx.toml"
     settings.write_text('[root]\nlayer_size = "64MiB"\n')
     bundle.write(

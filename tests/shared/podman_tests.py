@@ -59,9 +59,9 @@ def test_a_container_without_a_control_group(host: Machine, engine: list[str]) -
     assert host.run(["sh", "-c", groups], check=True).stdout == before
 
 
-@pytest.mark.parametrize(("carrier", "at_the_next_start"), [("disk", b"named\n/etc/hosts:1\n"), ("ram", b"/etc/hosts:1\n")])
-def test_a_container_without_shares(host: Machine, engine: list[str], carrier: str, at_the_next_start: bytes) -> None:
-    """A root by disk or in memory, and copies of podman's files: no 9p is needed. Writes to a disk survive a restart."""
+@pytest.mark.parametrize("carrier", ["disk", "ram"])
+def test_a_container_without_shares(host: Machine, engine: list[str], carrier: str) -> None:
+    """A root by disk or in memory, and copies of podman's files: no 9p is needed. Writes to the root survive a restart."""
     script = (
         "cat /kept; hostname > /kept; grep -c named /etc/hosts /etc/hostname; echo more >> /etc/hosts;"
         "df -k /dev/shm | tail -1; exit 6"
@@ -74,7 +74,7 @@ def test_a_container_without_shares(host: Machine, engine: list[str], carrier: s
     assert lines[:2] == ["/etc/hosts:1", "/etc/hostname:1"], result.stderr
     assert lines[2].split()[1] == "1024"
     again = host.run([*engine, "start", "--attach", "kept"], timeout=LIMIT_S)
-    assert again.stdout.startswith(at_the_next_start), (again.stdout, again.stderr)
+    assert again.stdout.startswith(b"named\n/etc/hosts:1\n"), (again.stdout, again.stderr)
     hosts = host.run([*engine, "inspect", "--format", "{{.HostsPath}}", "kept"], check=True).stdout.decode().strip()
     assert b"more" not in host.run(["cat", hosts], check=True).stdout, "what it writes there stays in the guest"
     host.run([*engine, "rm", "kept"], check=True, timeout=LIMIT_S)

@@ -13,6 +13,8 @@ from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, sh, until
 
 DISK = ("--annotation", "org.runx.root.carrier=disk")
 RAM = ("--annotation", "org.runx.root.carrier=ram")
+NEVER = ("--annotation", "org.runx.root.write_back=never")
+"""What a container writes stays in its layer."""
 made = pytest.mark.parametrize("carrier", [pytest.param(DISK, id="disk"), pytest.param(RAM, id="ram")])
 """Run a test with both carriers that need images."""
 NOT_IN_TMPFS = ["user-attributes", "O_TMPFILE", "O_DIRECT"]
@@ -31,6 +33,7 @@ class Kept:
         self.id = new_id()
         self.run = ["ctr", "run", "--runc-binary", RUNX, *options, IMAGE, self.id, "/bin/sh", "-c", script]
         self.exists = False
+        self.in_memory = False
 
     def start(self) -> "subprocess.CompletedProcess[bytes]":
         if not self.exists:
@@ -38,9 +41,14 @@ class Kept:
             return self.host.run(self.run, timeout=LIMIT_S)
         return self.host.run(["sh", "-c", _START, "sh", self.id], timeout=LIMIT_S)
 
-    def change(self, script: str) -> None:
-        """Change the stopped container's root through overlayfs, like `docker cp`."""
-        self.host.run(["sh", "-ec", _CHANGE, "sh", self.id, script], check=True, timeout=LIMIT_S)
+    def change(self, script: str) -> bytes:
+        """Change the stopped container's root through overlayfs, like `docker cp`; what the script prints."""
+        return self.host.run(["sh", "-ec", _CHANGE, "sh", self.id, script], check=True, timeout=LIMIT_S).stdout
+
+    def upper(self) -> str:
+        """The directory of containerd's store that has the container's changes, and its layer."""
+        mounts = self.host.run(["ctr", "snapshot", "mounts", "/mnt", self.id], check=True).stdout.decode()
+        return mounts.partition("upperdir=")[2].partition(",")[0].removesuffix("/fs") + "/"
 
     def layers(self) -> list[str]:
         """Paths of all layers of changes in containerd's store."""
@@ -58,16 +66,17 @@ class Kept:
 _KEPT = "cat /kept /added 2>&1; ls -A /home /var /usr; echo kept >> /kept; exit 7"
 
 
-@pytest.fixture
-def kept(host: Machine) -> Iterator[Kept]:
-    container = Kept(host, _KEPT, *DISK)
+@pytest.fixture(params=[pytest.param(DISK, id="disk"), pytest.param(RAM, id="ram")])
+def kept(host: Machine, request: pytest.FixtureRequest) -> Iterator[Kept]:
+    container = Kept(host, _KEPT, *request.param)
     yield container
     container.remove()
 
 
-@pytest.fixture
-def in_memory(host: Machine) -> Iterator[Kept]:
-    container = Kept(host, _KEPT, *RAM)
+@pytest.fixture(params=[pytest.param(DISK, id="disk"), pytest.param(RAM, id="ram")])
+def not_written_back(host: Machine, request: pytest.FixtureRequest) -> Iterator[Kept]:
+    container = Kept(host, _KEPT, *request.param, *NEVER)
+    container.in_memory = request.param is RAM
     yield container
     container.remove()
 
@@ -90,9 +99,21 @@ def test_what_was_written_is_there_at_the_next_start(kept: Kept) -> None:
     assert first.stdout.startswith(b"cat: can't open '/kept'"), first.stdout
     assert second.stdout.startswith(b"kept\ncat: "), second.stdout
     assert third.stdout.startswith(b"kept\nkept\ncat: "), third.stdout
-    (layer,) = kept.layers()
-    kept.remove()
-    until(lambda: layer not in kept.layers())  # removed with the container, as all of its state in containerd
+    assert not any(kept.upper() in layer for layer in kept.layers()), "what it wrote is the host's now, and the space is free"
+    assert kept.change("cat kept") == b"kept\nkept\nkept\n"
+
+
+def test_what_is_not_written_back_stays_in_the_layer(not_written_back: Kept) -> None:
+    """With the layer it is there at the next start; in memory it is lost."""
+    container = not_written_back
+    first, second = container.start(), container.start()
+    assert first.returncode == second.returncode == 7, first.stderr + second.stderr
+    assert second.stdout.startswith(b"cat: can't open '/kept'" if container.in_memory else b"kept\ncat: "), second.stdout
+    assert container.change("ls -A home var; cat kept || echo nothing").endswith(b"nothing\n")
+    mine = [layer for layer in container.layers() if container.upper() in layer]
+    assert len(mine) == (0 if container.in_memory else 1)
+    container.remove()
+    until(lambda: not any(layer in container.layers() for layer in mine))  # as all of its state in containerd
 
 
 _WRITES = """
@@ -131,29 +152,12 @@ def test_what_was_synced_is_there_after_a_kill(host: Machine) -> None:
 
 
 def test_what_the_engine_changes_is_seen(kept: Kept) -> None:
-    sees_changes(kept)
-
-
-def sees_changes(kept: Kept) -> None:
     assert kept.start().returncode == 7
     kept.change("echo one > added; rm -r home/user; rm -r var; mkdir var; touch var/new; mkdir usr/more")
     first = kept.start().stdout.decode().split()
     assert first[first.index("one") :] == ["one", "/home:", "/usr:", "bin", "more", "/var:", "new"]
     kept.change("echo two > added")
     assert b"\ntwo\n" in kept.start().stdout, "also between two starts"
-
-
-def test_what_is_written_in_memory_is_gone_at_the_next_start(in_memory: Kept) -> None:
-    for _ in range(2):
-        result = in_memory.start()
-        assert (result.returncode, result.stdout.partition(b"\n")[0]) == (
-            7,
-            b"cat: can't open '/kept': No such file or directory",
-        )
-
-
-def test_what_the_engine_changes_is_in_memory_too(in_memory: Kept) -> None:
-    sees_changes(in_memory)
 
 
 def compiled(name: str, directory: Path) -> Path:
@@ -212,12 +216,17 @@ class Layers:
     def make(self, mib: int, sparse_mib: int, changed: bool) -> None:
         words = [f"{self.top}/tree", f"{self.top}/treehash", str(mib), str(sparse_mib), str(int(changed))]
         self.host.run(["python3", f"{self.top}/make_layers.py", *words], check=True, timeout=LIMIT_S)
+        self.execute(["/bin/treehash", "/", "dev"])
+
+    def execute(self, args: list[str], capabilities: tuple[str, ...] = ("DAC_READ_SEARCH",)) -> None:
+        """What the next container does."""
+        held = [f"CAP_{name}" for name in capabilities]
         config = {
             "ociVersion": "1.2.0",
             "process": {
                 "cwd": "/",
-                "args": ["/bin/treehash", "/", "dev"],
-                "capabilities": {kind: ["CAP_DAC_READ_SEARCH"] for kind in ("bounding", "effective", "permitted")},
+                "args": args,
+                "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), held),
             },
             "root": {"path": "rootfs"},
             "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
@@ -259,6 +268,24 @@ def test_a_container_sees_what_overlayfs_shows_to_the_host(layers: Layers, chang
         assert layers.seen_in_the_container(carrier) == expected, carrier
     by_9p = layers.seen_in_the_container("9p")
     assert by_9p in (expected, [line for line in expected if CAPABILITIES not in line])
+
+
+ALL_OF_FILES = ("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
+
+
+@pytest.mark.parametrize("carrier", ["disk", "ram"])
+def test_the_host_has_what_the_container_has_left(layers: Layers, tmp_path: Path, carrier: str) -> None:
+    """Every file, with all that can be seen of it, and the same when the next container looks."""
+    layers.make(mib=8, sparse_mib=16, changed=True)
+    layers.host.put(compiled("changes", tmp_path), f"{layers.top}/changes")
+    layers.host.run(["cp", f"{layers.top}/changes", f"{layers.top}/tree/bundle/rootfs/bin"], check=True)
+    layers.execute(["/bin/changes", "/bin/treehash", "/", "dev"], ALL_OF_FILES)
+    seen = layers.seen_in_the_container(carrier)
+    assert any(line.startswith(b"./new/sparse ") for line in seen) and any(CAPABILITIES in line for line in seen)
+    assert layers.seen_from_the_host() == seen
+    assert layers.host.run(["find", f"{layers.top}/tree", "-name", "*runx-layer*"], check=True).stdout == b""
+    layers.execute(["/bin/treehash", "/", "dev"])
+    assert layers.seen_in_the_container(carrier) == seen
 
 
 PACKAGE_SCRIPT = """\

@@ -26,6 +26,7 @@ DEADLINE_S = 10.0
 
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR = link.HELLO, link.LOG, link.FATAL, link.STARTED, link.STDOUT, link.STDERR
 EXIT, CREDIT, STDIN_CLOSED, QUESTION, ENDING = link.EXIT, link.CREDIT_IN, link.STDIN_CLOSED, link.QUESTION, link.ENDING
+WRITTEN_BACK, LAYER = link.WRITTEN_BACK, link.LAYER
 HOST_STDIN, HOST_STDIN_EOF, HOST_SIGNAL, HOST_WINSIZE = link.STDIN, link.STDIN_EOF, link.SIGNAL, link.WINSIZE
 HOST_CREDIT, HOST_CLOSED, HOST_NETWORK = link.CREDIT_OUT, link.CLOSED, link.NETWORK
 HOST_NAMES, HOST_ANSWER = link.NAMES, link.ANSWER
@@ -151,6 +152,7 @@ class GuestBox:
         self.seen: list[int] = []
         self.endings: list[bytes] = []
         """Payloads of ENDING."""
+        self.written_back: list[bytes] = []
 
     def __enter__(self) -> "GuestBox":
         return self
@@ -182,7 +184,7 @@ class GuestBox:
         while True:
             if len(self._buffer) >= 4:
                 kind, zero, length = struct.unpack("<BBH", self._buffer[:4])
-                assert zero == 0 and length <= link.PAYLOAD_LIMIT and HELLO <= kind <= ENDING, self._buffer[:16]
+                assert zero == 0 and length <= link.PAYLOAD_LIMIT and HELLO <= kind <= LAYER, self._buffer[:16]
                 if len(self._buffer) >= 4 + length:
                     payload = self._buffer[4 : 4 + length]
                     self._buffer = self._buffer[4 + length :]
@@ -209,6 +211,8 @@ class GuestBox:
             self.streams[kind] += payload
             if payload and self.auto_credit:
                 self.give_credit(kind, len(payload))
+        elif kind == WRITTEN_BACK:
+            self.written_back.append(payload)
         elif kind == ENDING:
             self.endings.append(payload)
         elif kind == LOG:

@@ -206,6 +206,21 @@ static int attach(pid_t pid, int tree, const char *target, unsigned long flags)
     return 0;
 }
 
+/* The tree of a share that appeared after the guest's boot; NULL if there is none with this tag. */
+static const char *late_share(const char *tag)
+{
+    static char path[4096];
+    char link[4096];
+    if (strchr(tag, '/') || snprintf(link, sizeof link, "%s/../tag-%s", dev, tag) >= (int)sizeof link)
+        return NULL;
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0)
+        return NULL;
+    path[length] = 0;
+    free_of_flags(path);
+    return path;
+}
+
 /* Answers a mount(2) of the guest: an errno, or -1 to let the kernel do it. */
 static int serve_mount(const struct seccomp_notif *request)
 {
@@ -229,6 +244,8 @@ static int serve_mount(const struct seccomp_notif *request)
     for (char **share = shares; !path && share[0]; share += 2)
         if (!strcmp(share[0], source))
             path = share[1];
+    if (!path)
+        path = late_share(source);
     if (!path)
         return ENOENT; /* 9p over Xen: no such tag */
     int tree = path == dev ? clone_tree(path) : clone_locked(path);

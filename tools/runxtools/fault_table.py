@@ -74,6 +74,8 @@ FAULTS = {
     "RX214": "The root filesystem cannot be carried in memory.",
     "RX215": "The virtual machine's memory is too small for a root filesystem in memory.",
     "RX216": "The root filesystem cannot be examined.",
+    "RX217": "It is not known when to write back.",
+    "RX218": "Nothing of the root filesystem is in the guest alone.",
     "RX220": "vm.image names no file.",
     "RX221": "xl cannot attach an image of this format.",
     "RX222": "The path of the image has characters that cannot be printed.",

@@ -214,6 +214,14 @@ static const char *read_network_follows(const struct record *record, struct proc
     return read_flag(record, &p->network_follows);
 }
 
+static const char *read_layer(const struct record *record, struct process *p)
+{
+    if (record->count != 1 || record->values[0][0] != '/')
+        return "layer: must be one absolute path";
+    p->layer = record->values[0];
+    return NULL;
+}
+
 static const char *read_seccomp(const struct record *record, struct process *p)
 {
     uint64_t n = 0;
@@ -290,6 +298,7 @@ static const struct {
     {"pids_limit", read_pids_limit},
     {"pid_namespace", read_pid_namespace},
     {"network_follows", read_network_follows},
+    {"layer", read_layer},
     {"hook_state", read_hook_state},
     {"hook", read_hook},
     {"terminal", read_terminal},

@@ -1,6 +1,7 @@
 #include "child/setup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/klog.h>
@@ -9,6 +10,7 @@
 
 #include "child/ramdisk.h"
 #include "common/common.h"
+#include "common/descriptor.h"
 #include "common/error_text.h"
 #include "common/file.h"
 #include "common/records.h"
@@ -79,11 +81,21 @@ static void do_await_network(char **a)
         end(pipes->network < 0 ? "there is no network script" : ""); /* the script has said why it failed */
 }
 
+/* Gives PID 1 the directory with the container's changes. */
+static void do_keep(char **a)
+{
+    int fd = open(a[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || !descriptor_send(pipes->layer, fd))
+        fail("%s", reason(errno));
+    close(fd);
+}
+
 /* In the order of docs/guest.md. */
 static const struct command COMMANDS[] = {
     {"step", 1, 0, do_step},
     {"hint", 1, 0, do_hint},
     {"await_network", 0, 0, do_await_network},
+    {"keep", 1, 0, do_keep},
 };
 
 static const struct command *find(const char *name)

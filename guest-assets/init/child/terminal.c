@@ -2,52 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/common.h"
+#include "common/descriptor.h"
 #include "common/error_text.h"
 #include "common/report.h"
-
-/* Room for one descriptor, aligned (cmsg(3)). */
-union control {
-    struct cmsghdr header;
-    char space[CMSG_SPACE(sizeof(int))];
-};
-
-static bool send_descriptor(int socket, int fd)
-{
-    union control control = {0};
-    struct iovec byte = {.iov_base = "t", .iov_len = 1};
-    struct msghdr message = {.msg_iov = &byte, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    return sendmsg(socket, &message, MSG_NOSIGNAL) == 1;
-}
-
-int terminal_receive(int socket)
-{
-    union control control = {0};
-    char byte;
-    struct iovec room = {.iov_base = &byte, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &room, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    int fd = -1;
-    if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) == 1) {
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-            memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    }
-    close(socket);
-    return fd;
-}
 
 void terminal_resize(int fd, unsigned short rows, unsigned short columns)
 {
@@ -91,7 +54,7 @@ void terminal_open(const struct process *p, int socket, int report)
         report_failure(report, STATUS_SETUP_FAILED, "standard streams: %s", reason(errno));
     if (slave > 2)
         close(slave);
-    if (!send_descriptor(socket, master))
+    if (!descriptor_send(socket, master))
         report_failure(report, STATUS_SETUP_FAILED, "sending the terminal: %s", reason(errno));
     close(master);
 }

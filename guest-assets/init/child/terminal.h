@@ -11,10 +11,9 @@
 #define TIOCGPTPEER _IO('T', 0x41)
 #endif
 
-/* In the child, inside the root: makes the terminal the standard streams of a new session, and sends its master to SOCKET. */
+/* In the child, inside the root: makes the terminal the standard streams of a new session, and sends its master to SOCKET, for
+ * descriptor_receive(). */
 void terminal_open(const struct process *process, int socket, int report);
-/* In PID 1: returns the master that the child has sent, or -1, and closes SOCKET. */
-int terminal_receive(int socket);
 void terminal_resize(int master, unsigned short rows, unsigned short columns);
 
 #endif

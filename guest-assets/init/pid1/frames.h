@@ -17,6 +17,8 @@ enum frame_type {
     FRAME_STDIN_CLOSED = 0x09,
     FRAME_QUESTION = 0x0a,
     FRAME_ENDING = 0x0b,
+    FRAME_WRITTEN_BACK = 0x0c,
+    FRAME_LAYER = 0x0d,
     FRAME_HOST_STDIN = 0x41,
     FRAME_HOST_STDIN_EOF = 0x42,
     FRAME_HOST_SIGNAL = 0x43,
@@ -26,6 +28,7 @@ enum frame_type {
     FRAME_HOST_NETWORK = 0x47,
     FRAME_HOST_NAMES = 0x48,
     FRAME_HOST_ANSWER = 0x49,
+    FRAME_HOST_SPACE = 0x4a,
 };
 
 /* The streams that CREDIT and CLOSED name. */
@@ -36,6 +39,7 @@ enum {
     INPUT_WINDOW = 32 * 1024,   /* bytes of input that may be without credit */
     LOG_LIMIT = 64 * 1024,      /* bytes of all LOG frames together */
     DNS_HEADER = 12,            /* bytes of the smallest DNS message (RFC 1035) */
+    WRITTEN_BACK_HEADER = 13,   /* bytes of WRITTEN_BACK before its text */
 };
 
 #endif

@@ -24,8 +24,10 @@
 #include "pid1/memory_pressure.h"
 #include "pid1/network_script.h"
 #include "pid1/signals.h"
+#include "pid1/space.h"
 #include "pid1/start.h"
 #include "pid1/streams.h"
+#include "pid1/write_back.h"
 
 static void mount_or_warn(const char *type, const char *target, unsigned long flags, const char *data)
 {
@@ -63,6 +65,9 @@ static void handle_frame(unsigned type, unsigned char *payload, size_t length)
         return;
     case FRAME_HOST_ANSWER:
         dns_answer(payload, length);
+        return;
+    case FRAME_HOST_SPACE:
+        space_receive(payload, length);
         return;
     default:
         log_warn("init: unknown frame 0x%02x from the host\n", type);
@@ -117,6 +122,7 @@ int pid1_main(const char *device)
     const char *wrong = process_file_read("/runx/process", &process);
     if (wrong)
         fatal(STATUS_SETUP_FAILED, "/runx/process: %s", wrong);
+    space_of(process.layer);
     start_child(&process);
 
     for (;;) {
@@ -125,9 +131,12 @@ int pid1_main(const char *device)
         streams_relay(ending_is_stuck());
         if (!link_flush())
             hang_up();
+        if (child.started && !child.ended && !child.killed) /* the layer is mounted */
+            space_follow();
         if (ending_proceed())
             break;
         wait_for_events();
     }
+    write_back(ending_is_stuck());
     finish(FRAME_EXIT, (uint8_t[]){ending_status()}, 1);
 }

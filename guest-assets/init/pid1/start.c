@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "child/main.h"
-#include "child/terminal.h"
 #include "common/common.h"
+#include "common/descriptor.h"
 #include "common/error_text.h"
 #include "common/report.h"
 #include "pid1/end.h"
@@ -17,9 +17,11 @@
 #include "pid1/network_script.h"
 #include "pid1/signals.h"
 #include "pid1/streams.h"
+#include "pid1/write_back.h"
 
 static int reports = -1;         /* the pipe of common/report.h */
 static int terminal_socket = -1; /* brings the master of the terminal; -1: no terminal */
+static int layer_socket = -1;    /* brings the directory of the container's changes */
 static unsigned char reported[REPORT_MAX];
 static size_t reported_length;
 
@@ -45,7 +47,7 @@ static void stay_out_of_pid_namespace(void)
 
 void start_child(struct process *process)
 {
-    int in[2], out[2], err[2], log[2], report[2], terminal[2] = {-1, -1};
+    int in[2], out[2], err[2], log[2], report[2], terminal[2] = {-1, -1}, layer[2];
     make_pipe(in);
     make_pipe(out);
     make_pipe(err);
@@ -53,6 +55,8 @@ void start_child(struct process *process)
     make_pipe(report);
     if (process->terminal && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, terminal) < 0)
         fatal(STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, layer) < 0)
+        fatal(STATUS_SETUP_FAILED, "socketpair: %s", reason(errno));
     network_script_start(log[1], process->network_follows);
     if (process->pid_namespace && unshare(CLONE_NEWPID) < 0)
         fatal(STATUS_SETUP_FAILED, "making a PID namespace: %s", reason(errno));
@@ -71,6 +75,7 @@ void start_child(struct process *process)
                                 .log = log[1],
                                 .report = report[1],
                                 .terminal = terminal[1],
+                                .layer = layer[1],
                                 .network = network_script_line(),
                             });
     }
@@ -79,6 +84,7 @@ void start_child(struct process *process)
     close(err[1]);
     close(log[1]);
     close(report[1]);
+    close(layer[1]);
     set_nonblocking(in[1]);
     set_nonblocking(out[0]);
     set_nonblocking(err[0]);
@@ -96,6 +102,7 @@ void start_child(struct process *process)
     }
     log_open(log[0]);
     reports = report[0];
+    layer_socket = layer[0];
 }
 
 int start_fd(void)
@@ -130,12 +137,13 @@ static void judge_report(void)
     if (!length || text[length - 1] != REPORT_EXECUTING)
         fatal(STATUS_SETUP_FAILED, "the set-up was killed");
     if (terminal_socket >= 0) {
-        int master = terminal_receive(terminal_socket);
+        int master = descriptor_receive(terminal_socket);
         if (master < 0)
             fatal(STATUS_SETUP_FAILED, "the set-up sent no terminal");
         set_nonblocking(master);
         streams_open_terminal(master);
     }
+    write_back_take(layer_socket);
     link_send(FRAME_STARTED, NULL, 0);
     child_started();
 }

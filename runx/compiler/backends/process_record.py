@@ -25,7 +25,9 @@ def process_record(plan: VmPlan) -> bytes:
     hooks = [hook for hook in plan.hooks if hook.kind == "startContainer"]
     state = _record("hook_state", _hook_state(plan)) if hooks else b""
     follows = _record("network_follows", ["1"]) if plan.takes_interfaces else b""
-    return records_of(plan.process) + follows + state + b"".join(_record("hook", _hook(hook, plan.process)) for hook in hooks)
+    layer = b"".join(_record("layer", [f"/dev/{disk.vdev}"]) for disk in plan.machine.disks if disk.holds == "layer")
+    of_the_guest = follows + layer + state
+    return records_of(plan.process) + of_the_guest + b"".join(_record("hook", _hook(hook, plan.process)) for hook in hooks)
 
 
 def records_of(process: Process) -> bytes:

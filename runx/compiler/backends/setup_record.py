@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runx.compiler.backends.records import record
-from runx.compiler.model.plan import Device, Disk, Mount, VmPlan
+from runx.compiler.model.plan import Device, Disk, Mount, Root, VmPlan
 
 # mmap: shared mappings work, and changes of the host are seen. msize: the largest that the rings take. locktimeout: seconds after
 # which a lock is asked for again that another machine or the host holds; the default is 30. posixacl: access control lists count.
@@ -55,11 +55,11 @@ def _steps(plan: VmPlan) -> Iterator[_Step]:
     if plan.root.carrier == "disk":
         disk = domain.disks[0]
         if disk.holds != "image":
-            yield from _made_disks(domain.disks, plan.root.lower_options)
+            yield from _made_disks(domain.disks, plan.root)
         else:
             yield from _read_only_image(disk) if disk.read_only else _writable_image(disk)
     if plan.root.carrier == "ram":
-        yield from _images_in_memory(len(plan.root.images), plan.root.lower_options)
+        yield from _images_in_memory(plan.root)
     for share in domain.shares:
         target = "/newroot" if share.tag == "root" else f"/shares/{share.tag}"
         hint = "dom0 serves this directory over 9p, which did not work"
@@ -122,7 +122,7 @@ def _overlay(lower: str, changes: str, options: tuple[str, ...]) -> bytes:
     return record("attach", "overlay", "overlay", "/newroot", words)
 
 
-def _made_disks(disks: tuple[Disk, ...], options: tuple[str, ...]) -> Iterator[_Step]:
+def _made_disks(disks: tuple[Disk, ...], root: Root) -> Iterator[_Step]:
     """The disks that runx has made of the root filesystem, joined by an overlay: the base, the added files, and the layer of
     changes. A read-only root has no layer: then mount points are made in memory."""
     hint = "the disks of the root filesystem could not be mounted: a kernel of its own needs blkfront, EROFS, ext4 and overlay"
@@ -132,20 +132,49 @@ def _made_disks(disks: tuple[Disk, ...], options: tuple[str, ...]) -> Iterator[_
     for disk in disks:
         kind, words = kinds[disk.holds]
         records.append(record("attach", kind, f"/dev/{disk.vdev}", f"/disks/{disk.vdev}", words))
-    lower = ":".join(f"/disks/{disk.vdev}" for disk in reversed(disks) if disk.holds != "layer")
+    lower = [f"/disks/{disk.vdev}" for disk in reversed(disks) if disk.holds != "layer"]
     if disks[-1].holds == "layer":
-        records.append(_overlay(lower, f"/disks/{disks[-1].vdev}", options))
+        layer = f"/disks/{disks[-1].vdev}"
+        joined, lower_dir, options = _lower(lower, root)
+        records += [*joined, _overlay(lower_dir, layer, options), *_kept(layer, root)]
     else:
-        records += _overlay_in_memory(lower, options)
+        records += _overlay_in_memory(":".join(lower), root.lower_options)
     yield _Step("root", records, hint)
 
 
-def _images_in_memory(count: int, options: tuple[str, ...]) -> Iterator[_Step]:
+_PLAIN = ("redirect_dir=off", "metacopy=off", "index=off")
+"""The changes of an overlay with these options are complete in its upper directory, whatever the kernel's defaults are."""
+
+
+def _lower(layers: list[str], root: Root) -> tuple[list[bytes], str, tuple[str, ...]]:
+    """Records that are needed first, the lower directory of the root's overlay, and its options, for layers from the topmost on.
+
+    With options that layers need to be read, the overlay would write in the same way: entries whose data, or whose names, are in
+    a lower layer. These could not be written back. So the layers are joined by an overlay of their own. One layer alone needs
+    none of the options.
+    """
+    if root.write_back != "exit":
+        return [], ":".join(layers), root.lower_options
+    if not root.lower_options or len(layers) == 1:
+        return [], ":".join(layers), _PLAIN
+    words = ",".join((f"lowerdir={':'.join(layers)}", *root.lower_options))
+    return [record("attach", "overlay", "overlay", "/lower", words)], "/lower", _PLAIN
+
+
+def _kept(changes: str, root: Root) -> list[bytes]:
+    """PID 1 keeps the upper directory, of which it writes back to the host what is there at the end."""
+    return [record("keep", f"{changes}/upper")] if root.write_back == "exit" else []
+
+
+def _images_in_memory(root: Root) -> Iterator[_Step]:
     """The images that came in the ramdisk, below an overlay in memory."""
     hint = "the images of the root filesystem could not be mounted: a kernel of its own needs loop devices, EROFS and overlay"
-    places = [f"/images/{number}" for number in range(count)]
+    places = [f"/images/{number}" for number in range(len(root.images))]
     attached = [record("attach", "erofs", f"/runx/root/{number}", place, "ro") for number, place in enumerate(places)]
-    yield _Step("root", [*attached, *_overlay_in_memory(":".join(reversed(places)), options)], hint)
+    places.reverse()
+    joined, lower_dir, options = _lower(places, root)
+    above = _overlay_in_memory(lower_dir, options)
+    yield _Step("root", [*attached, *joined, *above, *_kept("/overlay", root)], hint)
 
 
 def _mount(mount: Mount) -> list[bytes]:

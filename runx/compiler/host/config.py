@@ -27,7 +27,9 @@ MAX_RAMDISK_MIB = 512
 
 CARRIERS = ("auto", "disk", "9p", "ram")
 """Carriers of a root filesystem."""
-ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.xlconf")
+WRITE_BACK = ("exit", "never")
+"""When what a container has written comes into its root filesystem on the host."""
+ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.root.write_back", "org.runx.xlconf")
 """The annotations of a container that runx knows."""
 
 NETWORKS = ("/etc/cni/net.d", "/etc/runx/networks")
@@ -56,8 +58,10 @@ class HostConfig(NamedTuple):
     network_host: str = ""
     """A bridge; "" for none."""
     root_carrier: str = "auto"
+    write_back: str = "exit"
     layer_mib: int = 10240
     cache_mib: int = 10240
+    keep_free_mib: int = 1024
     ram_limit_mib: int = 64
     by_value: tuple[str, ...] = BY_VALUE
     in_memory: tuple[str, ...] = IN_MEMORY
@@ -99,7 +103,7 @@ class HostConfig(NamedTuple):
 
 class Setting(NamedTuple):
     """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, seconds, type, words, path,
-    flag, bridge, names, keys, state, carrier, directories or rules. `field`: of HostConfig."""
+    flag, bridge, names, keys, state, carrier, moment, directories or rules. `field`: of HostConfig."""
 
     section: str
     name: str
@@ -126,11 +130,19 @@ SETTINGS = (
     ),
     Setting("root", "carrier", "carrier", "root_carrier", "how root filesystems travel: disk, 9p, ram, or auto, which chooses"),
     Setting(
+        "root", "write_back", "moment", "write_back",
+        "when what a container wrote to a root on disks or in memory comes into the root filesystem: exit or never",
+    ),
+    Setting(
         "root", "layer_size", "size", "layer_mib", "size of the layer that a container with a root filesystem on disks writes to"
     ),
     Setting(
         "root", "cache_size", "size", "cache_mib",
         "size of all kept images of root filesystems together, and the most for one of them",
+    ),
+    Setting(
+        "root", "keep_free", "size", "keep_free_mib",
+        "what images and layers leave free on their file system; at most a tenth of it",
     ),
     Setting("root", "ram_limit", "part", "ram_limit_mib", "size of the images of a root filesystem in the ramdisk"),
     Setting(
@@ -308,6 +320,12 @@ def _carrier(value: Any) -> str:
     return str(value)
 
 
+def _moment(value: Any) -> str:
+    if value not in WRITE_BACK:
+        raise ValueError(" or ".join(WRITE_BACK))
+    return str(value)
+
+
 def _rules(value: Any) -> tuple[str, ...]:
     def is_rule(rule: Any) -> bool:
         return isinstance(rule, str) and all(pattern[:1] in ("/", "*") for pattern in rule.split(" ", 1)) and " " in rule
@@ -381,6 +399,7 @@ _READERS = {
     "seconds": _seconds,
     "type": _type,
     "carrier": _carrier,
+    "moment": _moment,
     "rules": _rules,
     "words": _words,
     "names": _names,

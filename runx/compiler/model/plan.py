@@ -212,8 +212,13 @@ class Root(_Part):
     """Size of the disk `layer` if it has to be made. On the host it is sparse: it occupies only what was written to it."""
     cache_mib: int | None = None
     """The most that all kept images may occupy together."""
+    keep_free_mib: int | None = None
+    """What images and the layer leave free on the file system that they are on, but at most a tenth of it."""
     layer_of: str = ""
     """Directory whose end is the end of the layer."""
+    write_back: Literal["exit", "never", ""] = ""
+    """`exit`: what the container has written comes into `path` when it ends, and its layer is removed. `never`: `path` stays as
+    it is. "": the guest alone has nothing of the root filesystem."""
     images: tuple[RootImage, ...] = ()
     """With `ram`: the images in the ramdisk, the lowest first; /runx/root/0 and so on."""
     images_mib: int = 0

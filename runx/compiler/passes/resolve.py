@@ -74,13 +74,19 @@ class Place(NamedTuple):
         return f"{self.assets}/vif-bridge"
 
 
-def resolve(
-    container: Container, place: Place, host: HostConfig, facts: Facts, root: RootChoice, unshared: Unshared, report: Report
-) -> VmPlan:
+class Carried(NamedTuple):
+    """How the root filesystem and the mounts travel, as it was decided."""
+
+    root: RootChoice
+    write_back: Literal["exit", "never", ""]
+    unshared: Unshared
+
+
+def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, carried: Carried, report: Report) -> VmPlan:
     """The plan. Raises RunxError if the state directory's path cannot be in xl's configuration, or if this host does not have the
     type of virtual machine."""
-    mounts = _mounts(container, facts, unshared)
-    domain = None if container.is_sandbox else _domain(container, place, host, facts.machine(), mounts, root, report)
+    mounts = _mounts(container, facts, carried.unshared)
+    domain = None if container.is_sandbox else _domain(container, place, host, facts.machine(), mounts, carried, report)
     return VmPlan(
         id=place.container_id,
         bundle=place.bundle,
@@ -89,7 +95,7 @@ def resolve(
         console="none" if container.is_sandbox else "passthrough" if container.ramdisk else "link",
         annotations=tuple(sorted(container.annotations.items())),
         domain=domain,
-        root=_root(container, place, root, host),
+        root=_root(container, place, carried, host),
         mounts=mounts,
         process=terminal_alone(container.process) if container.ramdisk else container.process,
         guest=Guest() if container.ramdisk else _guest(container, place, mounts, facts),
@@ -110,7 +116,7 @@ def _domain(
     host: HostConfig,
     machine: str,
     mounts: tuple[Mount, ...],
-    root: RootChoice,
+    carried: Carried,
     report: Report,
 ) -> Domain:
     if not place.state_dir.isprintable():
@@ -120,6 +126,7 @@ def _domain(
             f"name a directory without {what} by --root, or by paths.state of runx.toml",
             "RX902",
         )
+    root = carried.root
     disks = _disks(container, place, root, host)
     shares = _shares(mounts, with_root=root.carrier == "9p")
     size = size_of(container.limits, sizing_of(container, len(shares), len(disks), root.images_mib, host), report)
@@ -127,7 +134,7 @@ def _domain(
     set_here = dict(zip(YIELDING, yielding, strict=True))
     cmdline = (
         *(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE),
-        *(SHARES_CMDLINE if shares else ()),
+        *(SHARES_CMDLINE if shares or carried.write_back == "exit" else ()),
         *(DISKS_CMDLINE if disks and not container.ramdisk else ()),
         *(IMAGES_CMDLINE if root.carrier == "ram" else ()),
     )
@@ -236,7 +243,8 @@ def _shares(mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
     return tuple(Share(tag=tag) for tag in tags)
 
 
-def _root(container: Container, place: Place, root: RootChoice, host: HostConfig) -> Root:
+def _root(container: Container, place: Place, carried: Carried, host: HostConfig) -> Root:
+    root = carried.root
     made = root.facts
     has_layer = root.carrier == "disk" and made is not None and not container.root_read_only
     return Root(
@@ -249,7 +257,9 @@ def _root(container: Container, place: Place, root: RootChoice, host: HostConfig
         lower_options=made.options if made else (),
         layer_mib=host.layer_mib if has_layer else None,
         layer_of=(made.upper or made.path) if made and has_layer else "",
+        write_back=carried.write_back,
         cache_mib=host.cache_mib if made else None,
+        keep_free_mib=host.keep_free_mib if made else None,
         images=tuple(_root_images(_once(place, host), made, host)) if made and root.carrier == "ram" else (),
         images_mib=root.images_mib,
     )

@@ -168,10 +168,12 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     directory, root_path = record.directory, result.plan.root.path
     record.domain = domain.name
     record.shares = [share.tag for share in domain.shares]
+    record.writes_back = result.plan.root.write_back == "exit"
     record.disks = [
         f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
         for disk in domain.disks
     ]
+    record.keep_free_mib = result.plan.root.keep_free_mib or 0
     if domain.own_kernel or domain.own_ramdisk:
         from runx.linux import in_root
 

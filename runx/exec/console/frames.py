@@ -3,7 +3,8 @@
 from runx.errors import RunxError
 
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION, ENDING = range(0x01, 0x0C)
-STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER = range(0x41, 0x4A)
+WRITTEN_BACK, LAYER = 0x0C, 0x0D
+STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER, SPACE = range(0x41, 0x4B)
 
 VERSION = 2
 PAYLOAD_LIMIT = 4096
@@ -22,6 +23,8 @@ _SIZES = {
     STDIN_CLOSED: (0, 0),
     QUESTION: (12, PAYLOAD_LIMIT),  # a DNS message has a header of that size (RFC 1035)
     ENDING: (1, 1),
+    WRITTEN_BACK: (13, PAYLOAD_LIMIT),
+    LAYER: (0, 0),
 }
 """Least and most bytes of payloads that have a fixed form."""
 
@@ -54,7 +57,7 @@ class Decoder:
         while len(buffer) - at >= _HEADER_SIZE:
             kind, zero, low, high = buffer[at : at + _HEADER_SIZE]
             length = low | high << 8
-            if zero or not HELLO <= kind <= ENDING:
+            if zero or not HELLO <= kind <= LAYER:
                 raise LinkError(f"no such frame: type {kind:#04x}, second byte {zero:#04x}")
             least, most = _SIZES.get(kind, (0, PAYLOAD_LIMIT))
             if not least <= length <= most:
@@ -106,6 +109,17 @@ def network(script: bytes) -> bytes:
 def names(address: str) -> bytes:
     """The frame that tells the guest to serve DNS at an IPv4 address."""
     return frame(NAMES, bytes(map(int, address.split("."))))
+
+
+def space(limit: int, held: int) -> bytes:
+    """The frame that tells the guest how many bytes of the host's disk its layer may occupy, and how many it does."""
+    return frame(SPACE, limit.to_bytes(8, "little") + held.to_bytes(8, "little"))
+
+
+def parse_written_back(payload: bytes) -> tuple[bool, int, int, str]:
+    """Whether all was written, bytes, entries, and what went wrong, of a WRITTEN_BACK."""
+    text = payload[13:].decode("utf-8", "backslashreplace")
+    return payload[0] == 0, int.from_bytes(payload[1:9], "little"), int.from_bytes(payload[9:13], "little"), text
 
 
 def parse_credit(payload: bytes) -> tuple[int, int]:

@@ -54,9 +54,9 @@ class Record:
     """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "kill_answer_s", "kill_end_s", "log",
-        "log_json", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope", "shares", "status",
-        "taken", "takes_interfaces", "terminal",
+        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "keep_free_mib", "kill_answer_s",
+        "kill_end_s", "log", "log_json", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope",
+        "shares", "status", "taken", "takes_interfaces", "terminal", "writes_back",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -89,6 +89,8 @@ class Record:
         """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "none" without one."""
         self.disks: list[str] = []
         """For each disk `ro` or `rw`, the kind of disk and the path of its file, separated by spaces (storage/disk_lock.py)."""
+        self.keep_free_mib = 0
+        """What the layer leaves free on its file system (supervisor/space.py)."""
         self.shares: list[str] = []
         """Tags of the domain's 9p shares."""
         self.packs = ""
@@ -105,6 +107,8 @@ class Record:
         """The interfaces that the guest got, as `tcfilter.release` takes them."""
         self.terminal: tuple[int, int] | None = None
         """Rows and columns of the container's terminal; None if it has none."""
+        self.writes_back = False
+        """Whether what the container has written comes into its root filesystem when it ends."""
         self.cgroups: list[str] = []
         """Directories of the supervisor's control group, which `delete` removes."""
         self.scope = ""
@@ -169,6 +173,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "disks": _between("\0"),
     "domid": int,
     "exit_status": _number_or_none,
+    "keep_free_mib": int,
     "kill_answer_s": int,
     "kill_end_s": int,
     "log_json": _is_one,
@@ -178,6 +183,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "taken": _between(" "),
     "takes_interfaces": bool,
     "terminal": _rows_and_columns,
+    "writes_back": bool,
 }
 """How to read the text of a line that is no string."""
 _WRITERS: "dict[str, Callable[..., str]]" = {
@@ -190,6 +196,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "taken": " ".join,
     "takes_interfaces": lambda takes: "1" if takes else "",
     "terminal": lambda size: f"{size[0]} {size[1]}" if size else "",
+    "writes_back": lambda writes: "1" if writes else "",
 }
 """The reverse, for lines that str() does not write."""
 

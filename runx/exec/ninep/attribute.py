@@ -3,6 +3,7 @@
 import errno
 import os
 
+from runx.exec.ninep import layer
 from runx.exec.ninep.nodes import refuse
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
@@ -35,7 +36,9 @@ class Attribute:
             return
         if len(self.value) != self._size:
             refuse(errno.EINVAL)
-        if not self._size and self._flags & os.XATTR_REPLACE:
+        if self._name == layer.ATTRIBUTES:
+            layer.set_attributes(node, bytes(self.value))
+        elif not self._size and self._flags & os.XATTR_REPLACE:
             os.removexattr(node.name, self._name)  # Linux's client has no other request for it
         else:
             os.setxattr(node.name, self._name, bytes(self.value), self._flags)

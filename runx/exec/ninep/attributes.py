@@ -6,7 +6,7 @@ import stat
 import time
 from struct import Struct
 
-from runx.exec.ninep import limits, wire
+from runx.exec.ninep import layer, limits, wire
 from runx.exec.ninep.attribute import Attribute
 from runx.exec.ninep.fids import Fid
 from runx.exec.ninep.nodes import Held, refuse
@@ -63,7 +63,7 @@ def setattr_(share: "Share", message: bytes) -> bytes:
         owners = tuple(-1 if not valid & bit or new == wire.NOBODY else new for bit, new in ((_UID, uid), (_GID, gid)))
         os.chown(node.name, *owners)
     if valid & _MODE:
-        if node.type == stat.S_IFLNK:
+        if node.is_symlink:
             refuse(errno.EOPNOTSUPP)
         if node.type != stat.S_IFDIR:
             node.rules.check_mode(mode, os.fstat(node.fd).st_mode)
@@ -139,5 +139,7 @@ def xattrcreate(share: "Share", message: bytes) -> bytes:
     if size > limits.ATTRIBUTE_MAX:
         refuse(errno.E2BIG)
     held = Held(share.fids.attributes, size, errno.ENOMEM)
-    fid.attribute = Attribute(bytearray(), held, _checked(name), size, flags & (os.XATTR_CREATE | os.XATTR_REPLACE))
+    if not (name == layer.ATTRIBUTES and fid.node.rules.is_layer):
+        _checked(name)
+    fid.attribute = Attribute(bytearray(), held, name, size, flags & (os.XATTR_CREATE | os.XATTR_REPLACE))
     return b""

@@ -1,18 +1,19 @@
-"""What a plan shares with its guest: the share `root`, and the share `mounts` with an entry for each bind mount.
+"""What a plan shares with its guest: the share `root`, the share `mounts` with an entry for each bind mount, and the share
+`layer` for the end.
 
-`create` keeps that in the file `exports` of the container's directory, as fields that end with NUL: reading the plan's JSON would
-cost the server of the shares more memory than all else that it does.
+`create` keeps that in files of the container's directory, as fields that end with NUL: reading the plan's JSON would cost the
+server of the shares more memory than all else that it does.
 """
 
 import os
 
+from runx.exec.ninep.export_names import LAYER, LAYER_TAG, SHARES
 from runx.exec.ninep.nodes import Rules
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
     from runx.exec.plan_json import VmPlan
 
-_NAME = "exports"
 _FIELDS = 5
 """Tag, name of the entry in the share, source, origin, words."""
 
@@ -22,6 +23,7 @@ class Bind:
 
     __slots__ = (
         "is_file",
+        "is_layer",
         "name",
         "no_capabilities",
         "no_devices",
@@ -35,8 +37,8 @@ class Bind:
 
     def __init__(self, tag: str, name: str, source: str, origin: str, words: str) -> None:
         """tag: the share that it is in. name: of the entry there; "" if it is the share itself. origin: its name in config.json,
-        for messages. words: `file`, `recursive`, `read-only`, `no-devices`, `no-set-id` and `no-capabilities`, separated by
-        spaces."""
+        for messages. words: `file`, `recursive`, `read-only`, `no-devices`, `no-set-id`, `no-capabilities` and `layer`,
+        separated by spaces."""
         self.tag = tag
         self.name = name
         self.source = source
@@ -46,6 +48,7 @@ class Bind:
         self.recursive = "recursive" in flags
         self.read_only = "read-only" in flags
         self.no_devices = "no-devices" in flags
+        self.is_layer = "layer" in flags
         self.no_set_id = "no-set-id" in flags
         self.no_capabilities = "no-capabilities" in flags
 
@@ -61,6 +64,7 @@ class Bind:
             no_devices=self.no_devices,
             no_set_id=self.no_set_id,
             no_capabilities=self.no_capabilities,
+            is_layer=self.is_layer,
         )
 
 
@@ -101,8 +105,15 @@ def keep(directory: str, plan: "VmPlan") -> None:
                 no_capabilities="capabilities" in entry["withheld"],
             )
             fields += ["mounts", str(entry["slot"]), entry["source"], entry["origin"], words]
+    _keep(f"{directory}/{SHARES}", fields)
+    # What is mounted below the root filesystem is none of it.
+    of_the_layer = [LAYER_TAG, "", root["path"], "root.path", "layer"]
+    _keep(f"{directory}/{LAYER}", of_the_layer if root["write_back"] == "exit" else [])
+
+
+def _keep(path: str, fields: list[str]) -> None:
     if fields:
-        fd = os.open(f"{directory}/{_NAME}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
             file.write("".join(field + "\0" for field in fields).encode("utf-8", "surrogateescape"))
 
@@ -111,9 +122,9 @@ def _words(**flags: bool) -> str:
     return " ".join(name.replace("_", "-") for name, holds in flags.items() if holds)
 
 
-def load(directory: str) -> list[Export]:
-    """The shares of a container."""
-    with open(f"{directory}/{_NAME}", "rb") as file:
+def load(path: str) -> list[Export]:
+    """The shares in such a file."""
+    with open(path, "rb") as file:
         fields = file.read().decode("utf-8", "surrogateescape").split("\0")
     found: dict[str, Export] = {}
     for at in range(0, len(fields) - 1, _FIELDS):

@@ -33,12 +33,20 @@ def refuse(code: int) -> "NoReturn":
 class Rules:
     """What the guest may do below a certain directory."""
 
-    __slots__ = ("no_capabilities", "no_devices", "no_set_id", "read_only")
+    __slots__ = ("is_layer", "no_capabilities", "no_devices", "no_set_id", "read_only")
 
     def __init__(
-        self, *, read_only: bool = False, no_devices: bool = False, no_set_id: bool = False, no_capabilities: bool = False
+        self,
+        *,
+        read_only: bool = False,
+        no_devices: bool = False,
+        no_set_id: bool = False,
+        no_capabilities: bool = False,
+        is_layer: bool = False,
     ) -> None:
         self.read_only = read_only
+        self.is_layer = is_layer
+        """It takes what a container has written: see layer.py."""
         self.no_devices = no_devices
         """Nodes of devices cannot be made."""
         self.no_set_id = no_set_id
@@ -84,6 +92,10 @@ class Node:
 
     def __del__(self) -> None:
         os.close(self.fd)
+
+    @property
+    def is_symlink(self) -> bool:
+        return self.type == stat.S_IFLNK
 
     @property
     def name(self) -> bytes:

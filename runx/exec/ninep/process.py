@@ -11,16 +11,16 @@ from runx.linux import confine, memory
 from runx.linux.signals import signal
 
 
-def become(control: int, directory: str, title: str) -> None:
+def become(control: int, directory: str, name: str, title: str) -> None:
     """Serve the shares of a container, by its directory. Never returns.
 
-    control: a socket to the supervisor, which gets `ready`, or `error MESSAGE` with the hint on the next line. title: the command
-    line that ps(1) shows.
+    control: a socket to the supervisor, which gets `ready`, or `error MESSAGE` with the hint on the next line. name: of the
+    file that has the shares there. title: the command line that ps(1) shows.
     """
     try:
         confine.end_with_parent(signal.SIGKILL)
         (control,) = jail.keep_descriptors([control])
-        server = _confined(control, directory, title)
+        server = _confined(control, directory, name, title)
     except BaseException as error:
         _report(control, _words(error))
         os._exit(1)
@@ -33,8 +33,8 @@ def _words(error: BaseException) -> str:
     return f"error the server of shares: {type(error).__name__}: {error}\n"
 
 
-def _confined(control: int, directory: str, title: str) -> Server:
-    found = exports.load(directory)
+def _confined(control: int, directory: str, name: str, title: str) -> Server:
+    found = exports.load(f"{directory}/{name}")
     hypervisor = Hypervisor()
     confine.set_title(title)
     memory.one_heap(limits.MESSAGE_MAX)

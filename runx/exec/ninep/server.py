@@ -5,9 +5,11 @@ Orders and reports are messages of words, on a pair of sockets. Shares are numbe
     domain DOMID             the domain whose shares these are; comes first
     connect N REF PORT ...   the guest's driver is there: grant and event channel of each ring
     close N                  the guest's driver goes
+    sync N                   write to the disk what the guest has sent
     end                      let go of everything, and end
     connected N              report: the share is served
     closed N REASON          report: it is not any more
+    synced N REASON          report: that was done; with a reason, it was not
     fault REASON             report: the server ends
 """
 
@@ -115,6 +117,8 @@ class Server:
                 self._connect(self._connections[int(number)], list(map(int, values)))
             case ["close", number]:
                 self._close(self._connections[int(number)], "")
+            case ["sync", number]:
+                self._report(f"synced {number} {self._connections[int(number)].share.sync()}".rstrip())
             case _:  # `end`, or the supervisor has gone
                 for connection in self._connections:
                     self._let_go(connection)

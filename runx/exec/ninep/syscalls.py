@@ -81,6 +81,7 @@ sigaltstack        131    132     186
 sigreturn          -      -       119
 statx              332    291     397
 symlinkat          266    36      331
+syncfs             306    267     373
 truncate           76     45      92
 truncate64         -      -       193
 unlinkat           263    35      328

@@ -10,6 +10,7 @@ nobody holds may be removed. A process that makes an image also holds an exclusi
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -17,13 +18,13 @@ import stat
 from typing import TYPE_CHECKING
 
 from runx.errors import RunxError, reason
-from runx.exec.storage import mkfs
+from runx.exec.storage import mkfs, room
 from runx.exec.storage.disk_lock import ONCE
 from runx.linux.files import write_atomically
 from runx.linux.in_root import directory_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from runx.exec.plan_json import Disk, Root, RootImage, VmPlan
 
@@ -34,7 +35,8 @@ def make(directory: str, plan: "VmPlan") -> list[int]:
     The descriptors keep the images until they are closed. directory: the container's. Raises RunxError.
     """
     root, domain, cache_mib = plan["root"], plan["domain"], plan["root"]["cache_mib"]
-    assert domain and cache_mib is not None, "a plan with images has both"
+    keep_free_mib = root["keep_free_mib"]
+    assert domain and cache_mib is not None and keep_free_mib is not None, "a plan with images has all"
     disks: Sequence[Disk | RootImage] = root["images"] or [
         disk for disk in domain["disks"] if disk["holds"] not in ("image", "engine")
     ]
@@ -58,9 +60,9 @@ def make(directory: str, plan: "VmPlan") -> list[int]:
                 layers=tuple(root["lower"]) if disk["holds"] == "base" else (),
                 options=tuple(root["lower_options"]),
             )
-            held.append(_image(disk["source"], tree, cache_mib << 20))
+            held.append(_image(disk["source"], tree, cache_mib << 20, keep_free_mib))
         if images:
-            _evict(images, cache_mib << 20)
+            _evict(images, lambda size: size <= cache_mib << 20)
     except OSError as error:
         _close(held)
         what = f"{error.filename}: " if error.filename else ""
@@ -91,7 +93,7 @@ def _own_directory(path: str) -> None:
 # -- images ------------------------------------------------------------------------------------------------------------
 
 
-def _image(path: str, tree: mkfs.Tree, limit: int) -> int:
+def _image(path: str, tree: mkfs.Tree, limit: int, keep_free_mib: int) -> int:
     """The image at `path`, made of `tree` when there is none; a descriptor that keeps it.
 
     Of several processes that want the same image at once, one makes it and the others wait.
@@ -101,7 +103,7 @@ def _image(path: str, tree: mkfs.Tree, limit: int) -> int:
     lock = _locked(f"{path}.lock")
     try:
         fd = _used(path)  # another process made it while we waited
-        return fd if fd >= 0 else _made(path, tree, limit)
+        return fd if fd >= 0 else _made(path, tree, limit, keep_free_mib)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{path}.lock")
@@ -116,13 +118,19 @@ def _used(path: str) -> int:
     return fd
 
 
-def _made(path: str, tree: mkfs.Tree, limit: int) -> int:
+def _made(path: str, tree: mkfs.Tree, limit: int, keep_free_mib: int) -> int:
     """Make the image at `path`; a descriptor that keeps it. The caller holds the lock for that."""
     made = f"{path}.new"
+    fits = _make_room(os.path.dirname(path), tree, limit, keep_free_mib)
     fd = _new(made)
     try:
         kept = not os.path.basename(path).startswith(ONCE)
-        mkfs.image(tree, made, limit, to_disk=kept)
+        try:
+            mkfs.image(tree, made, min(limit, fits), to_disk=kept)
+        except mkfs.TooLarge:
+            raise _too_large(limit) if limit <= fits else _no_room(made, fits, keep_free_mib) from None
+        except mkfs.NoSpace:
+            raise _no_room(made, os.path.getsize(made), keep_free_mib) from None
         if kept:
             os.fsync(fd)  # a power failure must not leave a name for what is not there
         os.rename(made, path)
@@ -132,6 +140,35 @@ def _made(path: str, tree: mkfs.Tree, limit: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _make_room(images: str, tree: mkfs.Tree, limit: int, keep_free_mib: int) -> int:
+    """How many bytes an image of the tree may take. Removes unused images if it would not fit. Raises RunxError if it still
+    would not."""
+    fits = room.for_an_image(images, keep_free_mib)
+    if fits >= limit:
+        return fits  # it is not worth to look at each file
+    needed = room.estimate(tree.layers or (tree.directory,))
+    if fits < needed <= limit:
+        _evict(images, lambda _: room.for_an_image(images, keep_free_mib) >= needed)
+        fits = room.for_an_image(images, keep_free_mib)
+        if fits < needed:
+            raise room.none(_AN_IMAGE, images, needed, keep_free_mib)
+    return fits
+
+
+_AN_IMAGE = "an image of the root filesystem"
+
+
+def _no_room(made: str, size: int, keep_free_mib: int) -> RunxError:
+    """The error for a full file system, when the image had this size and was not complete."""
+    os.unlink(made)  # the error tells what is free without it
+    return room.none(_AN_IMAGE, os.path.dirname(made), size + 1, keep_free_mib)
+
+
+def _too_large(limit: int) -> RunxError:
+    hint = "raise root.cache_size in /etc/runx/runx.toml, or use the carrier 9p"
+    return RunxError(f"root.path: the image of the root filesystem is larger than {limit >> 20} MiB, root.cache_size", hint)
 
 
 def _new(path: str) -> int:
@@ -184,17 +221,20 @@ def _is(fd: int, path: str) -> bool:
         return False
 
 
-def _evict(images: str, limit: int) -> None:
-    """Remove images that nobody uses, the least recently used first, until all images together are within the limit."""
+def _evict(images: str, is_enough: "Callable[[int], bool]") -> None:
+    """Remove images that nobody uses, the least recently used first, until it is enough.
+
+    is_enough: given the bytes of all images that are left.
+    """
     found = []
     for name in os.listdir(images):
         with contextlib.suppress(FileNotFoundError):  # another process removed it, or gave it its last name
             status = os.lstat(f"{images}/{name}")
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode) and not name.endswith(".lock"):
                 found.append((status, f"{images}/{name}"))
     total = sum(status.st_blocks * 512 for status, _ in found)
     for status, path in sorted(found, key=lambda one: one[0].st_mtime_ns):
-        if total <= limit:
+        if is_enough(total):
             return
         if _remove_unused(path):
             total -= status.st_blocks * 512
@@ -269,14 +309,27 @@ def _held_directory(path: str) -> int:
                 return held
 
 
+LAYER_MIN = 2 * mkfs.JOURNAL_MIB << 20
+"""Room for a new layer: for its journal, and to write something."""
+_A_LAYER = "the layer that the container writes to"
+
+
 def _make_layer(path: str, directory: str, root: "Root") -> None:
     assert root["layer_mib"] is not None, "a root with a layer has its size"
+    place, keep_free_mib = os.path.dirname(path), root["keep_free_mib"] or 0
+    if room.on(place, keep_free_mib) < LAYER_MIN:
+        raise room.none(_A_LAYER, place, LAYER_MIN, keep_free_mib)
     made = f"{path}.{os.getpid()}"
     fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         mkfs.layer(f"{directory}/pack", root["path"], root["layer_mib"] << 20, fd)
         with contextlib.suppress(FileExistsError):  # another container with this root was quicker
             os.link(made, path)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.ftruncate(fd, 0)  # the error tells what is free without it
+        raise room.none(_A_LAYER, place, LAYER_MIN, keep_free_mib) from None
     finally:
         os.close(fd)
         os.unlink(made)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from runx import paths
 from runx.errors import RunxError
 from runx.exec import spawn
+from runx.exec.storage import ext4
 from runx.linux import mount, proc
 from runx.linux.signals import signal
 
@@ -26,6 +27,19 @@ _LOOK_EVERY_S = 1.0
 _NO_SPACE = "No space left on device"
 _NO_MEMORY = "Cannot allocate memory"
 _READ = mount.MS_RDONLY | mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | mount.MS_NOSYMFOLLOW
+
+
+_JOURNAL_FROM = 2**30
+JOURNAL_MIB = 16
+"""Size of the journal of a layer, which always has its blocks of the host."""
+
+
+class TooLarge(Exception):
+    """An image came to its limit."""
+
+
+class NoSpace(Exception):
+    """The file system of an image is full."""
 
 
 class Tree(NamedTuple):
@@ -40,7 +54,9 @@ class Tree(NamedTuple):
 
 
 def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
-    """Write the EROFS image of a tree into the file at `path`, at most `limit` bytes. Raises RunxError, or OSError.
+    """Write the EROFS image of a tree into the file at `path`, at most `limit` bytes.
+
+    Raises TooLarge, NoSpace, RunxError, or OSError.
 
     to_disk: start writing to the disk meanwhile, since the caller will wait for the disk (fsync(2)).
     """
@@ -59,7 +75,7 @@ def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
                 code, text = spawn.finish("mkfs.erofs", pid, output, TIMEOUT_S)
         except RunxError as error:
             if os.path.getsize(path) >= limit - 2**20:
-                raise _too_large(limit) from error  # SIGXFSZ
+                raise TooLarge from error  # SIGXFSZ
             code, text = 1, spawn.tail(output)
             if _NO_SPACE not in text and _NO_MEMORY not in text:
                 raise
@@ -67,7 +83,9 @@ def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
         os.close(output)
     if code:
         if os.path.getsize(path) >= limit - 2**20:
-            raise _too_large(limit)
+            raise TooLarge
+        if _NO_SPACE in text:
+            raise NoSpace
         if _NO_MEMORY in text:
             raise _too_many_files(tree.directory)
         if name := _long_name(tree):
@@ -142,11 +160,6 @@ def _meanwhile(work: Callable[[], None], done: threading.Event) -> Iterator[None
         thread.join()
 
 
-def _too_large(limit: int) -> RunxError:
-    hint = "raise root.cache_size in /etc/runx/runx.toml, or use the carrier 9p"
-    return RunxError(f"root.path: the image of the root filesystem is larger than {limit >> 20} MiB, root.cache_size", hint)
-
-
 def memory_limit() -> int:
     """Bytes of memory that mkfs.erofs may have: half of dom0's. It keeps 5 KiB for each file of the image, which is hostile."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
@@ -206,14 +219,21 @@ def layer(work: str, root: str, size: int, target: int) -> None:
     with open(made, "xb") as file:
         file.truncate(size)
     # mke2fs waits until its file is on the disk, so make it in the container's directory, which is in memory. Tables that a
-    # guest's kernel would fill with zeros later are zero in a sparse file.
+    # guest's kernel would fill with zeros later are zero in a sparse file. A guest goes on after an error; the journal decides
+    # whether it can. Its PID 1 knows the size of inodes (pid1/space.c). Nobody resizes a layer.
     extended = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
-    argv = [_program("mke2fs"), "-q", "-t", "ext4", "-m", "0", "-E", extended, "-d", skeleton, made]
+    form = ["-m", "0", "-e", "continue", "-I", "256", "-O", "^resize_inode"]
+    if size >= _JOURNAL_FROM:
+        form += ["-J", f"size={JOURNAL_MIB}"]  # a smaller file system has no larger one by itself
+    argv = [_program("mke2fs"), "-q", "-t", "ext4", *form, "-E", extended, "-d", skeleton, made]
     code, text = spawn.run(argv, timeout_s=TIMEOUT_S)
     if code:
         raise RunxError(f"root.path: no layer for its changes could be made: {spawn.one_line(text, 2000) or 'mke2fs failed'}")
     with open(made, "rb") as file:
         _copy_sparse(file.fileno(), target, size)
+        # A full disk of the host must not stop the journal: then the guest would lose what it has written.
+        for start, length in ext4.metadata(file.fileno()):
+            os.posix_fallocate(target, start, length)
 
 
 def _copy_sparse(source: int, target: int, size: int) -> None:

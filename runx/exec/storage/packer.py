@@ -96,12 +96,16 @@ def _become_packer(supervisor: int, directory: str, output: int, done: int, hold
 def _make_and_keep(directory: str, done: int, hold: int) -> None:
     # Here alone, as these imports would cost the supervisor memory.
     import json
+    import shutil
 
+    from runx.exec.ninep import export_names
     from runx.exec.storage import disk_lock, image_cache, initrd_images
 
     with open(f"{directory}/plan.json", encoding="utf-8") as file:
         plan = json.load(file)
     try:
+        if plan["root"]["write_back"] == "exit":
+            shutil.rmtree(f"{plan['root']['path']}/{export_names.SCRATCH}", ignore_errors=True)
         if plan["root"]["images"]:
             initrd_images.make(directory, plan)
         else:

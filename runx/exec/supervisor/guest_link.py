@@ -10,6 +10,7 @@ from runx.exec.supervisor import dns
 from runx.exec.supervisor.killing import Killing
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.session import STATUS_BROKEN, Session, Streams
+from runx.exec.supervisor.space import LayerSpace, layer_of
 from runx.exec.supervisor.to_guest import ToGuest
 from runx.exec.xen import console_nodes
 from runx.linux.signals import signal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from runx.exec.container.record import Record
     from runx.exec.supervisor.loop import Part
     from runx.exec.supervisor.network import Network
+    from runx.exec.supervisor.write_back import WriteBack
     from runx.exec.xen.xenstore import XenStore
 
 _READS_AT_ONCE = 16
@@ -31,7 +33,13 @@ def meet(record: "Record", store: "XenStore", session: Session, network: "Networ
     console = PvConsole(store, record.domid)
     console_nodes.publish(store, record.domid)
     store.watch(console.frontend + "/state", "console")
-    return GuestLink(record, session, network, console, kernel_log)
+    guest = GuestLink(record, session, network, console, kernel_log)
+    if record.writes_back:
+        from runx.exec.supervisor.write_back import WriteBack  # containers that are read-only, or by 9p, have none
+
+        guest.write_back = WriteBack(record, store, lambda: guest.to_guest.put(link.frame(link.SIGNAL, bytes((signal.SIGKILL,)))))
+        guest.last_parts = (guest.write_back, *guest.last_parts)
+    return guest
 
 
 class GuestLink:
@@ -46,14 +54,19 @@ class GuestLink:
         self._network = network
         self._console = console
         self._kernel_log = kernel_log
+        self.write_back: WriteBack | None = None
+        """Takes what the container has written, at its end; None without a layer that the host is to have."""
         self._decoder = link.Decoder()
         self._script = b""
         """Sets the guest's network up; empty before `start`."""
         self.to_guest = ToGuest(console, session)
         self._dns = dns.Relay(self.to_guest)
         self.first_parts: tuple[Part, ...] = (self, Streams(session, self.to_guest), self._dns, kernel_log)
+        layer = layer_of(record.disks)
+        self._space = LayerSpace(record, layer, self.to_guest) if layer else None
         self._killing = Killing(session, self.to_guest, (record.kill_answer_s, record.kill_end_s), record.say)
-        self.last_parts: tuple[Part, ...] = (self.to_guest, self._killing)
+        of_the_layer: tuple[Part, ...] = (self._space,) if self._space else ()
+        self.last_parts: tuple[Part, ...] = (*of_the_layer, self.to_guest, self._killing)
 
     # -- before the guest runs -----------------------------------------------------------------------------------------
 
@@ -73,6 +86,8 @@ class GuestLink:
 
     def machine_started(self) -> None:
         """The guest boots from now on."""
+        if self.write_back:
+            self._record.say("info", "what the container writes is in its root filesystem on the host when it has ended")
         self._session.signals.machine_started()
 
     def event(self, token: str) -> None:
@@ -81,6 +96,8 @@ class GuestLink:
             self._console.try_connect()
         elif token == "kernel-console":
             self._kernel_log.try_open()
+        elif self.write_back:
+            self.write_back.event(token)
 
     # -- what the guest says -------------------------------------------------------------------------------------------
 
@@ -131,7 +148,17 @@ class GuestLink:
                 session.ending = payload[0]
             elif kind == link.EXIT:
                 session.status = payload[0]
+            elif kind in (link.LAYER, link.WRITTEN_BACK):
+                self._write_back(kind, payload)
         return True
+
+    def _write_back(self, kind: int, payload: bytes) -> None:
+        if not self.write_back or self._session.ending is None:
+            raise link.LinkError("a layer that is not written back")
+        if kind == link.LAYER:
+            self.write_back.ask()
+        else:
+            self.write_back.written(payload)
 
     def _greet(self) -> None:
         """Queue what the guest needs before its process can start."""
@@ -179,9 +206,20 @@ class GuestLink:
     def finished(self) -> int | None:
         """The container's exit status once the process has ended and its output has been written."""
         session = self._session
-        return session.status if session.status is not None and session.drained else None
+        if session.status is None or not session.drained or (self.write_back and self.write_back.is_pending):
+            return None
+        return session.status
 
     def close(self) -> None:
         """Let go of the consoles. Raises RunxError."""
+        if self._space:
+            self._space.close()
+        if self.write_back:
+            self.write_back.close()
         self._kernel_log.close()
         self._console.close()
+
+    def domain_removed(self) -> None:
+        """Nothing of the domain is left."""
+        if self.write_back:
+            self.write_back.drop_layer()

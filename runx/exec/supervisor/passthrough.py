@@ -131,6 +131,9 @@ class Passthrough:
             return None
         return session.status
 
+    def domain_removed(self) -> None:
+        pass
+
     def close(self) -> None:
         """Let go of the console."""
         self._pty.close()

@@ -28,9 +28,14 @@ _TOKEN = "share "
 class Shares:
     """The shares of a machine, as a part of the supervisor's loop. There may be none."""
 
-    def __init__(self, record: "Record", store: "XenStore") -> None:
+    def __init__(self, record: "Record", store: "XenStore", file: str, tags: "list[str]", first: int = 0) -> None:
+        """file: in the container's directory, has what is shared. tags: of the shares, in their order there. first: the number of
+        the first one among the domain's devices."""
         self._record = record
         self._store = store
+        self._file = file
+        self._tags = tags
+        self._first = first
         self._pid = -1
         self._control = -1
         self._states: list[str] = []
@@ -41,8 +46,17 @@ class Shares:
 
         It is a fork: the earlier it is made, the more of its memory is this process's.
         """
-        if not self._record.shares:
+        if not self._tags:
             return
+        self.fork()
+        words = self._hear(_READY_LIMIT_S)
+        if words != "ready":
+            self.close()
+            message, _, hint = words.removeprefix("error ").partition("\n")
+            raise RunxError(message or "the server of the shares does not answer", hint)
+
+    def fork(self) -> None:
+        """Start the server; its first report is `ready`, or an error. Raises OSError."""
         gc.freeze()  # a collection in either process would write to pages that are both's
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._pid = os.fork()
@@ -50,11 +64,6 @@ class Shares:
             self._become_server(theirs.fileno())
         theirs.close()
         self._control = ours.detach()
-        words = self._hear(_READY_LIMIT_S)
-        if words != "ready":
-            self.close()
-            message, _, hint = words.removeprefix("error ").partition("\n")
-            raise RunxError(message or "the server of the shares does not answer", hint)
 
     def _become_server(self, control: int) -> None:
         """In the child."""
@@ -62,7 +71,8 @@ class Shares:
         try:
             from runx.exec.ninep import process
 
-            process.become(control, self._record.directory, f"runx-shares {os.path.basename(self._record.directory)}")
+            directory = self._record.directory
+            process.become(control, directory, self._file, f"runx-shares {os.path.basename(directory)}")
         finally:
             os._exit(1)
 
@@ -74,14 +84,14 @@ class Shares:
             return ""
         return os.read(self._control, _MESSAGE_MAX).decode("utf-8", "replace")
 
-    def publish(self) -> None:
-        """Offer the shares to the paused domain. Raises RunxError."""
-        if not self._record.shares:
+    def publish(self, order: int = share_nodes.ORDER_MAX) -> None:
+        """Offer the shares to the domain. order: see share_nodes.publish. Raises RunxError."""
+        if not self._tags:
             return
         domid = self._record.domid
         self._tell(f"domain {domid}")
-        for number, tag in enumerate(self._record.shares):
-            share_nodes.publish(self._store, domid, number, tag, self._pid)
+        for number, tag in enumerate(self._tags, self._first):
+            share_nodes.publish(self._store, domid, number, tag, self._pid, order)
             self._states.append(share_nodes.INIT_WAIT)
             self._store.watch(f"{share_nodes.frontend(domid, number)}/state", f"{_TOKEN}{number}")
 
@@ -89,11 +99,17 @@ class Shares:
         """Whether this token of a watch is of a share; then the guest's side of it may have another state by now."""
         if not token.startswith(_TOKEN):
             return False
-        self._look_at_guest(int(token.removeprefix(_TOKEN)))
+        number = int(token.removeprefix(_TOKEN)) - self._first
+        if not 0 <= number < len(self._states):
+            return False
+        self._look_at_guest(number)
         return True
 
+    def _frontend(self, number: int) -> str:
+        return share_nodes.frontend(self._record.domid, self._first + number)
+
     def _look_at_guest(self, number: int) -> None:
-        state = self._store.read(f"{share_nodes.frontend(self._record.domid, number)}/state")
+        state = self._store.read(f"{self._frontend(number)}/state")
         ours = self._states[number]
         if ours == share_nodes.INIT_WAIT and state in (share_nodes.INITIALISED, share_nodes.CONNECTED):
             self._connect(number)
@@ -119,19 +135,19 @@ class Shares:
 
     def _number(self, number: int, name: str) -> int:
         """A number of 32 bits that the guest wrote. Raises ValueError for anything else."""
-        value = self._store.read(f"{share_nodes.frontend(self._record.domid, number)}/{name}") or ""
+        value = self._store.read(f"{self._frontend(number)}/{name}") or ""
         if not value.isascii() or not value.isdigit() or len(value) > 10 or int(value) > 0xFFFFFFFF:
             raise ValueError(f"the guest's driver wrote {name} = {value[:40]!r}")
         return int(value)
 
     def _say_closed(self, number: int, reason: str) -> None:
         if reason:
-            self._record.say("warning", f"the share {self._record.shares[number]} is not served any more: {reason}")
+            self._record.say("warning", f"the share {self._tags[number]} is not served any more: {reason}")
         self._set_state(number, share_nodes.CLOSED)
 
     def _set_state(self, number: int, state: str) -> None:
         self._states[number] = state
-        self._store.write(f"{share_nodes.backend(self._record.domid, number)}/state", state)
+        self._store.write(f"{share_nodes.backend(self._record.domid, self._first + number)}/state", state)
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -140,10 +156,14 @@ class Shares:
             poller.register(self._control, select.POLLIN)
 
     def handle(self, ready: dict[int, int]) -> None:
-        if self._control in ready:
-            self._heed(os.read(self._control, _MESSAGE_MAX).decode("utf-8", "replace"))
+        if self.is_ready(ready):
+            self.heed(self.report())
 
-    def _heed(self, words: str) -> None:
+    def report(self) -> str:
+        """The next report of the server; "" if it has ended."""
+        return os.read(self._control, _MESSAGE_MAX).decode("utf-8", "replace")
+
+    def heed(self, words: str) -> None:
         """Act on a report. Raises RunxError if the server has ended: without files, the container cannot go on."""
         kind, _, rest = words.partition(" ")
         number, _, reason = rest.partition(" ")
@@ -153,8 +173,16 @@ class Shares:
             self._say_closed(int(number), reason)
             self._look_at_guest(int(number))
         else:
-            how = rest if kind == "fault" else self._how_it_ended()
-            raise RunxError(f"the server of the container's shares has ended: {how}")
+            how = rest if kind in ("fault", "error") else self._how_it_ended()
+            raise RunxError(f"the server of the container's shares has ended: {how.strip()}")
+
+    def sync(self, number: int) -> None:
+        """Have what the guest has sent to a share written to the disk; the report is `synced`."""
+        self._tell(f"sync {number}")
+
+    def is_ready(self, ready: "dict[int, int]") -> bool:
+        """Whether there is a report."""
+        return self._control in ready
 
     def _tell(self, words: str) -> None:
         try:

@@ -5,6 +5,7 @@ import select
 import time
 
 from runx.errors import RunxError
+from runx.exec.ninep import export_names
 from runx.exec.supervisor import loop
 from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT
 from runx.exec.supervisor.loop import Ended
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Let go of the consoles. Raises RunxError."""
 
+        def domain_removed(self) -> None:
+            """Nothing of the domain is left."""
+
 
 _PATIENCE_S = 0.5
 """How long `create` waits for images of the root filesystem. It takes about as long for everything else, and containerd 2.3.0 and
@@ -89,7 +93,7 @@ class VirtualMachine:
         self._network = network
         self._host_network = host_network
         self._meet = meet
-        self._shares = Shares(record, store)
+        self._shares = Shares(record, store, export_names.SHARES, record.shares)
         self._guest: Guest | None = None
         self._packer: Packer | None = None
         """Makes images of the root filesystem; None once they are disks, or without any."""
@@ -350,6 +354,8 @@ class VirtualMachine:
         finally:
             self._shares.close()
             self._remove_domain()
+            if self._guest:
+                self._guest.domain_removed()
 
     def _remove_domain(self) -> None:
         record = self._record

@@ -21,10 +21,11 @@ def backend(domid: int, number: int) -> str:
     return f"/local/domain/0/backend/{KIND}/{domid}/{number}"
 
 
-def publish(store: XenStore, domid: int, number: int, tag: str, server: int) -> None:
-    """Write the nodes of both ends. Call it while the domain is paused: the guest looks for shares when it boots.
+def publish(store: XenStore, domid: int, number: int, tag: str, server: int, order: int = ORDER_MAX) -> None:
+    """Write the nodes of both ends. A guest looks for shares when it boots, and at those that appear later, too.
 
-    server: the pid of the process that serves, for people and tools.
+    server: the pid of the process that serves, for people and tools. order: the largest of its rings, of which the guest's driver
+    needs memory without gaps.
     """
     ours, guests = backend(domid, number), frontend(domid, number)
     nodes = {
@@ -34,7 +35,7 @@ def publish(store: XenStore, domid: int, number: int, tag: str, server: int) -> 
             "online": "1",
             "versions": "1",
             "max-rings": str(RINGS_MAX),
-            "max-ring-page-order": str(ORDER_MAX),
+            "max-ring-page-order": str(order),
             "server": str(server),
             "state": INIT_WAIT,
         },

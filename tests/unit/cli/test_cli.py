@@ -232,7 +232,9 @@ def test_a_state_root_that_is_no_directory() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_an_ordinary_user_is_told_what_root_alone_may() -> None:
-    become = "import os, runx.exec.commands.create, runx.exec.commands.list; os.setgroups([]); os.setuid(65534); from runx.cli"
+    # All is imported before: the checkout may be below /root, which others cannot enter.
+    modules = "os, runx.cli.main, runx.exec.commands.create, runx.exec.commands.list"
+    become = f"import {modules}; os.setgroups([]); os.setuid(65534); from runx.cli"
 
     def as_user(*words: str) -> str:
         argv = [*RUNX[:-1], RUNX[-1].replace("from runx.cli", become), "--root", root, *words]

@@ -244,3 +244,31 @@ def test_a_carrier_that_is_none() -> None:
     assert [fault.id for fault in caught.value.diagnostics] == ["RX210", "RX011"], "it hides no other fault"
     with pytest.raises(CompileError, match=r"is 9p, but the root filesystem is vm\.image"):
         root("9p", config={"vm": {"image": {"path": "/image", "format": "raw"}}})
+
+
+@pytest.mark.parametrize(
+    ("option", "annotations", "given", "write_back", "ignored"),
+    [
+        ("disk", {}, {}, "exit", 0),
+        ("ram", {}, {}, "exit", 0),
+        ("disk", {}, {"toml": "[root]\nwrite_back = 'never'\n"}, "never", 0),
+        ("disk", {"org.runx.root.write_back": "exit"}, {"toml": "[root]\nwrite_back = 'never'\n"}, "exit", 0),
+        ("ram", {"org.runx.root.write_back": "never"}, {}, "never", 0),
+        ("9p", {}, {}, "", 0),
+        ("9p", {"org.runx.root.write_back": "never"}, {}, "", 1),
+        ("disk", {}, {"config": {"root": {"path": "rootfs", "readonly": True}}}, "", 0),
+    ],
+)
+def test_when_changes_are_written_back(
+    option: str, annotations: dict[str, str], given: dict[str, Any], write_back: str, ignored: int
+) -> None:
+    config = {**CONFIG, **given.pop("config", {}), "annotations": annotations}
+    facts = Facts(config, **given)
+    plan = compile(Inputs("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier=option)).plan
+    assert plan.root.write_back == write_back
+    assert [notice.id for notice in plan.ignored if "write_back" in notice.id + notice.path] == ["RX218"] * ignored
+
+
+def test_a_moment_that_is_none() -> None:
+    with pytest.raises(CompileError, match=r'annotations\["org.runx.root.write_back"\]: "now" is none of exit, never'):
+        root("disk", config={"annotations": {"org.runx.root.write_back": "now"}})

@@ -18,7 +18,7 @@ from runx.exec.supervisor.session import Session
 from runxtools.testing.hostile import HELLO, LOG_LIMIT, READERS, Conversation
 
 STARTED = link.frame(link.STARTED)
-KINDS = st.integers(0, 13) | st.integers(0x40, 0x49) | st.just(255)
+KINDS = st.integers(0, 15) | st.integers(0x40, 0x4A) | st.just(255)
 PAYLOADS = st.binary(max_size=40) | st.integers(0, 5000).map(lambda size: b"x" * size)
 
 
@@ -26,7 +26,7 @@ def frame(kind: int, zero: int, payload: bytes, length: int) -> bytes:
     return bytes((kind, zero)) + length.to_bytes(2, "little") + payload
 
 
-FAIR = st.builds(link.frame, st.integers(1, 11), PAYLOADS.filter(lambda payload: len(payload) <= link.PAYLOAD_LIMIT))
+FAIR = st.builds(link.frame, st.integers(1, 13), PAYLOADS.filter(lambda payload: len(payload) <= link.PAYLOAD_LIMIT))
 UNFAIR = st.builds(frame, KINDS, st.sampled_from([0, 0, 0, 1, 255]), PAYLOADS, st.integers(0, 5) | st.integers(0, 65535))
 CREDIT = st.builds(lambda stream, size: link.frame(link.CREDIT_IN, bytes((stream,)) + size.to_bytes(4, "little")),
                    st.integers(0, 3), st.integers(0, 2**32 - 1))  # fmt: skip
@@ -73,6 +73,9 @@ def test_what_was_said_before_a_broken_rule_has_been_delivered(outputs: list[tup
         (HELLO + link.frame(link.QUESTION, b"x" * 12), "a question for names"),
         (HELLO + link.frame(link.QUESTION, b"x" * 11), "a frame of type 0x0a with 11 bytes"),
         (HELLO + link.frame(link.CREDIT_IN, b"\x00\x01\x00\x00\x00"), "credit for input that was not sent"),
+        (HELLO + STARTED + link.frame(link.LAYER), "a layer that is not written back"),
+        (HELLO + link.frame(link.ENDING, b"\x00") + link.frame(link.WRITTEN_BACK, bytes(13)), "a layer that is not written back"),
+        (HELLO + link.frame(link.WRITTEN_BACK, bytes(12)), "a frame of type 0x0c with 12 bytes"),
         (HELLO + link.frame(link.ENDING, b"\x00") * 2, "a frame of type 0x0b after ENDING"),
         (HELLO + link.frame(link.ENDING, b"\x00") + link.frame(link.FATAL, b"\x01why"), "a frame of type 0x03 after ENDING"),
         (

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from runx.errors import RunxError
-from runx.exec.storage import image_cache, mkfs
+from runx.exec.storage import ext4, image_cache, mkfs, room
 from runx.linux.in_root import directory_identity
 
 pytestmark = [
@@ -45,7 +46,7 @@ class Home:
         return {
             "root": {
                 "path": str(self.root), "lower": [], "lower_options": [], "layer_mib": 64, "layer_of": str(self.root),
-                "cache_mib": cache_mib, "images": [], "images_mib": 0,
+                "cache_mib": cache_mib, "keep_free_mib": 64, "images": [], "images_mib": 0,
             },
             "domain": {"disks": [base, layer]},
         }  # fmt: skip
@@ -258,13 +259,116 @@ def test_mkfs_that_never_ends_without_space(home: Home, tmp_path: Path, monkeypa
     """As that of erofs-utils 1.8.6 on a full disk. One without that message may take its time."""
     program = tmp_path / "mkfs"
     monkeypatch.setattr(mkfs, "_program", lambda _: str(program))
-    for said, ends in (("<E> erofs: failed to write: No space left on device", "exec sleep 1000"), ("busy", "sleep 3; exit 1")):
+    full, busy = (
+        f"no room for an image of the root filesystem: {home.images} has ",
+        f"no image of {home.root} could be made: busy",
+    )
+    for said, ends, told in (
+        ("<E> erofs: failed to write: No space left on device", "exec sleep 1000", full),
+        ("busy", "sleep 3; exit 1", busy),
+    ):
         program.write_text(f"#!/bin/sh\necho '{said}' >&2\n{ends}\n")
         program.chmod(0o755)
         with pytest.raises(RunxError) as caught:
             home.make()
-        assert caught.value.message == f"root.path: no image of {home.root} could be made: {said}"
+        assert caught.value.message.startswith(f"root.path: {told}")
         assert names(home.images) == []
+
+
+@pytest.fixture
+def small(home: Home) -> Iterator[None]:
+    """The file system of images and layers has 100 MiB. A tenth of it is to be left free."""
+    home.images.mkdir(parents=True, mode=0o700)
+    place = home.images.parent
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m,mode=700", "tmpfs", place], check=True)
+    yield
+    subprocess.run(["umount", place], check=True)
+
+
+def test_no_image_is_begun_without_room(home: Home, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.truncate(home.root / "file", 95 * MIB)
+    monkeypatch.setattr(mkfs, "image", lambda *_, **__: pytest.fail("it was begun"))
+    with pytest.raises(RunxError) as caught:
+        home.make()
+    words = f"{home.images} has 100 MiB free, and 95 MiB are needed beside 10 MiB that are left free (root.keep_free)"
+    assert words in caught.value.message
+    assert "root.keep_free" in caught.value.hint
+    assert names(home.images) == []
+
+
+def test_a_disk_that_fills_meanwhile(home: Home, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimate was too low, or others have taken the room."""
+    (home.root / "file").write_bytes(os.urandom(95 * MIB))
+    monkeypatch.setattr(room, "estimate", lambda _: 0)
+    for at_first in (room.on(str(home.images.parent), 64), 200 * MIB):
+        monkeypatch.setattr(room, "for_an_image", lambda *_, at_first=at_first: at_first)
+        (home.images.parent / "others").write_bytes(bytes(20 * MIB if at_first > 100 * MIB else 0))
+        with pytest.raises(RunxError, match=r"no room for an image .*root\.keep_free"):
+            home.make(cache_mib=1000)
+        assert names(home.images) == []
+
+
+def test_unused_images_go_before_there_is_no_room(home: Home, small: None) -> None:
+    os.truncate(home.root / "file", 40 * MIB)
+    with closing(home.make(key="old")):
+        pass
+    os.truncate(home.root / "file", 50 * MIB)
+    with closing(home.make(key="new")):
+        assert names(home.images) == ["new"]
+        os.truncate(home.root / "file", 70 * MIB)
+        with pytest.raises(RunxError, match="no room for an image"):
+            home.make(key="third")
+        assert names(home.images) == ["new"], "it is in use"
+
+
+def test_a_small_image_is_made_all_the_same(home: Home, small: None) -> None:
+    with closing(home.make(key="other")):
+        pass  # and the layer
+    (home.images.parent / "others").write_bytes(bytes(86 * MIB))
+    assert room.on(str(home.images), 64) < MIB
+    os.truncate(home.root / "file", MIB)
+    with closing(home.make()):
+        assert "key" in names(home.images)
+
+
+def test_no_layer_is_made_without_room(home: Home, small: None) -> None:
+    (home.images.parent / "others").write_bytes(bytes(70 * MIB))
+    with pytest.raises(RunxError, match=r"no room for the layer .* has 29 MiB free, and 32 MiB are needed beside 10 MiB"):
+        home.make()
+    assert not list(home.layers.glob("*/runx-layer*"))
+
+
+def test_an_estimate_is_about_the_size(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for number in range(20):
+        (tree / str(number)).mkdir(parents=True)
+        for name in range(30):
+            (tree / str(number) / str(name)).write_bytes(os.urandom(number * 300))
+    os.link(tree / "19/0", tree / "18/linked")
+    (tree / "link").symlink_to("/etc")
+    image = tmp_path / "image"
+    image.touch()
+    mkfs.image(mkfs.Tree(str(tmp_path / "work"), str(tree)), str(image), 1 << 30, to_disk=False)
+    assert image.stat().st_size <= room.estimate([str(tree)]) < 1.2 * image.stat().st_size
+
+
+@pytest.mark.parametrize("mib", [64, 2048])
+def test_a_layer_has_the_blocks_of_its_journal(tmp_path: Path, mib: int) -> None:
+    """And of its maps, so that a full disk cannot stop the journal."""
+    layer = tmp_path / "layer"
+    fd = os.open(layer, os.O_RDWR | os.O_CREAT)
+    mkfs.layer(str(tmp_path / "work"), str(tmp_path), mib << 20, fd)
+    ranges = list(ext4.metadata(fd))
+    os.close(fd)
+    about = subprocess.run(["dumpe2fs", layer], check=True, capture_output=True, text=True).stdout
+    block = int(re.findall(r"^Block size: +(\d+)", about, re.MULTILINE)[0])
+    journal = subprocess.run(["debugfs", "-R", "blocks <8>", layer], check=True, capture_output=True, text=True).stdout.split()
+    maps = re.findall(r"^ +(?:Block bitmap|, Inode bitmap|Inode bitmap) at (\d+)", about, re.MULTILINE)
+    assert len(journal) * block >= min(mib // 16, 16) * MIB and len(maps) > mib // 128
+    for number in map(int, (*journal, *maps)):
+        assert any(start <= number * block < start + length for start, length in ranges), number
+    assert sum(length for _, length in ranges) <= layer.stat().st_blocks * 512 < 20 * MIB
+    subprocess.run(["e2fsck", "-fn", layer], check=True, capture_output=True)
 
 
 def test_a_directory_of_others_is_not_used(home: Home) -> None:

@@ -81,8 +81,8 @@ class Container:
     def plan(self, *images: dict[str, str], images_mib: int = 1) -> dict[str, Any]:
         return {
             "root": {
-                "path": str(self.root), "lower": [], "lower_options": [], "cache_mib": 100, "images": images,
-                "images_mib": images_mib,
+                "path": str(self.root), "lower": [], "lower_options": [], "cache_mib": 100, "keep_free_mib": 64,
+                "images": images, "images_mib": images_mib,
             },
             "domain": {"disks": [], "ramdisk": str(self.ramdisk)},
         }  # fmt: skip

@@ -171,9 +171,14 @@ terminal=
 
 
 def as_now(text: str) -> str:
-    """The text of this version, in which four attributes are new."""
-    text = text.replace("\nlog=", "\nkill_answer_s=0\nkill_end_s=0\nlog=")
-    return text.replace("\nnetwork_namespace=", "\nnetwork_devices=\nnetwork_namespace=").replace("\npid=", "\npacks=\npid=")
+    """The text of this version, in which five attributes are new."""
+    for new, before in (
+        ("keep_free_mib=0\nkill_answer_s=0\nkill_end_s=0", "log="),
+        ("network_devices=", "network_namespace="),
+        ("packs=", "pid="),
+    ):
+        text = text.replace(f"\n{before}", f"\n{new}\n{before}")
+    return text + "writes_back=\n"
 
 
 def record_of(root: Path, text: str) -> records.Record:
@@ -192,6 +197,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "domain": "runx-c-1a2b",
         "domid": 7,
         "exit_status": 0,
+        "keep_free_mib": 0,
         "kill_answer_s": 0,
         "kill_end_s": 0,
         "log": "/run/log.json",
@@ -208,6 +214,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "taken": ["eth0", "eth1,allmulticast"],
         "takes_interfaces": True,
         "terminal": (33, 101),
+        "writes_back": False,
     }
     assert record.text() == as_now(OLD)
 

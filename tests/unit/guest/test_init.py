@@ -45,6 +45,22 @@ def test_a_process_that_kills_itself(start: Start) -> None:
     assert start(*shell("kill -ABRT $$")).exit_status() == 128 + signal.SIGABRT
 
 
+@pytest.mark.parametrize("changes", ["", "echo x > /changed; "])
+def test_changes_are_written_back_when_the_process_has_ended(start: Start, root: Path, changes: str) -> None:
+    """Nothing is asked for without changes. There is no 9p here: that is told, and the container ends as it would."""
+    (root / "newroot/proc").mkdir(exist_ok=True)
+    setup = f"keep /newroot/work\nbind /newroot/work /tmp -\n{gb.DEFAULT_SETUP}"
+    box = start(*shell(f"{changes.replace('/changed', '/tmp/changed')}exit 3"), setup=setup)
+    assert box.exit_status() == 3
+    assert box.seen.count(gb.LAYER) == (1 if changes else 0)
+    assert box.seen[-1] == gb.EXIT
+    assert box.seen[-3:] == [*([gb.LAYER] if changes else box.seen[-3:-2]), gb.WRITTEN_BACK, gb.EXIT]
+    (told,) = box.written_back
+    done, size, entries, problem = link.parse_written_back(told)
+    assert (done, size, entries) == (not changes, 0, 0)
+    assert problem.startswith("mounting the share layer: ") if changes else not problem
+
+
 # Setting up.
 
 

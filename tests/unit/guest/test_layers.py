@@ -14,7 +14,7 @@ TOP = "."
 """The room of the files that are in no folder."""
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"common"}),
-    frozenset({"inroot", "applets"}),
+    frozenset({"inroot", "applets", "layer"}),
     frozenset({"child"}),
     frozenset({"pid1"}),
     frozenset({TOP}),

@@ -38,14 +38,15 @@ def plan(root: Path | None = None, *mounts: dict[str, Any]) -> dict[str, Any]:
         | mount
         for number, mount in enumerate(mounts)
     ]
-    return {"root": {"carrier": "9p" if root else "disk", "path": str(root), "served_read_only": False}, "mounts": full}
+    carried = {"carrier": "9p" if root else "disk", "path": str(root), "served_read_only": False, "write_back": ""}
+    return {"root": carried, "mounts": full}
 
 
 def kept(directory: Path, content: dict[str, Any]) -> list[exports.Export]:
     """The shares of a plan, as `create` keeps them and the server reads them."""
     (directory / "exports").unlink(missing_ok=True)
     exports.keep(str(directory), content)  # type: ignore[arg-type]
-    return exports.load(str(directory))
+    return exports.load(f"{directory}/exports")
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_a_root_that_is_served_read_only(tmp_path: Path, place: Path) -> None:
     content = plan(tmp_path)
     content["root"]["served_read_only"] = True
     assert inside(place, content, lambda: write_file("/root/new")) == "EROFS"
-    (export,) = exports.load(str(tmp_path))
+    (export,) = exports.load(f"{tmp_path}/exports")
     assert export.rules.read_only
 
 
@@ -328,7 +329,7 @@ def server(
     pid = os.fork()
     if pid == 0:
         ours.close()
-        process.become(theirs.fileno(), str(directory), "runx-shares test")
+        process.become(theirs.fileno(), str(directory), "exports", "runx-shares test")
     theirs.close()
     try:
         ours.settimeout(60)
@@ -350,6 +351,8 @@ def test_the_process(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatc
     with server(tmp_path, plan(None, {"source": str(volume)}), monkeypatch) as (pid, control, words):
         assert words == "ready"
         assert os.listdir(f"/proc/{pid}/root") == ["mounts"]
+        control.send(b"sync 0")
+        assert control.recv(4096) == b"synced 0"
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         wanted = sum(1 << number for number in (0, 1, 2, 3, 4, 27, 31))

@@ -146,6 +146,7 @@ class Domain:
             for fd in (self.hvc0, self.pty):
                 self.selector.register(fd, selectors.EVENT_READ, self._move_hvc0)
             self.store.watch(f"{self.path}/device/console/1/backend", "console")
+            self.store.watch(f"{self.path}/device/9pfs", "shares")
             self.selector.register(self.store.fileno(), selectors.EVENT_READ, self._look_at_backend)
             self._move_hvc0()
             while not self.gone:
@@ -237,13 +238,16 @@ class Domain:
         found = []
         devices = f"{self.path}/device/9pfs"
         for number in self.store.directory(devices):
+            place = f"{self.directory}/share-{number}"
+            if place in self.trees:
+                continue
             tag, backend = self.store.read(f"{devices}/{number}/tag"), self.store.read(f"{devices}/{number}/backend")
             if tag is None or backend is None or self.store.read(f"{backend}/state") != _INIT_WAIT:
                 continue
-            place = f"{self.directory}/share-{number}"
             os.mkdir(place)
             linux.move_tree(linux.tree_of(int(self.store.read(f"{backend}/server") or 0), f"/{tag}"), place)
             self.trees.append(place)
+            os.symlink(place, f"{self.directory}/tag-{tag}")  # when all is there: the program `guest` looks for it
             found += [tag, place]
         return found
 
@@ -266,6 +270,8 @@ class Domain:
 
     def _look_at_backend(self) -> None:
         for _, token in self.store.events():
+            if token == "shares" and self.guest is not None and place.fault(self.state_directory, "no-late-shares") is None:
+                self._shares()  # one that was added
             if token != "backend":
                 continue
             state = self.store.read(self.backend_state)

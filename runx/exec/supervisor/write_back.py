@@ -1,0 +1,146 @@
+"""The end of a container whose guest has changes in a layer: the guest writes them into the root filesystem on the host.
+
+There is a share for this alone. It is made when the guest asks for it, by LAYER, and goes with the domain: while processes of the
+container run, the guest cannot write to the host's root filesystem (docs/decisions/0013).
+"""
+
+import os
+import select
+import time
+
+from runx.errors import RunxError, reason
+from runx.exec.console import frames as link
+from runx.exec.ninep import export_names
+from runx.exec.supervisor.shares import Shares
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runx.exec.container.record import Record
+    from runx.exec.xen.xenstore import XenStore
+
+_RING_ORDER = 6
+"""Two rings of 256 KiB: memory without gaps, of which a guest that was busy may have little. The guest's msize fits to it."""
+_SYNC_LIMIT_S = 60.0
+"""How long the host's file system may take to write all to its disk, until the layer stays."""
+_STAYS = "; its layer stays, and has it at the next start"
+
+
+class WriteBack:
+    """The share `layer`, as a part of the supervisor's loop."""
+
+    def __init__(self, record: "Record", store: "XenStore", give_up: "Callable[[], None]") -> None:
+        """give_up: tells the guest to end without it."""
+        self._record = record
+        self._give_up = give_up
+        self._shares = Shares(record, store, export_names.LAYER, [export_names.LAYER_TAG], first=len(record.shares))
+        self._asked_at: float | None = None
+        self._sync_until: float | None = None
+        """The guest has written all. When to give up waiting until the host's disk has it; None without that."""
+        self._words = ""
+        self._is_over = False
+        """No more is expected of the guest or the server."""
+        self._is_complete = False
+        """The root filesystem has everything that is in the layer, on its disk."""
+
+    # -- what the guest says -------------------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """The guest has changes to write (LAYER). Raises LinkError if it has asked before."""
+        if self._asked_at is not None or self._is_over:
+            raise link.LinkError("the layer's share is asked for twice")
+        self._asked_at = time.monotonic()
+        try:
+            self._shares.fork()
+        except OSError as error:
+            self._fail(f"no server for it: {reason(error)}")
+
+    def written(self, payload: bytes) -> None:
+        """The guest has written its changes, or could not (WRITTEN_BACK). Raises LinkError out of turn."""
+        if self._sync_until is not None:
+            raise link.LinkError("the layer is written back twice")
+        if self._is_over:
+            return  # the share has failed, which the guest has seen as well
+        is_done, size, entries, problem = link.parse_written_back(payload)
+        if is_done and self._asked_at is None and not entries:
+            self._is_over = self._is_complete = True  # the layer is empty
+            return
+        if not is_done or self._asked_at is None:
+            self._fail(problem or "the guest did not say why")
+            return
+        now = time.monotonic()
+        took_s = now - self._asked_at
+        self._words = f"wrote back {entries} files, {size / 1e6:.1f} MB in {took_s:.1f} s"
+        self._sync_until = now + _SYNC_LIMIT_S
+        self._shares.sync(0)
+
+    def event(self, token: str) -> bool:
+        """Whether this token of a watch is of the share."""
+        return self._shares.event(token)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the container has to wait until the host's disk has what the guest has written."""
+        return self._sync_until is not None and not self._is_over
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    def watch(self, poller: select.poll) -> float | None:
+        self._shares.watch(poller)
+        return None if self._is_over else self._sync_until
+
+    def handle(self, ready: dict[int, int]) -> None:
+        if self._shares.is_ready(ready):
+            self._heed(self._shares.report())
+        if self.is_pending and self._sync_until is not None and time.monotonic() >= self._sync_until:
+            self._fail(f"the host's file system did not write it to its disk within {_SYNC_LIMIT_S:.0f} s")
+
+    def _heed(self, words: str) -> None:
+        kind, _, rest = words.partition(" ")
+        try:
+            if kind == "ready":
+                self._shares.publish(_RING_ORDER)
+            elif kind == "synced":
+                problem = rest.partition(" ")[2]
+                if problem:
+                    raise RunxError(f"the host's file system did not write it to its disk: {problem}")
+                self._succeed()
+            else:
+                self._shares.heed(words)
+        except RunxError as error:
+            self._fail(error.message)
+
+    def _succeed(self) -> None:
+        if not self._is_over:
+            self._is_over = self._is_complete = True
+            self._record.say("info", self._words)
+
+    def _fail(self, why: str) -> None:
+        """The container ends as it would; what it wrote stays where it is."""
+        if not self._is_over:
+            self._is_over = True
+            self._record.say("warning", f"what the container wrote does not come into its root filesystem: {why}{_STAYS}")
+            if self._asked_at is not None and self._sync_until is None:
+                self._give_up()
+        self._shares.close()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the server. The guest writes nothing from now on."""
+        if self._asked_at is not None and not self._is_over:
+            self._fail("the virtual machine ended before all was written")
+        self._shares.close()
+
+    def drop_layer(self) -> None:
+        """Remove the layer, which no domain uses any more, if the root filesystem has all that is in it."""
+        if not self._is_complete:
+            return
+        for disk in self._record.disks:
+            _, holds, path = disk.split(" ", 2)
+            if holds == "layer":
+                try:
+                    os.unlink(path)
+                except OSError as error:
+                    self._record.say("warning", f"cannot remove {path}: {reason(error)}")
