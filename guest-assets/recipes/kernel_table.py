@@ -36,13 +36,6 @@ _END = "@RUNX@end 42"
 _OF_XEN = ("blocks 202", "blocks 259", "chars 229")
 _INDIVIDUAL = ("1", "5", "10")
 """Major numbers of character devices whose minor numbers each have a driver of their own: memory, terminals, misc."""
-_ADDED: dict[str, tuple[str, ...]] = {
-    "CONFIG_SYN_COOKIES": ("sysctl net/ipv4/tcp_syncookies",),  # Linux, net/ipv4/sysctl_net_ipv4.c
-    "CONFIG_SLAB_MERGE_DEFAULT": (),
-    "CONFIG_INET_TABLE_PERTURB_ORDER": (),
-}
-"""Lines that a symbol adds, if the kernel at hand was compiled before the configuration had it."""
-
 _SCRIPT = f"""\
 #!/bin/sh
 mkdir -p /proc /sys
@@ -138,10 +131,5 @@ def write(out: Path) -> None:
     """Write the table for the kernel, with its configuration, in `out`. Raises ToolError."""
     lines = lines_said(out / "kernel", out / "initrd")
     config = kconfig.parse((out / "kernel.config").read_text(), str(out / "kernel.config"))
-    for name, value in kconfig.read_fragments(FRAGMENTS, SERIES).items():
-        if config.get(name, "n") == value:
-            continue
-        if name not in _ADDED:
-            raise ToolError(f"{out / 'kernel'} was made with another {name} than guest-assets/kernel has", "./build kernel")
-        lines.update(_ADDED[name])
+    kconfig.check(kconfig.read_fragments(FRAGMENTS, SERIES), out / "kernel.config", "the kernel, which ./build kernel makes anew")
     TABLE.write_text(table(lines, config))

@@ -191,7 +191,7 @@ def test_a_damaged_profile_becomes_a_program_or_is_explained() -> None:
                 alike = [value for value in values if type(value) is type(holder[key])]
                 holder[key] = copy.deepcopy(generator.choice(alike if alike and generator.random() < 0.8 else values))
         try:
-            plan, artifacts, _ = compiled(document)
+            plan, artifacts, *_ = compiled(document)
             assert plan.process.seccomp is None or len(artifacts.overlay[-1].content) % 8 == 0
             outcomes["made"] += 1
         except CompileError as error:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runx.compiler.diagnostics import LINE_WIDTH, CompileError, Location, Report, excerpt, path_text
 from runx.compiler.host.host_facts import HostFacts
-from runx.compiler.source import SIZE_LIMIT, Source
+from runx.compiler.source import SIZE_LIMIT, Source, location
 from runx.errors import RunxError
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
@@ -221,3 +221,14 @@ def test_a_comma_after_the_last_entry(text: str) -> None:
     """Pythons differ in the place: the comma, or the bracket after it."""
     with pytest.raises(CompileError, match="not JSON: the last entry is followed by a comma"):
         Source(text.encode())
+
+
+def test_the_places_of_thousands_of_values() -> None:
+    """On lines of their own, and all on one."""
+    members = {f"name{index}": index for index in range(5000)}
+    for indent in (1, None):
+        text = json.dumps(members, indent=indent)
+        source = Source(text.encode())
+        for name in ("name0", "name2500", "name4999"):
+            at = text.index(": ", text.index(f'"{name}"')) + 2
+            assert source.locate((name,)) == location(text, at)

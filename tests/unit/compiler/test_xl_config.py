@@ -59,7 +59,7 @@ def test_acpi_is_said_on_arm(machine: str, said: str | None) -> None:
 @needs_parser
 @pytest.mark.parametrize("case", CASES, ids=repr)
 def test_a_domain_is_read_as_meant(case: Case) -> None:
-    plan, artifacts, _ = case.compile()
+    plan, artifacts, *_ = case.compile()
     with XlConfig(artifacts.domain_cfg) as config:
         for setting in plan.domain.xl_settings:
             value = config.value(setting.name)
