@@ -1,4 +1,4 @@
-"""What a share has beyond others if it takes what a container has written, when the container ends (docs/decisions/0013)."""
+"""What a share has beyond others if it takes what a container has written, when the container ends (docs/decisions/0014)."""
 
 import errno
 import os

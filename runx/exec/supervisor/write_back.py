@@ -1,7 +1,7 @@
 """The end of a container whose guest has changes in a layer: the guest writes them into the root filesystem on the host.
 
 There is a share for this alone. It is made when the guest asks for it, by LAYER, and goes with the domain: while processes of the
-container run, the guest cannot write to the host's root filesystem (docs/decisions/0013).
+container run, the guest cannot write to the host's root filesystem (docs/decisions/0014).
 """
 
 import os
