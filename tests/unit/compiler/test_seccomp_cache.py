@@ -28,7 +28,7 @@ from seccomp_profiles import compiled, profile, rule
 
 def test_the_plan_tells_of_the_filter() -> None:
     flags = ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"]
-    plan, artifacts, _ = compiled(profile(rule("read", "write"), flags=flags))
+    plan, artifacts, *_ = compiled(profile(rule("read", "write"), flags=flags))
     assert plan.process.seccomp.default_action == "SCMP_ACT_ERRNO"
     assert plan.process.seccomp.system_calls == 2
     assert plan.process.seccomp.flags == ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW")
