@@ -15,7 +15,7 @@ echo ready
 read line
 (
     echo .timeout 300000
-    for i in $(seq 15); do
+    for i in $(seq 8); do
         echo 'BEGIN IMMEDIATE; UPDATE t SET n = n + 1; INSERT INTO rows VALUES (randomblob(2000)); COMMIT;'
     done
 ) | /usr/bin/sqlite3 -bail /data/db
@@ -57,7 +57,7 @@ def test_a_database_of_two_containers(lab: Lab, scratch: str, programs_of_debian
     finally:
         for writer in writers:
             writer.stop()
-    assert python(LOOK) == b"30\n30\nok\n"
+    assert python(LOOK) == b"16\n16\nok\n"
 
 
 @pytest.mark.parametrize("while_it", ["writes", "waits"])
