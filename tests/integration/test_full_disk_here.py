@@ -77,7 +77,7 @@ def start(double: Double, tmp_path: Path, small: Path) -> Iterator[Start]:
         if name not in bundles:
             (tmp_path / name).mkdir()
             bundles[name] = Bundle(double, tmp_path / name)
-            bundles[name].config["annotations"] = {"org.runx.root.carrier": "disk"}
+            bundles[name].config["annotations"] = {"org.runx.root.carrier": "disk", "org.runx.root.write_back": "never"}
             bundles[name].config["linux"]["cgroupsPath"] = f"/full-disk/{name}"
             (tmp_path / name / "go").mkdir()
             go = {"destination": "/go", "type": "bind", "source": str(tmp_path / name / "go"), "options": ["rbind"]}
