@@ -387,7 +387,7 @@ def _log_options(argv: list[str]) -> Arguments:
     know, too."""
     options = Arguments()
     options.values = {"log": "", "log_format": "text"}
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv, ""][1:], strict=True):
         if word in COMMANDS:
             break
         name, equals, value = word.partition("=")

@@ -9,7 +9,7 @@ from runx.exec.storage import small_files
 from runx.exec.supervisor import dns
 from runx.exec.supervisor.killing import Killing
 from runx.exec.supervisor.loop import Ended
-from runx.exec.supervisor.session import STATUS_BROKEN, Session, Streams
+from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_NOT_WRITTEN_BACK, Session, Streams
 from runx.exec.supervisor.space import LayerSpace, layer_of
 from runx.exec.supervisor.to_guest import ToGuest
 from runx.exec.xen import console_nodes
@@ -208,6 +208,8 @@ class GuestLink:
         session = self._session
         if session.status is None or not session.drained or (self.write_back and self.write_back.is_pending):
             return None
+        if session.status == 0 and self.write_back and self.write_back.has_failed and not self._killing.is_under_way:
+            return STATUS_NOT_WRITTEN_BACK
         return session.status
 
     def close(self) -> None:

@@ -31,6 +31,8 @@ STATUS_BROKEN = 255
 """Exit status of a container that could not go on: the guest broke a rule, or runx failed."""
 STATUS_KILLED = 128 + signal.SIGKILL
 """Exit status of a container whose domain was destroyed."""
+STATUS_NOT_WRITTEN_BACK = 125
+"""Exit status in place of 0, if the root filesystem lacks what the container wrote: an engine would commit it without."""
 STALLED_S = 5.0
 """How long a message waits for a reader of standard error that has stalled. The log has the message in any case."""
 

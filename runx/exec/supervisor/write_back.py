@@ -25,6 +25,7 @@ _RING_ORDER = 6
 _SYNC_LIMIT_S = 60.0
 """How long the host's file system may take to write all to its disk, until the layer stays."""
 _STAYS = "; its layer stays, and has it at the next start"
+_IS_LOST = "; it is lost, as the root filesystem was in memory"
 
 
 class WriteBack:
@@ -43,6 +44,8 @@ class WriteBack:
         """No more is expected of the guest or the server."""
         self._is_complete = False
         """The root filesystem has everything that is in the layer, on its disk."""
+        self.has_failed = False
+        """The root filesystem lacks what the container wrote."""
 
     # -- what the guest says -------------------------------------------------------------------------------------------
 
@@ -119,8 +122,9 @@ class WriteBack:
     def _fail(self, why: str) -> None:
         """The container ends as it would; what it wrote stays where it is."""
         if not self._is_over:
-            self._is_over = True
-            self._record.say("warning", f"what the container wrote does not come into its root filesystem: {why}{_STAYS}")
+            self._is_over = self.has_failed = True
+            what_of_it = _STAYS if self._layer() else _IS_LOST
+            self._record.say("warning", f"what the container wrote does not come into its root filesystem: {why}{what_of_it}")
             if self._asked_at is not None and self._sync_until is None:
                 self._give_up()
         self._shares.close()
@@ -135,12 +139,18 @@ class WriteBack:
 
     def drop_layer(self) -> None:
         """Remove the layer, which no domain uses any more, if the root filesystem has all that is in it."""
-        if not self._is_complete:
+        path = self._layer()
+        if not self._is_complete or not path:
             return
+        try:
+            os.unlink(path)
+        except OSError as error:
+            self._record.say("warning", f"cannot remove {path}: {reason(error)}")
+
+    def _layer(self) -> str:
+        """The path of the layer; "" for a root in memory, which has none."""
         for disk in self._record.disks:
             _, holds, path = disk.split(" ", 2)
             if holds == "layer":
-                try:
-                    os.unlink(path)
-                except OSError as error:
-                    self._record.say("warning", f"cannot remove {path}: {reason(error)}")
+                return path
+        return ""

@@ -117,6 +117,11 @@ def test_the_log_of_a_command_line_that_is_not_understood(tmp_path: Path) -> Non
     assert not (tmp_path / "other").exists(), "an option of another command"
 
 
+def test_no_command_at_all() -> None:
+    result = subprocess.run(RUNX, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith("usage: runx"), result
+
+
 def test_input_that_cannot_be_read_is_an_error() -> None:
     result = subprocess.run(["sh", "-c", '"$@" 0> /dev/null', "sh", *RUNX, "plan", "-"], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (1, "runx: standard input: bad file descriptor\n")
