@@ -10,7 +10,7 @@ from runxtools.machine import Machine
 
 IMAGE = "localhost/runx-test:latest"
 RUNX = "/usr/local/bin/runx"
-LIMIT_S = 300
+LIMIT_S = 600
 """Seconds for a container: it takes a few in a quiet lab, and many times that on a loaded machine."""
 REACH = 'reach() { for try in $(seq 12); do ! busybox ping -c 1 -W 5 "$1" > /dev/null || return 0; done; return 1; }; '
 """A shell function that tells whether an address answers. On a loaded machine a new interface loses its first frames, and
