@@ -111,6 +111,11 @@ def names(address: str) -> bytes:
     return frame(NAMES, bytes(map(int, address.split("."))))
 
 
+def signal(number: int) -> bytes:
+    """The frame that has the guest deliver a signal to the process."""
+    return frame(SIGNAL, bytes((number,)))
+
+
 def space(limit: int, held: int) -> bytes:
     """The frame that tells the guest how many bytes of the host's disk its layer may occupy, and how many it does."""
     return frame(SPACE, limit.to_bytes(8, "little") + held.to_bytes(8, "little"))

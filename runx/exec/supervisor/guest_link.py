@@ -37,7 +37,7 @@ def meet(record: "Record", store: "XenStore", session: Session, network: "Networ
     if record.writes_back:
         from runx.exec.supervisor.write_back import WriteBack  # containers that are read-only, or by 9p, have none
 
-        guest.write_back = WriteBack(record, store, lambda: guest.to_guest.put(link.frame(link.SIGNAL, bytes((signal.SIGKILL,)))))
+        guest.write_back = WriteBack(record, store, lambda: guest.to_guest.put(link.signal(signal.SIGKILL)))
         guest.last_parts = (guest.write_back, *guest.last_parts)
     return guest
 

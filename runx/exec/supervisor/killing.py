@@ -72,7 +72,7 @@ class Killing:
         if session.status is not None:
             return  # the guest has ended in order; only readers are waited for
         # Behind what waits for the ring, at most a few frames, but in front of all signals in the queue.
-        self._to_guest.put(link.frame(link.SIGNAL, bytes((signal.SIGKILL,))))
+        self._to_guest.put(link.signal(signal.SIGKILL))
         self._frame_ends_at = self._to_guest.taken + len(self._to_guest.waiting)
 
     def watch(self, _poller: "select.poll") -> float | None:

@@ -73,6 +73,6 @@ class ToGuest:
             self.waiting += link.frame(link.WINSIZE, rows.to_bytes(2, "little") + columns.to_bytes(2, "little"))
         if session.signals:
             for number in session.signals.take(_SIGNALS_AT_ONCE):
-                self.waiting += link.frame(link.SIGNAL, bytes((number,)))
+                self.waiting += link.signal(number)
         for out in session.outputs.values():
             self.waiting += out.frames()

@@ -12,6 +12,7 @@ from runx.errors import RunxError, reason
 from runx.exec.console import frames as link
 from runx.exec.ninep import export_names
 from runx.exec.supervisor.shares import Shares
+from runx.exec.supervisor.space import layer_of
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class WriteBack:
     def __init__(self, record: "Record", store: "XenStore", give_up: "Callable[[], None]") -> None:
         """give_up: tells the guest to end without it."""
         self._record = record
+        self._layer = layer_of(record.disks)
+        """The path of the layer; "" for a root in memory, which has none."""
         self._give_up = give_up
         self._shares = Shares(record, store, export_names.LAYER, [export_names.LAYER_TAG], first=len(record.shares))
         self._asked_at: float | None = None
@@ -123,7 +126,7 @@ class WriteBack:
         """The container ends as it would; what it wrote stays where it is."""
         if not self._is_over:
             self._is_over = self.has_failed = True
-            what_of_it = _STAYS if self._layer() else _IS_LOST
+            what_of_it = _STAYS if self._layer else _IS_LOST
             self._record.say("warning", f"what the container wrote does not come into its root filesystem: {why}{what_of_it}")
             if self._asked_at is not None and self._sync_until is None:
                 self._give_up()
@@ -139,18 +142,9 @@ class WriteBack:
 
     def drop_layer(self) -> None:
         """Remove the layer, which no domain uses any more, if the root filesystem has all that is in it."""
-        path = self._layer()
-        if not self._is_complete or not path:
+        if not self._is_complete or not self._layer:
             return
         try:
-            os.unlink(path)
+            os.unlink(self._layer)
         except OSError as error:
-            self._record.say("warning", f"cannot remove {path}: {reason(error)}")
-
-    def _layer(self) -> str:
-        """The path of the layer; "" for a root in memory, which has none."""
-        for disk in self._record.disks:
-            _, holds, path = disk.split(" ", 2)
-            if holds == "layer":
-                return path
-        return ""
+            self._record.say("warning", f"cannot remove {self._layer}: {reason(error)}")
