@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from link_ring import Ring
 from runx.exec.console import frames as link
 from runx.exec.supervisor.killing import READERS_S, Killing
 from runx.exec.supervisor.loop import Ended
@@ -14,19 +15,6 @@ from runx.exec.supervisor.to_guest import ToGuest
 
 KILL = link.frame(link.SIGNAL, b"\x09")
 ANSWER_S, END_S = 1, 8
-
-
-class Ring:
-    """Takes what there is room for."""
-
-    def __init__(self) -> None:
-        self.room = 1 << 20
-        self.given = b""
-
-    def write(self, data: bytearray) -> int:
-        taken = bytes(data[: self.room])
-        self.given += taken
-        return len(taken)
 
 
 class Guest:

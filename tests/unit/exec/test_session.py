@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from link_ring import Ring
 from runx.exec.console import frames as link
 from runx.exec.console import terminal
 from runx.exec.console.streams import Input
@@ -15,19 +16,6 @@ from runx.exec.supervisor.session import Session, Streams
 from runx.exec.supervisor.to_guest import ToGuest
 
 TERM = link.frame(link.SIGNAL, b"\x0f")
-
-
-class Ring:
-    """Takes what there is room for."""
-
-    def __init__(self, room: int = 1 << 20) -> None:
-        self.room = room
-        self.given = b""
-
-    def write(self, data: bytearray) -> int:
-        taken = bytes(data[: self.room])
-        self.given += taken
-        return len(taken)
 
 
 class Ends:
