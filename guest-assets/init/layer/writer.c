@@ -24,7 +24,7 @@
 
 #include "common/error_text.h"
 
-#define SCRATCH ".runx-layer" /* in the root; the host knows the name as well (runx/exec/ninep/layer.py) */
+#define SCRATCH ".runx-layer" /* in the root; the host knows the name as well (runx/exec/ninep/export_names.py) */
 #define NEW "new"             /* the entry that is being made there */
 #define OVERLAYS "trusted.overlay."
 /* Owner, group, mode and exact times in one request. Linux's 9p client would cut times to seconds. */
