@@ -3,5 +3,5 @@
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-HOST_SCRIPTS = tuple(CHECKOUT / "host-assets" / name for name in ("block", "vif-bridge", "vif-netns"))
+HOST_SCRIPTS = tuple(CHECKOUT / "host-assets" / name for name in ("block", "vif"))
 """Hotplug scripts for Xen; they are installed beside the guest."""

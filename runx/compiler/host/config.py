@@ -22,6 +22,9 @@ MAX_VCPUS = 64
 
 MAX_SECONDS = 3600
 
+ANTI_SPOOFING = ("mac", "addresses")
+"""What is checked of frames that guests send to a bridge (plan.Interface.anti_spoofing)."""
+
 MAX_RAMDISK_MIB = 512
 """xl takes ramdisks of up to 1 GiB."""
 
@@ -57,6 +60,7 @@ class HostConfig(NamedTuple):
     kernel_parameters: tuple[str, ...] = ()
     network_host: str = ""
     """A bridge; "" for none."""
+    anti_spoofing: Literal["mac", "addresses", ""] = "mac"
     root_carrier: str = "auto"
     write_back: str = "exit"
     layer_mib: int = 10240
@@ -103,7 +107,7 @@ class HostConfig(NamedTuple):
 
 class Setting(NamedTuple):
     """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, seconds, type, words, path,
-    flag, bridge, names, keys, state, carrier, moment, directories or rules. `field`: of HostConfig."""
+    flag, bridge, spoofing, names, keys, state, carrier, moment, directories or rules. `field`: of HostConfig."""
 
     section: str
     name: str
@@ -127,6 +131,10 @@ SETTINGS = (
     Setting(
         "network", "host", "bridge", "network_host",
         "bridge in place of the host's network, with DHCP; without it, the host's network is refused",
+    ),
+    Setting(
+        "network", "anti_spoofing", "spoofing", "anti_spoofing",
+        "what is checked of frames that guests send to a bridge: mac, addresses, or false",
     ),
     Setting("root", "carrier", "carrier", "root_carrier", "how root filesystems travel: disk, 9p, ram, or auto, which chooses"),
     Setting(
@@ -386,6 +394,12 @@ def _bridge(value: Any) -> str:
     return value
 
 
+def _spoofing(value: Any) -> str:
+    if value is not False and value not in ANTI_SPOOFING:
+        raise ValueError('"mac", "addresses" or false')
+    return value or ""
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")
@@ -407,6 +421,7 @@ _READERS = {
     "path": _path,
     "flag": _flag,
     "bridge": _bridge,
+    "spoofing": _spoofing,
     "state": _state,
     "directories": _directories,
 }

@@ -73,7 +73,12 @@ class Interface(_Part):
     """In Xen's range, 00:16:3e:…; the same for the same container."""
     bridge: str
     script: str
-    """Absolute path of the hotplug script that puts the backend on the bridge."""
+    """Absolute path of the hotplug script. It leaves the backend down; the supervisor puts it on the bridge."""
+    anti_spoofing: Literal["mac", "addresses", ""] = "mac"
+    """What the host checks of the guest's frames: `mac`, their sender's MAC address; `addresses`, its IP addresses as well, and
+    that they are neither router advertisements nor a DHCP server's; "" nothing."""
+    isolated: bool = False
+    """The bridge passes no frames between this port and other isolated ones."""
     mtu: int | None = None
     """Bytes; None leaves the kernel's default."""
     network: str

@@ -27,6 +27,7 @@ from runx.compiler.model.plan import (
 )
 from runx.compiler.model.request import BootFile, Container, MountRequest
 from runx.compiler.model.xl_keys import YIELDING
+from runx.compiler.passes.anti_spoofing import anti_spoofing
 from runx.compiler.passes.mount_carrier import Unshared, is_node_of_guest
 from runx.compiler.passes.own_ramdisk import terminal_alone
 from runx.compiler.passes.root_carrier import RootChoice
@@ -71,7 +72,7 @@ class Place(NamedTuple):
 
     @property
     def vif_script(self) -> str:
-        return f"{self.assets}/vif-bridge"
+        return f"{self.assets}/vif"
 
 
 class Carried(NamedTuple):
@@ -151,7 +152,7 @@ def _domain(
         cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
         shares=shares,
         disks=disks,
-        interfaces=_interfaces(container, place),
+        interfaces=_interfaces(container, place, host),
         device_tree=container.hardware.device_tree,
         dtdevs=container.hardware.dtdevs,
         iomems=container.hardware.iomems,
@@ -202,13 +203,15 @@ def domain_name(container_id: str, state_root: str) -> str:
     return f"runx-{container_id[:48]}-{digest[:12]}"
 
 
-def _interfaces(container: Container, place: Place) -> tuple[Interface, ...]:
+def _interfaces(container: Container, place: Place, host: HostConfig) -> tuple[Interface, ...]:
     return tuple(
         Interface(
             name=f"eth{index}",
             mac=mac_address(place.container_id, place.state_root, index),
             bridge=request.bridge,
             script=place.vif_script,
+            anti_spoofing=anti_spoofing(request, host),
+            isolated=request.isolated,
             mtu=request.mtu,
             network=request.network,
             address=request.address,

@@ -13,6 +13,7 @@ from runx.exec.container import hooks
 from runx.exec.container import record as records
 from runx.exec.container.hooks import Hook
 from runx.exec.container.record import Record
+from runx.exec.network import ports
 from runx.exec.ninep import exports
 from runx.exec.storage import small_files
 from runx.exec.storage.disk_mounts import prepare
@@ -154,6 +155,8 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group |
         _write_machine(record, result, plan.domain)
         prepare(directory, as_read)
         exports.keep(directory, as_read)
+        assert as_read["domain"], "the plan has one"
+        ports.keep(directory, as_read["domain"]["interfaces"])
     hooks.keep(directory, as_read)
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}

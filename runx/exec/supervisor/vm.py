@@ -137,6 +137,7 @@ class VirtualMachine:
             self._packer = None
         record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
         self._forget_images()
+        self._network.attach_to_bridges()
         self._shares.publish()
         self._guest = self._meet()
         self._store.watch("@releaseDomain", "release")

@@ -56,6 +56,8 @@ def test_without_a_file_all_are_defaults() -> None:
             "[network]\nhost = 'a bridge'\n",
             'runx.toml:2:1: network.host: must be the name of a bridge, or "" for none, not "a bridge"',
         ),
+        ("[network]\nanti_spoofing = true\n", 'network.anti_spoofing: must be "mac", "addresses" or false, not true'),
+        ("[network]\nanti_spoofing = 'ip'\n", 'network.anti_spoofing: must be "mac", "addresses" or false, not "ip"'),
         ("[policy]\nown_kernels = 1\n", "runx.toml:2:1: policy.own_kernels: must be true or false, not 1"),
         (
             "[policy]\nannotations = ['org.runx.x']\n",
@@ -234,7 +236,7 @@ def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert [line.partition("#")[2].split(": ")[0].strip() for line in lines if "=" in line] == [
-        f"{file}:3", f"{file}:5", *["default"] * 20, f"{file}:7", *["default"] * 3,
+        f"{file}:3", f"{file}:5", *["default"] * 21, f"{file}:7", *["default"] * 3,
     ]  # fmt: skip
     assert tomllib.loads(done.stdout.decode())["paths"]["kernel"] == '/k "'
     file.write_bytes(done.stdout)

@@ -175,6 +175,7 @@ def test_a_plan_is_shown_without_its_bridge(tmp_path: Path) -> None:
     shown = dict(line.split(maxsplit=1) for line in done.stdout.split("Network eth0\n")[1].split("\n\n")[0].splitlines())
     assert shown | {"MAC": ""} == {
         "network": "net, from process.env[0]", "bridge": "no-such-br", "MAC": "", "address": "10.0.0.7/8",
+        "sends": "with its MAC address alone",
         "route": "default via 10.0.0.1", "nameservers": "10.0.0.53",
     }  # fmt: skip
     facts = HostFacts(host_config=f"{tmp_path}/runx.toml")
