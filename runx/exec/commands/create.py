@@ -13,7 +13,7 @@ from runx.exec.container import hooks
 from runx.exec.container import record as records
 from runx.exec.container.hooks import Hook
 from runx.exec.container.record import Record
-from runx.exec.network import ports
+from runx.exec.network import macs, ports
 from runx.exec.ninep import exports
 from runx.exec.storage import small_files
 from runx.exec.storage.disk_mounts import prepare
@@ -156,7 +156,11 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group |
         prepare(directory, as_read)
         exports.keep(directory, as_read)
         assert as_read["domain"], "the plan has one"
-        ports.keep(directory, as_read["domain"]["interfaces"])
+        interfaces = as_read["domain"]["interfaces"]
+        if interfaces:
+            record.macs = [interface["mac"] for interface in interfaces]
+            macs.claim(directory, record.macs)
+            ports.keep(directory, interfaces)
     hooks.keep(directory, as_read)
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}

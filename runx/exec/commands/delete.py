@@ -103,6 +103,10 @@ def destroy_container(record: Record) -> None:
         from runx.exec.container import cgroup_removal
 
         cgroup_removal.remove(record.cgroups, record.scope)
+    if record.macs:
+        from runx.exec.network import macs
+
+        macs.release(record.directory, record.macs)  # first: as long as the directory exists, no other has the same claims
     records.remove(record)
 
 

@@ -55,8 +55,8 @@ class Record:
 
     LINES = (
         "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "keep_free_mib", "kill_answer_s",
-        "kill_end_s", "log", "log_json", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope",
-        "shares", "status", "taken", "takes_interfaces", "terminal", "writes_back",
+        "kill_end_s", "log", "log_json", "macs", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start",
+        "scope", "shares", "status", "taken", "takes_interfaces", "terminal", "writes_back",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -97,6 +97,8 @@ class Record:
         """What the images of the root filesystem, which the supervisor has made, become: "disks" or "ramdisk"; "" without any."""
         self.console_socket = ""
         """Path of the --console-socket that `create` was given."""
+        self.macs: list[str] = []
+        """MAC addresses that the container has claimed (network/macs.py)."""
         self.network_namespace = ""
         """Path of the network namespace that the container joins; "" if it has one of its own."""
         self.network_devices: list[str] = []
@@ -177,6 +179,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "kill_answer_s": int,
     "kill_end_s": int,
     "log_json": _is_one,
+    "macs": _between(" "),
     "pid": int,
     "network_devices": _between(" "),
     "shares": _between(" "),
@@ -191,6 +194,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "disks": "\0".join,
     "exit_status": lambda status: "" if status is None else str(status),
     "log_json": lambda is_json: "1" if is_json else "0",
+    "macs": " ".join,
     "network_devices": " ".join,
     "shares": " ".join,
     "taken": " ".join,

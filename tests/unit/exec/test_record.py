@@ -171,10 +171,10 @@ terminal=
 
 
 def as_now(text: str) -> str:
-    """The text of this version, in which five attributes are new."""
+    """The text of this version, in which six attributes are new."""
     for new, before in (
         ("keep_free_mib=0\nkill_answer_s=0\nkill_end_s=0", "log="),
-        ("network_devices=", "network_namespace="),
+        ("macs=\nnetwork_devices=", "network_namespace="),
         ("packs=", "pid="),
     ):
         text = text.replace(f"\n{before}", f"\n{new}\n{before}")
@@ -202,6 +202,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "kill_end_s": 0,
         "log": "/run/log.json",
         "log_json": False,
+        "macs": [],
         "network_devices": [],
         "network_namespace": "/proc/1/ns/net",
         "oci": '{"ociVersion": "1.0.2", "id": "c"}',
