@@ -193,8 +193,7 @@ class VirtualMachine:
         devices: list[str] = []
         of_qemu: list[int] = []
         if self._record.disks:
-            from runx.exec.storage import disk_lock
-            from runx.linux import loop as loop_devices
+            from runx.exec.storage import disk_lock, loop_marks
 
             for disk in self._record.disks:
                 fd = disk_lock.lock(disk)
@@ -202,7 +201,7 @@ class VirtualMachine:
                     of_qemu.append(fd)
                     devices.append("")
                     continue
-                device, path = loop_devices.attach(fd, disk.startswith("ro "))
+                device, path = loop_marks.attach(self._record.directory, fd, disk.startswith("ro "))
                 os.close(fd)
                 self._loops.append(device)
                 devices.append(path)
@@ -364,6 +363,10 @@ class VirtualMachine:
         record.domid = -1
         for device in self._loops:
             os.close(device)
+        if self._loops:
+            from runx.exec.storage import loop_marks
+
+            loop_marks.release(record.directory)
         self._network.release()
 
 
