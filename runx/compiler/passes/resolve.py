@@ -88,8 +88,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
     """The plan. Raises RunxError if the state directory's path cannot be in xl's configuration, or if this host does not have the
     type of virtual machine."""
     mounts = _mounts(container, facts, carried.unshared)
-    macs = _macs(len(container.networks), place, facts)
-    domain = None if container.is_sandbox else _domain(container, place, host, facts.machine(), mounts, macs, carried, report)
+    domain = None if container.is_sandbox else _domain(container, place, host, facts, mounts, carried, report)
     return VmPlan(
         id=place.container_id,
         bundle=place.bundle,
@@ -117,9 +116,8 @@ def _domain(
     container: Container,
     place: Place,
     host: HostConfig,
-    machine: str,
+    facts: Facts,
     mounts: tuple[Mount, ...],
-    macs: list[str],
     carried: Carried,
     report: Report,
 ) -> Domain:
@@ -130,6 +128,7 @@ def _domain(
             f"name a directory without {what} by --root, or by paths.state of runx.toml",
             "RX902",
         )
+    machine = facts.machine()
     root = carried.root
     disks = _disks(container, place, root, host)
     shares = _shares(mounts, with_root=root.carrier == "9p")
@@ -155,7 +154,7 @@ def _domain(
         cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
         shares=shares,
         disks=disks,
-        interfaces=_interfaces(container, place, host, macs),
+        interfaces=_interfaces(container, place, host, _macs(len(container.networks), place, facts)),
         device_tree=container.hardware.device_tree,
         dtdevs=container.hardware.dtdevs,
         iomems=container.hardware.iomems,
