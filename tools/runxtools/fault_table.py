@@ -57,6 +57,7 @@ FAULTS = {
     "RX111": "Linux does not give an ambient capability that is not permitted and inheritable.",
     "RX112": "An effective capability is not permitted, or an inheritable one is not in the bounding set.",
     "RX113": "The capability is given, but the guest's kernel has no driver that it is for.",
+    "RX114": "A variable of the environment is given again, and the last one counts.",
     "RX120": "Linux does not have the scheduling policy.",
     "RX121": "A nice value or priority is out of range for the scheduling policy.",
     "RX122": "A number is given that the scheduling policy does not have.",
