@@ -7,7 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from runx import collector, paths
+from runx import collector, cpio, paths
 from runx.errors import RunxError, reason
 from runx.exec.container import hooks
 from runx.exec.container import record as records
@@ -17,7 +17,7 @@ from runx.exec.ninep import exports
 from runx.exec.storage import small_files
 from runx.exec.storage.disk_mounts import prepare
 from runx.exec.supervisor.launch import SupervisorProcess
-from runx.linux import netns
+from runx.linux import descriptors, netns
 from runx.linux.files import write_atomically
 from runx.linux.proc import start_time
 from runx.log import Log
@@ -194,11 +194,20 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         with open(domain.base_ramdisk, "rb") as file:
             base = file.read()
         # The kernel unpacks one archive after the other; each must begin at a multiple of four bytes.
-        _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio)
+        _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio + _null_streams())
     contents = {file.path: file.content for file in result.artifacts.overlay}
     copies = [(mount.comes_to, mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
     if copies:
         small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
+
+
+def _null_streams() -> bytes:
+    """An archive for the ramdisk that says which of our standard streams, which are the container's, are the null device.
+
+    The process gets its own null device for them (docs/guest.md). Engines give it for the input without `-i`.
+    """
+    nulls = "".join(str(fd) for fd in range(3) if descriptors.is_null_device(fd))
+    return cpio.archive([cpio.OverlayFile("runx/null", 0o600, nulls.encode())]) if nulls else b""
 
 
 def _group(record: Record, path: str | None, manager: str) -> "Group | None":
@@ -244,8 +253,6 @@ def _write_pid_file(path: str, pid: int) -> None:
 
 def _send_pidfd(path: str, record: Record) -> None:
     """Send a pidfd of the supervisor. The text of the message is runc's for a container's first process."""
-    from runx.linux import descriptors
-
     pidfd = record.supervisor()
     try:
         descriptors.send(path, pidfd, b"standard")

@@ -80,6 +80,21 @@ def test_the_supervisors_status_is_the_containers(host: Host) -> None:
         libc.prctl(36, 0, 0, 0, 0)
 
 
+@pytest.mark.parametrize(("null", "told"), [((), None), ((0,), b"0"), ((0, 2), b"02")])
+def test_the_guest_is_told_which_streams_are_the_null_device(
+    host: Host, tmp_path: Path, null: tuple[int, ...], told: bytes | None
+) -> None:
+    fds = [os.open("/dev/null" if fd in null else tmp_path / str(fd), os.O_RDWR | os.O_CREAT, 0o600) for fd in range(3)]
+    argv = host.argv("create", "--bundle", str(host.bundle), "c")
+    process = subprocess.run(argv, env=host.xen.environment(), stdin=fds[0], stdout=fds[1], stderr=fds[2], timeout=60)
+    for fd in fds:
+        os.close(fd)
+    assert process.returncode == 0
+    entries = (host.root / "c/initrd").read_bytes().split(b"070701")
+    told_by = [entry.split(b"runx/null\0", 1)[1].strip(b"\0") for entry in entries if b"runx/null\0" in entry]
+    assert told_by == ([told] if told else [])
+
+
 def test_the_same_id_in_two_roots_makes_two_domains(host: Host) -> None:
     host.create()
     first = host.root
