@@ -150,7 +150,7 @@ def _list(options: Arguments, arguments: Arguments) -> None:
     from runx.exec.commands.list import list_containers, table
 
     _no_operands(arguments, "list")
-    containers = list_containers(options.values["root"])
+    containers = list_containers(options.values["root"], lambda message: _log(options).warn(message))
     if "quiet" in arguments.switches:
         sys.stdout.write("".join(f"{container['id']}\n" for container in containers))
     elif _format(arguments) == "json":

@@ -27,7 +27,11 @@ def _own(mount: MountRequest, facts: Facts, report: Report) -> MountRequest:
     if found.type:
         message = f"{mount.source} is on a {found.type} of the host's kernel, which no virtual machine gets"
         fresh = next((place for place, kind in _FRESH.items() if kind == found.type), "")
-        hint = f'mount the guest\'s own: {{"destination": "{fresh}", "type": "{found.type}"}}' if fresh else "leave out the mount"
+        hint = "leave out the mount"
+        if fresh and found.is_whole:
+            hint = f'mount the guest\'s own: {{"destination": "{fresh}", "type": "{found.type}"}}'
+        elif fresh:
+            hint += f": the virtual machine has a {found.type} of its own at {fresh}, with what is true for it"
         report.error("RX308", path, message, hint)
     elif found.below and mount.options.recursive:
         more = f" and {len(found.below) - _SHOWN} more" if len(found.below) > _SHOWN else ""

@@ -23,6 +23,7 @@ from runx.linux.proc import start_time
 from runx.log import Log
 
 if TYPE_CHECKING:
+    from runx.compiler.host.config import HostConfig
     from runx.compiler.model.plan import Domain
     from runx.compiler.pipeline import Compilation
     from runx.exec.container.cgroup import Group
@@ -32,6 +33,8 @@ _KERNEL_LIMIT = 128 * 1024 * 1024
 """Bytes. Limit of a container's own kernel, which is copied to the state directory: on most hosts that is memory of dom0."""
 _RAMDISK_LIMIT = 512 * 1024 * 1024
 """Bytes. Limit of a container's own ramdisk."""
+_ARCHIVES = (b"\x1f\x8b", b"070701")
+"""How a ramdisk begins, packed by gzip or not."""
 
 
 class CreateOptions(NamedTuple):
@@ -186,19 +189,32 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     scripts = dict.fromkeys(disk.script for disk in domain.disks if disk.script)
     for path in (domain.kernel, domain.base_ramdisk or domain.ramdisk, *scripts):
         if not os.path.isfile(path):
-            raise RunxError(
-                f"{path}: no such file",
-                "the Python package has no files of the guest: make them with `./build` in the sources, then `./build install`",
-            )
+            key = _key_of(path, result.host)
+            what = "not a file" if os.path.lexists(path) else "no such file"
+            raise RunxError(f"{result.host.where(key)}: {key}: {path}: {what}" if key else f"{path}: {what}", _hint_of(key))
     if domain.base_ramdisk:
         with open(domain.base_ramdisk, "rb") as file:
             base = file.read()
+        if not base.startswith(_ARCHIVES) and result.host.initrd:
+            where = result.host.where("paths.initrd")
+            raise RunxError(f"{where}: paths.initrd: {domain.base_ramdisk} is no ramdisk that ./build has made")
         # The kernel unpacks one archive after the other; each must begin at a multiple of four bytes.
         _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio + _null_streams())
     contents = {file.path: file.content for file in result.artifacts.overlay}
     copies = [(mount.comes_to, mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
     if copies:
         small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
+
+
+def _key_of(path: str, host: "HostConfig") -> str:
+    """The setting of runx.toml that names a file of the guest; "" for none."""
+    return next((key for key, named in (("paths.kernel", host.kernel), ("paths.initrd", host.initrd)) if named == path), "")
+
+
+def _hint_of(key: str) -> str:
+    if key:
+        return f"name another file, or leave {key} out: then the installed one counts"
+    return "the Python package has no files of the guest: make them with `./build` in the sources, then `./build install`"
 
 
 def _null_streams() -> bytes:
@@ -269,3 +285,6 @@ def _undo(record: Record) -> None:
 
     with contextlib.suppress(RunxError, OSError):
         destroy_container(records.load(*os.path.split(record.directory)))
+    with contextlib.suppress(OSError):  # another container may be there by now
+        for directory in record.roots_made:
+            os.rmdir(directory)

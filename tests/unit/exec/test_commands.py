@@ -343,6 +343,55 @@ def test_the_state_root_of_the_host(host: Host, tmp_path: Path) -> None:
     assert f"runx: {config}: is a directory" in result.stderr
 
 
+def test_a_record_of_another_user_is_left_out_of_the_list_and_named(host: Host) -> None:
+    host.create()
+    os.chown(host.root / "c/record", 12345, 12345)
+    listed = host.runx("list", "--quiet")
+    assert (listed.returncode, listed.stdout) == (0, "")
+    assert "/c/record belongs to another user: left out" in listed.stderr
+    os.chown(host.root / "c/record", 0, 0)
+
+
+def test_a_failed_create_leaves_no_state_root(host: Host, tmp_path: Path) -> None:
+    host.root = tmp_path / "new/root"
+    host.config["process"]["cwd"] = "relative"  # type: ignore[index]
+    host.write_config()
+    assert host.runx("create", "--bundle", str(host.bundle), "c").returncode == 1
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("", "/runx.toml:2: paths.initrd: {}: no such file\n"),
+        ("directory", "/runx.toml:2: paths.initrd: {}: not a file\n"),
+        ("text", "/runx.toml:2: paths.initrd: {} is no ramdisk that ./build has made\n"),
+    ],
+)
+def test_a_wrong_ramdisk_of_the_host_is_blamed_on_its_setting(host: Host, tmp_path: Path, file: str, said: str) -> None:
+    named = tmp_path / "ramdisk"
+    if file == "directory":
+        named.mkdir()
+    elif file:
+        named.write_text(file)
+    config = tmp_path / "runx.toml"
+    config.write_text(f'[paths]\ninitrd = "{named}"\n')
+    host.program = host.program.replace(
+        "from runx import paths;", f"from runx import paths; paths.HOST_CONFIG = {str(config)!r};"
+    )
+    result = host.runx("create", "--bundle", str(host.bundle), "c")
+    assert said.format(named) in result.stderr
+
+
+def test_signal_0_asks_whether_a_container_runs(host: Host) -> None:
+    """As kill(2), and as runc does it."""
+    host.create()
+    assert host.runx("kill", "c", "0").returncode == 0
+    assert host.runx("kill", "c", "KILL").returncode == 0
+    host.await_status("stopped")
+    assert host.runx("kill", "c", "0").stderr == "runx: container not running\n"
+
+
 @pytest.mark.parametrize(
     ("word", "number"), [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigusr1", 10), ("RTMIN", 34), ("RTMAX-1", 63)]
 )
