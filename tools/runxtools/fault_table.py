@@ -125,6 +125,7 @@ FAULTS = {
     "RX412": "A device is not made: /dev is a directory of the host, or something stands in its place.",
     "RX413": "A device would stand in the place of a directory.",
     "RX414": "The guest's kernel has no driver for a device, so no node is made.",
+    "RX415": "A device would be made in a bind mount that is read-only.",
     "RX420": "A name is not the name of a kernel parameter.",
     "RX421": "The host name is given as a kernel parameter.",
     "RX422": "A masked or read-only path is not absolute.",
