@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from runx import collector, cpio, paths
-from runx.errors import RunxError, reason
+from runx.errors import RunxError, of_full_disk, reason
 from runx.exec.container import hooks
 from runx.exec.container import record as records
 from runx.exec.container.hooks import Hook
@@ -256,7 +256,8 @@ def _write(path: str, data: bytes) -> None:
         with open(fd, "wb") as file:
             file.write(data)
     except OSError as error:
-        raise RunxError(f"cannot write {path}: {reason(error)}") from None
+        error.filename = path
+        raise of_full_disk(error, os.path.dirname(path)) or RunxError(f"cannot write {path}: {reason(error)}") from None
 
 
 def _write_pid_file(path: str, pid: int) -> None:

@@ -8,7 +8,7 @@ The part of OCI's state that never changes is JSON text, which `create` makes on
 import os
 
 from runx import SPEC_VERSION
-from runx.errors import RunxError, reason
+from runx.errors import RunxError, of_full_disk, reason
 from runx.linux import proc
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
@@ -153,7 +153,8 @@ class Record:
         try:
             write_atomically(self.directory + "/record", text)
         except OSError as error:
-            raise RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
+            full = of_full_disk(error, self.directory)
+            raise full or RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
 
     def supervised(self) -> bool:
         """Whether the supervisor of this record is alive."""

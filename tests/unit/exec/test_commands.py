@@ -352,6 +352,24 @@ def test_a_record_of_another_user_is_left_out_of_the_list_and_named(host: Host) 
     os.chown(host.root / "c/record", 0, 0)
 
 
+@pytest.mark.parametrize("kib", [4, 12, 16, 24])
+def test_a_full_state_directory_is_one_line_with_its_path(host: Host, kib: int) -> None:
+    """Whichever file is the first that has no room."""
+    if os.geteuid():
+        pytest.skip("mounts need root")
+    host.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=755,size={kib}k", "tmpfs", host.root], check=True)
+    try:
+        with pytest.raises(AssertionError) as caught:
+            host.create()
+        error, hint = str(caught.value).splitlines()[:2]
+        assert f"{host.root}" in error and error.endswith(": no space left on device")
+        assert hint.startswith("  hint: free some space there (df ")
+        assert "internal error" not in str(caught.value)
+    finally:
+        subprocess.run(["umount", host.root], check=True)
+
+
 def test_a_failed_create_leaves_no_state_root(host: Host, tmp_path: Path) -> None:
     host.root = tmp_path / "new/root"
     host.config["process"]["cwd"] = "relative"  # type: ignore[index]
