@@ -35,7 +35,9 @@ def of_full_disk(error: Exception, directory: str) -> RunxError | None:
     if not isinstance(error, OSError) or error.errno not in _FULL:
         return None
     path = error.filename or directory
-    return RunxError(f"cannot write {path}: {reason(error)}", f"free some space there (df {directory}), or name another directory")
+    return RunxError(
+        f"cannot write {path}: {reason(error)}", f"free some space there (df {directory}), or name another directory"
+    )
 
 
 def reason(error: OSError) -> str:

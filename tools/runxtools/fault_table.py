@@ -111,6 +111,7 @@ FAULTS = {
     "RX320": "A mount option asks for mounts to propagate between host and guest.",
     "RX321": "A mount option has a value that the file system does not take.",
     "RX322": "The guest's kernel does not have what a mount option asks for.",
+    "RX323": "The directories or settings of a mount of type overlay make none.",
     "RX401": "A namespace is given twice.",
     "RX402": "The sandbox of a pod needs no such namespace.",
     "RX403": "The virtual machine has its own namespace instead of the pod's.",

@@ -2,6 +2,7 @@
 guarded by the kernel that the container shares with the host."""
 
 from runx.compiler.diagnostics import Path, Report
+from runx.compiler.frontends.oci.overlay_options import directories_of
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.request import Container, MountRequest
 
@@ -17,6 +18,9 @@ def without_kernel_files(container: Container, facts: Facts, report: Report) -> 
 
 def _own(mount: MountRequest, facts: Facts, report: Report) -> MountRequest:
     if mount.type != "bind" or not mount.source:
+        return mount
+    if mount.options.data:
+        _check_overlay(mount, facts, report)
         return mount
     path: Path = (*mount.path, "source")
     found = facts.kernel_files(mount.source)
@@ -37,3 +41,10 @@ def _own(mount: MountRequest, facts: Facts, report: Report) -> MountRequest:
         more = f" and {len(found.below) - _SHOWN} more" if len(found.below) > _SHOWN else ""
         report.ignore("RX317", path, f"left out, as they are of the host's kernel: {', '.join(found.below[:_SHOWN])}{more}")
     return mount
+
+
+def _check_overlay(mount: MountRequest, facts: Facts, report: Report) -> None:
+    for directory in directories_of(mount.options.data):
+        if found := facts.kernel_files(directory).type:
+            message = f"{directory} is on a {found} of the host's kernel, which no virtual machine gets"
+            report.error("RX308", (*mount.path, "options"), message, "leave out the mount")
