@@ -74,6 +74,7 @@ class Mount(TypedDict):
     read_only: bool
     withheld: list[Literal["devices", "set-id", "capabilities"]]
     flags: list[str]
+    data: list[str]
     origin: str
 
 

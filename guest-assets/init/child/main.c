@@ -11,6 +11,7 @@
 #include "child/exec.h"
 #include "child/hooks.h"
 #include "child/setup.h"
+#include "child/stdio.h"
 #include "child/terminal.h"
 #include "common/common.h"
 #include "common/error_text.h"
@@ -64,12 +65,14 @@ void child_main(struct process *p, const struct child_pipes *pipes)
         cgroup_limit(limit, p->pids_limit, pipes->report);
     prepare(p, pipes->report);
     hooks_prepare(p, pipes->report);
+    stdio_prepare(pipes->report);
     enter_root(pipes->report);
     if (p->terminal)
         terminal_open(p, pipes->terminal, pipes->report);
     else if (setsid() < 0)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "setsid: %s", reason(errno));
-    else if (dup2(pipes->in, 0) < 0 || dup2(pipes->out, 1) < 0 || dup2(pipes->err, 2) < 0)
-        report_failure(pipes->report, STATUS_SETUP_FAILED, "standard streams: %s", reason(errno));
+    else
+        stdio_connect(pipes, pipes->report);
+    stdio_own(p, pipes->report);
     exec_process(p, pipes->report);
 }

@@ -60,7 +60,6 @@ void start_child(struct process *process)
     network_script_start(log[1], process->network_follows);
     if (process->pid_namespace && unshare(CLONE_NEWPID) < 0)
         fatal(STATUS_SETUP_FAILED, "making a PID namespace: %s", reason(errno));
-    child.in_pid_namespace = process->pid_namespace;
     child.pid = fork();
     if (child.pid < 0)
         fatal(STATUS_SETUP_FAILED, "fork: %s", reason(errno));

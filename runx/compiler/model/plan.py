@@ -264,7 +264,8 @@ class Mount(_Part):
     flags: tuple[str, ...] = ()
     """mount(8)'s flag words in effect (`ro`, `nosuid`, …), sorted, one of each family; `tmpcopyup` may be among them."""
     data: tuple[str, ...] = ()
-    """Options the file system itself reads (`size=64m`), in order."""
+    """Options the file system itself reads (`size=64m`), in order. For `9p`: those of an overlay that the host mounts, and whose
+    content the guest binds. `source` is its topmost lower directory then."""
     propagation: tuple[str, ...] = ()
     """Propagation words in order (`rprivate`)."""
     origin: str

@@ -7,8 +7,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from runx import collector, paths
-from runx.errors import RunxError, reason
+from runx import collector, cpio, paths
+from runx.errors import RunxError, of_full_disk, reason
 from runx.exec.container import hooks
 from runx.exec.container import record as records
 from runx.exec.container.hooks import Hook
@@ -18,12 +18,13 @@ from runx.exec.ninep import exports
 from runx.exec.storage import small_files
 from runx.exec.storage.disk_mounts import prepare
 from runx.exec.supervisor.launch import SupervisorProcess
-from runx.linux import netns
+from runx.linux import descriptors, netns
 from runx.linux.files import write_atomically
 from runx.linux.proc import start_time
 from runx.log import Log
 
 if TYPE_CHECKING:
+    from runx.compiler.host.config import HostConfig
     from runx.compiler.model.plan import Domain
     from runx.compiler.pipeline import Compilation
     from runx.exec.container.cgroup import Group
@@ -33,6 +34,8 @@ _KERNEL_LIMIT = 128 * 1024 * 1024
 """Bytes. Limit of a container's own kernel, which is copied to the state directory: on most hosts that is memory of dom0."""
 _RAMDISK_LIMIT = 512 * 1024 * 1024
 """Bytes. Limit of a container's own ramdisk."""
+_ARCHIVES = (b"\x1f\x8b", b"070701")
+"""How a ramdisk begins, packed by gzip or not."""
 
 
 class CreateOptions(NamedTuple):
@@ -193,19 +196,41 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     scripts = dict.fromkeys(disk.script for disk in domain.disks if disk.script)
     for path in (domain.kernel, domain.base_ramdisk or domain.ramdisk, *scripts):
         if not os.path.isfile(path):
-            raise RunxError(
-                f"{path}: no such file",
-                "the Python package has no files of the guest: make them with `./build` in the sources, then `./build install`",
-            )
+            key = _key_of(path, result.host)
+            what = "not a file" if os.path.lexists(path) else "no such file"
+            raise RunxError(f"{result.host.where(key)}: {key}: {path}: {what}" if key else f"{path}: {what}", _hint_of(key))
     if domain.base_ramdisk:
         with open(domain.base_ramdisk, "rb") as file:
             base = file.read()
+        if not base.startswith(_ARCHIVES) and result.host.initrd:
+            where = result.host.where("paths.initrd")
+            raise RunxError(f"{where}: paths.initrd: {domain.base_ramdisk} is no ramdisk that ./build has made")
         # The kernel unpacks one archive after the other; each must begin at a multiple of four bytes.
-        _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio)
+        _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio + _null_streams())
     contents = {file.path: file.content for file in result.artifacts.overlay}
     copies = [(mount.comes_to, mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
     if copies:
         small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
+
+
+def _key_of(path: str, host: "HostConfig") -> str:
+    """The setting of runx.toml that names a file of the guest; "" for none."""
+    return next((key for key, named in (("paths.kernel", host.kernel), ("paths.initrd", host.initrd)) if named == path), "")
+
+
+def _hint_of(key: str) -> str:
+    if key:
+        return f"name another file, or leave {key} out: then the installed one counts"
+    return "the Python package has no files of the guest: make them with `./build` in the sources, then `./build install`"
+
+
+def _null_streams() -> bytes:
+    """An archive for the ramdisk that says which of our standard streams, which are the container's, are the null device.
+
+    The process gets its own null device for them (docs/guest.md). Engines give it for the input without `-i`.
+    """
+    nulls = "".join(str(fd) for fd in range(3) if descriptors.is_null_device(fd))
+    return cpio.archive([cpio.OverlayFile("runx/null", 0o600, nulls.encode())]) if nulls else b""
 
 
 def _group(record: Record, path: str | None, manager: str) -> "Group | None":
@@ -238,7 +263,8 @@ def _write(path: str, data: bytes) -> None:
         with open(fd, "wb") as file:
             file.write(data)
     except OSError as error:
-        raise RunxError(f"cannot write {path}: {reason(error)}") from None
+        error.filename = path
+        raise of_full_disk(error, os.path.dirname(path)) or RunxError(f"cannot write {path}: {reason(error)}") from None
 
 
 def _write_pid_file(path: str, pid: int) -> None:
@@ -251,8 +277,6 @@ def _write_pid_file(path: str, pid: int) -> None:
 
 def _send_pidfd(path: str, record: Record) -> None:
     """Send a pidfd of the supervisor. The text of the message is runc's for a container's first process."""
-    from runx.linux import descriptors
-
     pidfd = record.supervisor()
     try:
         descriptors.send(path, pidfd, b"standard")
@@ -269,3 +293,6 @@ def _undo(record: Record) -> None:
 
     with contextlib.suppress(RunxError, OSError):
         destroy_container(records.load(*os.path.split(record.directory)))
+    with contextlib.suppress(OSError):  # another container may be there by now
+        for directory in record.roots_made:
+            os.rmdir(directory)

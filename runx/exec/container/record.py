@@ -8,7 +8,7 @@ The part of OCI's state that never changes is JSON text, which `create` makes on
 import os
 
 from runx import SPEC_VERSION
-from runx.errors import RunxError, reason
+from runx.errors import RunxError, of_full_disk, reason
 from runx.linux import proc
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
@@ -58,12 +58,14 @@ class Record:
         "kill_end_s", "log", "log_json", "macs", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start",
         "scope", "shares", "status", "taken", "takes_interfaces", "terminal", "writes_back",
     )  # fmt: skip
-    __slots__ = ("directory", "lock", *LINES)
+    __slots__ = ("directory", "lock", "roots_made", *LINES)
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.lock = -1
         """The descriptor that holds the container's lock, from `claim` on; -1: this process does not hold the lock."""
+        self.roots_made: list[str] = []
+        """The state root and the directories above it that this process has made, the lowest first."""
         self.status = "creating"
         """creating, created, running, paused or stopped, as last written; `current_status` checks whether it is still true."""
         self.pid = 0
@@ -153,7 +155,8 @@ class Record:
         try:
             write_atomically(self.directory + "/record", text)
         except OSError as error:
-            raise RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
+            full = of_full_disk(error, self.directory)
+            raise full or RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
 
     def supervised(self) -> bool:
         """Whether the supervisor of this record is alive."""
@@ -252,7 +255,7 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
         f"choose another id, or remove it with: runx delete {container_id}",
     )
     try:
-        _make_root(root)
+        record.roots_made = _make_root(root)
     except OSError as error:
         raise RunxError(f"cannot make {root}: {reason(error)}") from None
     try:
@@ -275,19 +278,23 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
     return record
 
 
-def _make_root(root: str) -> None:
-    """Make the state root and the directories above it that are missing, if nobody else can exchange one. Raises RunxError."""
+def _make_root(root: str) -> list[str]:
+    """Make the state root and the directories above it that are missing, if nobody else can exchange one; those that this
+    process has made, the lowest first. Raises RunxError."""
     missing = []
     above = root
     while not os.path.lexists(above):
         missing.append(above)
         above = os.path.dirname(above)
     _check_closed(above, root)
+    made: list[str] = []
     for directory in reversed(missing):
         try:
             os.mkdir(directory, 0o700)
+            made.insert(0, directory)
         except FileExistsError:
             pass  # another `create` has made it
+    return made
 
 
 def _check_closed(directory: str, root: str) -> None:

@@ -9,7 +9,7 @@ so that it takes about 12 MiB.
 import os
 import sys
 
-from runx.errors import RunxError
+from runx.errors import RunxError, of_full_disk
 from runx.exec.container.hooks import HOOKS_NOW, ORDER_WITH_HOOKS
 from runx.exec.container.record import Record
 from runx.exec.container.record import load as load_record
@@ -82,7 +82,8 @@ def main() -> int:
         supervisor.create(orders, run_hooks if order == ORDER_WITH_HOOKS else None)
     except Exception as error:
         # Whatever it is: nobody may read our standard error, and Python's own end would change the status.
-        told = error if isinstance(error, RunxError) else RunxError(f"internal error: {type(error).__name__}: {error}")
+        told = error if isinstance(error, RunxError) else of_full_disk(error, root)
+        told = told or RunxError(f"internal error: {type(error).__name__}: {error}")
         try:
             os.write(report, f"error {told.message}\nhint {told.hint}\n".encode("utf-8", "replace"))
         except BrokenPipeError:
