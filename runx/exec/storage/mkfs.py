@@ -17,7 +17,7 @@ from runx import paths
 from runx.errors import RunxError
 from runx.exec import spawn
 from runx.exec.storage import ext4
-from runx.linux import mount, proc
+from runx.linux import control_groups, mount, proc
 from runx.linux.signals import signal
 
 TIMEOUT_S = 1800
@@ -161,13 +161,16 @@ def _meanwhile(work: Callable[[], None], done: threading.Event) -> Iterator[None
 
 
 def memory_limit() -> int:
-    """Bytes of memory that mkfs.erofs may have: half of dom0's. It keeps 5 KiB for each file of the image, which is hostile."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    """Bytes of memory that mkfs.erofs may have: half of dom0's, and three quarters of what its control group may have, where the
+    kernel would kill it or another process. It keeps 5 KiB for each file of the image, which is hostile."""
+    dom0 = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(dom0 // 2, control_groups.allowed_memory() // 4 * 3)
 
 
 def _too_many_files(directory: str) -> RunxError:
     message = f"root.path: an image of {directory} needs more memory than mkfs.erofs may have, {memory_limit() >> 20} MiB"
-    return RunxError(message, "it has too many files for this dom0, of which each takes 5 KiB: use the carrier 9p")
+    hint = "it has too many files, of which each takes 5 KiB: use the carrier 9p, or raise host.memory_limit of runx.toml"
+    return RunxError(message, hint)
 
 
 def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: int) -> None:

@@ -61,7 +61,10 @@ class Packer:
         if not self._made:
             self.end()
             said = spawn.tail(self._output)
-            raise spawn.reported(said) if said else RunxError("root.path: the process that makes its images was killed")
+            if said:
+                raise spawn.reported(said)
+            hint = "by the kernel, if the container's control group has too little memory: host.memory_limit of runx.toml"
+            raise RunxError("root.path: the process that makes its images was killed", hint)
 
     def end(self) -> None:
         """End the child, which keeps the images until then. Raises RunxError if that is not possible."""

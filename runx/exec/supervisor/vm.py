@@ -115,6 +115,7 @@ class VirtualMachine:
 
         If images of the root filesystem take longer to make than engines wait for `create`, the domain is left to `complete`.
         """
+        _check_devices()
         self._shares.start()
         self._network.claim()
         if self._record.packs:
@@ -248,7 +249,6 @@ class VirtualMachine:
     def start(self) -> None:
         """Let the domain run, with the engine's interfaces; as soon as there is one. Raises RunxError; another start is possible
         then."""
-        _check_devices()
         if self._packer or self._failure:
             self._is_to_start = True
             if self._failure:
