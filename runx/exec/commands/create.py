@@ -179,6 +179,7 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
         for disk in domain.disks
     ]
+    record.cpu_percent = domain.cap_percent or 100 * domain.vcpus
     record.keep_free_mib = result.plan.root.keep_free_mib or 0
     if domain.own_kernel or domain.own_ramdisk:
         from runx.linux import in_root

@@ -54,9 +54,9 @@ class Record:
     """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exit_status", "keep_free_mib", "kill_answer_s",
-        "kill_end_s", "log", "log_json", "network_devices", "network_namespace", "oci", "packs", "pid", "pid_start", "scope",
-        "shares", "status", "taken", "takes_interfaces", "terminal", "writes_back",
+        "cgroups", "console", "console_socket", "cpu_percent", "disks", "domain", "domid", "exit_status", "keep_free_mib",
+        "kill_answer_s", "kill_end_s", "log", "log_json", "network_devices", "network_namespace", "oci", "packs", "pid",
+        "pid_start", "scope", "shares", "status", "taken", "takes_interfaces", "terminal", "writes_back",
     )  # fmt: skip
     __slots__ = ("directory", "lock", *LINES)
 
@@ -89,6 +89,8 @@ class Record:
         """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "none" without one."""
         self.disks: list[str] = []
         """For each disk `ro` or `rw`, the kind of disk and the path of its file, separated by spaces (storage/disk_lock.py)."""
+        self.cpu_percent = 100
+        """Processor time that the container may use, of one processor."""
         self.keep_free_mib = 0
         """What the layer leaves free on its file system (supervisor/space.py)."""
         self.shares: list[str] = []
@@ -170,6 +172,7 @@ class Record:
 
 _READERS: "dict[str, Callable[[str], object]]" = {
     "cgroups": _between("\t"),
+    "cpu_percent": int,
     "disks": _between("\0"),
     "domid": int,
     "exit_status": _number_or_none,

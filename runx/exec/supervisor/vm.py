@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from runx.exec.container.record import Record
     from runx.exec.storage.packer import Packer
+    from runx.exec.supervisor.allowance import Allowance
     from runx.exec.supervisor.loop import Part
     from runx.exec.supervisor.network import Network
     from runx.exec.supervisor.session import Session
@@ -84,9 +85,11 @@ class VirtualMachine:
         session: "Session",
         network: "Network",
         host_network: int,
+        allowance: "Allowance",
         meet: "Callable[[], Guest]",
     ) -> None:
         """host_network: a descriptor of the host's network namespace. meet: makes the guest's end, once the domain exists."""
+        self._allowance = allowance
         self._record = record
         self._store = store
         self._session = session
@@ -230,7 +233,7 @@ class VirtualMachine:
 
     @property
     def last_parts(self) -> "tuple[Part, ...]":
-        return (self, self._shares, *self._the_guest().last_parts)
+        return (self, self._shares, *self._the_guest().last_parts, self._allowance)
 
     @property
     def deliver(self) -> "Callable[[int], None]":
@@ -303,12 +306,14 @@ class VirtualMachine:
     # -- xenstored's events --------------------------------------------------------------------------------------------
 
     def watch(self, poller: select.poll) -> float | None:
+        if rests_until := self._allowance.rests_until():
+            return rests_until if self._look_at is None else min(rests_until, self._look_at)
         poller.register(self._store.fileno(), select.POLLIN)
         # Events that came with the answer to a request are shown by no descriptor.
         return loop.NOW if self._store.has_events else self._look_at
 
     def handle(self, ready: dict[int, int]) -> None:
-        if self._store.fileno() in ready or self._store.has_events:
+        if self._store.fileno() in ready or (self._store.has_events and not self._allowance.rests_until()):
             self._serve_events()
         if self._look_at is not None and time.monotonic() >= self._look_at:
             self._look_whether_alive()
@@ -317,6 +322,7 @@ class VirtualMachine:
         guest = self._the_guest()
         for _, token in self._store.events():
             if token != "release":
+                self._allowance.was_told()
                 if not self._shares.event(token):
                     guest.event(token)
             elif self._has_gone():
