@@ -3,6 +3,7 @@
 import os
 
 from runx.errors import RunxError
+from runx.exec import confinement
 from runx.exec.ninep import exports, jail, limits
 from runx.exec.ninep.hypervisor import Hypervisor
 from runx.exec.ninep.server import Server
@@ -21,6 +22,7 @@ def become(control: int, directory: str, name: str, title: str, cpu_percent: int
     """
     try:
         confine.end_with_parent(signal.SIGKILL)
+        confine.die_at(confinement.OOM_SERVER)
         (control,) = jail.keep_descriptors([control])
         server = _confined(control, directory, name, title, cpu_percent)
     except BaseException as error:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from runx import paths
 from runx.errors import RunxError
-from runx.exec import spawn
+from runx.exec import confinement, spawn
 from runx.exec.storage import ext4
 from runx.linux import control_groups, mount, proc
 from runx.linux.signals import signal
@@ -178,10 +178,13 @@ def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: i
     try:
         proc.die_with_parent(caller, signal.SIGKILL)  # it would write on into a file that nobody waits for
         spawn.stand_alone(output)
-        _assemble(tree)
+        _assemble(tree, argv[-2])
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit(), memory_limit()))
+        confinement.mkfs()
         os.execve(argv[0], argv, spawn.environment())
+    except RunxError as error:
+        os.write(output, error.message.encode())
     except OSError as error:
         os.write(output, f"{error.filename or tree.directory}: {error.strerror}".encode("utf-8", "surrogateescape"))
     except BaseException as error:
@@ -190,9 +193,21 @@ def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: i
         os._exit(1)
 
 
-def _assemble(tree: Tree) -> None:
-    """Mount the tree at work/root, in a mount namespace of this process's own."""
-    mount.private_mounts()
+_NAMESPACES = mount.CLONE_NEWNS | mount.CLONE_NEWNET | mount.CLONE_NEWIPC | mount.CLONE_NEWUTS | mount.CLONE_NEWCGROUP
+
+
+def _assemble(tree: Tree, image: str) -> None:
+    """Mount the tree at work/root, in namespaces of this process's own, in which nothing can be written but the image."""
+    mount.unshare(_NAMESPACES)
+    # What is mounted here does not go out; what the host unmounts is unmounted here, too.
+    mount.mount("none", "/", mount.MS_REC | mount.MS_SLAVE)
+    mount.mount(image, image, mount.MS_BIND)
+    _mount_tree(tree)
+    mount.make_read_only("/")
+    mount.mount("none", image, mount.MS_REMOUNT | mount.MS_BIND)
+
+
+def _mount_tree(tree: Tree) -> None:
     top = f"{tree.work}/root"
     if not tree.layers:
         mount.mount(tree.directory, top, mount.MS_BIND)

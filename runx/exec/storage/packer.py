@@ -8,7 +8,7 @@ import os
 import select
 
 from runx.errors import RunxError
-from runx.exec import spawn
+from runx.exec import confinement, spawn
 from runx.linux import descriptors, proc
 from runx.linux.signals import signal
 
@@ -88,6 +88,7 @@ def _become_packer(supervisor: int, directory: str, output: int, done: int, hold
         spawn.stand_alone(output)
         # `create` waits for the end of a pipe, of which this process has a copy as well.
         descriptors.close_all_but((output, done, hold))
+        confinement.packer()
         _make_and_keep(directory, done, hold)
         os._exit(0)
     except BaseException as error:

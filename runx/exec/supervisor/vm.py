@@ -5,6 +5,7 @@ import select
 import time
 
 from runx.errors import RunxError
+from runx.exec import confinement
 from runx.exec.ninep import export_names
 from runx.exec.supervisor import loop
 from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT
@@ -144,6 +145,7 @@ class VirtualMachine:
         self._shares.publish()
         self._guest = self._meet()
         self._store.watch("@releaseDomain", "release")
+        confinement.supervisor()  # the guest does not run yet
 
     def _forget_images(self) -> None:
         """Remove names and copies of images that this container alone uses: the domain has them, or will never be."""
