@@ -166,6 +166,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     )
     group = _group(record, plan.cgroups_path, options.cgroup_manager)
     record.save()
+    record.reserve()
     return group, Limits(result.host.host_memory_mib << 20, result.host.host_cpus)
 
 

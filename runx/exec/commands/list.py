@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from runx.errors import RunxError, reason
+from runx.exec.commands import orphan
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE
 
@@ -25,7 +26,10 @@ def list_containers(root: str) -> list[dict[str, Any]]:
             if os.path.isdir(directory) and not os.access(directory, os.X_OK):
                 raise
             continue  # another process creates or removes it
-        status = record.current_status()
+        try:
+            status = orphan.status(record)
+        except RunxError:
+            status = record.status  # its domain lives, and nobody can end it
         state = json.loads(record.oci)
         try:
             created = _created(record.directory)

@@ -15,6 +15,10 @@ _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 _NAME_MAX = 255
 """Bytes of a file's name, at most (limits.h(0p))."""
 _MAGIC = "runx-record 1"
+_RESERVE = "reserve"
+"""A file in the container's directory, whose blocks become the record's when there are no others."""
+_MORE = 4096
+"""Bytes by which a record may become longer than it is when room for it is reserved."""
 LIVE = ("created", "running", "paused")
 """The states in which a container has a supervisor, and a domain unless it is a sandbox or its root filesystem is being made."""
 
@@ -153,7 +157,33 @@ class Record:
         try:
             write_atomically(self.directory + "/record", text)
         except OSError as error:
-            raise RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
+            if not _saved_in_reserve(self.directory, text):
+                raise RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
+
+    def save_if_possible(self) -> None:
+        """As `save`, for what goes on whether it is kept or not: the container is more than its record."""
+        try:
+            self.save()
+        except RunxError as error:
+            self.say("warning", f"{error.message}; `state` may show an earlier state")
+
+    def reserve(self) -> None:
+        """Reserve room for the record to come, if it is not yet: a file system that is full later is no reason to lose a state.
+        Raises RunxError."""
+        path = f"{self.directory}/{_RESERVE}"
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise RunxError(f"cannot make {path}: {reason(error)}") from None
+        try:
+            os.write(fd, bytes(len(self.text()) + _MORE))  # written, so that it has its blocks
+        except OSError as error:
+            os.unlink(path)
+            raise RunxError(f"no room for the container's state: {path}: {reason(error)}") from None
+        finally:
+            os.close(fd)
 
     def supervised(self) -> bool:
         """Whether the supervisor of this record is alive."""
@@ -168,6 +198,38 @@ class Record:
         if self.status != "stopped" and not self.supervised():
             return "stopped"
         return self.status
+
+
+def _saved_in_reserve(directory: str, text: bytes) -> bool:
+    """Make the reserve the record, with this text; whether that was possible. The old record's blocks become the next reserve."""
+    path = f"{directory}/{_RESERVE}"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            size = os.fstat(fd).st_size
+            if size < len(text):
+                return False
+            if os.write(fd, text) < len(text):
+                return False
+            os.ftruncate(fd, len(text))
+        finally:
+            os.close(fd)
+        os.rename(path, f"{directory}/record")
+    except OSError:
+        return False
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(fd, bytes(size)) < size:
+                os.unlink(path)
+        finally:
+            os.close(fd)
+    except OSError:
+        try:
+            os.unlink(path)  # half a reserve is none
+        except OSError:
+            pass
+    return True
 
 
 _READERS: "dict[str, Callable[[str], object]]" = {

@@ -181,7 +181,7 @@ class VirtualMachine:
     def _complete(self) -> None:
         try:
             self._make_domain()
-            self._record.save()
+            self._record.save_if_possible()
             if self._is_to_start:
                 self._start()
         except RunxError as error:

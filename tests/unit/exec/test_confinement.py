@@ -93,8 +93,8 @@ def test_who_dies_first(confined: str, score: int) -> None:
 def test_capabilities_are_those_of_the_list_that_the_process_has() -> None:
     has = int(re.findall(r"CapPrm:\s*(\w+)", Path("/proc/self/status").read_text())[0], 16)
     said = outcome("mkfs", "open('/proc/self/status').read()")
-    for kind, expected in (("Inh", 0), ("Prm", 1 << 2), ("Eff", 1 << 2), ("Bnd", 1 << 2), ("Amb", 0)):
-        assert int(re.findall(rf"Cap{kind}:\s*(\w+)", said)[0], 16) == expected & has
+    for kind, expected in (("CapInh", 0), ("CapPrm", 1 << 2), ("CapEff", 1 << 2), ("CapBnd", 1 << 2), ("CapAmb", 0)):
+        assert int(re.findall(rf"{kind}:\s*(\w+)", said)[0], 16) == expected & has
     assert re.findall(r"NoNewPrivs:\s*1\nSeccomp:\s*2\n", said)
 
 
