@@ -97,13 +97,15 @@ _PACKER = _FILES | {confine.CAP_SYS_ADMIN, confine.CAP_SETPCAP, confine.CAP_SYS_
 _SUPERVISOR = _PACKER | {
     confine.CAP_IPC_LOCK,
     confine.CAP_NET_ADMIN,
+    confine.CAP_NET_RAW,
     confine.CAP_SETGID,
     confine.CAP_SETUID,
     confine.CAP_SYS_CHROOT,
     confine.CAP_SYS_NICE,
     confine.CAP_SYS_PTRACE,
 }
-"""What xl and its scripts need to start, pause and destroy a domain and to attach its interfaces."""
+"""What xl and its scripts need to start, pause and destroy a domain and to attach interfaces, and iptables-legacy-save to read
+filters (CAP_NET_RAW)."""
 
 
 def supervisor() -> None:
