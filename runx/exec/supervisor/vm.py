@@ -105,6 +105,8 @@ class VirtualMachine:
         """Why the machine could not be completed."""
         self._is_to_start = False
         """`start` came before the machine was complete."""
+        self._logs: tuple[Part, ...] = ()
+        """What looks after the log of QEMU, if there is one."""
         self._loops: list[int] = []
         """Loop devices of the disks."""
         self._look_at: float | None = None
@@ -140,6 +142,10 @@ class VirtualMachine:
         if self._packer:
             self._packer.end()  # the disks are locked, or the images are in the ramdisk
             self._packer = None
+        if of_qemu:
+            from runx.exec.supervisor import qemu_log  # for few containers
+
+            self._logs = (qemu_log.QemuLog(qemu_log.path_of(record.domain)),)
         record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
         self._forget_images()
         self._shares.publish()
@@ -235,7 +241,7 @@ class VirtualMachine:
 
     @property
     def last_parts(self) -> "tuple[Part, ...]":
-        return (self, self._shares, *self._the_guest().last_parts, self._allowance)
+        return (self, self._shares, *self._logs, *self._the_guest().last_parts, self._allowance)
 
     @property
     def deliver(self) -> "Callable[[int], None]":

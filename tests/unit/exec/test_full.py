@@ -15,6 +15,7 @@ from runx.exec.commands import delete
 from runx.exec.console import frames as link
 from runx.exec.container import record as records
 from runx.exec.container.record import Record
+from runx.exec.supervisor import loop, qemu_log
 from runxtools.testing.hostile import HELLO, Conversation
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="file systems are mounted")
@@ -173,3 +174,21 @@ def test_logs_of_a_container_go_with_it(tmp_path: Path, monkeypatch: pytest.Monk
     assert [name for name in (*gone, *stay) if (tmp_path / name).exists()] == stay
     monkeypatch.setattr(delete, "_LOGS", str(tmp_path / "none"))
     delete._remove_logs("runx-a-1")
+
+
+def test_the_log_of_qemu_begins_anew_when_it_is_large(tmp_path: Path) -> None:
+    """QEMU has it open for appending, and goes on."""
+    path = tmp_path / "qemu.log"
+    with path.open("ab", buffering=0) as of_qemu:
+        part = qemu_log.QemuLog(str(path))
+        of_qemu.write(b"x" * qemu_log.LIMIT)
+        loop.turn([part])
+        assert path.stat().st_size == qemu_log.LIMIT
+        of_qemu.write(b"one more")
+        part._look_at = 0.0
+        loop.turn([part])
+        of_qemu.write(b"and again")
+        assert path.read_bytes() == b"and again"
+    path.unlink()
+    part._look_at = 0.0
+    loop.turn([part])  # no log is no error
