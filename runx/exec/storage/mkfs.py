@@ -26,6 +26,10 @@ _WRITE_EVERY_S = 0.1
 _LOOK_EVERY_S = 1.0
 _NO_SPACE = "No space left on device"
 _NO_MEMORY = "Cannot allocate memory"
+_KILLED_HINT = (
+    "the kernel kills it if the container's control group, or one above it, has too little memory: use the carrier 9p, or raise "
+    "host.memory_limit of runx.toml, or under Kubernetes the overhead of the RuntimeClass"
+)
 _READ = mount.MS_RDONLY | mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | mount.MS_NOSYMFOLLOW
 
 
@@ -78,7 +82,7 @@ def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
                 raise TooLarge from error  # SIGXFSZ
             code, text = 1, spawn.tail(output)
             if _NO_SPACE not in text and _NO_MEMORY not in text:
-                raise
+                raise RunxError(f"root.path: {error.message}", error.hint or _KILLED_HINT) from None
     finally:
         os.close(output)
     if code:

@@ -1,6 +1,7 @@
 """linux.cgroupsPath: the supervisor is in that group, and nothing of it stays."""
 
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from commandhost import Host
+from runx import paths
 from runx.errors import RunxError
 from runx.exec.container import cgroup
 from runx.exec.container.cgroup import Limits, prepare
@@ -364,3 +366,27 @@ def test_no_group_is_made_where_groups_are_disabled(top: str, host: Host) -> Non
     assert groups_of(pid) == groups_of(os.getpid())
     assert left(f"{top}/c") == []
     assert f"linux.cgroupsPath: /{top}/c: not used, as --cgroup-manager is disabled" in host.log.read_text()
+
+
+@needs_trees
+def test_an_image_of_too_many_files_is_an_error_that_names_the_limit(top: str, tmp_path: Path) -> None:
+    """Whether mkfs.erofs sees its limit first, or the kernel has to kill it: nothing else of dom0 is hurt."""
+    if "memory" not in limits_of("") or not shutil.which("mkfs.erofs", path=paths.PROGRAMS):
+        pytest.skip("no memory controller here, or no mkfs.erofs")
+    script = f"""
+import os, sys
+sys.path[:0] = {sys.path!r}
+from runx.exec.container import cgroup
+from runx.exec.storage import mkfs
+cgroup.prepare("/{top}", systemd=False).join(os.getpid(), cgroup.Limits(32 << 20, 2))
+for number in range(10000):
+    os.close(os.open(f"{tmp_path}/tree/" + "x" * 150 + str(number), os.O_CREAT))
+try:
+    mkfs.image(mkfs.Tree("{tmp_path}/work", "{tmp_path}/tree"), "{tmp_path}/image", 1 << 30, to_disk=False)
+except mkfs.RunxError as error:
+    print(error.message, error.hint)
+"""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "image").touch()
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert said.stdout.startswith("root.path: ") and "host.memory_limit" in said.stdout, said
