@@ -114,7 +114,7 @@ class Shares:
         ours = self._states[number]
         if ours == share_nodes.INIT_WAIT and state in (share_nodes.INITIALISED, share_nodes.CONNECTED):
             self._connect(number)
-        elif ours != share_nodes.INIT_WAIT and state in (share_nodes.CLOSING, share_nodes.CLOSED):
+        elif ours in (share_nodes.INITIALISED, share_nodes.CONNECTED) and state in (share_nodes.CLOSING, share_nodes.CLOSED):
             self._tell(f"close {number}")
         elif ours == share_nodes.CLOSED and state == share_nodes.INITIALISING:
             self._set_state(number, share_nodes.INIT_WAIT)  # its driver begins again
