@@ -44,7 +44,7 @@ def _percent(piece: bytes, allowance: Allowance | None) -> float:
             raise ToolError("the supervisor ended the container of a guest that had only greeted")
         limit = time.monotonic() + _BURST_LIMIT_S
         while allowance and not allowance.rests_until() and time.monotonic() < limit:
-            _flood(conversation, piece, 0.01)  # what it may cause at once
+            _flood(conversation, piece, 0)  # one turn: what it may cause at once
         before, begin = _used_s(), time.monotonic()
         _flood(conversation, piece, _MEASURED_S)
         return 100 * (_used_s() - before) / (time.monotonic() - begin)
@@ -54,9 +54,11 @@ def _flood(conversation: Conversation, piece: bytes, seconds: float) -> None:
     parts = (*conversation.guest.first_parts, *conversation.guest.last_parts, conversation.allowance)
     ring = piece * (2048 // len(piece)) if piece else b""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while True:
         conversation.ring.unread = ring
         loop.turn(parts)
+        if time.monotonic() >= end:
+            return
 
 
 def _used_s() -> float:
