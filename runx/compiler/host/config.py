@@ -74,6 +74,8 @@ class HostConfig(NamedTuple):
     in_memory: tuple[str, ...] = IN_MEMORY
     kill_answer_s: int = 1
     kill_end_s: int = 8
+    host_memory_mib: int = 1024
+    host_cpus: int = 2
     own_kernels: bool = True
     own_ramdisks: bool = True
     annotations: tuple[str, ...] = ANNOTATIONS
@@ -163,6 +165,8 @@ SETTINGS = (
     Setting("mounts", "in_memory", "rules", "in_memory", "bind mounts of directories that become a tmpfs of the guest"),
     Setting("kill", "answer_timeout", "seconds", "kill_answer_s", "seconds after KILL until a guest has to answer"),
     Setting("kill", "end_timeout", "seconds", "kill_end_s", "seconds after KILL until a guest has to have ended"),
+    Setting("host", "memory_limit", "size", "host_memory_mib", "memory that dom0 may use for one container"),
+    Setting("host", "cpus", "count", "host_cpus", "processors whose time dom0 may use for one container"),
     Setting("policy", "own_kernels", "flag", "own_kernels", "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", "own_ramdisks", "containers may bring a ramdisk in their root filesystem"),
     Setting(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runx.compiler.host.config import HostConfig
     from runx.compiler.model.plan import Domain
     from runx.compiler.pipeline import Compilation
-    from runx.exec.container.cgroup import Group
+    from runx.exec.container.cgroup import Group, Limits
     from runx.exec.plan_json import VmPlan
 
 _KERNEL_LIMIT = 128 * 1024 * 1024
@@ -80,11 +80,11 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
         record.pid, record.pid_start = supervisor.pid, start_time(supervisor.pid)
         record.save()  # so that `delete` can end the supervisor if this process is killed
         with collector.paused():
-            group = _compile_into(record, root, options)
+            group, limits = _compile_into(record, root, options)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
-        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, options.log)) if of_create else None)
-        if group and not of_create:
-            group.join(supervisor.pid)
+        if group:
+            _join(record, group, limits)
+        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, options.log)) if of_create else None)
         if options.pidfd_socket:
             _send_pidfd(options.pidfd_socket, record)
         if options.pid_file:
@@ -111,10 +111,15 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
 _BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
 
 
-def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | None", log: Log) -> None:
-    """Run the hooks of `create`, in the plan's order. They may look for the control group of `pid`, so it joins before them."""
-    if group:
-        group.join(pid)
+def _join(record: Record, group: "Group", limits: "Limits") -> None:
+    """Move the supervisor into the container's control group, before it starts anything. Raises RunxError."""
+    for controller in group.join(record.pid, limits):
+        what = f"the host's limit of {controller} (runx.toml, [host]) does not hold for the container's control group"
+        record.say("warning", f"{what}: the controller is not enabled there")
+
+
+def _run_hooks(of_create: list[Hook], record: Record, pid: int, log: Log) -> None:
+    """Run the hooks of `create`, in the plan's order."""
     network = netns.descriptor(pid)
     try:
         state = records.document(record, "creating", pid)
@@ -125,12 +130,13 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
         os.close(network)
 
 
-def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group | None":
-    """Write the plan and the artifacts into the container's directory; the control group to join, if any."""
+def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[Group | None, Limits]":
+    """Write the plan and the artifacts into the container's directory; the control group to join, if any, and its limits."""
     import json
 
     from runx.compiler.host.host_facts import HostFacts
     from runx.compiler.pipeline import Inputs, compile
+    from runx.exec.container.cgroup import Limits
 
     container_id = os.path.basename(record.directory)
     facts = HostFacts(config_name=options.config)
@@ -170,7 +176,8 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group |
     )
     group = _group(record, plan.cgroups_path, options.cgroup_manager)
     record.save()
-    return group
+    record.reserve()
+    return group, Limits(result.host.host_memory_mib << 20, result.host.host_cpus)
 
 
 def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> None:
@@ -183,6 +190,7 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
         for disk in domain.disks
     ]
+    record.cpu_percent = domain.cap_percent or 100 * domain.vcpus
     record.keep_free_mib = result.plan.root.keep_free_mib or 0
     if domain.own_kernel or domain.own_ramdisk:
         from runx.linux import in_root

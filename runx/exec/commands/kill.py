@@ -4,6 +4,7 @@ import _signal  # type: ignore[import-not-found]  # the signal module costs a fa
 import os
 
 from runx.errors import RunxError
+from runx.exec.commands import orphan
 from runx.exec.container import record as records
 from runx.exec.container.record import Record
 from runx.exec.supervisor import control
@@ -43,11 +44,10 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
     """
     number = number_of(signal)
     record = records.load(root, container_id)
-    status = record.current_status()
+    status = orphan.status(record)
     if status not in records.LIVE:
-        if record.domid >= 0 and number == _signal.SIGKILL:
-            _destroy(record.domain)  # the supervisor was killed, and its domain still lives
-            return
+        if record.status != status and record.domid >= 0 and number == _signal.SIGKILL:
+            return  # the supervisor was killed, and its domain with it just now
         if all_processes:
             return
         raise RunxError("container not running")

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from runx.errors import RunxError, reason
+from runx.exec.commands import orphan
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE
 
@@ -32,7 +33,10 @@ def list_containers(root: str, warn: "Callable[[str], None]") -> list[dict[str, 
             if os.path.exists(f"{directory}/record"):
                 warn(f"{error.message}: left out")
             continue  # else another process creates or removes it
-        status = record.current_status()
+        try:
+            status = orphan.status(record)
+        except RunxError:
+            status = record.status  # its domain lives, and nobody can end it
         state = json.loads(record.oci)
         try:
             created = _created(record.directory)

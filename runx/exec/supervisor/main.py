@@ -14,6 +14,7 @@ from runx.exec.container.hooks import HOOKS_NOW, ORDER_WITH_HOOKS
 from runx.exec.container.record import Record
 from runx.exec.container.record import load as load_record
 from runx.exec.supervisor import guest_link
+from runx.exec.supervisor.allowance import Allowance
 from runx.exec.supervisor.network import Network
 from runx.exec.supervisor.session import Session
 from runx.exec.supervisor.supervisor import Supervisor
@@ -44,15 +45,16 @@ def _machine(record: Record, session: Session, host_network: int) -> "Machine":
         return Sandbox(record, session)
     store = _connect()
     network = Network(record, store, host_network)
+    allowance = Allowance(record.cpu_percent)
 
     def meet() -> "Guest":
         if record.console != "passthrough":
-            return guest_link.meet(record, store, session, network)
+            return guest_link.meet(record, store, session, network, allowance)
         from runx.exec.supervisor.passthrough import Passthrough  # few containers bring a ramdisk of their own
 
         return Passthrough(record, store, session)
 
-    return VirtualMachine(record, store, session, network, host_network, meet)
+    return VirtualMachine(record, store, session, network, host_network, allowance, meet)
 
 
 def main() -> int:

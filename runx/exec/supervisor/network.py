@@ -59,7 +59,7 @@ class Network:
         if record.taken:
             tcfilter.rollback(self._store, record.domid, self._first_vifs, record.taken)
             record.taken = []
-            record.save()
+            record.save_if_possible()
 
     def release(self) -> None:
         """Leave nothing of ours at the interfaces, when the domain has gone."""

@@ -72,7 +72,8 @@ class Shares:
             from runx.exec.ninep import process
 
             directory = self._record.directory
-            process.become(control, directory, self._file, f"runx-shares {os.path.basename(directory)}")
+            title = f"runx-shares {os.path.basename(directory)}"
+            process.become(control, directory, self._file, title, self._record.cpu_percent)
         finally:
             os._exit(1)
 

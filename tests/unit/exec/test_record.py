@@ -173,6 +173,7 @@ terminal=
 def as_now(text: str) -> str:
     """The text of this version, in which six attributes are new."""
     for new, before in (
+        ("cpu_percent=100", "disks="),
         ("keep_free_mib=0\nkill_answer_s=0\nkill_end_s=0", "log="),
         ("macs=\nnetwork_devices=", "network_namespace="),
         ("packs=", "pid="),
@@ -193,6 +194,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "cgroups": ["/sys/fs/cgroup/a b/c", "/sys/fs/cgroup/memory/c"],
         "console": "link",
         "console_socket": "/run/console socket",
+        "cpu_percent": 100,
         "disks": ["ro base /var/cache/runx/base one", "rw qcow2 /disks/two"],
         "domain": "runx-c-1a2b",
         "domid": 7,

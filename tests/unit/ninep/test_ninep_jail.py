@@ -359,7 +359,7 @@ def server(
     pid = os.fork()
     if pid == 0:
         ours.close()
-        process.become(theirs.fileno(), str(directory), "exports", "runx-shares test")
+        process.become(theirs.fileno(), str(directory), "exports", "runx-shares test", 100)
     theirs.close()
     try:
         ours.settimeout(60)
