@@ -7,8 +7,8 @@ from pathlib import Path
 
 from recipes.settings import ASSETS
 
-PROMPT = ASSETS / "kernel" / "xenbus_probe_frontend.h"
-"""Included before the source of that name."""
+INCLUDED = (ASSETS / "kernel" / "xenbus_probe_frontend.h", ASSETS / "kernel" / "trans_xen.h")
+"""Each is included before the source of its name."""
 _SPARSEMEM = "arch/x86/include/asm/sparsemem.h"
 _GUARD = "_ASM_X86_SPARSEMEM_H"
 _SECTION = "# define SECTION_SIZE_BITS\t27 "
@@ -16,7 +16,7 @@ _SECTION = "# define SECTION_SIZE_BITS\t27 "
 
 def for_all() -> list[str]:
     """Variables for every architecture."""
-    return [f"CFLAGS_{PROMPT.stem}.o=-include {PROMPT}"]
+    return [f"CFLAGS_{header.stem}.o=-include {header}" for header in INCLUDED]
 
 
 def for_x86_64(tree: Path) -> list[str] | None:

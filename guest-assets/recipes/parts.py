@@ -65,7 +65,7 @@ def kernel(settings: Settings) -> Path:
         "compiler": toolchain.kernel_version(settings),
         "environment": repr(sorted(_KBUILD.items())),
         "link": Path(linker_script.__file__).read_bytes(),
-        "flags": Path(kernel_flags.__file__).read_bytes() + kernel_flags.PROMPT.read_bytes(),
+        "flags": Path(kernel_flags.__file__).read_bytes() + b"".join(header.read_bytes() for header in kernel_flags.INCLUDED),
     }
     added = added_config(settings)
     if added:

@@ -123,7 +123,7 @@ class Shares:
         try:
             words = [f"{self._number(number, name)}" for name in self._names(number)]
         except ValueError as error:
-            self._say_closed(number, str(error))
+            self._refuse(number, str(error))
             return
         self._states[number] = share_nodes.INITIALISED  # until the server has answered
         self._tell(" ".join(("connect", str(number), *words)))
@@ -141,9 +141,19 @@ class Shares:
             raise ValueError(f"the guest's driver wrote {name} = {value[:40]!r}")
         return int(value)
 
-    def _say_closed(self, number: int, reason: str) -> None:
-        if reason:
-            self._record.say("warning", f"the share {self._tags[number]} is not served any more: {reason}")
+    def _closed(self, number: int, reason: str) -> None:
+        if not reason:
+            self._set_state(number, share_nodes.CLOSED)
+        elif self._states[number] == share_nodes.CONNECTED:
+            # The guest's requests in it have no answer, and who waits for one would wait for ever.
+            raise RunxError(f"the share {self._tags[number]} is not served any more: {reason}")
+        else:
+            self._refuse(number, reason)
+        self._look_at_guest(number)
+
+    def _refuse(self, number: int, reason: str) -> None:
+        """Say no to a driver whose share has not been used yet. It may begin again."""
+        self._record.say("warning", f"the share {self._tags[number]} is not served: {reason}")
         self._set_state(number, share_nodes.CLOSED)
 
     def _set_state(self, number: int, state: str) -> None:
@@ -165,14 +175,14 @@ class Shares:
         return os.read(self._control, _MESSAGE_MAX).decode("utf-8", "replace")
 
     def heed(self, words: str) -> None:
-        """Act on a report. Raises RunxError if the server has ended: without files, the container cannot go on."""
+        """Act on a report. Raises RunxError if the server has ended, or does not serve a share any more since the guest broke a
+        rule: without files, the container cannot go on."""
         kind, _, rest = words.partition(" ")
         number, _, reason = rest.partition(" ")
         if kind == "connected":
             self._set_state(int(number), share_nodes.CONNECTED)
         elif kind == "closed":
-            self._say_closed(int(number), reason)
-            self._look_at_guest(int(number))
+            self._closed(int(number), reason)
         else:
             how = rest if kind in ("fault", "error") else self._how_it_ended()
             raise RunxError(f"the server of the container's shares has ended: {how.strip()}")

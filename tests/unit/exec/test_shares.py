@@ -8,10 +8,15 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from commandhost import Host
+from runx.errors import RunxError
+from runx.exec.container.record import Record
+from runx.exec.supervisor.shares import Shares
 
 BACKEND, FRONTEND = "/local/domain/0/backend/runx_9pfs/1", "/local/domain/1/device/9pfs"
 
@@ -131,7 +136,7 @@ def test_a_driver_that_writes_nonsense_loses_its_share(host: Host) -> None:
     for name, value in (("num-rings", "77"), ("state", "3")):
         host.xen.write(f"{FRONTEND}/0/{name}", value)
     until(lambda: node(host, f"{BACKEND}/0/state") == "6")
-    assert "the share root is not served any more: 77 rings are not 1 to 2" in messages(host)
+    assert "the share root is not served: 77 rings are not 1 to 2" in messages(host)
     assert host.state()["status"] == "created"
     host.xen.write(f"{FRONTEND}/0/state", "6")
     host.xen.write(f"{FRONTEND}/0/state", "1")
@@ -140,6 +145,21 @@ def test_a_driver_that_writes_nonsense_loses_its_share(host: Host) -> None:
         host.xen.write(f"{FRONTEND}/0/{name}", value)
     until(lambda: node(host, f"{BACKEND}/0/state") == "6")
     assert "the guest's driver wrote ring-ref0 = '-1'" in messages(host)
+
+
+def test_a_guest_that_breaks_a_rule_of_a_share_in_use_ends_its_container(tmp_path: Path) -> None:
+    """Requests have no answer any more, and a process that waits for one cannot be killed."""
+    record = Record(str(tmp_path))
+    record.domid = 1
+    written: dict[str, str] = {}
+    store: Any = SimpleNamespace(
+        write=written.__setitem__, read=lambda path: written.get(path, ""), watch=lambda *_: None, set_permissions=lambda *_: None
+    )
+    shares = Shares(record, store, "exports", ["root"])
+    shares.publish()
+    shares.heed("connected 0")
+    with pytest.raises(RunxError, match="the share root is not served any more: a message of 0 bytes"):
+        shares.heed("closed 0 a message of 0 bytes")
 
 
 def test_a_closed_share_makes_no_work(host: Host) -> None:

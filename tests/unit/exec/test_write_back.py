@@ -135,6 +135,18 @@ def test_the_layer_stays_if_the_guest_goes_in_the_middle(end: End) -> None:
     assert "ended before all was written" in end.said[0][1]
 
 
+def test_a_broken_rule_ends_it_and_the_guest_is_told(end: End) -> None:
+    """The writer in the guest would wait for an answer for ever."""
+    end.part.ask()
+    end.turn_until(lambda: bool(end.store.nodes))
+    end.part._heed("connected 0")
+    end.part._heed("closed 0 a message of 0 bytes")
+    assert end.gave_up == 1 and end.part.has_failed
+    assert "the share layer is not served any more: a message of 0 bytes" in end.said[0][1]
+    end.finish()
+    assert end.layer.exists()
+
+
 def test_an_empty_layer_goes_without_a_server(end: End) -> None:
     end.part.written(bytes(13))
     assert not end.part.is_pending

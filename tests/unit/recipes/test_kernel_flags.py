@@ -43,3 +43,11 @@ def test_a_header_of_another_form_is_left_alone(change: tuple[str, str], tmp_pat
 
 def test_a_source_without_the_header_is_left_alone(tmp_path: Path) -> None:
     assert kernel_flags.for_x86_64(tmp_path) is None
+
+
+def test_headers_are_included_before_the_sources_of_their_names() -> None:
+    flags = kernel_flags.for_all()
+    assert [flag.partition("=")[0] for flag in flags] == ["CFLAGS_xenbus_probe_frontend.o", "CFLAGS_trans_xen.o"]
+    for flag in flags:
+        header = Path(flag.rpartition(" ")[2])
+        assert header.read_text().startswith("/* Included before Linux's ") and f"/{header.stem}.c." in header.read_text()
