@@ -18,6 +18,7 @@ struct child child;
 static int signals = -1;
 static int wait_status;  /* of waitpid(2), when the child has ended */
 static int killed_for;   /* the signal for which deliver() sent SIGKILL; 0: none */
+static void (*tell_of_child)(pid_t pid, int status);
 static uint64_t pending; /* signals that came before the start; bit n - 1 for signal n */
 
 void signals_watch(void)
@@ -104,8 +105,15 @@ void reap(void)
             child.ended = true;
             wait_status = status;
             clock_gettime(CLOCK_MONOTONIC, &child.ended_at);
+        } else if (tell_of_child) {
+            tell_of_child(pid, status);
         }
     child.any_left = pid == 0;
+}
+
+void reap_tells(void (*tell)(pid_t pid, int status))
+{
+    tell_of_child = tell;
 }
 
 void signals_take(void)
@@ -125,12 +133,14 @@ uint8_t exit_status(void)
 {
     if (!child.ended)
         return 128 + SIGKILL;
-    if (WIFEXITED(wait_status))
-        return (uint8_t)WEXITSTATUS(wait_status);
-    int number = WTERMSIG(wait_status);
-    if (number == SIGKILL && killed_for)
-        number = killed_for;
-    return (uint8_t)(128 + number);
+    if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL && killed_for)
+        return (uint8_t)(128 + killed_for);
+    return status_of(wait_status);
+}
+
+uint8_t status_of(int status)
+{
+    return (uint8_t)(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 void child_started(void)

@@ -29,7 +29,10 @@ CARRIERS = ("auto", "disk", "9p", "ram")
 """Carriers of a root filesystem."""
 WRITE_BACK = ("exit", "never")
 """When what a container has written comes into its root filesystem on the host."""
-ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.root.write_back", "org.runx.xlconf")
+ANNOTATIONS = (
+    "org.runx.exec", "org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.root.write_back",
+    "org.runx.xlconf",
+)  # fmt: skip
 """The annotations of a container that runx knows."""
 
 NETWORKS = ("/etc/cni/net.d", "/etc/runx/networks")
@@ -67,6 +70,7 @@ class HostConfig(NamedTuple):
     in_memory: tuple[str, ...] = IN_MEMORY
     kill_answer_s: int = 1
     kill_end_s: int = 8
+    exec: bool = False
     own_kernels: bool = True
     own_ramdisks: bool = True
     annotations: tuple[str, ...] = ANNOTATIONS
@@ -152,6 +156,7 @@ SETTINGS = (
     Setting("mounts", "in_memory", "rules", "in_memory", "bind mounts of directories that become a tmpfs of the guest"),
     Setting("kill", "answer_timeout", "seconds", "kill_answer_s", "seconds after KILL until a guest has to answer"),
     Setting("kill", "end_timeout", "seconds", "kill_end_s", "seconds after KILL until a guest has to have ended"),
+    Setting("policy", "exec", "flag", "exec", "more processes may be started in containers that are created from now on"),
     Setting("policy", "own_kernels", "flag", "own_kernels", "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", "own_ramdisks", "containers may bring a ramdisk in their root filesystem"),
     Setting(
