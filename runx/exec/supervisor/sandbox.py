@@ -4,6 +4,7 @@ Under runc an image's program, `pause`, would be that process. It only waits for
 there is no domain, and nothing of the image runs. The virtual machines of the pod's containers take what is in the namespace.
 """
 
+from runx.exec.supervisor.lifecycle import refuse
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -51,6 +52,8 @@ class Sandbox:
 
     def resume(self) -> None:
         """Nothing but the status changes: `finished` heeds a signal that has waited."""
+
+    execute = staticmethod(refuse)
 
     def deliver(self, number: int) -> None:
         """Heed a signal to a sandbox that has been started."""
