@@ -120,7 +120,7 @@ def test_what_it_says_of_a_running_one(host: Double, docker: list[str]) -> None:
     host.run(sh("--detach", "--name", "two", script="exec sleep 1000"), check=True, timeout=LIMIT_S)
     stats = host.run([*docker, "stats", "--no-stream", "two"], timeout=LIMIT_S)
     assert stats.returncode == 0 and b" two " in stats.stdout, stats
-    top = host.run([*docker, "top", "two"], timeout=LIMIT_S)
+    top = host.run([*docker, "top", "two", "-e", "-ww", "-o", "pid,args"], timeout=LIMIT_S)
     assert top.returncode == 0 and b"runx.exec.supervisor" in top.stdout, top
     host.run([*docker, "pause", "two"], check=True, timeout=LIMIT_S)
     assert inspect(host, "two", "{{.State.Status}}") == "paused"

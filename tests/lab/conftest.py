@@ -1,10 +1,15 @@
 """Tests in the Xen lab that `--lab` names (docs/lab.md). After the last, dom0 must be as it was before the first.
 
 All are marked `lab`. Tests marked `needs_qemu` are skipped on a Debian whose QEMU cannot serve PV guests.
+
+With pytest-xdist (`-n 2 --dist loadfile`) two tests at once use the two processors of dom0. A test marked `alone` has dom0 for
+itself.
 """
 
+import fcntl
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,10 +35,67 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"QEMU of {kind.suite} cannot serve PV guests: --lab bookworm"))
 
 
+def _lab(config: pytest.Config) -> Lab:
+    return Lab(kinds.named(config.getoption("--lab")))
+
+
+def _has_workers(config: pytest.Config) -> bool:
+    """Whether this process gives the tests to others, which run them."""
+    return bool(config.getoption("numprocesses", None)) and not _is_worker(config)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+_BEFORE = pytest.StashKey[set[str]]()
+"""The inventory of dom0 before the workers began."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if _has_workers(session.config) and not session.config.option.collectonly:
+        lab = _lab(session.config)
+        lab.up()
+        session.config.stash[_BEFORE] = inventory(lab)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Runs when the workers have ended. What one of them sees of dom0 is the other's as well."""
+    before = session.config.stash.get(_BEFORE, None)
+    if before is not None and (left := leaks(_lab(session.config), before)):
+        print("\nleft behind in dom0:\n" + "\n".join(left))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@contextmanager
+def _turn(alone: bool, directory: Path) -> Iterator[None]:
+    """Be in dom0 during the context, beside others or alone. Who waits to be alone lets nobody in before."""
+    with ExitStack() as stack:
+        gate = stack.enter_context((directory / "tests-gate").open("w"))
+        room = stack.enter_context((directory / "tests-room").open("w"))
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    if not _is_worker(item.config):
+        return (yield)
+    with _turn(item.get_closest_marker("alone") is not None, _lab(item.config).directory):
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
     """A lab that is up and has this checkout installed."""
-    lab = Lab(kinds.named(pytestconfig.getoption("--lab")))
+    lab = _lab(pytestconfig)
+    if _is_worker(pytestconfig):
+        yield lab
+        return
     lab.up()
     before = inventory(lab)
     yield lab

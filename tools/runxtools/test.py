@@ -90,17 +90,24 @@ class Step(NamedTuple):
     """The lab that it needs."""
     usual: bool = True
     """Whether a run of all steps has it."""
+    workers: int = 1
+    """Processes that share its tests, file by file, where the machine has as many processors."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """Arguments for pytest."""
-        return (*self.pytest, *(("--lab", self.lab.name) if self.lab else ()))
+        workers = min(self.workers, os.cpu_count() or 1)
+        return (
+            *(("-n", str(workers), "--dist", "loadfile") if workers > 1 else ()),
+            *self.pytest,
+            *(("--lab", self.lab.name) if self.lab else ()),
+        )
 
 
 STEPS = {
     "lint": Step("linters", ("tests/test_linters.py",), _LINT),
-    "unit": Step("unit and snapshot tests", ("tests/unit",), (*_LINT, *_UNIT), "initrd", schemas=True),
-    "double": Step("tests on xl-double", ("tests/integration",), _ALL, "initrd"),
+    "unit": Step("unit and snapshot tests", ("tests/unit",), (*_LINT, *_UNIT), "initrd", schemas=True, workers=4),
+    "double": Step("tests on xl-double", ("tests/integration",), _ALL, "initrd", workers=2),
     **{
         suite: Step(
             f"tests on xl-double, Debian {suite}",
@@ -109,10 +116,11 @@ STEPS = {
             "initrd",
             suite=suite,
             usual=suite == engines.other(apt.machine_release()),
+            workers=2,
         )
         for suite in engines.SUITES
     },
-    "lab": Step("tests in the Xen lab", ("tests/lab",), _ALL, "all", lab=Kind()),
+    "lab": Step("tests in the Xen lab", ("tests/lab",), _ALL, "all", lab=Kind(), workers=2),
     # Debian 12 has another xl and another Linux, and a QEMU that can serve guests.
     "lab-bookworm": Step(
         "tests in the Xen lab, Debian 12",
@@ -253,7 +261,7 @@ def in_tree(step: Step, arguments: Sequence[str], results: Results, accepted: Se
         there = engines.Tree(step.suite)
     versions = there.versions()
     print(f"{step.suite}: {versions}")
-    words = ["tools/python", *PYTEST, "-p", "no:cacheprovider", *step.pytest, *arguments]
+    words = ["tools/python", *PYTEST, "-p", "no:cacheprovider", *step.arguments, *arguments]
     results.measure(step.what, lambda: there.call(words), *accepted)
     results.notes.append(f"  Debian {step.suite}: {versions}")
 

@@ -56,8 +56,9 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return tool.main()
 
 
-LINT, UNIT, DOUBLE = "tests/test_linters.py", "tests/unit", "tests/integration"
-LAB, MORE = "tests/lab --lab trixie", "tests/lab/test_image.py tests/lab/test_ctr.py --lab bookworm"
+SHARED = "-n 2 --dist loadfile"
+LINT, UNIT, DOUBLE = "tests/test_linters.py", f"{SHARED} tests/unit", f"{SHARED} tests/integration"
+LAB, MORE = f"{SHARED} tests/lab --lab trixie", "tests/lab/test_image.py tests/lab/test_ctr.py --lab bookworm"
 LAB_12 = f"{' '.join(tool.STEPS['lab-bookworm'].pytest)} --lab bookworm"
 LAB_BOOKWORM = "tools/lab --suite bookworm up"
 LAB_COMMANDS = ["./build all", "tools/lab up", LAB]
@@ -66,6 +67,11 @@ TRIXIE, SID, BOOKWORM = f"trixie: {DOUBLE}", f"sid: {DOUBLE}", f"bookworm: {DOUB
 
 RELEASE = tool.engines.other(tool.apt.machine_release())
 OTHER = f"{RELEASE}: {DOUBLE}"
+
+
+@pytest.fixture(autouse=True)
+def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool.os, "cpu_count", lambda: 2)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +98,15 @@ OTHER = f"{RELEASE}: {DOUBLE}"
 def test_steps(commands: Commands, monkeypatch: pytest.MonkeyPatch, words: list[str], run: list[str]) -> None:
     assert call(monkeypatch, *words) == 0
     assert commands.run == run
+
+
+@pytest.mark.parametrize(("processors", "workers"), [(None, 0), (1, 0), (3, 3), (64, 4)])
+def test_the_tests_are_shared_by_the_processors(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, processors: int | None, workers: int
+) -> None:
+    monkeypatch.setattr(tool.os, "cpu_count", lambda: processors)
+    assert call(monkeypatch, "--only", "unit") == 0
+    assert commands.run[-1] == (f"-n {workers} --dist loadfile tests/unit" if workers else "tests/unit")
 
 
 def test_every_run_has_the_engines_of_both_debians() -> None:
@@ -172,6 +187,6 @@ def test_another_python(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(tree, "call", called)
     assert call(monkeypatch, "--python", "3.13", "--", "-k", "cpio") == 3
-    assert (trees, commands.run) == ([("trixie", [UNIT, "-k", "cpio"])], ["./build initrd"])
+    assert (trees, commands.run) == ([("trixie", ["tests/unit", "-k", "cpio"])], ["./build initrd"])
     with pytest.raises(SystemExit):
         call(monkeypatch, "--python", "2.7")
