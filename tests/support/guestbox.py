@@ -216,7 +216,7 @@ class GuestBox:
             said.status = payload[0]
         elif kind == FATAL:
             assert not said.started
-            said.fatal = (payload[0], payload[1:].decode())
+            said.fatal = (payload[0], payload[1:].decode("utf-8", "replace"))
 
     def until_said(self, session: int, text: bytes) -> None:
         """Read until the output of a session contains TEXT."""

@@ -160,9 +160,9 @@ def test_output_that_others_hold_does_not_keep_a_session(start: Start) -> None:
 
 def test_a_terminal(start: Start) -> None:
     box = running(start, setup=DEV_SETUP + PTS)
-    box.execute(1, *shell("stty size; tty; read x; stty size; exec sleep 1000"), terminal=[33, 101])
-    box.until_said(1, b"/dev/pts/0")
-    assert b"33 101" in box.of(1).streams[gb.STDOUT]
+    box.execute(1, *shell("readlink /proc/self/fd/0; probe; read x; probe; exec sleep 1000"), terminal=[33, 101])
+    box.until_said(1, b"33 101")
+    assert b"/dev/pts/0" in box.of(1).streams[gb.STDOUT]
     box.send(gb.HOST_WINSIZE, b"\x0a\0\x14\0", 1)
     box.send(gb.HOST_STDIN, b"go\n", 1)
     box.until_said(1, b"10 20")
