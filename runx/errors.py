@@ -23,6 +23,23 @@ class RunxError(Exception):
         return f"{self.message} [{self.fault_id}]" if self.shows_ids and self.fault_id else self.message
 
 
+_FULL = (28, 122)
+"""ENOSPC and EDQUOT; the errno module is one more to load."""
+
+
+def of_full_disk(error: Exception, directory: str) -> RunxError | None:
+    """The error for people if an exception says that a file system is full; None if not.
+
+    directory: what runx writes to, if the exception does not name the file.
+    """
+    if not isinstance(error, OSError) or error.errno not in _FULL:
+        return None
+    path = error.filename or directory
+    return RunxError(
+        f"cannot write {path}: {reason(error)}", f"free some space there (df {directory}), or name another directory"
+    )
+
+
 def reason(error: OSError) -> str:
     """Why a system call failed, in the system's words. Lower case, for the end of a sentence that says what failed."""
     return (error.strerror or str(error)).lower()

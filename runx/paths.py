@@ -11,6 +11,12 @@ DEFAULT_IMAGES = "/var/lib/runx"
 FILTER_CACHE = "/var/cache/runx/seccomp"
 """Directory of compiled seccomp profiles, for root alone. It may be deleted at any time."""
 
+MACS = "/run/runx-macs"
+"""Directory with a link for each MAC address that runx has given to a container of this host."""
+
+LOOPS = "/run/runx-loops"
+"""Directory with a link for each loop device of a container, for udev's rules (host-assets/udev.rules)."""
+
 PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH when the environment has none. Programs that make file systems are looked for here in any case."""
 

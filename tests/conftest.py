@@ -7,6 +7,7 @@ import pytest
 from runxtools.lab import kinds
 
 pytest.register_assert_rewrite(
+    "anti_spoofing_tests",
     "bridge_tests",
     "bundles",
     "containers",

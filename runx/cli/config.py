@@ -34,5 +34,7 @@ def _value(setting: Setting, settings: HostConfig) -> str:
         return f'"{value}MiB"'
     if setting.kind == "path" and not value:
         value = f"{assets_dir()}/{setting.name}"
+    if setting.kind == "spoofing" and not value:
+        value = False
     # A list, a string of printable characters or a boolean: TOML writes them as JSON does.
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

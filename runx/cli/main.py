@@ -9,7 +9,7 @@ import sys
 from runx import SPEC_VERSION, __version__
 from runx.cli import standard_streams
 from runx.cli.options import Arguments, Option, did_you_mean, help_lines, parse
-from runx.errors import RunxError
+from runx.errors import RunxError, of_full_disk
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _list(options: Arguments, arguments: Arguments) -> None:
     from runx.exec.commands.list import list_containers, table
 
     _no_operands(arguments, "list")
-    containers = list_containers(options.values["root"])
+    containers = list_containers(options.values["root"], lambda message: _log(options).warn(message))
     if "quiet" in arguments.switches:
         sys.stdout.write("".join(f"{container['id']}\n" for container in containers))
     elif _format(arguments) == "json":
@@ -458,6 +458,9 @@ def _failed(error: Exception, options: Arguments) -> int:
     if isinstance(error, RunxError):
         _report(error, options)
         return error.status
+    if full := of_full_disk(error, options.values.get("root") or "the state directory"):
+        _report(full, options)
+        return 1
     message = f"internal error: {type(error).__name__}: {error}"
     if "debug" in options.switches:
         _report(RunxError(message, "report the traceback"), options)

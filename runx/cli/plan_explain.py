@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from runx.cli.plan_diff import changes
 from runx.compiler.backends.records import readable
 from runx.compiler.diagnostics import Location, Path, did_you_mean, path_text
+from runx.compiler.host.config import ANNOTATIONS, read_host_config
 from runx.compiler.host.config import SETTINGS as HOST_SETTINGS
-from runx.compiler.host.config import read_host_config
 from runx.compiler.host.facts import Facts, Kind
 from runx.compiler.model.plan import VmPlan
 from runx.compiler.model.settings import SETTINGS, path_of
@@ -135,7 +135,8 @@ def explain(inputs: Inputs, path_wanted: str) -> Explanation:
     causes += _other_causes(inputs, facts, value, with_changed)
     settings: list[str] = []
     if not causes:
-        settings += _absent_properties(source.document, lambda changed: _at(attempt(changed), path) not in (_ABSENT, value))
+        for absent in (_absent_properties, _absent_words):
+            settings += absent(source.document, lambda changed: _at(attempt(changed), path) not in (_ABSENT, value))
         carriers = () if inputs.root_carrier else ("disk", "9p")
         if any(with_changed(inputs._replace(root_carrier=name)) not in (_ABSENT, value) for name in carriers):
             settings.append("--root-carrier")
@@ -207,6 +208,26 @@ def _absent_properties(document: Any, changes_it: Callable[[Any], bool]) -> Iter
             continue
         if any(changes_it(_added(document, path, guess)) for guess in _GUESSES):
             yield setting.path
+
+
+_WORDS = ("ro", "rbind", "nosuid", "nodev", "noexec")
+"""Words that are added to the options of each mount."""
+_ANNOTATION_GUESSES = ("disk", "9p", "never", "/x", "cpu_weight=3")
+
+
+def _absent_words(document: Any, changes_it: Callable[[Any], bool]) -> Iterator[str]:
+    """Words that options of mounts do not have, and annotations, that change the value."""
+    for index, mount in enumerate(document.get("mounts", ())):
+        options = mount.get("options", [])
+        for word in _WORDS:
+            path: Path = ("mounts", index, "options")
+            if word not in options and changes_it(_with(document, path, [*options, word])):
+                yield f'{path_text(path)}: "{word}"'
+    for name in ANNOTATIONS:
+        if name in document.get("annotations", {}):
+            continue
+        if any(changes_it(_added(document, ("annotations", name), guess)) for guess in _ANNOTATION_GUESSES):
+            yield path_text(("annotations", name))
 
 
 def _absent_host_settings(facts: _Trial, changes_it: Callable[[], bool]) -> Iterator[str]:

@@ -182,12 +182,24 @@ def _interface(interface: Interface) -> Iterable[tuple[str, str]]:
     yield "MAC", interface.mac
     if interface.mtu:
         yield "MTU", f"{interface.mtu} bytes"
+    yield "sends", _sends(interface)
+    if interface.isolated:
+        yield "isolated", "the bridge passes nothing to other isolated ports"
     yield "address", interface.address or ("none: layer 2 alone" if interface.layer2 else "by DHCP")
     for target, gateway in interface.routes:
         yield "route", f"{target} via {gateway}" if gateway else f"{target} on the link"
     for name, words in (("nameservers", interface.nameservers), ("search", interface.search), ("options", interface.dns_options)):
         if words:
             yield name, " ".join(words)
+
+
+def _sends(interface: Interface) -> str:
+    if not interface.anti_spoofing:
+        return "what it likes: nothing is checked"
+    if interface.anti_spoofing == "mac":
+        return "with its MAC address alone"
+    address = f"{interface.address.partition('/')[0]}, " if interface.address else ""
+    return f"with its MAC address, {address}and IPv6 addresses made of the MAC address alone; no router or DHCP server"
 
 
 def _process(process: Process) -> Iterable[tuple[str, str]]:

@@ -217,7 +217,13 @@ def _columns(text: str) -> int:
 
 
 def _sorted(located: Iterable[tuple[Location | None, Diagnostic]]) -> tuple[tuple[Location | None, Diagnostic], ...]:
-    return tuple(sorted(located, key=lambda pair: (pair[0] or Location(0, 0), path_text(pair[1].path), pair[1].message)))
+    """By place. At one place, what is missing comes first, as other faults may follow from it."""
+
+    def key(pair: tuple[Location | None, Diagnostic]) -> tuple[Location, bool, str, str]:
+        place, diagnostic = pair
+        return place or Location(0, 0), diagnostic.id != "RX010", path_text(diagnostic.path), diagnostic.message
+
+    return tuple(sorted(located, key=key))
 
 
 def _show(place: Location | None, diagnostic: Diagnostic, file_name: str, line: str = "", with_id: bool = False) -> str:

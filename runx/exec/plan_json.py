@@ -17,6 +17,17 @@ class Disk(TypedDict):
     made_of: str
 
 
+class Interface(TypedDict):
+    """A network interface of the guest, attached to a bridge of the host."""
+
+    mac: str
+    bridge: str
+    anti_spoofing: Literal["mac", "addresses", ""]
+    isolated: bool
+    mtu: int | None
+    address: str | None
+
+
 class Domain(TypedDict):
     """What xl needs to know."""
 
@@ -24,6 +35,7 @@ class Domain(TypedDict):
     own_kernel: str | None
     ramdisk: str
     disks: list[Disk]
+    interfaces: list[Interface]
 
 
 class RootImage(TypedDict):
@@ -62,6 +74,7 @@ class Mount(TypedDict):
     read_only: bool
     withheld: list[Literal["devices", "set-id", "capabilities"]]
     flags: list[str]
+    data: list[str]
     origin: str
 
 

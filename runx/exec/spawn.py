@@ -18,6 +18,9 @@ TIMEOUT_S = 60.0
 KILLED_LIMIT_S = 5.0
 """How long to wait for a process that was killed. In the hypervisor, or in a file system that hangs, it may not end."""
 _OUTPUT_LIMIT = 64 * 1024
+_IPROUTE = "install iproute2: interfaces and their filters are set up with it"
+_HINTS = {"xl": "install Xen's tools (Debian: xen-utils-4.17) or put xl on PATH", "ip": _IPROUTE, "tc": _IPROUTE}
+"""What to do if a program is missing."""
 
 
 def environment() -> dict[str, str]:
@@ -35,8 +38,7 @@ def program(name: str) -> str:
         path = f"{directory or '.'}/{name}"
         if os.access(path, os.X_OK) and not os.path.isdir(path):
             return path
-    hint = "install Xen's tools (Debian: xen-utils-4.17) or put xl on PATH" if name == "xl" else ""
-    raise RunxError(f"{name}: command not found", hint)
+    raise RunxError(f"{name}: command not found", _HINTS.get(name, ""))
 
 
 def wait(pid: int, timeout_s: float | None) -> int | None:
@@ -144,3 +146,13 @@ def checked(argv: list[str], what: str, network: int = -1, timeout_s: float = TI
     if status:
         raise RunxError(f"{what} failed with exit status {status}: {one_line(said, 1000) or 'it said nothing'}")
     return said
+
+
+def batch(program: str, lines: list[str], what: str, network: int = -1) -> None:
+    """Run the commands of these lines with one ip(8) or tc(8). network: as for `run`. Raises RunxError, as `checked`."""
+    commands = os.memfd_create("commands", 0)  # inherited
+    try:
+        os.write(commands, "".join(f"{line}\n" for line in lines).encode())
+        checked([program, "-batch", f"/proc/self/fd/{commands}"], what, network)
+    finally:
+        os.close(commands)

@@ -13,9 +13,15 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 # linux/capability.h
 CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP = 0, 1, 2, 3, 4, 27, 31
+CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK = 5, 6, 7, 8, 12, 13, 14
+CAP_SYS_CHROOT = 18
+CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYS_NICE, CAP_SYS_RESOURCE = 19, 21, 23, 24
 
 _prctl_of_five = libc.function("prctl", "iLLLL")
+_capget = libc.function("capget", "PP")
 _capset = libc.function("capset", "PP")
+_CapabilityData = libc.buffer_type(24)
+"""Twice effective, permitted and inheritable (struct __user_cap_data_struct)."""
 
 
 def _prctl(option: int, *arguments: int) -> int:
@@ -28,15 +34,18 @@ def not_traceable() -> None:
 
 
 def keep_capabilities(kept: "frozenset[int]") -> None:
-    """Give up all capabilities but these, for programs to come, too. Raises OSError."""
+    """Give up all capabilities but those of these that this process has, for programs to come, too. Raises OSError."""
     number = 0
     while _prctl(_PR_CAPBSET_READ, number) >= 0:  # EINVAL after the kernel's last one
         if number not in kept:
             libc.check(_prctl(_PR_CAPBSET_DROP, number), "PR_CAPBSET_DROP")
         number += 1
     libc.check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL), "PR_CAP_AMBIENT")
-    words = [sum(1 << number % 32 for number in kept if number // 32 == word) for word in range(2)]
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    buffer = _CapabilityData()
+    libc.check(_capget(header, buffer), "capget")
+    permitted = struct.unpack("=6I", memoryview(buffer))[1::3]
+    words = [sum(1 << number % 32 for number in kept if number // 32 == word) & permitted[word] for word in range(2)]
     data = b"".join(struct.pack("=III", word, word, 0) for word in words)  # effective, permitted, inheritable
     libc.check(_capset(header, data), "capset")
 
@@ -60,6 +69,14 @@ def architecture() -> str:
     """The architecture of this process, as ARCHITECTURES has it: arm for a program of 32 bits on a kernel of 64, too."""
     machine = os.uname().machine
     return "arm" if machine.startswith("arm") or (machine == "aarch64" and sys.maxsize < 1 << 32) else machine
+
+
+def numbers(architecture: str, table: str) -> "dict[str, int]":
+    """Numbers of system calls by name, of a table with a column for each architecture. Raises ValueError for an architecture that
+    the table does not have."""
+    rows = [line.split() for line in table.strip().splitlines()]
+    column = rows[0].index(architecture)
+    return {row[0]: int(row[column]) for row in rows[1:] if row[column] != "-"}
 
 
 class Condition:
@@ -106,6 +123,26 @@ def filter_program(
     ]
 
 
+_X32 = 0x40000000
+"""Set in numbers of x86_64's second set of system calls, which would get round a list of numbers (__X32_SYSCALL_BIT)."""
+
+
+def denial_program(audit: int, denied: "list[int]", refusal: int) -> "list[tuple[int, int, int, int]]":
+    """As `filter_program`, a program that allows all system calls but some, which get the errno `refusal`."""
+    numbers = sorted(denied)
+    checks = [(_JUMP_EQUAL, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
+    return [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_JUMP_EQUAL, 1, 0, audit),
+        (_RETURN, 0, 0, _KILL_PROCESS),
+        (_LOAD, 0, 0, _NUMBER),
+        (_JUMP_SET, len(numbers) + 1, 0, _X32),
+        *checks,
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _ERRNO | refusal),
+    ]
+
+
 def load_filter(program: "list[tuple[int, int, int, int]]") -> None:
     """Bind this process to a program of `filter_program`, after `no_new_privileges`. Raises OSError."""
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
@@ -126,6 +163,20 @@ def set_title(text: str) -> None:
     start = libc.address(title)
     if _prctl(_PR_SET_MM, _PR_SET_MM_ARG_START, start) == 0:
         _prctl(_PR_SET_MM, _PR_SET_MM_ARG_END, start + len(title) - 1)
+
+
+def die_at(adjustment: int) -> None:
+    """Say when this process is killed for want of memory: from -1000, never, to 1000, first (proc_pid_oom_score_adj(5)).
+
+    A lower value than it has takes CAP_SYS_RESOURCE; without that it keeps what it has. Raises OSError.
+    """
+    file = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, str(adjustment).encode())
+    except PermissionError:
+        pass
+    finally:
+        os.close(file)
 
 
 def end_with_parent(signal: int) -> None:

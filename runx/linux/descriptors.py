@@ -2,6 +2,7 @@
 
 import _socket  # the socket module costs the supervisor 1.5 MiB
 import os
+import stat
 
 _MANY = 1 << 20
 """Where close_range(2) is missing, descriptors above this are not looked for."""
@@ -25,3 +26,12 @@ def close_all_but(kept: "tuple[int, ...]") -> None:
     for fd in (*sorted(kept), max(os.sysconf("SC_OPEN_MAX"), _MANY)):
         os.closerange(first, fd)
         first = fd + 1
+
+
+def is_null_device(fd: int) -> bool:
+    """Whether a descriptor is open and is that of /dev/null (null(4))."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)

@@ -1,6 +1,8 @@
-"""Files that are there whole, or not at all; and standard input."""
+"""Files that are there whole, or not at all; room for files to come; and standard input."""
 
+import errno
 import os
+import sys
 
 from runx.errors import RunxError, reason
 
@@ -54,3 +56,25 @@ def _write(file: int, content: bytes) -> None:
     written = 0
     while written < len(content):
         written += os.write(file, content[written:])
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a file system that is full, or of a quota."""
+_KEEP_SIZE = 1
+"""FALLOC_FL_KEEP_SIZE (linux/falloc.h)"""
+
+
+def reserve_room(file: int, size: int) -> None:
+    """Give the first `size` bytes of a file their blocks now, whatever it holds; its length stays. Raises OSError if it is full.
+
+    Not where a number of the C library has 32 bits, nor on a file system that cannot: there nothing is reserved.
+    """
+    if sys.maxsize < 1 << 32:
+        return
+    from runx.linux import libc
+
+    try:
+        libc.check(libc.function("fallocate", "iill")(file, _KEEP_SIZE, 0, size), "fallocate")
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise

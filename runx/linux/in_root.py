@@ -1,6 +1,7 @@
 """Files inside a root filesystem that is hostile: no symbolic link in it leads to a file outside."""
 
 import ctypes
+import errno
 import os
 import stat
 from io import FileIO
@@ -11,6 +12,10 @@ _SYS_OPENAT2 = 437
 """Number of the system call, the same on every architecture."""
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_IN_ROOT = 0x10
+
+
+_TRIES = 1000
+"""The kernel gives EAGAIN for a path with `..` if anything on this machine was mounted or renamed meanwhile (openat2(2))."""
 
 
 class _OpenHow(ctypes.Structure):
@@ -25,13 +30,16 @@ def find(root: str, path: str) -> int:
     top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         how = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
-        found: int = libc.syscall(
-            ctypes.c_long(_SYS_OPENAT2),
-            ctypes.c_int(top),
-            ctypes.c_char_p(os.fsencode(path)),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
+        found, tries = -1, 0
+        while found < 0 and tries < _TRIES and (not tries or ctypes.get_errno() == errno.EAGAIN):
+            tries += 1
+            found = libc.syscall(
+                ctypes.c_long(_SYS_OPENAT2),
+                ctypes.c_int(top),
+                ctypes.c_char_p(os.fsencode(path)),
+                ctypes.byref(how),
+                ctypes.c_size_t(ctypes.sizeof(how)),
+            )
     finally:
         os.close(top)
     if found < 0:

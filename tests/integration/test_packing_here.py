@@ -17,7 +17,7 @@ from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, until
 SLOW_MKFS = """#!/bin/sh
 # Has written a part of the image, and goes on when it may.
 dd if=/dev/zero of="$3" bs=1M count=3 conv=notrunc 2> /dev/null
-echo $$ > {directory}/mkfs
+echo $$ > {directory}/pids  # a fifo: it can write no other file
 while ! [ -e {directory}/go ]; do sleep 0.1; done
 : > "$3"  # mkfs.erofs 1.8 keeps what is there, 1.5 does not
 [ -e {directory}/fail ] || exec {directory}/real "$@"
@@ -41,8 +41,12 @@ def slow(double: Double, bundle: Bundle) -> Iterator[Path]:
     shutil.copy(program, directory / "real")
     (directory / "slow").write_text(SLOW_MKFS.format(directory=directory))
     (directory / "slow").chmod(0o755)
+    os.mkfifo(directory / "pids")
+    reader = ["sh", "-c", 'while read pid; do echo "$pid" > "$1/mkfs"; done <> "$1/pids"', "sh", str(directory)]
     double.run(["mount", "--bind", str(directory / "slow"), program], check=True)
-    yield directory
+    with subprocess.Popen(reader) as reading:
+        yield directory
+        reading.kill()
     double.run(["umount", program], check=True)
 
 

@@ -22,6 +22,18 @@ def pods(host: Double, engine: list[str]) -> Iterator[list[str]]:  # noqa: F405
     assert host.run(["ls", "-A", "/run/runx"], check=True).stdout == b""
 
 
+def test_an_overlay_volume(host: Double, engine: list[str], scratch: str) -> None:
+    """What a container writes to `:O` and to the volume of an image is gone with it."""
+    host.run(["sh", "-c", f"mkdir {scratch}/v; echo lower > {scratch}/v/file"], check=True)
+    script = "cat /v/file; echo upper > /v/file; cat /v/file; cat /i/etc/motd; echo x > /i/etc/motd"
+    options = ["--volume", f"{scratch}/v:/v:O", "--mount", f"type=image,source={IMAGE},destination=/i"]
+    argv = [*engine, "run", "--rm", "--network", "none", *options, IMAGE, "/bin/sh", "-c", script]
+    result = host.run(argv, timeout=LIMIT_S)
+    assert result.stdout == b"lower\nupper\nrunx test image\n", result
+    assert b"ead-only file system" in result.stderr
+    assert host.run(["cat", f"{scratch}/v/file"], check=True).stdout == b"lower\n"
+
+
 def test_a_pod(host: Double, pods: list[str]) -> None:
     """Its containers have its network and its name in turn; what podman starts first to wait is no virtual machine."""
     host.run([*pods, "pod", "create", "--name", "web", NO_GROUP, "--publish", "8080:80"], check=True, timeout=LIMIT_S)

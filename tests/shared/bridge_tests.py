@@ -7,6 +7,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -164,17 +165,24 @@ def test_dhcp(host: Machine, bridge: Bridge, leases: Iterator[bytes]) -> None:
     assert "udhcpc" not in text
 
 
-@pytest.fixture
-def host_is_bridge(host: Machine, bridge: Bridge) -> Iterator[None]:
-    """A runx.toml that maps the host's network to the bridge, in an overlay on /etc, which the double shares with its host."""
+@contextmanager
+def settings(host: Machine, text: str) -> Iterator[None]:
+    """A host with this runx.toml, in an overlay on /etc, which the double shares with its host. CNI files are written before."""
     put = """
         mkdir -p /run/settings/runx
         cat > /run/settings/runx/runx.toml
         mount -t overlay -o lowerdir=/run/settings:/etc overlay /etc
     """
-    host.run(["sh", "-euc", put], stdin=f'[network]\nhost = "{bridge.name}"\n'.encode(), check=True)
+    host.run(["sh", "-euc", put], stdin=text.encode(), check=True)
     yield
     host.run(["sh", "-euc", "umount /etc; rm -r /run/settings"], check=True)
+
+
+@pytest.fixture
+def host_is_bridge(host: Machine, bridge: Bridge) -> Iterator[None]:
+    """A runx.toml that maps the host's network to the bridge."""
+    with settings(host, f'[network]\nhost = "{bridge.name}"\n'):
+        yield
 
 
 def test_the_hosts_network(host: Machine) -> None:

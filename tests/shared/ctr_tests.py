@@ -155,10 +155,19 @@ def test_sigterm_reaches_a_trap(host: Machine) -> None:
     assert container.end()[:2] == (7, b"caught\n")
 
 
-def test_death_by_sigterm_is_143(host: Machine) -> None:
-    container = Running(host, "echo ready; exec sleep 1000")
-    container.kill("SIGTERM")
-    assert container.end()[:2] == (143, b"")
+def test_signals_without_a_handler_do_nothing(host: Machine) -> None:
+    """The process is PID 1 of its namespace, as under runc."""
+    container = Running(host, "echo ready; exec sleep 6")
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):
+        container.kill(name)
+    assert container.end()[:2] == (0, b"")
+
+
+def test_what_a_user_has(host: Machine, user_image: str) -> None:
+    """Its standard streams, and as many processes as there can be in the smallest machine."""
+    script = "read line < /dev/stdin; echo $line > /dev/stdout; echo error > /dev/stderr; [ $(ulimit -u) -ge 32768 ] && echo many"
+    result = sh(host, script, stdin=b"input\n", options=["--memory-limit", "67108864"], image=user_image)
+    assert (result.stdout, result.stderr) == (b"input\nmany\n", b"error\n")
 
 
 def test_death_by_sigkill_is_137(host: Machine) -> None:

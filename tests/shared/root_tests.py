@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from programs import compiled
 from runxtools.machine import Machine
 from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, sh, until
 
@@ -158,13 +159,6 @@ def test_what_the_engine_changes_is_seen(kept: Kept) -> None:
     assert first[first.index("one") :] == ["one", "/home:", "/usr:", "bin", "more", "/var:", "new"]
     kept.change("echo two > added")
     assert b"\ntwo\n" in kept.start().stdout, "also between two starts"
-
-
-def compiled(name: str, directory: Path) -> Path:
-    """Compile a static program from a source beside this file."""
-    flags = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static"]
-    subprocess.run(["gcc", *flags, "-o", directory / name, Path(__file__).with_name(f"{name}.c")], check=True)
-    return directory / name
 
 
 @pytest.fixture

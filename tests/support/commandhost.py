@@ -31,7 +31,7 @@ class Host:
         # The guest's files need only exist: no guest is booted.
         assets = directory / "assets"
         assets.mkdir()
-        for name in ("kernel", "initrd", "block", "vif-bridge", "vif-netns"):
+        for name in ("kernel", "initrd", "block", "vif"):
             (assets / name).write_bytes(name.encode())
         self.library = list(sys.path)
         self.program = (

@@ -30,6 +30,7 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from runx.compiler.host.facts import KernelFiles, SandboxFacts, SmallFile, not_a_network
 from runx.compiler.host.overlay_layers import RootFacts
@@ -126,6 +127,9 @@ class Case:
     def has_address(self, interface: str, address: str) -> bool:
         return self.kind(f"{interface} {address}") != "missing"
 
+    def mac_owner(self, mac: str) -> str:  # noqa: ARG002
+        return ""
+
     def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
         return self.settings.get("root", {}).get(path, "missing")
 
@@ -195,6 +199,11 @@ class TextFacts:
 
     def has_address(self, interface: str, address: str) -> bool:
         return self.kind(f"{interface} {address}") != "missing"
+
+    mac_owners: ClassVar[dict[str, str]] = {}
+
+    def mac_owner(self, mac: str) -> str:
+        return self.mac_owners.get(mac, "")
 
     def kind_in_root(self, root: str, path: str) -> str:  # noqa: ARG002
         return self.kinds.get(f"root:{path}", "missing")

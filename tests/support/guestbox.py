@@ -148,8 +148,8 @@ class GuestBox:
         self.master, self._slave = pty.openpty()
         tty.setraw(self._slave)  # until /init does it: nothing may be echoed
         os.set_blocking(self.master, False)
-        # As in the guest, the root is that of its mount namespace.
-        enter = 'cd "$2" && pivot_root . . && umount -l . && exec /init /link'
+        # As in the guest, the root is what lies on top in its mount namespace. The root may have no programs.
+        enter = 'cd "$2" && mount --move . / && exec chroot . /init /link'
         script = f'mount --bind "$2" "$2" && mount --bind "$1" "$2/link" && {enter}'
         command = [*unshare("--pid", "--fork", "--kill-child"), "sh", "-c", script, "-"]
         self.proc = subprocess.Popen(  # a session of its own, or the pty would become its terminal

@@ -36,6 +36,7 @@ found = {
     "mount": [" ".join(line.split()[:3]) for line in lines("cat", "/proc/self/mounts")],
     "process": processes(),
     "state": glob.glob("/run/containerd/runc/*/*") + glob.glob("/run/runx/*"),
+    "MAC address": glob.glob("/run/runx-macs/*"),
     "backend": nodes("/local/domain/0/backend"),
     "link": [os.path.basename(path) for path in glob.glob("/sys/class/net/*")],
     "loop": lines("losetup", "--noheadings", "--output", "NAME,BACK-FILE", "--list"),

@@ -3,6 +3,8 @@
 PREFIX/bin/runx           starts the interpreter with -I -S, which imports from PREFIX/lib/runx only
 PREFIX/lib/runx/          the package, its grammars and its libraries, compiled
 PREFIX/share/runx/ARCH/   kernel, initrd and hotplug scripts
+PREFIX/lib/udev, PREFIX/lib/systemd/network, PREFIX/share/runx/lvmlocal.conf
+                          settings that keep dom0's programs off what guests have
 """
 
 import json
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from runxtools import cache
 from runxtools.arches import ARCHES, Arch
-from runxtools.checkout import CHECKOUT, HOST_SCRIPTS
+from runxtools.checkout import CHECKOUT, HOST_SCRIPTS, HOST_SETTINGS
 from runxtools.errors import ToolError
 from runxtools.runner import Log, environment, say
 
@@ -34,6 +36,8 @@ program()
 _MARK = "installed-by-runx-build"
 ADDED = "kernel.added"
 """Lines of KERNEL_CONFIG, if the kernel was made with them."""
+_READ_BY_UDEV = ("/usr", "/usr/local")
+"""Prefixes below whose lib udev and systemd-networkd look (udev(7), systemd.network(5))."""
 _GUEST_FILES = ("kernel", "initrd")
 PIP_SETTINGS = ("PIP_", "SSL_", "REQUESTS_", "http_", "https_", "HTTP_", "HTTPS_", "no_proxy", "NO_PROXY")
 """First words of variables that tell pip, and its TLS library, how to reach the packages."""
@@ -96,7 +100,13 @@ def install(out: Path, arch: Arch, place: Place) -> None:
             (target / ADDED).unlink(missing_ok=True)
         for script in HOST_SCRIPTS:
             _copy(script, target / script.name, 0o755)
+    for source, name in HOST_SETTINGS.items():
+        target = place.real(place.prefix / name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy(source, target, 0o644)
     say(f"installed: {place.prefix}/bin/runx" + (f" in {place.destdir}" if place.destdir else ""))
+    if str(place.prefix) not in _READ_BY_UDEV:
+        say(f"udev and networkd do not read {place.prefix}/lib: copy its udev and systemd below /usr/local/lib or /etc")
 
 
 def uninstall(place: Place) -> None:
@@ -106,7 +116,8 @@ def uninstall(place: Place) -> None:
         raise ToolError(f"{library} was not installed by ./build install")
     for path in (library, place.real(place.prefix / "share" / "runx")):
         shutil.rmtree(path, ignore_errors=True)
-    place.real(place.prefix / "bin" / "runx").unlink(missing_ok=True)
+    for path in (place.prefix / "bin" / "runx", *(place.prefix / name for name in HOST_SETTINGS.values())):
+        place.real(path).unlink(missing_ok=True)
     say(f"removed: runx from {place.prefix}")
 
 

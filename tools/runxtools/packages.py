@@ -1,5 +1,7 @@
 """Debian packages that tools need on this machine, installed with its own apt configuration."""
 
+import contextlib
+import fcntl
 import glob
 import os
 import shutil
@@ -22,6 +24,22 @@ XEN_LIBRARY = "^libxenmisc4"
 """Expression of apt-get(8) for the package of xl's parser: its name ends with Xen's version, and on Ubuntu with t64 too."""
 
 
+LOCK_TIMEOUT_S = 600
+LOCK_OPTION = f"DPkg::Lock::Timeout={LOCK_TIMEOUT_S}"
+"""Option of apt-get(8): it waits for another one, such as the machine's own updates, in place of failing at once."""
+_LOCK = "/var/lib/dpkg/lock-frontend"
+
+
+def _is_locked() -> bool:
+    """Whether another program holds dpkg's lock (fcntl(2))."""
+    with contextlib.suppress(FileNotFoundError), open(_LOCK, "rb+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+    return False
+
+
 def missing(packages: Sequence[Package]) -> list[Package]:
     """The packages that are not installed."""
 
@@ -42,7 +60,9 @@ def install(packages: Sequence[Package], note: Callable[[str], None]) -> None:
     require_root(f"Debian packages are missing: {' '.join(names)}")
     for package in packages:
         note(f"installing {package.name}: {package.purpose}")
-    apt_get = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get"]
+    if _is_locked():
+        note(f"another apt or dpkg is at work: waiting for its end, {LOCK_TIMEOUT_S // 60} minutes at most")
+    apt_get = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "-o", LOCK_OPTION]
     wanted = [*apt_get, "install", "-y", "--no-install-recommends", *names]
     try:
         run(wanted, "apt-get install")

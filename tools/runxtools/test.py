@@ -9,6 +9,7 @@ lab     engines in the Xen lab, an emulated machine with Debian 13
 lab-bookworm  a few of these tests with Debian 12: its xl, a volume, and an image that needs its QEMU
 Not in a run of all steps:
 quick              the linters and most tests of the compiler, in about 20 s
+habits             what docker's users do, under runc and under runx on tools/xl-double, compared
 lab-bookworm-more  all tests of ctr and of images with Debian 12
 lab-systemd        a lab whose dom0 has systemd, udev and Debian's services
 
@@ -144,6 +145,7 @@ STEPS = {
     "lab-systemd": Step(
         "tests of systemd in the Xen lab", ("tests/lab/test_systemd.py",), _ALL, "all", lab=Kind(systemd=True), usual=False
     ),
+    "habits": Step("habits of docker's users", ("tests/habits",), _ALL, "initrd", usual=False),
     "quick": Step(
         "linters and the compiler's tests",
         (

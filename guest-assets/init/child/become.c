@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "child/exec.h"
+#include "child/stdio.h"
 #include "child/terminal.h"
 #include "common/common.h"
 #include "common/error_text.h"
@@ -37,7 +38,8 @@ void become(struct process *p, const struct child_pipes *pipes, bool is_first)
         terminal_open(p, pipes->terminal, is_first, pipes->report);
     else if (setsid() < 0)
         report_failure(pipes->report, STATUS_SETUP_FAILED, "setsid: %s", reason(errno));
-    else if (dup2(pipes->in, 0) < 0 || dup2(pipes->out, 1) < 0 || dup2(pipes->err, 2) < 0)
-        report_failure(pipes->report, STATUS_SETUP_FAILED, "standard streams: %s", reason(errno));
+    else
+        stdio_connect(pipes, pipes->report);
+    stdio_own(p, pipes->report);
     exec_process(p, pipes->report);
 }

@@ -126,16 +126,17 @@ static const char *home_of(uid_t uid)
     return home;
 }
 
-/* Adds HOME to the environment when it has none. */
+/* Adds HOME to the environment when it has none, or an empty one. */
 static void add_home(struct process *p)
 {
     static char entry[1024 + 5];
-    size_t count = 0;
-    for (; p->env[count]; count++)
-        if (!strncmp(p->env[count], "HOME=", 5))
-            return;
+    size_t at = 0;
+    while (p->env[at] && strncmp(p->env[at], "HOME=", 5))
+        at++;
+    if (p->env[at] && p->env[at][5])
+        return;
     snprintf(entry, sizeof entry, "HOME=%s", home_of(p->uid));
-    p->env[count] = entry;
+    p->env[at] = entry;
 }
 
 static const char *search_path(char *const *env)

@@ -9,6 +9,7 @@
 #include "child/cgroup.h"
 #include "child/hooks.h"
 #include "child/setup.h"
+#include "child/stdio.h"
 #include "common/common.h"
 #include "common/error_text.h"
 #include "common/report.h"
@@ -40,6 +41,7 @@ void child_main(struct process *p, const struct child_pipes *pipes)
         cgroup_limit(limit, p->pids_limit, pipes->report);
     become_prepare(p, pipes->report);
     hooks_prepare(p, pipes->report);
+    stdio_prepare(pipes->report);
     enter_root(pipes->report);
     become(p, pipes, true);
 }

@@ -45,8 +45,6 @@ void terminal_open(const struct process *p, int socket, bool is_console, int rep
         report_failure(report, STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
     if (p->rows || p->columns)
         terminal_resize(master, p->rows, p->columns);
-    if (fchown(slave, p->uid, (gid_t)-1) < 0)
-        report_failure(report, STATUS_SETUP_FAILED, "owner of the terminal: %s", reason(errno));
     if (is_console)
         bind_console(master);
     if (setsid() < 0 || ioctl(slave, TIOCSCTTY, 0) < 0)

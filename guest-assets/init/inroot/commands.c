@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -56,6 +57,28 @@ static void remount(const char *dest, unsigned long flags)
     close(fd);
 }
 
+/* Whether FD is on a file system of a type of which the container has only one. */
+static bool is_only(const char *type, int fd)
+{
+    static const struct {
+        const char *type;
+        unsigned long magic; /* of statfs(2) */
+    } ONLY[] = {{"proc", 0x9fa0}, {"sysfs", 0x62656572}, {"mqueue", 0x19800202}, {"cgroup2", 0x63677270}};
+    struct statfs status;
+    for (size_t i = 0; i < ARRAY_SIZE(ONLY); i++)
+        if (!strcmp(ONLY[i].type, type))
+            return fstatfs(fd, &status) == 0 && (unsigned long)status.f_type == ONLY[i].magic;
+    return false;
+}
+
+/* Mounts the file system of FD, which is mounted at DEST, over itself with other flags. */
+static void cover_with_itself(const char *dest, int fd, unsigned long flags)
+{
+    if (mount(name_of(fd), name_of(fd), NULL, MS_BIND, NULL) < 0)
+        fail("%s", reason(errno));
+    remount(dest, flags);
+}
+
 static void do_mount(char **a)
 {
     struct options options;
@@ -71,8 +94,12 @@ static void do_mount(char **a)
     bool copy = options.copy_up && S_ISDIR(below.st_mode);
     /* copy_up() writes into the new file system, so that becomes read-only afterwards. */
     if (mount(a[1], name_of(fd), type, copy ? options.flags & ~(unsigned long)MS_RDONLY : options.flags,
-              options.data[0] ? options.data : NULL) < 0)
-        fail("%s", reason(errno));
+              options.data[0] ? options.data : NULL) < 0) {
+        /* EBUSY: it is mounted there already. A container may have a mount of sysfs, and a bind mount that became another. */
+        if (errno != EBUSY || !is_only(type, fd))
+            fail("%s", reason(errno));
+        cover_with_itself(dest, fd, options.flags);
+    }
     if (!existed && !copy) {
         close(fd);
         return;

@@ -7,14 +7,17 @@
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "child/process_file.h"
 #include "common/common.h"
 #include "common/error_text.h"
+#include "common/file.h"
 #include "pid1/dns_relay.h"
 #include "pid1/end.h"
 #include "pid1/ending.h"
@@ -47,6 +50,21 @@ static void mount_own(void)
     mount_or_warn("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755");
     mkdir(NEWROOT, 0755);
     umask(022);
+}
+
+/* Raises the limit of processes of a user to the number that there can be (kernel.pid_max of a small machine). Linux derives it,
+ * and the number of all threads, from the machine's memory: some hundreds for 64 MiB, where under runc it is the host's. */
+static void allow_processes(void)
+{
+    enum { PROCESSES = 32768 };
+    char threads[32];
+    struct rlimit limit;
+    if (read_file("/proc/sys/kernel/threads-max", threads, sizeof threads) && strtoul(threads, NULL, 10) < PROCESSES)
+        write_file("/proc/sys/kernel/threads-max", "32768");
+    if (getrlimit(RLIMIT_NPROC, &limit) < 0 || limit.rlim_max >= PROCESSES)
+        return;
+    limit.rlim_cur = limit.rlim_max = PROCESSES;
+    setrlimit(RLIMIT_NPROC, &limit);
 }
 
 static void handle_frame(unsigned kind, unsigned char *payload, size_t length)
@@ -141,6 +159,7 @@ int pid1_main(const char *device)
     kernel_log_open();
     memory_pressure_watch();
     signals_watch();
+    allow_processes();
     reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del becomes SIGINT; fails in a PID namespace, which has none */
     const char *wrong = process_file_read("/runx/process", &process);
     if (wrong)

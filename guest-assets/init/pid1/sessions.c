@@ -81,10 +81,10 @@ static void start(struct session *s)
     }
     /* A list of the processes is made outside: the container's /proc may hide some, or be missing. */
     bool lists = !s->size;
-    s->pid = child.in_pid_namespace && !lists ? namespace_fork_into(child.pid) : fork();
+    s->pid = container->pid_namespace && !lists ? namespace_fork_into(child.pid) : fork();
     if (!s->pid) {
         if (lists)
-            processes_main(child.in_pid_namespace, &pipes);
+            processes_main(container->pid_namespace, &pipes);
         s->record[s->size] = '\0';
         session_main(s->record, s->size, &place, &pipes);
     }

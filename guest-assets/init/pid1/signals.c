@@ -2,9 +2,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,7 +14,6 @@ struct child child;
 
 static int signals = -1;
 static int wait_status;  /* of waitpid(2), when the child has ended */
-static int killed_for;   /* the signal for which deliver() sent SIGKILL; 0: none */
 static void (*tell_of_child)(pid_t pid, int status);
 static uint64_t pending; /* signals that came before the start; bit n - 1 for signal n */
 
@@ -40,39 +36,6 @@ int signals_fd(void)
     return signals;
 }
 
-static bool terminates_by_default(int number)
-{
-    switch (number) {
-    case SIGCHLD:
-    case SIGCONT:
-    case SIGURG:
-    case SIGWINCH:
-    case SIGSTOP:
-    case SIGTSTP:
-    case SIGTTIN:
-    case SIGTTOU:
-        return false;
-    default:
-        return true;
-    }
-}
-
-/* Whether the process handles, ignores or blocks the signal (SigCgt, SigIgn, SigBlk of proc(5)). */
-static bool takes_care_of(pid_t pid, int number)
-{
-    char path[32], line[256];
-    bool found = false;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *status = fopen(path, "re");
-    if (!status)
-        return true; /* it has ended */
-    while (fgets(line, sizeof line, status))
-        if (!strncmp(line, "SigCgt:", 7) || !strncmp(line, "SigIgn:", 7) || !strncmp(line, "SigBlk:", 7))
-            found |= strtoull(line + 7, NULL, 16) >> (number - 1) & 1;
-    fclose(status);
-    return found;
-}
-
 void deliver(int number)
 {
     if (number < 1 || number > 64)
@@ -85,15 +48,9 @@ void deliver(int number)
         child.killed = true;
         clock_gettime(CLOCK_MONOTONIC, &child.killed_at);
     }
-    if (child.ended)
-        return;
-    /* The kernel discards a signal to PID 1 of a PID namespace that has no handler for it. Users expect the process to end. */
-    if (child.in_pid_namespace && terminates_by_default(number) && !takes_care_of(child.pid, number)) {
-        if (!killed_for)
-            killed_for = number;
-        number = SIGKILL;
-    }
-    kill(child.pid, number);
+    /* A process that is PID 1 of its namespace and has no handler for the signal does not get it: pid_namespaces(7). */
+    if (!child.ended)
+        kill(child.pid, number);
 }
 
 void reap(void)
@@ -133,8 +90,6 @@ uint8_t exit_status(void)
 {
     if (!child.ended)
         return 128 + SIGKILL;
-    if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL && killed_for)
-        return (uint8_t)(128 + killed_for);
     return status_of(wait_status);
 }
 

@@ -9,7 +9,6 @@
 
 extern struct child {
     pid_t pid;
-    bool in_pid_namespace; /* it is PID 1 of a namespace of its own */
     bool started;          /* execve(2) has succeeded: it is the container's process now */
     bool ended;            /* it has ended and was waited for */
     bool any_left;         /* PID 1 has children, which may be the process */

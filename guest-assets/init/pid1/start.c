@@ -30,7 +30,6 @@ void start_child(struct process *process)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, layer) < 0)
         fatal(STATUS_SETUP_FAILED, "socketpair: %s", reason(errno));
     network_script_start(log[1], process->network_follows);
-    child.in_pid_namespace = process->pid_namespace;
     child.pid = process->pid_namespace ? namespace_fork_into_new() : fork();
     if (child.pid < 0)
         fatal(STATUS_SETUP_FAILED, "fork: %s", reason(errno));

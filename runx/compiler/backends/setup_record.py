@@ -179,10 +179,10 @@ def _images_in_memory(root: Root) -> Iterator[_Step]:
 
 def _mount(mount: Mount) -> list[bytes]:
     flags = tuple(flag for flag in mount.flags if flag != "ro") if _late_read_only(mount) else mount.flags
-    options = ",".join((*flags, *mount.data)) or _NONE
     if mount.comes_to:
-        records = [record("bind", mount.comes_to, mount.destination, options)]
+        records = [record("bind", mount.comes_to, mount.destination, ",".join(flags) or _NONE)]
     else:
+        options = ",".join((*flags, *mount.data)) or _NONE
         records = [record("mount", mount.type, mount.source, mount.destination, options)]
     return records + [record("propagation", mount.destination, word) for word in mount.propagation]
 

@@ -70,7 +70,6 @@ _OF_THE_PORT = "a setting of the bridge's port, which Xen makes"
 _IGNORED = {
     "ipMasq": "masquerading is up to the administrator of the bridge",
     "hairpinMode": _OF_THE_PORT,
-    "portIsolation": _OF_THE_PORT,
     "promiscMode": "a setting of the bridge, which runx does not change",
     "forceAddress": "about the address of the bridge, which runx does not change",
     "enabledad": "the guest uses an address without asking whether another machine has it",
@@ -95,8 +94,6 @@ _CHAINED = {
 _REFUSED = {
     "vlan": "VLANs of a bridge are not supported",
     "vlanTrunk": "VLANs of a bridge are not supported",
-    "macspoofchk": "runx does not check the MAC addresses of a guest's frames",
-    "portIsolation": "runx does not keep the ports of a bridge apart",
     "disableContainerInterface": "an interface that stays down is not supported",
 }
 
@@ -127,6 +124,8 @@ def read_network(
         mtu=bridge.get("mtu") or None,
         address=str(interface) if interface else None,
         layer2=layer2,
+        checks_mac=bridge.get("macspoofchk", False),
+        isolated=bridge.get("portIsolation", False),
         routes=tuple(read_routes(bridge, interface, gateway, place, report)) if interface else (),
         nameservers=tuple(dns.get("nameservers", ())),
         search=tuple(dns.get("search", ())) or ((domain,) if domain else ()),

@@ -3,7 +3,7 @@
 docs/networking.md says which parts of a CNI configuration are followed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
@@ -40,7 +40,7 @@ class Netconf(NamedTuple):
     prefix: int | None
 
 
-def read_networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:
+def read_networks(env: Sequence[str], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:
     """The networks that the entries of process.env ask for, in their order; faults go to `report` under the entry's place.
 
     An empty entry takes back those before it, such as an image's.
@@ -50,7 +50,7 @@ def read_networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Re
     return tuple(_read_all(env, read, report))
 
 
-def _read_all(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> Iterator[NetworkRequest]:
+def _read_all(env: Sequence[str], read: Callable[[str], bytes], report: Report) -> Iterator[NetworkRequest]:
     empty = max((index for index, entry in enumerate(env) if entry == VARIABLE), default=-1)
     for index, entry in enumerate(env):
         if index <= empty or not entry.startswith(VARIABLE):

@@ -5,13 +5,13 @@ One table drives the reading, the checks and `runx config`. tomllib is loaded on
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Elsewhere, Location, Path, did_you_mean, quote
+from runx.compiler.model import xl_keys
 from runx.compiler.model.plan import ARM
-from runx.compiler.model.xl_keys import KEY, reserved
 from runx.compiler.source import DEPTH_LIMIT, SIZE_LIMIT, location
 from runx.errors import RunxError
 from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT
@@ -20,7 +20,13 @@ MIN_MEMORY_MIB = 64
 MAX_VCPUS = 64
 """CONFIG_NR_CPUS of the guest's kernel."""
 
+MAX_SIZE_MIB = 16 << 20
+"""16 TiB: the most memory that Xen supports on x86, and the largest ext4 of a layer."""
+
 MAX_SECONDS = 3600
+
+ANTI_SPOOFING = ("mac", "addresses")
+"""What is checked of frames that guests send to a bridge (plan.Interface.anti_spoofing)."""
 
 MAX_RAMDISK_MIB = 512
 """xl takes ramdisks of up to 1 GiB."""
@@ -60,6 +66,7 @@ class HostConfig(NamedTuple):
     kernel_parameters: tuple[str, ...] = ()
     network_host: str = ""
     """A bridge; "" for none."""
+    anti_spoofing: Literal["mac", "addresses", ""] = "mac"
     root_carrier: str = "auto"
     write_back: str = "exit"
     layer_mib: int = 10240
@@ -70,6 +77,8 @@ class HostConfig(NamedTuple):
     in_memory: tuple[str, ...] = IN_MEMORY
     kill_answer_s: int = 1
     kill_end_s: int = 8
+    host_memory_mib: int = 1024
+    host_cpus: int = 2
     exec: bool = False
     own_kernels: bool = True
     own_ramdisks: bool = True
@@ -107,7 +116,7 @@ class HostConfig(NamedTuple):
 
 class Setting(NamedTuple):
     """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, seconds, type, words, path,
-    flag, bridge, names, keys, state, carrier, moment, directories or rules. `field`: of HostConfig."""
+    flag, bridge, spoofing, names, keys, state, carrier, moment, directories or rules. `field`: of HostConfig."""
 
     section: str
     name: str
@@ -131,6 +140,10 @@ SETTINGS = (
     Setting(
         "network", "host", "bridge", "network_host",
         "bridge in place of the host's network, with DHCP; without it, the host's network is refused",
+    ),
+    Setting(
+        "network", "anti_spoofing", "spoofing", "anti_spoofing",
+        "what is checked of frames that guests send to a bridge: mac, addresses, or false",
     ),
     Setting("root", "carrier", "carrier", "root_carrier", "how root filesystems travel: disk, 9p, ram, or auto, which chooses"),
     Setting(
@@ -156,6 +169,8 @@ SETTINGS = (
     Setting("mounts", "in_memory", "rules", "in_memory", "bind mounts of directories that become a tmpfs of the guest"),
     Setting("kill", "answer_timeout", "seconds", "kill_answer_s", "seconds after KILL until a guest has to answer"),
     Setting("kill", "end_timeout", "seconds", "kill_end_s", "seconds after KILL until a guest has to have ended"),
+    Setting("host", "memory_limit", "size", "host_memory_mib", "memory that dom0 may use for one container"),
+    Setting("host", "cpus", "count", "host_cpus", "processors whose time dom0 may use for one container"),
     Setting("policy", "exec", "flag", "exec", "more processes may be started in containers that are created from now on"),
     Setting("policy", "own_kernels", "flag", "own_kernels", "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", "own_ramdisks", "containers may bring a ramdisk in their root filesystem"),
@@ -200,7 +215,7 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
     set_lines: dict[str, int] = {}
 
     def fault(fault_id: str, path: Path, message: str, hint: str = "") -> None:
-        key = ".".join(map(str, path))
+        key = ".".join(map(str, path[:2]))
         line = lines.get(key) or lines.get(str(path[0]))
         faults.append((Location(line, 1) if line else None, Diagnostic(fault_id, path, message, hint)))
 
@@ -224,6 +239,8 @@ def read_host_config(file: tuple[str, bytes] | None) -> HostConfig:
                 try:
                     values[setting.field] = _READERS[setting.kind](value)
                     set_lines[setting.key] = lines.get(setting.key) or lines.get(section, 1)
+                except _EntryError as error:
+                    fault("RX603", (section, member, error.index), f"must be {error}, not {_shown(value[error.index])}")
                 except ValueError as error:
                     fault("RX603", (section, member), f"must be {error}, not {_shown(value)}")
     if faults:
@@ -285,13 +302,13 @@ def _bare(key: str) -> str:
 def _mib(value: Any) -> int:
     """The size in MiB; 0 if the value is not a size."""
     units = {"MiB": 1, "GiB": 1024}
-    written = re.fullmatch(r"([1-9]\d{0,6}) ?(MiB|GiB)", value) if isinstance(value, str) else None
+    written = re.fullmatch(r"([1-9]\d{0,30}) ?(MiB|GiB)", value) if isinstance(value, str) else None
     return int(written[1]) * units[written[2]] if written else 0
 
 
 def _size(value: Any) -> int:
-    if _mib(value) < MIN_MEMORY_MIB:
-        raise ValueError(f'a size of at least {MIN_MEMORY_MIB} MiB such as "256MiB" or "2GiB"')
+    if not MIN_MEMORY_MIB <= _mib(value) <= MAX_SIZE_MIB:
+        raise ValueError(f'a size from {MIN_MEMORY_MIB} MiB to {MAX_SIZE_MIB >> 10} GiB such as "256MiB" or "2GiB"')
     return _mib(value)
 
 
@@ -331,37 +348,49 @@ def _moment(value: Any) -> str:
     return str(value)
 
 
-def _rules(value: Any) -> tuple[str, ...]:
-    def is_rule(rule: Any) -> bool:
-        return isinstance(rule, str) and all(pattern[:1] in ("/", "*") for pattern in rule.split(" ", 1)) and " " in rule
+class _EntryError(ValueError):
+    """An entry of a list is not what it must be."""
 
-    if not isinstance(value, list) or not all(map(is_rule, value)):
-        raise ValueError('a list of pairs of patterns such as "/etc/hosts */userdata/hosts"')
+    def __init__(self, index: int, expected: str) -> None:
+        super().__init__(expected)
+        self.index = index
+
+
+def _entries(value: Any, of: str, expected: str, is_one: Callable[[str], bool]) -> tuple[str, ...]:
+    """The strings of a list. of: what it is a list of. expected: what each must be."""
+    if not isinstance(value, list):
+        raise ValueError(f"a list of {of}")
+    for index, entry in enumerate(value):
+        if not isinstance(entry, str) or not is_one(entry):
+            raise _EntryError(index, expected)
     return tuple(value)
+
+
+def _rules(value: Any) -> tuple[str, ...]:
+    def is_rule(rule: str) -> bool:
+        return all(pattern[:1] in ("/", "*") for pattern in rule.split(" ", 1)) and " " in rule
+
+    pair = 'such as "/etc/hosts */userdata/hosts"'
+    return _entries(value, f"pairs of patterns {pair}", f"a pair of patterns {pair}", is_rule)
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    def is_word(word: Any) -> bool:
-        return isinstance(word, str) and bool(re.fullmatch(r"[!#-~]+", word))
-
-    if not isinstance(value, list) or not all(map(is_word, value)):
-        raise ValueError("a list of strings without spaces and double quotes")
-    return tuple(value)
+    expected = "one parameter, without spaces and double quotes; each parameter is an entry of its own"
+    return _entries(value, "parameters", expected, lambda word: bool(re.fullmatch(r"[!#-~]+", word)))
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(name in ANNOTATIONS for name in value):
-        raise ValueError(f"a list of annotations from {', '.join(ANNOTATIONS)}")
-    return tuple(value)
+    return _entries(value, "annotations", f"one of {', '.join(ANNOTATIONS)}", lambda name: name in ANNOTATIONS)
 
 
 def _keys(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(key, str) and KEY.fullmatch(key) for key in value):
-        raise ValueError("a list of keys of xl.cfg(5)")
-    for key in value:
-        if reserved(key):
-            raise ValueError(f"a list without {quote(key)}, which no container may set ({reserved(key)})")
-    return tuple(value)
+    keys = _entries(value, "keys of xl.cfg(5)", "a key of xl.cfg(5)", lambda key: bool(xl_keys.KEY.fullmatch(key)))
+    for index, key in enumerate(keys):
+        if why := xl_keys.reserved(key):
+            raise _EntryError(index, f"a key that a container may set ({why})")
+        if key not in xl_keys.known():
+            raise _EntryError(index, f"a key of xl.cfg(5){did_you_mean(key, xl_keys.known())}")
+    return keys
 
 
 def _path(value: Any) -> str:
@@ -371,12 +400,12 @@ def _path(value: Any) -> str:
 
 
 def _directories(value: Any) -> tuple[str, ...]:
-    def is_directory(path: Any) -> bool:
-        return isinstance(path, str) and path.startswith("/") and path.isprintable() and posixpath.normpath(path) != "/"
+    def is_directory(path: str) -> bool:
+        return path.startswith("/") and path.isprintable() and posixpath.normpath(path) != "/"
 
-    if not isinstance(value, list) or not all(map(is_directory, value)):
-        raise ValueError('a list of absolute paths such as "/etc/cni/net.d"')
-    return tuple(posixpath.normpath(path) for path in value)
+    expected = 'the absolute path of a directory below the root, such as "/etc/cni/net.d"'
+    paths = _entries(value, 'absolute paths such as "/etc/cni/net.d"', expected, is_directory)
+    return tuple(posixpath.normpath(path) for path in paths)
 
 
 def _state(value: Any) -> str:
@@ -389,6 +418,12 @@ def _bridge(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,14})?", value):
         raise ValueError('the name of a bridge, or "" for none')
     return value
+
+
+def _spoofing(value: Any) -> str:
+    if value is not False and value not in ANTI_SPOOFING:
+        raise ValueError('"mac", "addresses" or false')
+    return value or ""
 
 
 def _flag(value: Any) -> bool:
@@ -412,6 +447,7 @@ _READERS = {
     "path": _path,
     "flag": _flag,
     "bridge": _bridge,
+    "spoofing": _spoofing,
     "state": _state,
     "directories": _directories,
 }

@@ -71,6 +71,9 @@ class Facts(Protocol):
     def has_address(self, interface: str, address: str) -> bool:
         """Whether an interface of the host has this IP address."""
 
+    def mac_owner(self, mac: str) -> str:
+        """The directory of the container that has this MAC address, one of runx's; "" if none has."""
+
     def netconf(self, path: str, root: str, directories: tuple[str, ...]) -> bytes:
         """The bytes of the CNI file at `path`, at most SIZE_LIMIT + 1. A file that others may have written describes no network.
 

@@ -64,6 +64,13 @@ class HostFacts:
 
         return address in addresses(interface)
 
+    def mac_owner(self, mac: str) -> str:
+        try:
+            owner = os.readlink(f"{paths.MACS}/{mac}")
+        except OSError:
+            return ""
+        return owner if os.path.isdir(owner) else ""
+
     def netconf(self, path: str, root: str, directories: tuple[str, ...]) -> bytes:
         from runx.linux import closed_path  # for few containers
 

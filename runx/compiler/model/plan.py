@@ -55,7 +55,12 @@ class Interface(_Part):
     """In Xen's range, 00:16:3e:…; the same for the same container."""
     bridge: str
     script: str
-    """Absolute path of the hotplug script that puts the backend on the bridge."""
+    """Absolute path of the hotplug script. It leaves the backend down; the supervisor puts it on the bridge."""
+    anti_spoofing: Literal["mac", "addresses", ""] = "mac"
+    """What the host checks of the guest's frames: `mac`, their sender's MAC address; `addresses`, its IP addresses as well, and
+    that they are neither router advertisements nor a DHCP server's; "" nothing."""
+    isolated: bool = False
+    """The bridge passes no frames between this port and other isolated ones."""
     mtu: int | None = None
     """Bytes; None leaves the kernel's default."""
     network: str
@@ -241,7 +246,8 @@ class Mount(_Part):
     flags: tuple[str, ...] = ()
     """mount(8)'s flag words in effect (`ro`, `nosuid`, …), sorted, one of each family; `tmpcopyup` may be among them."""
     data: tuple[str, ...] = ()
-    """Options the file system itself reads (`size=64m`), in order."""
+    """Options the file system itself reads (`size=64m`), in order. For `9p`: those of an overlay that the host mounts, and whose
+    content the guest binds. `source` is its topmost lower directory then."""
     propagation: tuple[str, ...] = ()
     """Propagation words in order (`rprivate`)."""
     origin: str

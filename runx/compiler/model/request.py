@@ -43,6 +43,9 @@ class NetworkRequest(NamedTuple):
     path: Path
     """Place of the setting that asks for the network."""
     layer2: bool = False
+    checks_mac: bool = False
+    """The file asks that the MAC address of each of the guest's frames is checked."""
+    isolated: bool = False
     bridge_origin: Path = ()
     """Place of the setting that names the bridge; () for `path`."""
 

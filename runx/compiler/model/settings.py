@@ -198,7 +198,7 @@ SETTINGS: tuple[Setting, ...] = (
         "which hostname sets",
         own_ramdisk=False,
     ),
-    Setting("linux.cgroupsPath", "carried", "the cgroup of the supervisor, the container's process on the host; without limits"),
+    Setting("linux.cgroupsPath", "carried", "the cgroup of all that dom0 does for the container; its limits are the host's"),
     Setting("linux.maskedPaths", "carried", own_ramdisk=False, sandbox=False),
     Setting("linux.readonlyPaths", "carried", own_ramdisk=False, sandbox=False),
     Setting(

@@ -61,6 +61,22 @@ LISTS = frozenset(
 )  # fmt: skip
 """Keys with a list. xl ignores a single value."""
 
+OTHERS = frozenset(
+    {
+        *YIELDING, "acpi_firmware", "acpi_laptop_slate", "acpi_s3", "acpi_s4", "altp2m", "altp2mhvm", "arm_sci", "budget",
+        "claim_mode", "cpuid", "cpus_soft", "gfx_passthru", "gic_version", "hdtype", "hpet", "init_seclabel", "keymap",
+        "llc_colors", "max_grant_version", "mca_caps", "mmio_hole", "ms_vm_genid", "msr_relaxed", "nographic", "nr_spis",
+        "opengl", "passthrough", "pool", "rdm", "rdm_mem_boundary", "sdl", "seclabel", "serial", "smbios", "smbios_firmware",
+        "soundhw", "spice", "spice_clipboard_sharing", "spice_image_compression", "spice_streaming_video", "spiceagent_mouse",
+        "spicedisable_ticketing", "spicehost", "spicepasswd", "spiceport", "spicetls_port", "spiceusbredirection",
+        "spicevdagent", "stdvga", "sve", "tee", "timer_mode", "trap_unmapped_accesses", "tsc_mode", "usb", "usbdevice",
+        "usbversion", "vendor_device", "vga", "virtio", "viridian", "vkb_device", "vnc",
+        "vncdisplay", "vnclisten", "vncpasswd", "vncunused", "vpmu", "vpt_align", "vuart", "xauthority", "xen_platform_pci",
+        "xend_suspend_evtchn_compat",
+    }
+)  # fmt: skip
+"""The other keys of xl.cfg(5), of Xen 4.17 to 4.20."""
+
 _NUMBER = re.compile(r"[+-]?(0x[0-9a-f]{1,15}|0[0-7]{0,20}|[1-9][0-9]{0,17})", re.IGNORECASE)
 
 PROGRAMS = ("vif", "disk")
@@ -71,6 +87,11 @@ def reserved(key: str) -> str:
     """Why no policy allows this key; "" for one that may be allowed."""
     by_prefix = (why for prefix, why in RESERVED_PREFIXES.items() if key.startswith(prefix))
     return RESERVED.get(key) or next(by_prefix, "")
+
+
+def known() -> frozenset[str]:
+    """The keys that a policy may allow."""
+    return NUMBERS | LISTS | OTHERS
 
 
 def is_number(text: str) -> bool:

@@ -7,9 +7,10 @@ import posixpath
 from collections.abc import Iterator
 
 from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.frontends.oci.overlay_options import directories_of
 from runx.compiler.host.config import MAX_VCPUS, MIN_MEMORY_MIB
 from runx.compiler.host.facts import Facts, bridge_directory
-from runx.compiler.model.request import Container
+from runx.compiler.model.request import Container, MountRequest
 from runx.compiler.model.settings import IGNORED, REFUSED, places
 from runx.compiler.passes.mount_carrier import is_node_of_guest
 from runx.compiler.passes.own_ramdisk import check_own_ramdisk
@@ -40,6 +41,9 @@ def _root(container: Container, facts: Facts, report: Report) -> None:
 def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
     for mount in container.mounts:
         if mount.type != "bind" or not mount.source:
+            continue
+        if mount.options.data:
+            _overlay_directories(mount, facts, report)
             continue
         kind = facts.kind(mount.source)
         path: Path = (*mount.path, "source")
@@ -250,7 +254,15 @@ def _network_devices(container: Container, facts: Facts, report: Report) -> None
             report.error("RX409", path, message, "leave NETCONF out, and give the container a network namespace")
 
 
-def _devices(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+def _overlay_directories(mount: MountRequest, facts: Facts, report: Report) -> None:
+    for directory in directories_of(mount.options.data):
+        kind = facts.kind(directory)
+        if kind != "directory":
+            what = {"missing": "does not exist", "unreadable": "cannot be read"}.get(kind, f"is a {kind}, not a directory")
+            report.error("RX306", (*mount.path, "options"), f"{directory} {what}", "make it before the container")
+
+
+def _devices(container: Container, facts: Facts, report: Report) -> None:
     """Those that /dev or a mount leaves no place for. resolve.py leaves out the ones that are ignored."""
     if container.devices and container.has_bound_dev:
         report.ignore("RX412", ("linux", "devices"), "/dev is a directory of the host, to which nothing is added")
@@ -269,7 +281,20 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:  # noq
             report.error("RX413", (*path, "path"), f"{quote(place)} is a directory", "name a file such as /dev/x")
         elif place in seen:
             report.ignore("RX412", path, f"a device stands before it at {quote(place)}, as in runc")
+        elif holder := _no_room_in(container, place, facts):
+            message = f"{quote(place)} cannot be made: the bind mount at {quote(holder)} is read-only, and has no such file"
+            report.error("RX415", (*path, "path"), message, "make an empty file of that name in its source")
         seen.add(place)
+
+
+def _no_room_in(container: Container, place: str, facts: Facts) -> str:
+    """The destination of the read-only bind mount that `place` is in, if its source has no such file; "" if there is room."""
+    holders = [mount for mount in container.mounts if place.startswith(mount.destination.rstrip("/") + "/")]
+    # The mount with the longest path is seen; of several at one place, the last one.
+    mount = max(reversed(holders), key=lambda mount: len(mount.destination), default=None)
+    if not mount or mount.type != "bind" or mount.options.data or "ro" not in mount.options.flags:
+        return ""
+    return mount.destination if facts.kind(mount.source + place[len(mount.destination) :]) == "missing" else ""
 
 
 def parents(path: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 guarded by the kernel that the container shares with the host."""
 
 from runx.compiler.diagnostics import Path, Report
+from runx.compiler.frontends.oci.overlay_options import directories_of
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.request import Container, MountRequest
 
@@ -18,6 +19,9 @@ def without_kernel_files(container: Container, facts: Facts, report: Report) -> 
 def _own(mount: MountRequest, facts: Facts, report: Report) -> MountRequest:
     if mount.type != "bind" or not mount.source:
         return mount
+    if mount.options.data:
+        _check_overlay(mount, facts, report)
+        return mount
     path: Path = (*mount.path, "source")
     found = facts.kernel_files(mount.source)
     if found.is_whole and _FRESH.get(mount.destination) == found.type:
@@ -27,9 +31,20 @@ def _own(mount: MountRequest, facts: Facts, report: Report) -> MountRequest:
     if found.type:
         message = f"{mount.source} is on a {found.type} of the host's kernel, which no virtual machine gets"
         fresh = next((place for place, kind in _FRESH.items() if kind == found.type), "")
-        hint = f'mount the guest\'s own: {{"destination": "{fresh}", "type": "{found.type}"}}' if fresh else "leave out the mount"
+        hint = "leave out the mount"
+        if fresh and found.is_whole:
+            hint = f'mount the guest\'s own: {{"destination": "{fresh}", "type": "{found.type}"}}'
+        elif fresh:
+            hint += f": the virtual machine has a {found.type} of its own at {fresh}, with what is true for it"
         report.error("RX308", path, message, hint)
     elif found.below and mount.options.recursive:
         more = f" and {len(found.below) - _SHOWN} more" if len(found.below) > _SHOWN else ""
         report.ignore("RX317", path, f"left out, as they are of the host's kernel: {', '.join(found.below[:_SHOWN])}{more}")
     return mount
+
+
+def _check_overlay(mount: MountRequest, facts: Facts, report: Report) -> None:
+    for directory in directories_of(mount.options.data):
+        if found := facts.kernel_files(directory).type:
+            message = f"{directory} is on a {found} of the host's kernel, which no virtual machine gets"
+            report.error("RX308", (*mount.path, "options"), message, "leave out the mount")

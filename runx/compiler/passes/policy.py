@@ -38,14 +38,14 @@ def allows_exec(container: Container, host: HostConfig, report: Report) -> bool:
     path = ("annotations", EXEC_ANNOTATION)
     asked = container.annotations.get(EXEC_ANNOTATION)
     if asked not in (None, "true", "false"):
-        report.error("RX707", path, f"{quote(asked)} is neither true nor false", "use one of them, or leave it out")
+        report.error("RX715", path, f"{quote(asked)} is neither true nor false", "use one of them, or leave it out")
     if container.is_sandbox or container.ramdisk:
         if asked == "true":
             why = "a pod's sandbox has no virtual machine" if container.is_sandbox else "the ramdisk is the container's own"
-            report.ignore("RX709", path, f"nothing can be started in it: {why}")
+            report.ignore("RX717", path, f"nothing can be started in it: {why}")
         return False
     if asked == "true" and not host.exec:
-        report.error("RX708", path, f"not allowed by policy.exec ({host.where('policy.exec')})", _HINT)
+        report.error("RX716", path, f"not allowed by policy.exec ({host.where('policy.exec')})", _HINT)
     return host.exec and asked != "false"
 
 

@@ -1,6 +1,7 @@
 """From the container to its virtual machine: every default, and how each thing is carried."""
 
 import hashlib
+import itertools
 import posixpath
 from collections.abc import Iterator, Mapping
 from string import ascii_lowercase
@@ -27,6 +28,7 @@ from runx.compiler.model.plan import (
 )
 from runx.compiler.model.request import BootFile, Container, MountRequest
 from runx.compiler.model.xl_keys import YIELDING
+from runx.compiler.passes.anti_spoofing import anti_spoofing
 from runx.compiler.passes.mount_carrier import Unshared, is_node_of_guest
 from runx.compiler.passes.own_ramdisk import terminal_alone
 from runx.compiler.passes.root_carrier import RootChoice
@@ -71,7 +73,7 @@ class Place(NamedTuple):
 
     @property
     def vif_script(self) -> str:
-        return f"{self.assets}/vif-bridge"
+        return f"{self.assets}/vif"
 
 
 class Carried(NamedTuple):
@@ -88,7 +90,7 @@ def resolve(
     """The plan. Raises RunxError if the state directory's path cannot be in xl's configuration, or if this host does not have the
     type of virtual machine."""
     mounts = _mounts(container, facts, carried.unshared)
-    domain = None if container.is_sandbox else _domain(container, place, host, facts.machine(), mounts, carried, report)
+    domain = None if container.is_sandbox else _domain(container, place, host, facts, mounts, carried, report)
     return VmPlan(
         id=place.container_id,
         bundle=place.bundle,
@@ -117,7 +119,7 @@ def _domain(
     container: Container,
     place: Place,
     host: HostConfig,
-    machine: str,
+    facts: Facts,
     mounts: tuple[Mount, ...],
     carried: Carried,
     report: Report,
@@ -129,6 +131,7 @@ def _domain(
             f"name a directory without {what} by --root, or by paths.state of runx.toml",
             "RX902",
         )
+    machine = facts.machine()
     root = carried.root
     disks = _disks(container, place, root, host)
     shares = _shares(mounts, with_root=root.carrier == "9p")
@@ -154,7 +157,7 @@ def _domain(
         cmdline=(*cmdline, *host.kernel_parameters, *container.kernel_parameters),
         shares=shares,
         disks=disks,
-        interfaces=_interfaces(container, place),
+        interfaces=_interfaces(container, place, host, _macs(len(container.networks), place, facts)),
         device_tree=container.hardware.device_tree,
         dtdevs=container.hardware.dtdevs,
         iomems=container.hardware.iomems,
@@ -205,13 +208,15 @@ def domain_name(container_id: str, state_root: str) -> str:
     return f"runx-{container_id[:48]}-{digest[:12]}"
 
 
-def _interfaces(container: Container, place: Place) -> tuple[Interface, ...]:
+def _interfaces(container: Container, place: Place, host: HostConfig, macs: list[str]) -> tuple[Interface, ...]:
     return tuple(
         Interface(
             name=f"eth{index}",
-            mac=mac_address(place.container_id, place.state_root, index),
+            mac=macs[index],
             bridge=request.bridge,
             script=place.vif_script,
+            anti_spoofing=anti_spoofing(request, host),
+            isolated=request.isolated,
             mtu=request.mtu,
             network=request.network,
             address=request.address,
@@ -226,9 +231,22 @@ def _interfaces(container: Container, place: Place) -> tuple[Interface, ...]:
     )
 
 
-def mac_address(container_id: str, state_root: str, index: int) -> str:
-    """An address of Xen's range (00:16:3e, its OUI) that stays the same for an interface of a container."""
-    digest = hashlib.sha256(f"{state_root}\0{container_id}\0{index}".encode()).digest()
+def _macs(count: int, place: Place, facts: Facts) -> list[str]:
+    """MAC addresses that no other container of the host has, nor another interface of this one."""
+    found: list[str] = []
+    for index in range(count):
+        addresses = (mac_address(place.container_id, place.state_root, index, attempt) for attempt in itertools.count())
+        found.append(next(mac for mac in addresses if facts.mac_owner(mac) in ("", place.state_dir) and mac not in found))
+    return found
+
+
+def mac_address(container_id: str, state_root: str, index: int, attempt: int = 0) -> str:
+    """An address of Xen's range (00:16:3e, its OUI) that stays the same for an interface of a container.
+
+    attempt: how many addresses before this one belong to others.
+    """
+    again = f"\0{attempt}" if attempt else ""
+    digest = hashlib.sha256(f"{state_root}\0{container_id}\0{index}{again}".encode()).digest()
     return "00:16:3e:" + ":".join(f"{byte:02x}" for byte in digest[:3])
 
 

@@ -7,31 +7,35 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from runx import collector, paths
-from runx.errors import RunxError, reason
+from runx import collector, cpio, paths
+from runx.errors import RunxError, of_full_disk, reason
 from runx.exec.container import hooks, process_record
 from runx.exec.container import record as records
 from runx.exec.container.hooks import Hook
 from runx.exec.container.record import Record
+from runx.exec.network import macs, ports
 from runx.exec.ninep import exports
 from runx.exec.storage import small_files
 from runx.exec.storage.disk_mounts import prepare
 from runx.exec.supervisor.launch import SupervisorProcess
-from runx.linux import netns
+from runx.linux import descriptors, netns
 from runx.linux.files import write_atomically
 from runx.linux.proc import start_time
 from runx.log import Log
 
 if TYPE_CHECKING:
+    from runx.compiler.host.config import HostConfig
     from runx.compiler.model.plan import Domain
     from runx.compiler.pipeline import Compilation
-    from runx.exec.container.cgroup import Group
+    from runx.exec.container.cgroup import Group, Limits
     from runx.exec.plan_json import VmPlan
 
 _KERNEL_LIMIT = 128 * 1024 * 1024
 """Bytes. Limit of a container's own kernel, which is copied to the state directory: on most hosts that is memory of dom0."""
 _RAMDISK_LIMIT = 512 * 1024 * 1024
 """Bytes. Limit of a container's own ramdisk."""
+_ARCHIVES = (b"\x1f\x8b", b"070701")
+"""How a ramdisk begins, packed by gzip or not."""
 
 
 class CreateOptions(NamedTuple):
@@ -76,11 +80,11 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
         record.pid, record.pid_start = supervisor.pid, start_time(supervisor.pid)
         record.save()  # so that `delete` can end the supervisor if this process is killed
         with collector.paused():
-            group = _compile_into(record, root, options)
+            group, limits = _compile_into(record, root, options)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
-        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, group, options.log)) if of_create else None)
-        if group and not of_create:
-            group.join(supervisor.pid)
+        if group:
+            _join(record, group, limits)
+        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, options.log)) if of_create else None)
         if options.pidfd_socket:
             _send_pidfd(options.pidfd_socket, record)
         if options.pid_file:
@@ -107,10 +111,15 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
 _BEFORE_CREATED = ("prestart", "createRuntime", "createContainer")
 
 
-def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | None", log: Log) -> None:
-    """Run the hooks of `create`, in the plan's order. They may look for the control group of `pid`, so it joins before them."""
-    if group:
-        group.join(pid)
+def _join(record: Record, group: "Group", limits: "Limits") -> None:
+    """Move the supervisor into the container's control group, before it starts anything. Raises RunxError."""
+    for controller in group.join(record.pid, limits):
+        what = f"the host's limit of {controller} (runx.toml, [host]) does not hold for the container's control group"
+        record.say("warning", f"{what}: the controller is not enabled there")
+
+
+def _run_hooks(of_create: list[Hook], record: Record, pid: int, log: Log) -> None:
+    """Run the hooks of `create`, in the plan's order."""
     network = netns.descriptor(pid)
     try:
         state = records.document(record, "creating", pid)
@@ -121,12 +130,13 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, group: "Group | 
         os.close(network)
 
 
-def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group | None":
-    """Write the plan and the artifacts into the container's directory; the control group to join, if any."""
+def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[Group | None, Limits]":
+    """Write the plan and the artifacts into the container's directory; the control group to join, if any, and its limits."""
     import json
 
     from runx.compiler.host.host_facts import HostFacts
     from runx.compiler.pipeline import Inputs, compile
+    from runx.exec.container.cgroup import Limits
 
     container_id = os.path.basename(record.directory)
     facts = HostFacts(config_name=options.config)
@@ -155,13 +165,20 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "Group |
         _write_machine(record, result, plan.domain)
         prepare(directory, as_read)
         exports.keep(directory, as_read)
+        assert as_read["domain"], "the plan has one"
+        interfaces = as_read["domain"]["interfaces"]
+        if interfaces:
+            record.macs = [interface["mac"] for interface in interfaces]
+            macs.claim(directory, record.macs)
+            ports.keep(directory, interfaces)
     hooks.keep(directory, as_read)
     record.oci = json.dumps(
         {"ociVersion": plan.oci_version, "id": plan.id, "bundle": plan.bundle, "annotations": dict(plan.annotations)}
     )
     group = _group(record, plan.cgroups_path, options.cgroup_manager)
     record.save()
-    return group
+    record.reserve()
+    return group, Limits(result.host.host_memory_mib << 20, result.host.host_cpus)
 
 
 def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> None:
@@ -174,6 +191,7 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
         for disk in domain.disks
     ]
+    record.cpu_percent = domain.cap_percent or 100 * domain.vcpus
     record.keep_free_mib = result.plan.root.keep_free_mib or 0
     if domain.own_kernel or domain.own_ramdisk:
         from runx.linux import in_root
@@ -187,21 +205,43 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     scripts = dict.fromkeys(disk.script for disk in domain.disks if disk.script)
     for path in (domain.kernel, domain.base_ramdisk or domain.ramdisk, *scripts):
         if not os.path.isfile(path):
-            raise RunxError(
-                f"{path}: no such file",
-                "the Python package has no files of the guest: make them with `./build` in the sources, then `./build install`",
-            )
+            key = _key_of(path, result.host)
+            what = "not a file" if os.path.lexists(path) else "no such file"
+            raise RunxError(f"{result.host.where(key)}: {key}: {path}: {what}" if key else f"{path}: {what}", _hint_of(key))
     if domain.base_ramdisk:
         with open(domain.base_ramdisk, "rb") as file:
             base = file.read()
+        if not base.startswith(_ARCHIVES) and result.host.initrd:
+            where = result.host.where("paths.initrd")
+            raise RunxError(f"{where}: paths.initrd: {domain.base_ramdisk} is no ramdisk that ./build has made")
         # The kernel unpacks one archive after the other; each must begin at a multiple of four bytes.
-        _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio)
+        _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio + _null_streams())
     contents = {file.path: file.content for file in result.artifacts.overlay}
     if record.exec:
         process_record.keep(directory, contents["runx/process"])
     copies = [(mount.comes_to, mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
     if copies:
         small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
+
+
+def _key_of(path: str, host: "HostConfig") -> str:
+    """The setting of runx.toml that names a file of the guest; "" for none."""
+    return next((key for key, named in (("paths.kernel", host.kernel), ("paths.initrd", host.initrd)) if named == path), "")
+
+
+def _hint_of(key: str) -> str:
+    if key:
+        return f"name another file, or leave {key} out: then the installed one counts"
+    return "the Python package has no files of the guest: make them with `./build` in the sources, then `./build install`"
+
+
+def _null_streams() -> bytes:
+    """An archive for the ramdisk that says which of our standard streams, which are the container's, are the null device.
+
+    The process gets its own null device for them (docs/guest.md). Engines give it for the input without `-i`.
+    """
+    nulls = "".join(str(fd) for fd in range(3) if descriptors.is_null_device(fd))
+    return cpio.archive([cpio.OverlayFile("runx/null", 0o600, nulls.encode())]) if nulls else b""
 
 
 def _group(record: Record, path: str | None, manager: str) -> "Group | None":
@@ -234,7 +274,8 @@ def _write(path: str, data: bytes) -> None:
         with open(fd, "wb") as file:
             file.write(data)
     except OSError as error:
-        raise RunxError(f"cannot write {path}: {reason(error)}") from None
+        error.filename = path
+        raise of_full_disk(error, os.path.dirname(path)) or RunxError(f"cannot write {path}: {reason(error)}") from None
 
 
 def _write_pid_file(path: str, pid: int) -> None:
@@ -247,8 +288,6 @@ def _write_pid_file(path: str, pid: int) -> None:
 
 def _send_pidfd(path: str, record: Record) -> None:
     """Send a pidfd of the supervisor. The text of the message is runc's for a container's first process."""
-    from runx.linux import descriptors
-
     pidfd = record.supervisor()
     try:
         descriptors.send(path, pidfd, b"standard")
@@ -265,3 +304,6 @@ def _undo(record: Record) -> None:
 
     with contextlib.suppress(RunxError, OSError):
         destroy_container(records.load(*os.path.split(record.directory)))
+    with contextlib.suppress(OSError):  # another container may be there by now
+        for directory in record.roots_made:
+            os.rmdir(directory)

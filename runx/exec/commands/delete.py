@@ -99,11 +99,37 @@ def destroy_container(record: Record) -> None:
         domain.await_creation(record.directory, _END_TIMEOUT_S)
     if record.domain and not (record.domid < 0 and record.exit_status is not None):
         _remove_domain(record)  # the supervisor was killed before it could remove the domain
+    if record.domain:
+        _remove_logs(record.domain)
     if record.cgroups:
         from runx.exec.container import cgroup_removal
 
         cgroup_removal.remove(record.cgroups, record.scope)
+    if record.macs:
+        from runx.exec.network import macs
+
+        macs.release(record.directory, record.macs)  # first: as long as the directory exists, no other has the same claims
     records.remove(record)
+
+
+_LOGS = "/var/log/xen"
+"""Where Xen's programs keep a log for each domain: QEMU (libxl keeps ten), and xenconsoled, if it is told to."""
+
+
+def _remove_logs(domain: str) -> None:
+    """Remove Xen's logs of a domain, by its name, which no other domain has. What cannot be removed stays."""
+    for directory, name in (
+        (_LOGS, f"qemu-dm-{domain}.log"),
+        (_LOGS, f"xl-{domain}.log"),
+        (f"{_LOGS}/console", f"guest-{domain}.log"),
+    ):
+        try:
+            for found in os.listdir(directory):
+                rest = found.removeprefix(name)
+                if rest != found and (not rest or rest[0] == "."):  # rotated ones have a number
+                    os.unlink(f"{directory}/{found}")
+        except OSError:
+            pass
 
 
 def _end_creation(record: Record) -> None:

@@ -4,6 +4,7 @@ import _signal  # type: ignore[import-not-found]  # the signal module costs a fa
 import os
 
 from runx.errors import RunxError
+from runx.exec.commands import orphan
 from runx.exec.container import record as records
 from runx.exec.container.record import Record
 from runx.exec.supervisor import control
@@ -13,10 +14,11 @@ _TAKEN_LIMIT_S = 3
 
 
 def number_of(signal: str) -> int:
-    """The number of a signal. It may be a number, or a name with or without SIG in upper or lower case. Raises RunxError."""
+    """The number of a signal. It may be a number, or a name with or without SIG in upper or lower case. 0 is no signal (kill(2)).
+    Raises RunxError."""
     first: int = _signal.SIGRTMIN
     last: int = _signal.SIGRTMAX
-    if signal.isascii() and signal.isdigit() and 1 <= int(signal) <= last:
+    if signal.isascii() and signal.isdigit() and int(signal) <= last:
         return int(signal)
     name = signal.upper().removeprefix("SIG")
     base, sign, offset = name.partition("+") if "+" in name else name.partition("-")
@@ -26,7 +28,7 @@ def number_of(signal: str) -> int:
             return number
     elif name.isalnum() and (known := getattr(_signal, f"SIG{name}", 0)):  # other names there have a "_", such as SIG_DFL
         return int(known)
-    raise RunxError(f"unknown signal {signal!r}", "a signal is a name (TERM, SIGTERM, RTMIN+3) or a number from 1 to 64")
+    raise RunxError(f"unknown signal {signal!r}", "a signal is a name (TERM, SIGTERM, RTMIN+3) or a number from 0 to 64")
 
 
 def kill(root: str, container_id: str, signal: str, *, all_processes: bool = False) -> None:
@@ -42,14 +44,15 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
     """
     number = number_of(signal)
     record = records.load(root, container_id)
-    status = record.current_status()
+    status = orphan.status(record)
     if status not in records.LIVE:
-        if record.domid >= 0 and number == _signal.SIGKILL:
-            _destroy(record.domain)  # the supervisor was killed, and its domain still lives
-            return
+        if record.status != status and record.domid >= 0 and number == _signal.SIGKILL:
+            return  # the supervisor was killed, and its domain with it just now
         if all_processes:
             return
         raise RunxError("container not running")
+    if not number:
+        return  # the caller asks whether the container runs
     if number == _signal.SIGKILL and record.is_sandbox:
         _end(record)
     elif number == _signal.SIGKILL and not record.has_no_domain_yet:

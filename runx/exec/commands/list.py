@@ -7,25 +7,36 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from runx.errors import RunxError, reason
+from runx.exec.commands import orphan
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runx.exec.plan_json import VmPlan
 
 
-def list_containers(root: str) -> list[dict[str, Any]]:
-    """The containers of a state root, sorted by id, with the keys of `runc list --format json`."""
+def list_containers(root: str, warn: "Callable[[str], None]") -> list[dict[str, Any]]:
+    """The containers of a state root, sorted by id, with the keys of `runc list --format json`.
+
+    warn: takes why a directory that has a record is left out, such as one of another user.
+    """
     containers = []
     for container_id in _ids(root):
         try:
             record = records.load(root, container_id)
-        except RunxError:
+        except RunxError as error:
             directory = records.directory_of(root, container_id)
             if os.path.isdir(directory) and not os.access(directory, os.X_OK):
                 raise
-            continue  # another process creates or removes it
-        status = record.current_status()
+            if os.path.exists(f"{directory}/record"):
+                warn(f"{error.message}: left out")
+            continue  # else another process creates or removes it
+        try:
+            status = orphan.status(record)
+        except RunxError:
+            status = record.status  # its domain lives, and nobody can end it
         state = json.loads(record.oci)
         try:
             created = _created(record.directory)

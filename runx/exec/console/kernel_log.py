@@ -3,10 +3,14 @@
 import os
 import select
 
+from runx.errors import RunxError, reason
 from runx.exec.console.pty import ConsolePty
 from runx.exec.xen.xenstore import XenStore
+from runx.linux.files import reserve_room
 
 _LIMIT = 1024 * 1024
+_RESERVED = 16 * 1024
+"""Bytes that are kept when the file system is full: what a kernel says before it ends."""
 _LAST_WORDS = 1500
 """Bytes of the log that an error message quotes."""
 
@@ -15,7 +19,12 @@ class KernelConsole:
     """The part of the supervisor's loop that reads the pty of hvc0 into a file. It also keeps the log of the guest's PID 1."""
 
     def __init__(self, store: XenStore, domid: int, log_path: str) -> None:
-        self._log = os.open(log_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        """Raises RunxError if there is no room for a log."""
+        try:
+            self._log = os.open(log_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            reserve_room(self._log, _RESERVED)
+        except OSError as error:
+            raise RunxError(f"cannot make {log_path}: {reason(error)}") from None
         self._size = 0
         self._pty = ConsolePty(store, domid, "kernel-console")
 
@@ -34,11 +43,15 @@ class KernelConsole:
             self.keep(self._pty.read())
 
     def keep(self, data: bytes) -> None:
-        """Append to the log, up to its limit."""
+        """Append to the log, up to its limit and as far as there is room: the container does not need its log."""
         data = data[: _LIMIT - self._size]
-        if data:
-            os.write(self._log, data)
-            self._size += len(data)
+        try:
+            while data:
+                count = os.write(self._log, data)
+                self._size += count
+                data = data[count:]
+        except OSError:
+            pass  # the file system is full, or broken
 
     def last_words(self) -> str:
         """The end of the log, for an error message."""

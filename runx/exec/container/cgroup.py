@@ -1,8 +1,9 @@
-"""The supervisor's control group: linux.cgroupsPath (OCI config-linux.md, "Cgroups Path").
+"""The container's control group on the host: linux.cgroupsPath (OCI config-linux.md, "Cgroups Path").
 
-Engines find a container's group by its pid, and remove the groups above it. So the supervisor joins the group after its domain is
-created; xl and QEMU stay in the caller's group. No limit is written, as the group would not contain the memory and processor time
-of the virtual machine (docs/executor.md).
+Engines find a container's group by its pid, and remove the groups above it. The supervisor joins the group before it starts
+anything, so all that dom0 does for the container is in it: the server of the shares, xl, QEMU, and what makes images. The
+container's own limits are the virtual machine's and are not written here. The group has those that the host sets for dom0's part
+(runx.toml, [host]; docs/executor.md, "Control groups").
 """
 
 import contextlib
@@ -13,18 +14,18 @@ from typing import NamedTuple
 from runx.errors import RunxError, reason
 from runx.exec.container.cgroup_removal import BUSCTL_TIMEOUT_S
 from runx.exec.container.cgroup_removal import systemd as call_systemd
-from runx.linux import mountinfo
+from runx.linux.control_groups import Hierarchy, lines, memory_limit, mounted, read
 
 _ATTEMPTS = 5
 
 
-class Hierarchy(NamedTuple):
-    """A mounted tree of groups, of `version` 1 or 2. `own`: our group in it, as a path below the mount point."""
+class Limits(NamedTuple):
+    """What all processes of a group may use together."""
 
-    mount_point: str
-    version: int
-    controllers: frozenset[str]
-    own: str
+    memory: int
+    """Bytes."""
+    cpus: int
+    """Processor time in a second, in seconds."""
 
 
 class Group:
@@ -40,16 +41,22 @@ class Group:
         self.directories = [directory for directory in there if not _processes(directory)]
         """The groups that `delete` removes. A group with processes in it belongs to others."""
 
-    def join(self, pid: int) -> None:
-        """Move a process into the group, which is made when missing. Raises RunxError; then `undo` removes what was made."""
+    def join(self, pid: int, limits: Limits) -> list[str]:
+        """Move a process into the group, which is made when missing and gets its limits first. What the kernel does not limit
+        there, for a warning. Raises RunxError; then `undo` removes what was made."""
         if self.scope:
-            _start_scope(self.scope, self._slice, pid)
-            return
+            _start_scope(self.scope, self._slice, pid, limits)
+            return []
+        limited: set[str] = set()
         for hierarchy, names in self._places:
             try:
-                _write(f"{self._make(hierarchy, names)}/cgroup.procs", str(pid))
+                directory = self._make(hierarchy, names)
+                if directory in self.directories:  # a group with processes in it belongs to others
+                    limited |= _limit(hierarchy, directory, limits)
+                _write(f"{directory}/cgroup.procs", str(pid))
             except OSError as error:
                 raise RunxError(f"linux.cgroupsPath: {error.filename}: {reason(error)}") from None
+        return [what for what in ("memory", "cpu") if what not in limited]
 
     def undo(self) -> None:
         """Remove the groups that `join` made, after the process has ended. Groups above the container's may have others below."""
@@ -75,6 +82,32 @@ class Group:
             if "cpuset" in hierarchy.controllers:
                 _inherit_cpuset(above, directory)
         return directory
+
+
+_PERIOD_US = 100_000
+"""The time in which processor time is counted; the kernel's default."""
+
+
+def _limit(hierarchy: Hierarchy, directory: str, limits: Limits) -> set[str]:
+    """Write the limits that the controllers of a tree have; the names of those controllers. Raises OSError.
+
+    A smaller limit that is there already, which an engine has written, stays.
+    """
+    limited = set()
+    memory = f"{directory}/{hierarchy.memory_limit_file}"
+    if os.path.exists(memory):
+        if memory_limit(read(memory)) > limits.memory:
+            _write(memory, str(limits.memory))
+        limited.add("memory")
+    cpu = f"{directory}/{'cpu.cfs_quota_us' if hierarchy.version == 1 else 'cpu.max'}"
+    if os.path.exists(cpu):
+        if read(cpu).split()[0] in ("max", "-1"):
+            quota_us = limits.cpus * _PERIOD_US
+            # With version 1 it is not allowed to be larger than that of a group above, which holds then.
+            with contextlib.suppress(OSError) if hierarchy.version == 1 else contextlib.nullcontext():
+                _write(cpu, str(quota_us) if hierarchy.version == 1 else f"{quota_us} {_PERIOD_US}")
+        limited.add("cpu")
+    return limited
 
 
 def prepare(path: str, *, systemd: bool) -> Group | None:
@@ -122,7 +155,7 @@ def _slices(name: str) -> list[str]:
 
 def _processes(directory: str) -> bool:
     try:
-        return bool(_read(f"{directory}/cgroup.procs"))
+        return bool(read(f"{directory}/cgroup.procs"))
     except OSError:
         return False
 
@@ -137,16 +170,11 @@ def _write(path: str, text: str) -> None:
         os.close(fd)
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
-
-
 def _enable_controllers(directory: str) -> None:
     """Let the groups below use all controllers of this one, since engines read their statistics. Some may not be allowed
     (cgroup-v2, "Top-down Constraint", "No Internal Process Constraint")."""
     with contextlib.suppress(OSError):
-        for controller in _read(f"{directory}/cgroup.controllers").split():
+        for controller in read(f"{directory}/cgroup.controllers").split():
             with contextlib.suppress(OSError):
                 _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
 
@@ -155,53 +183,14 @@ def _inherit_cpuset(above: str, directory: str) -> None:
     """Copy CPUs and memory nodes from the group above. Without them a new group takes no process (cgroup-v1, cpusets)."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         path = f"{directory}/{name}" if os.path.exists(f"{directory}/{name}") else f"{directory}/{name.removeprefix('cpuset.')}"
-        if not _read(path).strip():
-            _write(path, _read(path.replace(directory, above)).strip())
-
-
-# -- mounted trees ---------------------------------------------------------------------------------------------------------
-
-
-def mounted(mounts: str = "/proc/self/mountinfo", groups: str = "/proc/self/cgroup") -> list[Hierarchy]:
-    """Mounted trees of groups, each once (cgroups(7), /proc/PID/cgroup)."""
-    own: dict[frozenset[str], str] = {}
-    for line in _lines(groups):
-        _, controllers, path = line.split(":", 2)
-        own[frozenset(filter(None, controllers.split(",")))] = path
-    found: dict[frozenset[str], Hierarchy] = {}
-    for mount in mountinfo.read(mounts):
-        if mount.kind == "cgroup2":
-            key: frozenset[str] = frozenset()
-        elif mount.kind == "cgroup":
-            words = set(mount.options)
-            key = next((controllers for controllers in own if controllers and controllers <= words), frozenset())
-            if not key:
-                continue
-        else:
-            continue
-        if key in own and key not in found:
-            found[key] = Hierarchy(mount.point, 1 if key else 2, key, _below(own[key], mount.root))
-    return list(found.values())
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return _read(path).splitlines()
-    except FileNotFoundError:  # a kernel without groups
-        return []
-
-
-def _below(path: str, root: str) -> str:
-    """The path of a group below a mount whose root is another group."""
-    if root != "/" and (path + "/").startswith(root + "/"):
-        path = path[len(root) :]
-    return "/" if ".." in path.split("/") else path or "/"
+        if not read(path).strip():
+            _write(path, read(path.replace(directory, above)).strip())
 
 
 # -- systemd ---------------------------------------------------------------------------------------------------------------
 
 
-def _start_scope(scope: str, slice_name: str, pid: int) -> None:
+def _start_scope(scope: str, slice_name: str, pid: int, limits: Limits) -> None:
     """Let systemd make a transient scope with a process, and wait for it (org.freedesktop.systemd1(5), StartTransientUnit)."""
     properties = [
         ["Description", "s", f"runx container {scope.removesuffix('.scope')}"],
@@ -211,6 +200,8 @@ def _start_scope(scope: str, slice_name: str, pid: int) -> None:
         ["Delegate", "b", "true"],
         ["DefaultDependencies", "b", "false"],
         *([f"{name}Accounting", "b", "true"] for name in ("CPU", "Memory", "Tasks")),
+        ["MemoryMax", "t", str(limits.memory)],
+        ["CPUQuotaPerSecUSec", "t", str(limits.cpus * 1_000_000)],
     ]
     words = [scope, "fail", str(len(properties)), *(word for one in properties for word in one), "0"]
     code, output = call_systemd("StartTransientUnit", "ssa(sv)a(sa(sv))", *words)
@@ -220,7 +211,7 @@ def _start_scope(scope: str, slice_name: str, pid: int) -> None:
     if code:
         raise RunxError(f"linux.cgroupsPath: systemd did not make {scope}: {output.strip()}", f"systemctl status {scope}")
     limit = time.monotonic() + BUSCTL_TIMEOUT_S
-    while not any(line.endswith(f"/{scope}") for line in _lines(f"/proc/{pid}/cgroup")):
+    while not any(line.endswith(f"/{scope}") for line in lines(f"/proc/{pid}/cgroup")):
         if time.monotonic() >= limit:
             raise RunxError(f"linux.cgroupsPath: systemd did not start {scope} in time", f"systemctl status {scope}")
         time.sleep(0.01)

@@ -8,13 +8,17 @@ The part of OCI's state that never changes is JSON text, which `create` makes on
 import os
 
 from runx import SPEC_VERSION
-from runx.errors import RunxError, reason
+from runx.errors import RunxError, of_full_disk, reason
 from runx.linux import proc
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _NAME_MAX = 255
 """Bytes of a file's name, at most (limits.h(0p))."""
 _MAGIC = "runx-record 1"
+_RESERVE = "reserve"
+"""A file in the container's directory, whose blocks become the record's when there are no others."""
+_MORE = 4096
+"""Bytes by which a record may become longer than it is when room for it is reserved."""
 LIVE = ("created", "running", "paused")
 """The states in which a container has a supervisor, and a domain unless it is a sandbox or its root filesystem is being made."""
 
@@ -54,16 +58,19 @@ class Record:
     """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "disks", "domain", "domid", "exec", "exit_status", "keep_free_mib",
-        "kill_answer_s", "kill_end_s", "log", "log_json", "network_devices", "network_namespace", "oci", "packs", "pid",
-        "pid_start", "scope", "shares", "status", "taken", "takes_interfaces", "terminal", "writes_back",
+        "cgroups", "console", "console_socket", "cpu_percent", "disks", "domain", "domid", "exec", "exit_status",
+        "keep_free_mib", "kill_answer_s", "kill_end_s", "log", "log_json", "macs", "network_devices", "network_namespace",
+        "oci", "packs", "pid", "pid_start", "scope", "shares", "status", "taken", "takes_interfaces", "terminal",
+        "writes_back",
     )  # fmt: skip
-    __slots__ = ("directory", "lock", *LINES)
+    __slots__ = ("directory", "lock", "roots_made", *LINES)
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.lock = -1
         """The descriptor that holds the container's lock, from `claim` on; -1: this process does not hold the lock."""
+        self.roots_made: list[str] = []
+        """The state root and the directories above it that this process has made, the lowest first."""
         self.status = "creating"
         """creating, created, running, paused or stopped, as last written; `current_status` checks whether it is still true."""
         self.pid = 0
@@ -91,6 +98,8 @@ class Record:
         """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "none" without one."""
         self.disks: list[str] = []
         """For each disk `ro` or `rw`, the kind of disk and the path of its file, separated by spaces (storage/disk_lock.py)."""
+        self.cpu_percent = 100
+        """Processor time that the container may use, of one processor."""
         self.keep_free_mib = 0
         """What the layer leaves free on its file system (supervisor/space.py)."""
         self.shares: list[str] = []
@@ -99,6 +108,8 @@ class Record:
         """What the images of the root filesystem, which the supervisor has made, become: "disks" or "ramdisk"; "" without any."""
         self.console_socket = ""
         """Path of the --console-socket that `create` was given."""
+        self.macs: list[str] = []
+        """MAC addresses that the container has claimed (network/macs.py)."""
         self.network_namespace = ""
         """Path of the network namespace that the container joins; "" if it has one of its own."""
         self.network_devices: list[str] = []
@@ -153,7 +164,34 @@ class Record:
         try:
             write_atomically(self.directory + "/record", text)
         except OSError as error:
-            raise RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
+            if not _saved_in_reserve(self.directory, text):
+                full = of_full_disk(error, self.directory)
+                raise full or RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
+
+    def save_if_possible(self) -> None:
+        """As `save`, for what goes on whether it is kept or not: the container is more than its record."""
+        try:
+            self.save()
+        except RunxError as error:
+            self.say("warning", f"{error.message}; `state` may show an earlier state")
+
+    def reserve(self) -> None:
+        """Reserve room for the record to come, if it is not yet: a file system that is full later is no reason to lose a state.
+        Raises RunxError."""
+        path = f"{self.directory}/{_RESERVE}"
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise RunxError(f"cannot make {path}: {reason(error)}") from None
+        try:
+            os.write(fd, bytes(len(self.text()) + _MORE))  # written, so that it has its blocks
+        except OSError as error:
+            os.unlink(path)
+            raise RunxError(f"no room for the container's state: {path}: {reason(error)}") from None
+        finally:
+            os.close(fd)
 
     def supervised(self) -> bool:
         """Whether the supervisor of this record is alive."""
@@ -170,8 +208,41 @@ class Record:
         return self.status
 
 
+def _saved_in_reserve(directory: str, text: bytes) -> bool:
+    """Make the reserve the record, with this text; whether that was possible. The old record's blocks become the next reserve."""
+    path = f"{directory}/{_RESERVE}"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            size = os.fstat(fd).st_size
+            if size < len(text):
+                return False
+            if os.write(fd, text) < len(text):
+                return False
+            os.ftruncate(fd, len(text))
+        finally:
+            os.close(fd)
+        os.rename(path, f"{directory}/record")
+    except OSError:
+        return False
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(fd, bytes(size)) < size:
+                os.unlink(path)
+        finally:
+            os.close(fd)
+    except OSError:
+        try:
+            os.unlink(path)  # half a reserve is none
+        except OSError:
+            pass
+    return True
+
+
 _READERS: "dict[str, Callable[[str], object]]" = {
     "cgroups": _between("\t"),
+    "cpu_percent": int,
     "disks": _between("\0"),
     "domid": int,
     "exec": bool,
@@ -180,6 +251,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "kill_answer_s": int,
     "kill_end_s": int,
     "log_json": _is_one,
+    "macs": _between(" "),
     "pid": int,
     "network_devices": _between(" "),
     "shares": _between(" "),
@@ -195,6 +267,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "exec": lambda allowed: "1" if allowed else "",
     "exit_status": lambda status: "" if status is None else str(status),
     "log_json": lambda is_json: "1" if is_json else "0",
+    "macs": " ".join,
     "network_devices": " ".join,
     "shares": " ".join,
     "taken": " ".join,
@@ -252,7 +325,7 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
         f"choose another id, or remove it with: runx delete {container_id}",
     )
     try:
-        _make_root(root)
+        record.roots_made = _make_root(root)
     except OSError as error:
         raise RunxError(f"cannot make {root}: {reason(error)}") from None
     try:
@@ -275,19 +348,23 @@ def claim(root: str, container_id: str, bundle: str) -> Record:
     return record
 
 
-def _make_root(root: str) -> None:
-    """Make the state root and the directories above it that are missing, if nobody else can exchange one. Raises RunxError."""
+def _make_root(root: str) -> list[str]:
+    """Make the state root and the directories above it that are missing, if nobody else can exchange one; those that this
+    process has made, the lowest first. Raises RunxError."""
     missing = []
     above = root
     while not os.path.lexists(above):
         missing.append(above)
         above = os.path.dirname(above)
     _check_closed(above, root)
+    made: list[str] = []
     for directory in reversed(missing):
         try:
             os.mkdir(directory, 0o700)
+            made.insert(0, directory)
         except FileExistsError:
             pass  # another `create` has made it
+    return made
 
 
 def _check_closed(directory: str, root: str) -> None:

@@ -95,28 +95,27 @@ def _connect(interface: Interface, vif: str, host_network: int) -> None:
     spawn.checked(["ip", "link", "set", "dev", vif, "netns", str(os.getpid())], f"moving {vif} to {name}", host_network)
     # addrgenmode: the backend must not have an address that the guest would see. allmulticast: the host does not know the groups
     # that the guest wants to receive.
-    multicast = f"link set dev {name} allmulticast on\n" if interface.taken.endswith(_ALLMULTICAST) else ""
-    _batch("ip", f"link set dev {vif} addrgenmode none mtu {interface.mtu}\n{multicast}", name)
+    links = [f"link set dev {vif} addrgenmode none mtu {interface.mtu}"]
+    if interface.taken.endswith(_ALLMULTICAST):
+        links.append(f"link set dev {name} allmulticast on")
+    spawn.batch("ip", links, f"connecting {name} with ip(8)")
     # The bpf program of one instruction matches all frames. Fewer kernels have the classifier matchall. The vif is down until the
     # filter exists, so no frame passes it.
     both = ((vif, name), (name, vif))
-    _batch(
-        "tc",
-        "".join(f"qdisc add dev {source} ingress\n" for source, _ in both)
-        + "".join(
-            f"filter add dev {source} parent ffff: protocol all prio 1 bpf bytecode '1,6 0 0 4294967295' "
-            f"action mirred egress redirect dev {target}\n"
-            for source, target in both
-        ),
-        name,
-    )
+    rules = [f"qdisc add dev {source} ingress" for source, _ in both]
+    rules += [
+        f"filter add dev {source} parent ffff: protocol all prio 1 bpf bytecode '1,6 0 0 4294967295' "
+        f"action mirred egress redirect dev {target}"
+        for source, target in both
+    ]
+    spawn.batch("tc", rules, f"connecting {name} with tc(8)")
     spawn.checked(["ip", "link", "set", "dev", vif, "up"], f"bringing {vif} up")
 
 
 def _attach_vif(store: "XenStore", domid: int, mac: str) -> str:
     """Attach one more network device to the domain; its number."""
     before = devices(store, domid)
-    xl.network_attach(domid, mac, paths.hotplug("vif-netns"))
+    xl.network_attach(domid, mac, paths.hotplug("vif"))
     made = devices(store, domid) - before
     if len(made) != 1:
         raise RunxError(f"xl network-attach made {len(made)} devices instead of one", xl.LOGS)
@@ -137,15 +136,6 @@ def rollback(store: "XenStore", domid: int, keep: "Collection[str]", taken: list
     release(taken)
     if devices(store, domid) - set(keep):
         raise RunxError(f"xl network-detach failed: {spawn.one_line(said, 1000) or 'it said nothing'}")
-
-
-def _batch(program: str, lines: str, name: str) -> None:
-    commands = os.memfd_create("commands", 0)  # inherited
-    try:
-        os.write(commands, lines.encode())
-        spawn.checked([program, "-batch", f"/proc/self/fd/{commands}"], f"connecting {name} with {program}(8)")
-    finally:
-        os.close(commands)
 
 
 def release(taken: list[str], network: int = -1) -> None:

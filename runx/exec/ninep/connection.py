@@ -26,7 +26,7 @@ _FIRST_MAX = 4096
 class Channel:
     """One ring of a share."""
 
-    __slots__ = ("connection", "guard", "late", "notify", "ring")
+    __slots__ = ("connection", "guard", "late", "notify", "read_now", "ring")
 
     def __init__(self, connection: "Connection", ring: Ring, notify: "Callable[[], None]") -> None:
         """notify: tells the guest to look at the ring."""
@@ -37,6 +37,8 @@ class Channel:
         """Held while an answer is written."""
         self.late: list[bytes] = []
         """Answers without room in the ring."""
+        self.read_now = 0
+        """Reads that `next` has answered, for its caller to count."""
 
     def next(self, scratch: Scratch) -> "bytes | memoryview":
         """The next whole request, or nothing: there is none, or no room for its answer, of which the guest tells when it has
@@ -88,6 +90,7 @@ class Channel:
             ring.put(0, wire.COUNTED.pack(size, kind + 1, tag, done))
             ring.produce(size)
             self.notify()
+            self.read_now += 1
             return True
 
     def deliver(self, answer: bytes) -> None:

@@ -14,8 +14,8 @@ TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
     from runx.exec.plan_json import VmPlan
 
-_FIELDS = 5
-"""Tag, name of the entry in the share, source, origin, words."""
+_FIELDS = 6
+"""Tag, name of the entry in the share, source, origin, words, options of an overlay."""
 
 
 class Bind:
@@ -29,20 +29,23 @@ class Bind:
         "no_devices",
         "no_set_id",
         "origin",
+        "overlay",
         "read_only",
         "recursive",
         "source",
         "tag",
     )
 
-    def __init__(self, tag: str, name: str, source: str, origin: str, words: str) -> None:
+    def __init__(self, tag: str, name: str, source: str, origin: str, words: str, overlay: str = "") -> None:
         """tag: the share that it is in. name: of the entry there; "" if it is the share itself. origin: its name in config.json,
         for messages. words: `file`, `recursive`, `read-only`, `no-devices`, `no-set-id`, `no-capabilities` and `layer`,
-        separated by spaces."""
+        separated by spaces. overlay: options of an overlay that is mounted in place of the source, separated by commas; "" for a
+        bind."""
         self.tag = tag
         self.name = name
         self.source = source
         self.origin = origin
+        self.overlay = overlay
         flags = words.split(" ")
         self.is_file = "file" in flags
         self.recursive = "recursive" in flags
@@ -93,7 +96,7 @@ def keep(directory: str, plan: "VmPlan") -> None:
     fields: list[str] = []
     root = plan["root"]
     if root["carrier"] == "9p":
-        fields += ["root", "", root["path"], "root.path", _words(recursive=True, read_only=root["served_read_only"])]
+        fields += ["root", "", root["path"], "root.path", _words(recursive=True, read_only=root["served_read_only"]), ""]
     for entry in plan["mounts"]:
         if entry["carrier"] == "9p":
             words = _words(
@@ -104,10 +107,10 @@ def keep(directory: str, plan: "VmPlan") -> None:
                 no_set_id="set-id" in entry["withheld"],
                 no_capabilities="capabilities" in entry["withheld"],
             )
-            fields += ["mounts", str(entry["slot"]), entry["source"], entry["origin"], words]
+            fields += ["mounts", str(entry["slot"]), entry["source"], entry["origin"], words, ",".join(entry["data"])]
     _keep(f"{directory}/{SHARES}", fields)
     # What is mounted below the root filesystem is none of it.
-    of_the_layer = [LAYER_TAG, "", root["path"], "root.path", "layer"]
+    of_the_layer = [LAYER_TAG, "", root["path"], "root.path", "layer", ""]
     _keep(f"{directory}/{LAYER}", of_the_layer if root["write_back"] == "exit" else [])
 
 

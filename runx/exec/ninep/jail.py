@@ -5,7 +5,7 @@ import resource
 
 from runx.errors import RunxError
 from runx.exec.ninep import syscalls
-from runx.linux import confine, kernel_files, mount
+from runx.linux import confine, kernel_files, mount, overlay
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ def enter(place: str, exports: "list[Export]", descriptors: int) -> None:
     for export in exports:
         os.mkdir(f"{place}/{export.tag}", 0o755)  # in the guest, processes of any user pass through it
         for bind in export.binds:
-            _bind(bind.origin, bind.source, f"{place}/{bind.place}", is_file=bind.is_file, recursive=bind.recursive)
+            if bind.overlay:
+                _overlay(bind.origin, bind.overlay, f"{place}/{bind.place}")
+            else:
+                _bind(bind.origin, bind.source, f"{place}/{bind.place}", is_file=bind.is_file, recursive=bind.recursive)
     # As with runc, what the host mounts or unmounts later does not change a container.
     mount.mount("none", place, mount.MS_REC | mount.MS_PRIVATE)
     for export in exports:
@@ -122,6 +125,28 @@ def _bind(origin: str, source: str, target: str, *, is_file: bool, recursive: bo
         mount.mount(source, target, mount.MS_BIND | (mount.MS_REC if recursive else 0))
     except OSError as error:
         raise RunxError(f"{origin}: cannot bind {source}: {error.strerror}") from None
+
+
+def _overlay(origin: str, options: str, target: str) -> None:
+    """Mount an overlay (Linux, filesystems/overlayfs.rst). Its directories are given by descriptors, so that no character of a
+    path means anything to the kernel, and none is exchanged meanwhile. Raises RunxError."""
+    held: list[int] = []
+    words = []
+    try:
+        for option in overlay.split_options(options):
+            word, _, value = option.partition("=")
+            if word in overlay.DIRECTORIES:
+                opened = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in overlay.paths(word, value)]
+                held += opened
+                option = f"{word}={':'.join(f'/proc/self/fd/{fd}' for fd in opened)}"
+            words.append(option)
+        os.mkdir(target, 0o755)
+        mount.mount("overlay", target, 0, "overlay", ",".join(words))
+    except OSError as error:
+        raise RunxError(f"{origin}: cannot mount the overlay {options}: {error.strerror}") from None
+    finally:
+        for fd in held:
+            os.close(fd)
 
 
 def _leave_out_kernel_files(origin: str, source: str, place: str) -> None:

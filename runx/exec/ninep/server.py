@@ -15,11 +15,13 @@ Orders and reports are messages of words, on a pair of sockets. Shares are numbe
 
 import os
 import select
+import time
 
 from runx.errors import RunxError
 from runx.exec.ninep.connection import Channel, Connection
 from runx.exec.ninep.ring import RINGS_MAX, RingError
 from runx.exec.ninep.turns import Relieved, Turns
+from runx.linux.cpu_share import CpuShare
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
@@ -29,13 +31,19 @@ if TYPE_CHECKING:
 
 MESSAGE_MAX = 4096
 """Bytes of an order or a report."""
+_EVENTS_KEPT = 64
+"""Events without a request that requests before them have paid for: a guest tells of each answer that it has read."""
 
 
 class Server:
     """Serves the shares of one machine."""
 
-    def __init__(self, control: int, hypervisor: "Hypervisor", shares: "list[Share]") -> None:
+    def __init__(self, control: int, hypervisor: "Hypervisor", shares: "list[Share]", cpu_share: CpuShare | None = None) -> None:
+        """cpu_share: what the guest may have this process do; None: as much as it likes."""
         self._control = control
+        self._cpu_share = cpu_share
+        self._events_paid = _EVENTS_KEPT
+        self._rests = False
         self._hypervisor = hypervisor
         self._connections = [Connection(number, share) for number, share in enumerate(shares)]
         self._channels: dict[int, Channel] = {}
@@ -80,7 +88,12 @@ class Server:
         if self._hypervisor.fd in ready:
             # A guest tells of each request, and again when it has read the answer. Its channels stay masked meanwhile.
             self._masked = self._hypervisor.events()
-            self._answer([self._channels[port] for port in self._masked if port in self._channels])
+            answered = self._answer([self._channels[port] for port in self._masked if port in self._channels])
+            if answered:
+                self._events_paid = min(_EVENTS_KEPT, self._events_paid + answered)
+            else:
+                self._events_paid = max(0, self._events_paid - 1)
+            self._charge(wasted=not answered and not self._events_paid)
             self._look_everywhere(self._masked)
 
     def _look_everywhere(self, ports: "list[int] | None" = None) -> None:
@@ -93,9 +106,32 @@ class Server:
         chosen = self._channels if ports is None else ports
         self._answer([self._channels[port] for port in chosen if port in self._channels])
 
-    def _answer(self, channels: list[Channel]) -> None:
+    def _answer(self, channels: list[Channel]) -> int:
+        """Answer what is in rings, until there is no more; how many requests that were."""
+        before = self._turns.taken
         while channels:
             channels = [channel for channel in channels if self._answer_some(channel)]
+            if channels:
+                self._charge(wasted=False)  # a guest may write as fast as it is answered
+        return self._turns.taken - before
+
+    def _charge(self, *, wasted: bool) -> None:
+        """Charge the guest for the processor time since the last call. Rest if it has caused more than its share, while its
+        events are masked and orders are heeded."""
+        if not self._cpu_share:
+            return
+        self._cpu_share.charge(1.0 if wasted else 0.0)
+        if self._rests:
+            return  # an order came meanwhile
+        self._rests = True
+        try:
+            while until := self._cpu_share.rests_until():
+                poller = select.poll()
+                poller.register(self._control, select.POLLIN)
+                if poller.poll(int(max(0.0, until - time.monotonic()) * 1000) + 1):
+                    self._obey()
+        finally:
+            self._rests = False
 
     def _answer_some(self, channel: Channel) -> bool:
         if channel not in channel.connection.channels:

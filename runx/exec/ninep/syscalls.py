@@ -117,9 +117,7 @@ _CONDITIONS = {
 
 def numbers(architecture: str, table: str = _ALL) -> dict[str, int]:
     """Numbers of system calls by name. Raises ValueError for an architecture that is not known."""
-    rows = [line.split() for line in table.strip().splitlines()]
-    column = rows[0].index(architecture)
-    return {row[0]: int(row[column]) for row in rows[1:] if row[column] != "-"}
+    return confine.numbers(architecture, table)
 
 
 def conditional(architecture: str) -> dict[str, int]:

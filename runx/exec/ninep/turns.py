@@ -49,6 +49,8 @@ class Turns:
         self._watched = False
         self._scratch = Scratch()
         """Of the leading thread."""
+        self.taken = 0
+        """Requests that were taken from rings; the leading thread alone counts."""
 
     def run(self) -> None:
         """Start the first thread that leads, and look after it. Never returns."""
@@ -95,8 +97,11 @@ class Turns:
             if not connection.may_take_more:
                 return False  # look_again is called when it may
             message = channel.next(self._scratch)
+            self.taken += channel.read_now
+            channel.read_now = 0
             if not message:
                 return False
+            self.taken += 1
             self._answer(channel, message)
         return True
 

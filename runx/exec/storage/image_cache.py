@@ -82,7 +82,11 @@ def _close(fds: list[int]) -> None:
 
 def _own_directory(path: str) -> None:
     """Make a directory whose files guests get as their root: for root alone. Raises RunxError when others may write to it."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        message = f"cannot make {path}, for images of root filesystems: {reason(error)}"
+        raise RunxError(message, "paths.images of runx.toml names another directory") from None
     status = os.stat(path)
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise RunxError(

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from runx import paths
 from runx.errors import RunxError
-from runx.exec import spawn
+from runx.exec import confinement, spawn
 from runx.exec.storage import ext4
-from runx.linux import mount, proc
+from runx.linux import control_groups, mount, proc
 from runx.linux.signals import signal
 
 TIMEOUT_S = 1800
@@ -26,6 +26,10 @@ _WRITE_EVERY_S = 0.1
 _LOOK_EVERY_S = 1.0
 _NO_SPACE = "No space left on device"
 _NO_MEMORY = "Cannot allocate memory"
+_KILLED_HINT = (
+    "the kernel kills it if the container's control group, or one above it, has too little memory: use the carrier 9p, or raise "
+    "host.memory_limit of runx.toml, or under Kubernetes the overhead of the RuntimeClass"
+)
 _READ = mount.MS_RDONLY | mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | mount.MS_NOSYMFOLLOW
 
 
@@ -78,7 +82,7 @@ def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
                 raise TooLarge from error  # SIGXFSZ
             code, text = 1, spawn.tail(output)
             if _NO_SPACE not in text and _NO_MEMORY not in text:
-                raise
+                raise RunxError(f"root.path: {error.message}", error.hint or _KILLED_HINT) from None
     finally:
         os.close(output)
     if code:
@@ -161,13 +165,16 @@ def _meanwhile(work: Callable[[], None], done: threading.Event) -> Iterator[None
 
 
 def memory_limit() -> int:
-    """Bytes of memory that mkfs.erofs may have: half of dom0's. It keeps 5 KiB for each file of the image, which is hostile."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    """Bytes of memory that mkfs.erofs may have: half of dom0's, and three quarters of what its control group may have, where the
+    kernel would kill it or another process. It keeps 5 KiB for each file of the image, which is hostile."""
+    dom0 = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(dom0 // 2, control_groups.allowed_memory() // 4 * 3)
 
 
 def _too_many_files(directory: str) -> RunxError:
     message = f"root.path: an image of {directory} needs more memory than mkfs.erofs may have, {memory_limit() >> 20} MiB"
-    return RunxError(message, "it has too many files for this dom0, of which each takes 5 KiB: use the carrier 9p")
+    hint = "it has too many files, of which each takes 5 KiB: use the carrier 9p, or raise host.memory_limit of runx.toml"
+    return RunxError(message, hint)
 
 
 def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: int) -> None:
@@ -175,10 +182,13 @@ def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: i
     try:
         proc.die_with_parent(caller, signal.SIGKILL)  # it would write on into a file that nobody waits for
         spawn.stand_alone(output)
-        _assemble(tree)
+        _assemble(tree, argv[-2])
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit(), memory_limit()))
+        confinement.mkfs()
         os.execve(argv[0], argv, spawn.environment())
+    except RunxError as error:
+        os.write(output, error.message.encode())
     except OSError as error:
         os.write(output, f"{error.filename or tree.directory}: {error.strerror}".encode("utf-8", "surrogateescape"))
     except BaseException as error:
@@ -187,9 +197,21 @@ def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: i
         os._exit(1)
 
 
-def _assemble(tree: Tree) -> None:
-    """Mount the tree at work/root, in a mount namespace of this process's own."""
-    mount.private_mounts()
+_NAMESPACES = mount.CLONE_NEWNS | mount.CLONE_NEWNET | mount.CLONE_NEWIPC | mount.CLONE_NEWUTS | mount.CLONE_NEWCGROUP
+
+
+def _assemble(tree: Tree, image: str) -> None:
+    """Mount the tree at work/root, in namespaces of this process's own, in which nothing can be written but the image."""
+    mount.unshare(_NAMESPACES)
+    # What is mounted here does not go out; what the host unmounts is unmounted here, too.
+    mount.mount("none", "/", mount.MS_REC | mount.MS_SLAVE)
+    mount.mount(image, image, mount.MS_BIND)
+    _mount_tree(tree)
+    mount.make_read_only("/")
+    mount.mount("none", image, mount.MS_REMOUNT | mount.MS_BIND)
+
+
+def _mount_tree(tree: Tree) -> None:
     top = f"{tree.work}/root"
     if not tree.layers:
         mount.mount(tree.directory, top, mount.MS_BIND)

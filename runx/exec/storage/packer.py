@@ -8,7 +8,7 @@ import os
 import select
 
 from runx.errors import RunxError
-from runx.exec import spawn
+from runx.exec import confinement, spawn
 from runx.linux import descriptors, proc
 from runx.linux.signals import signal
 
@@ -61,7 +61,10 @@ class Packer:
         if not self._made:
             self.end()
             said = spawn.tail(self._output)
-            raise spawn.reported(said) if said else RunxError("root.path: the process that makes its images was killed")
+            if said:
+                raise spawn.reported(said)
+            hint = "by the kernel, if the container's control group has too little memory: host.memory_limit of runx.toml"
+            raise RunxError("root.path: the process that makes its images was killed", hint)
 
     def end(self) -> None:
         """End the child, which keeps the images until then. Raises RunxError if that is not possible."""
@@ -85,6 +88,7 @@ def _become_packer(supervisor: int, directory: str, output: int, done: int, hold
         spawn.stand_alone(output)
         # `create` waits for the end of a pipe, of which this process has a copy as well.
         descriptors.close_all_but((output, done, hold))
+        confinement.packer()
         _make_and_keep(directory, done, hold)
         os._exit(0)
     except BaseException as error:

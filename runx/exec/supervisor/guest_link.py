@@ -19,6 +19,7 @@ from runx.linux.signals import signal
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
     from runx.exec.container.record import Record
+    from runx.exec.supervisor.allowance import Allowance
     from runx.exec.supervisor.loop import Part
     from runx.exec.supervisor.network import Network
     from runx.exec.supervisor.sessions import Sessions
@@ -33,13 +34,13 @@ _LAST_TYPE = 0xFF
 """Kinds of frames above it are of other sessions than 0 (frames.kind_of)."""
 
 
-def meet(record: "Record", store: "XenStore", session: Session, network: "Network") -> "GuestLink":
+def meet(record: "Record", store: "XenStore", session: Session, network: "Network", allowance: "Allowance") -> "GuestLink":
     """Make the consoles ready for the guest, while its domain is paused. Raises RunxError."""
     kernel_log = KernelConsole(store, record.domid, record.directory + "/console.log")
     console = PvConsole(store, record.domid)
     console_nodes.publish(store, record.domid)
     store.watch(console.frontend + "/state", "console")
-    guest = GuestLink(record, session, network, console, kernel_log)
+    guest = GuestLink(record, session, network, console, kernel_log, allowance)
     if record.writes_back:
         from runx.exec.supervisor.write_back import WriteBack  # containers that are read-only, or by 9p, have none
 
@@ -61,7 +62,13 @@ class GuestLink:
     """The guest at the other end of the link. As a part of the loop it takes the guest's frames and gives each to its owner."""
 
     def __init__(
-        self, record: "Record", session: Session, network: "Network", console: PvConsole, kernel_log: KernelConsole
+        self,
+        record: "Record",
+        session: Session,
+        network: "Network",
+        console: PvConsole,
+        kernel_log: KernelConsole,
+        allowance: "Allowance",
     ) -> None:
         self._record = record
         self._session = session
@@ -69,6 +76,11 @@ class GuestLink:
         self._network = network
         self._console = console
         self._kernel_log = kernel_log
+        self._allowance = allowance
+        self._frames = 0
+        """Taken in this turn."""
+        self._given = 0
+        """Bytes that the ring had taken when the guest was heard last."""
         self.write_back: WriteBack | None = None
         """Takes what the container has written, at its end; None without a layer that the host is to have."""
         self._decoder = link.Decoder(sessions=record.exec)
@@ -125,24 +137,34 @@ class GuestLink:
         """Bytes of a frame whose end has not come yet."""
         return self._decoder.held
 
-    def watch(self, poller: select.poll) -> None:
-        if self._console.fd >= 0:
-            poller.register(self._console.fd, select.POLLIN)
+    def watch(self, poller: select.poll) -> float | None:
+        if self._console.fd < 0:
+            return None
+        if rests_until := self._allowance.rests_until():
+            return rests_until  # its events stay masked
+        poller.register(self._console.fd, select.POLLIN)
+        return None
 
     def handle(self, ready: dict[int, int]) -> None:
         if self._console.fd in ready:
             self._console.acknowledge()
+            size, self._frames = self.to_guest.taken - self._given, 0
+            self._given = self.to_guest.taken
             for _ in range(_READS_AT_ONCE):
-                if not self._receive():
+                taken = self._receive()
+                if not taken:
                     break
+                size += taken
+            self._allowance.moved(size, self._frames)
 
-    def _receive(self) -> bool:
-        """Take what is in the ring; False if it was empty. Raises LinkError if the guest broke a rule of the link."""
+    def _receive(self) -> int:
+        """Take what is in the ring; how many bytes that was. Raises LinkError if the guest broke a rule of the link."""
         data = self._console.read()
         if not data:
-            return False
+            return 0
         session = self._session
         for kind, payload in self._decoder.feed(data):
+            self._frames += 1
             if kind > _LAST_TYPE:
                 if self.sessions:
                     self.sessions.hear(kind >> 8, kind & _LAST_TYPE, payload)
@@ -172,7 +194,7 @@ class GuestLink:
                 session.status = payload[0]
             elif kind in (link.LAYER, link.WRITTEN_BACK):
                 self._write_back(kind, payload)
-        return True
+        return len(data)
 
     def _write_back(self, kind: int, payload: bytes) -> None:
         if not self.write_back or self._session.ending is None:

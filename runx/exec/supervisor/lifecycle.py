@@ -58,12 +58,12 @@ class Lifecycle:
         self._move("resume", "paused", "running", self._machine.resume)
 
     def _move(self, verb: str, before: str, after: str, act: "Callable[[], None]") -> None:
-        """Act, and record the new state once that has succeeded."""
+        """Act, and record the new state once that has succeeded: it is the state, whether it can be written or not."""
         if self._record.status != before:
             raise RunxError(f"cannot {verb} a container in the {self._record.status} state")
         act()
         self._record.status = after
-        self._record.save()
+        self._record.save_if_possible()
 
     def signal(self, number: int) -> None:
         """Deliver a signal. Raises RunxError if it is not taken, or Ended.

@@ -9,11 +9,12 @@ so that it takes about 12 MiB.
 import os
 import sys
 
-from runx.errors import RunxError
+from runx.errors import RunxError, of_full_disk
 from runx.exec.container.hooks import HOOKS_NOW, ORDER_WITH_HOOKS
 from runx.exec.container.record import Record
 from runx.exec.container.record import load as load_record
 from runx.exec.supervisor import guest_link
+from runx.exec.supervisor.allowance import Allowance
 from runx.exec.supervisor.network import Network
 from runx.exec.supervisor.session import Session
 from runx.exec.supervisor.supervisor import Supervisor
@@ -44,15 +45,16 @@ def _machine(record: Record, session: Session, host_network: int) -> "Machine":
         return Sandbox(record, session)
     store = _connect()
     network = Network(record, store, host_network)
+    allowance = Allowance(record.cpu_percent)
 
     def meet() -> "Guest":
         if record.console != "passthrough":
-            return guest_link.meet(record, store, session, network)
+            return guest_link.meet(record, store, session, network, allowance)
         from runx.exec.supervisor.passthrough import Passthrough  # few containers bring a ramdisk of their own
 
         return Passthrough(record, store, session)
 
-    return VirtualMachine(record, store, session, network, host_network, meet)
+    return VirtualMachine(record, store, session, network, host_network, allowance, meet)
 
 
 def main() -> int:
@@ -82,7 +84,8 @@ def main() -> int:
         supervisor.create(orders, run_hooks if order == ORDER_WITH_HOOKS else None)
     except Exception as error:
         # Whatever it is: nobody may read our standard error, and Python's own end would change the status.
-        told = error if isinstance(error, RunxError) else RunxError(f"internal error: {type(error).__name__}: {error}")
+        told = error if isinstance(error, RunxError) else of_full_disk(error, root)
+        told = told or RunxError(f"internal error: {type(error).__name__}: {error}")
         try:
             os.write(report, f"error {told.message}\nhint {told.hint}\n".encode("utf-8", "replace"))
         except BrokenPipeError:

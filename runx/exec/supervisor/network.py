@@ -1,6 +1,6 @@
 """The container's network namespace: interfaces that an engine puts there become the virtual machine's at `start`."""
 
-from runx.exec.network import tcfilter
+from runx.exec.network import ports, tcfilter
 from runx.linux import netns
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -27,6 +27,10 @@ class Network:
     def claim(self) -> None:
         """Claim the network namespace for this virtual machine, if it takes interfaces. Raises RunxError if another has it."""
         self._claim = netns.claim() if self._record.takes_interfaces else None
+
+    def attach_to_bridges(self) -> None:
+        """Attach the interfaces with which the domain was created to their bridges. Raises RunxError."""
+        ports.attach(self._store, self._record.domid, self._record.directory, self._host_network)
 
     def take(self) -> None:
         """Give the guest what the engine has put into the container's network namespace. Raises RunxError."""
@@ -55,7 +59,7 @@ class Network:
         if record.taken:
             tcfilter.rollback(self._store, record.domid, self._first_vifs, record.taken)
             record.taken = []
-            record.save()
+            record.save_if_possible()
 
     def release(self) -> None:
         """Leave nothing of ours at the interfaces, when the domain has gone."""

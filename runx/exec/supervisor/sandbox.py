@@ -4,6 +4,7 @@ Under runc an image's program, `pause`, would be that process. It only waits for
 there is no domain, and nothing of the image runs. The virtual machines of the pod's containers take what is in the namespace.
 """
 
+from runx.exec import confinement
 from runx.exec.supervisor.lifecycle import refuse
 from runx.linux.signals import signal
 
@@ -31,8 +32,9 @@ class Sandbox:
         self._session = session
         self._is_to_end = False
 
-    def make(self, caller: int) -> None:
-        """Nothing: the network namespace is there."""
+    def make(self, caller: int) -> None:  # noqa: ARG002
+        """Nothing, as the network namespace is there, but to give up rights. Raises RunxError."""
+        confinement.supervisor()
 
     def complete(self, serving: "Sequence[Part]") -> None:
         """Nothing: it is complete."""

@@ -72,7 +72,8 @@ class Shares:
             from runx.exec.ninep import process
 
             directory = self._record.directory
-            process.become(control, directory, self._file, f"runx-shares {os.path.basename(directory)}")
+            title = f"runx-shares {os.path.basename(directory)}"
+            process.become(control, directory, self._file, title, self._record.cpu_percent)
         finally:
             os._exit(1)
 
@@ -113,7 +114,7 @@ class Shares:
         ours = self._states[number]
         if ours == share_nodes.INIT_WAIT and state in (share_nodes.INITIALISED, share_nodes.CONNECTED):
             self._connect(number)
-        elif ours != share_nodes.INIT_WAIT and state in (share_nodes.CLOSING, share_nodes.CLOSED):
+        elif ours in (share_nodes.INITIALISED, share_nodes.CONNECTED) and state in (share_nodes.CLOSING, share_nodes.CLOSED):
             self._tell(f"close {number}")
         elif ours == share_nodes.CLOSED and state == share_nodes.INITIALISING:
             self._set_state(number, share_nodes.INIT_WAIT)  # its driver begins again

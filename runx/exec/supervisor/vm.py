@@ -5,6 +5,7 @@ import select
 import time
 
 from runx.errors import RunxError
+from runx.exec import confinement
 from runx.exec.ninep import export_names
 from runx.exec.supervisor import loop
 from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT, refuse
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from runx.exec.container.record import Record
     from runx.exec.storage.packer import Packer
+    from runx.exec.supervisor.allowance import Allowance
     from runx.exec.supervisor.loop import Part
     from runx.exec.supervisor.network import Network
     from runx.exec.supervisor.session import Session
@@ -88,9 +90,11 @@ class VirtualMachine:
         session: "Session",
         network: "Network",
         host_network: int,
+        allowance: "Allowance",
         meet: "Callable[[], Guest]",
     ) -> None:
         """host_network: a descriptor of the host's network namespace. meet: makes the guest's end, once the domain exists."""
+        self._allowance = allowance
         self._record = record
         self._store = store
         self._session = session
@@ -105,6 +109,8 @@ class VirtualMachine:
         """Why the machine could not be completed."""
         self._is_to_start = False
         """`start` came before the machine was complete."""
+        self._logs: tuple[Part, ...] = ()
+        """What looks after the log of QEMU, if there is one."""
         self._loops: list[int] = []
         """Loop devices of the disks."""
         self._look_at: float | None = None
@@ -119,6 +125,7 @@ class VirtualMachine:
 
         If images of the root filesystem take longer to make than engines wait for `create`, the domain is left to `complete`.
         """
+        _check_devices()
         self._shares.start()
         self._network.claim()
         if self._record.packs:
@@ -139,11 +146,17 @@ class VirtualMachine:
         if self._packer:
             self._packer.end()  # the disks are locked, or the images are in the ramdisk
             self._packer = None
+        if of_qemu:
+            from runx.exec.supervisor import qemu_log  # for few containers
+
+            self._logs = (qemu_log.QemuLog(qemu_log.path_of(record.domain)),)
         record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
         self._forget_images()
+        self._network.attach_to_bridges()
         self._shares.publish()
         self._guest = self._meet()
         self._store.watch("@releaseDomain", "release")
+        confinement.supervisor()  # the guest does not run yet
 
     def _forget_images(self) -> None:
         """Remove names and copies of images that this container alone uses: the domain has them, or will never be."""
@@ -179,7 +192,7 @@ class VirtualMachine:
     def _complete(self) -> None:
         try:
             self._make_domain()
-            self._record.save()
+            self._record.save_if_possible()
             if self._is_to_start:
                 self._start()
         except RunxError as error:
@@ -196,8 +209,7 @@ class VirtualMachine:
         devices: list[str] = []
         of_qemu: list[int] = []
         if self._record.disks:
-            from runx.exec.storage import disk_lock
-            from runx.linux import loop as loop_devices
+            from runx.exec.storage import disk_lock, loop_marks
 
             for disk in self._record.disks:
                 fd = disk_lock.lock(disk)
@@ -205,7 +217,7 @@ class VirtualMachine:
                     of_qemu.append(fd)
                     devices.append("")
                     continue
-                device, path = loop_devices.attach(fd, disk.startswith("ro "))
+                device, path = loop_marks.attach(self._record.directory, fd, disk.startswith("ro "))
                 os.close(fd)
                 self._loops.append(device)
                 devices.append(path)
@@ -233,7 +245,7 @@ class VirtualMachine:
 
     @property
     def last_parts(self) -> "tuple[Part, ...]":
-        return (self, self._shares, *self._the_guest().last_parts)
+        return (self, self._shares, *self._logs, *self._the_guest().last_parts, self._allowance)
 
     @property
     def deliver(self) -> "Callable[[int], None]":
@@ -256,7 +268,6 @@ class VirtualMachine:
     def start(self) -> None:
         """Let the domain run, with the engine's interfaces; as soon as there is one. Raises RunxError; another start is possible
         then."""
-        _check_devices()
         if self._packer or self._failure:
             self._is_to_start = True
             if self._failure:
@@ -311,12 +322,14 @@ class VirtualMachine:
     # -- xenstored's events --------------------------------------------------------------------------------------------
 
     def watch(self, poller: select.poll) -> float | None:
+        if rests_until := self._allowance.rests_until():
+            return rests_until if self._look_at is None else min(rests_until, self._look_at)
         poller.register(self._store.fileno(), select.POLLIN)
         # Events that came with the answer to a request are shown by no descriptor.
         return loop.NOW if self._store.has_events else self._look_at
 
     def handle(self, ready: dict[int, int]) -> None:
-        if self._store.fileno() in ready or self._store.has_events:
+        if self._store.fileno() in ready or (self._store.has_events and not self._allowance.rests_until()):
             self._serve_events()
         if self._look_at is not None and time.monotonic() >= self._look_at:
             self._look_whether_alive()
@@ -325,6 +338,7 @@ class VirtualMachine:
         guest = self._the_guest()
         for _, token in self._store.events():
             if token != "release":
+                self._allowance.was_told()
                 if not self._shares.event(token):
                     guest.event(token)
             elif self._has_gone():
@@ -371,6 +385,10 @@ class VirtualMachine:
         record.domid = -1
         for device in self._loops:
             os.close(device)
+        if self._loops:
+            from runx.exec.storage import loop_marks
+
+            loop_marks.release(record.directory)
         self._network.release()
 
 

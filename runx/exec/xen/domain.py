@@ -68,9 +68,13 @@ _NOT_STARTED = 113
 def _become_xl(path: str, argv: list[str], directory: str, output: int, network: int, devices: "Sequence[str]") -> None:
     """In the child: become xl in a new session and mount namespace and in the host's network namespace. Never returns."""
     try:
-        from runx.exec.storage import disk_mounts  # in the child alone, as its imports would cost the supervisor memory
+        # In the child alone, as their imports would cost the supervisor memory.
+        from runx.exec import confinement
+        from runx.exec.storage import disk_mounts
+        from runx.linux import confine
 
         spawn.stand_alone(output)
+        confine.die_at(confinement.OOM_SERVER)  # not what an engine has chosen for itself
         netns.enter(network)
         machine = disk_mounts.enter(directory, devices)["domain"]
         assert machine, "there is a domain to create"

@@ -19,12 +19,11 @@ _HINTS = (
     (_NO_XEN, "Xen is not running here: boot this machine as dom0 of Xen"),
     ("Is xenstored running", "xenstored is not running: start Xen's services"),
     ("xenstore", "is xenstored running?"),
-    (
-        "not enough",
-        "there is too little memory left for this domain: see `xl info` (free_memory) or lower the container's limit",
-    ),
-    ("Failed to allocate memory", "there is too little memory left for this domain: see `xl info` (free_memory)"),
-    ("failed to free memory", "there is too little memory left for this domain: see `xl info` (free_memory)"),
+    *dict.fromkeys(
+        # Of the hypercalls; of xl, where it takes memory from dom0; of libxenguest, where it does not (xc_dom_boot_mem_init).
+        ("not enough", "Failed to allocate memory", "failed to free memory", "can't allocate"),
+        "there is too little memory left for this domain: see `xl info` (free_memory), or lower the container's limit",
+    ).items(),
     ("xc_dom_kernel_file failed", _BAD_KERNEL),  # libxl, tools/libs/light/libxl_dom.c
     ("xc_dom_parse_image failed", _BAD_KERNEL),
     ("already exists", "a domain with this name exists: see `xl list`"),

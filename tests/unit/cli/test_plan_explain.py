@@ -129,7 +129,7 @@ def test_where_words_of_a_fixed_set_show(name: str, path: str, line: str) -> Non
         ("domain.memory_mib", ["linux.resources.memory.limit", "vm.hwConfig.memory", "defaults.memory of runx.toml"]),
         ("domain.vcpus", ["linux.resources.cpu.quota", "vm.hwConfig.vcpus", "defaults.vcpus of runx.toml"]),
         ("process.umask", ["process.user.umask"]),
-        ("root.carrier", ["--root-carrier", "root.carrier of runx.toml"]),
+        ("root.carrier", ['annotations["org.runx.root.carrier"]', "--root-carrier", "root.carrier of runx.toml"]),
         ("version", []),
     ],
 )
@@ -140,6 +140,12 @@ def test_settings_that_are_not_given(path: str, settings: list[str]) -> None:
     said = text(found, "config.json")
     assert "  runx itself: no value that is given changes it\n" in said
     assert all(setting in said for setting in settings)
+
+
+def test_a_word_that_is_not_among_the_options_of_a_mount() -> None:
+    found = explain(Inputs("/bundle", "c", "/run/runx", "/share", Case(CASES / "ctr-mount-rw")), 'mounts["/host"].read_only')
+    assert found.value is False
+    assert [setting.partition("]")[2] for setting in found.settings] == ['.options: "ro"']
 
 
 @pytest.mark.parametrize(

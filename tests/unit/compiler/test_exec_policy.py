@@ -67,4 +67,4 @@ def test_what_is_refused(toml: str, value: str, message: str) -> None:
 def test_a_ramdisk_of_the_containers_own_has_no_exec() -> None:
     made = plan(ALLOWED, ramdisk="/r", exec="true")
     assert not made.exec
-    assert "RX709" in [notice.id for notice in made.ignored]
+    assert "RX717" in [notice.id for notice in made.ignored]

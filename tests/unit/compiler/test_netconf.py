@@ -18,6 +18,7 @@ from runx.compiler.diagnostics import CompileError
 from runx.compiler.frontends.netconf import parse_netconf
 from runx.compiler.host.host_facts import HostFacts, HostFactsWithBridges
 from runx.compiler.model.plan import Interface
+from runx.compiler.passes import resolve
 from runx.compiler.passes.memory import MAX_QUEUES, QUEUE_MIB
 from runx.compiler.passes.resolve import mac_address
 from runx.compiler.pipeline import Compilation, Inputs, compile
@@ -134,6 +135,16 @@ def test_mac_addresses_stay_and_differ() -> None:
     assert all(re.fullmatch(r"00:16:3e(:[0-9a-f]{2}){3}", mac) for mac in macs)
 
 
+def test_no_two_interfaces_of_a_host_have_one_mac_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (interface.mac for interface in compiled({}, "net", "net").plan.domain.interfaces)
+    monkeypatch.setattr(TextFacts, "mac_owners", {first: "/r/other", second: "/r/box"})
+    others = [interface.mac for interface in compiled({}, "net", "net").plan.domain.interfaces]
+    assert others == [mac_address("box", "/r", 0, 1), second], "the second one is its own, from an earlier look"
+    assert first not in others
+    monkeypatch.setattr(resolve, "mac_address", lambda *words: f"00:16:3e:00:00:{words[-1] // 2:02x}")
+    assert [interface.mac[-2:] for interface in compiled({}, "net", "net", "net").plan.domain.interfaces] == ["00", "01", "02"]
+
+
 def test_the_environment_stays_exact() -> None:
     assert compiled({}, "net").plan.process.env == (f"NETCONF={FILE},net",)
 
@@ -175,6 +186,7 @@ def test_a_plan_is_shown_without_its_bridge(tmp_path: Path) -> None:
     shown = dict(line.split(maxsplit=1) for line in done.stdout.split("Network eth0\n")[1].split("\n\n")[0].splitlines())
     assert shown | {"MAC": ""} == {
         "network": "net, from process.env[0]", "bridge": "no-such-br", "MAC": "", "address": "10.0.0.7/8",
+        "sends": "with its MAC address alone",
         "route": "default via 10.0.0.1", "nameservers": "10.0.0.53",
     }  # fmt: skip
     facts = HostFacts(host_config=f"{tmp_path}/runx.toml")

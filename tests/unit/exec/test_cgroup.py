@@ -1,6 +1,7 @@
 """linux.cgroupsPath: the supervisor is in that group, and nothing of it stays."""
 
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from commandhost import Host
+from runx import paths
 from runx.errors import RunxError
 from runx.exec.container import cgroup
-from runx.exec.container.cgroup import Hierarchy, mounted, prepare
+from runx.exec.container.cgroup import Limits, prepare
+from runx.linux.control_groups import Hierarchy, allowed_memory, mounted
 
 TREES = mounted()
 TOP = f"runx-test-{uuid.uuid4().hex[:8]}"
@@ -66,14 +69,100 @@ def is_mounted(controllers: str) -> bool:
 
 
 @needs_trees
-def test_the_domain_stays_where_it_was(top: str, host: Host) -> None:
-    """The fake xl says from which group it was called."""
+def test_all_that_dom0_does_for_a_container_is_there(top: str, host: Host) -> None:
+    """The fake xl says from which group it was called; so does the server of the shares."""
     xl = host.xen.directory / "bin" / "xl"
     said = host.bundle / "groups"
     xl.write_text(xl.read_text().replace("create)\n", f"create)\n\tcat /proc/self/cgroup > {said}\n", 1))
     set_path(host, f"/{top}/c")
+    pid = host.create()
+    assert said.read_text() == Path(f"/proc/{pid}/cgroup").read_text() != Path("/proc/self/cgroup").read_text()
+    (server,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert Path(f"/proc/{server}/comm").read_text() and groups_of(int(server)) == groups_of(pid)
+
+
+def limits_of(name: str) -> dict[str, str]:
+    """What the files of a group say that limit memory and processor time."""
+    found = {}
+    for tree in TREES:
+        for file in ("memory.limit_in_bytes", "memory.max", "cpu.cfs_quota_us", "cpu.max"):
+            path = Path(tree.mount_point, name, file)
+            if path.exists():
+                found[file.partition(".")[0]] = path.read_text().split()[0]
+    return found
+
+
+@needs_trees
+def test_the_group_has_the_limits_of_the_host(top: str, host: Host) -> None:
+    """Not the container's, which are the virtual machine's."""
+    host.config["linux"] |= {"resources": {"memory": {"limit": 64 << 20}}}  # type: ignore[operator]
+    set_path(host, f"/{top}/c")
     host.create()
-    assert said.read_text() == Path("/proc/self/cgroup").read_text()
+    assert limits_of(top).keys() == limits_of(f"{top}/c").keys()
+    for controller, limit in limits_of(f"{top}/c").items():
+        assert (controller, limit) in (("memory", str(1 << 30)), ("cpu", "200000"))
+
+
+@needs_trees
+def test_a_smaller_limit_stays(top: str) -> None:
+    """An engine has made the group, with limits of its own; or the group above has smaller ones."""
+    if "memory" not in limits_of(""):
+        pytest.skip("no memory controller here")
+    trees = [tree for tree in TREES if os.path.exists(f"{tree.mount_point}/{tree.memory_limit_file}") or tree.version == 1]
+    for tree in trees:
+        os.makedirs(f"{tree.mount_point}/{top}/c", exist_ok=True)
+        for file, limit in ((tree.memory_limit_file, 32 << 20), ("cpu.cfs_quota_us", 50_000)):
+            if os.path.exists(path := f"{tree.mount_point}/{top}/{file}"):
+                Path(path).write_text(str(limit))
+                Path(path.replace(f"/{top}/", f"/{top}/c/")).write_text(str(limit))
+    group = prepare(f"/{top}/c", systemd=False)
+    assert group
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        group.join(process.pid, Limits(1 << 30, 2))
+        assert limits_of(f"{top}/c")["memory"] == str(32 << 20)
+        process.communicate()
+
+
+def tree_of_files(directory: Path, **files: str) -> Hierarchy:
+    """A tree of version 2 that consists of plain files, with one group `c`."""
+    (directory / "c").mkdir(parents=True)
+    for name, text in {"cgroup.procs": "", **files}.items():
+        (directory / "c" / name.replace("_", ".")).write_text(text)
+    return Hierarchy(str(directory), 2, frozenset(), "/")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"memory_max": "max\n", "cpu_max": "max 100000\n"}, {"memory.max": "1073741824", "cpu.max": "300000 100000"}),
+        ({"memory_max": "4096\n", "cpu_max": "5000 100000\n"}, {"memory.max": "4096\n", "cpu.max": "5000 100000\n"}),
+    ],
+)
+def test_limits_of_version_2(before: dict[str, str], after: dict[str, str], tmp_path: Path) -> None:
+    group = cgroup.Group([(tree_of_files(tmp_path, **before), ["c"])])
+    assert group.join(os.getpid(), Limits(1 << 30, 3)) == []
+    assert {name: (tmp_path / "c" / name).read_text() for name in after} == after
+
+
+def test_what_is_not_limited_is_told(tmp_path: Path) -> None:
+    """As where a group above has processes of its own, and so gives no controllers to those below."""
+    group = cgroup.Group([(tree_of_files(tmp_path, cpu_max="max 100000\n"), ["c"])])
+    assert group.join(os.getpid(), Limits(1 << 30, 2)) == ["memory"]
+
+
+def test_a_group_of_others_gets_no_limits(tmp_path: Path) -> None:
+    (tree := tree_of_files(tmp_path, memory_max="max\n", cpu_max="max 100000\n"))
+    (tmp_path / "c" / "cgroup.procs").write_text("1\n")
+    assert cgroup.Group([(tree, ["c"])]).join(os.getpid(), Limits(1 << 30, 2)) == ["memory", "cpu"]
+    assert (tmp_path / "c" / "memory.max").read_text() == "max\n"
+
+
+def test_memory_that_groups_above_allow(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "memory.max").write_text("4096\n")
+    (tmp_path / "a" / "b" / "memory.max").write_text("max\n")
+    assert allowed_memory([Hierarchy(str(tmp_path), 2, frozenset(), "/a/b")]) == 4096
+    assert allowed_memory([Hierarchy(str(tmp_path), 2, frozenset(), "/")]) > 1 << 60
 
 
 @needs_trees
@@ -134,7 +223,7 @@ def test_a_path_relative_to_the_callers(top: str, host: Host) -> None:
 import os, sys
 sys.path[:0] = {sys.path!r}
 from runx.exec.container import cgroup
-cgroup.prepare("/{top}/caller", systemd=False).join(os.getpid())
+cgroup.prepare("/{top}/caller", systemd=False).join(os.getpid(), cgroup.Limits(1 << 30, 2))
 os.execv(sys.argv[1], sys.argv[1:])
 """
     set_path(host, "c")
@@ -191,20 +280,21 @@ def test_what_systemd_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os.path, "isdir", lambda path, isdir=os.path.isdir: path == "/run/systemd/system" or isdir(path))
     monkeypatch.setattr(cgroup, "mounted", lambda: [Hierarchy(str(tree), 2, frozenset(), "/")])
     placed = "0::/machine.slice/machine-a.slice/libpod-c.scope\n"
-    lines = cgroup._lines
+    lines = cgroup.lines
     monkeypatch.setattr(
-        cgroup, "_lines", lambda path: placed.splitlines() if path == f"/proc/{process.pid}/cgroup" else lines(path)
+        cgroup, "lines", lambda path: placed.splitlines() if path == f"/proc/{process.pid}/cgroup" else lines(path)
     )
     group = prepare("machine-a.slice:libpod:c", systemd=True)
     assert group
     assert (group.scope, group.directories) == ("libpod-c.scope", [f"{tree}/machine.slice/machine-a.slice/libpod-c.scope"])
-    group.join(process.pid)
+    group.join(process.pid, Limits(64 << 20, 2))
     (call,) = log.read_text().splitlines()
     assert call.startswith(
         "--system --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager "
-        "StartTransientUnit ssa(sv)a(sa(sv)) libpod-c.scope fail 8 Description s "
+        "StartTransientUnit ssa(sv)a(sa(sv)) libpod-c.scope fail 10 Description s "
     )
     assert f"Slice s machine-a.slice PIDs au 1 {process.pid} Delegate b true" in call
+    assert f"MemoryMax t {64 << 20} CPUQuotaPerSecUSec t 2000000 0" in call
     from runx.exec.container.cgroup_removal import remove
 
     remove(group.directories, group.scope)
@@ -276,3 +366,27 @@ def test_no_group_is_made_where_groups_are_disabled(top: str, host: Host) -> Non
     assert groups_of(pid) == groups_of(os.getpid())
     assert left(f"{top}/c") == []
     assert f"linux.cgroupsPath: /{top}/c: not used, as --cgroup-manager is disabled" in host.log.read_text()
+
+
+@needs_trees
+def test_an_image_of_too_many_files_is_an_error_that_names_the_limit(top: str, tmp_path: Path) -> None:
+    """Whether mkfs.erofs sees its limit first, or the kernel has to kill it: nothing else of dom0 is hurt."""
+    if "memory" not in limits_of("") or not shutil.which("mkfs.erofs", path=paths.PROGRAMS):
+        pytest.skip("no memory controller here, or no mkfs.erofs")
+    script = f"""
+import os, sys
+sys.path[:0] = {sys.path!r}
+from runx.exec.container import cgroup
+from runx.exec.storage import mkfs
+cgroup.prepare("/{top}", systemd=False).join(os.getpid(), cgroup.Limits(32 << 20, 2))
+for number in range(10000):
+    os.close(os.open(f"{tmp_path}/tree/" + "x" * 150 + str(number), os.O_CREAT))
+try:
+    mkfs.image(mkfs.Tree("{tmp_path}/work", "{tmp_path}/tree"), "{tmp_path}/image", 1 << 30, to_disk=False)
+except mkfs.RunxError as error:
+    print(error.message, error.hint)
+"""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "image").touch()
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert said.stdout.startswith("root.path: ") and "host.memory_limit" in said.stdout, said

@@ -80,6 +80,21 @@ def test_the_supervisors_status_is_the_containers(host: Host) -> None:
         libc.prctl(36, 0, 0, 0, 0)
 
 
+@pytest.mark.parametrize(("null", "told"), [((), None), ((0,), b"0"), ((0, 2), b"02")])
+def test_the_guest_is_told_which_streams_are_the_null_device(
+    host: Host, tmp_path: Path, null: tuple[int, ...], told: bytes | None
+) -> None:
+    fds = [os.open("/dev/null" if fd in null else tmp_path / str(fd), os.O_RDWR | os.O_CREAT, 0o600) for fd in range(3)]
+    argv = host.argv("create", "--bundle", str(host.bundle), "c")
+    process = subprocess.run(argv, env=host.xen.environment(), stdin=fds[0], stdout=fds[1], stderr=fds[2], timeout=60)
+    for fd in fds:
+        os.close(fd)
+    assert process.returncode == 0
+    entries = (host.root / "c/initrd").read_bytes().split(b"070701")
+    told_by = [entry.split(b"runx/null\0", 1)[1].strip(b"\0") for entry in entries if b"runx/null\0" in entry]
+    assert told_by == ([told] if told else [])
+
+
 def test_the_same_id_in_two_roots_makes_two_domains(host: Host) -> None:
     host.create()
     first = host.root
@@ -103,7 +118,7 @@ def test_a_killed_supervisor_leaves_what_delete_removes(host: Host) -> None:
     pid = host.create()
     os.kill(pid, 9)
     host.await_status("stopped")
-    assert host.xen.domains(), "the domain is still there"
+    assert host.xen.domains() == {}, "what is said to be stopped is gone"
     assert host.runx("start", "c").returncode == 1
     assert host.runx("delete", "c").returncode == 0
     assert host.xen.domains() == {}
@@ -112,7 +127,8 @@ def test_a_killed_supervisor_leaves_what_delete_removes(host: Host) -> None:
 
 def test_sigkill_works_without_the_supervisor(host: Host) -> None:
     os.kill(host.create(), 9)
-    host.await_status("stopped")
+    host.await_no_process()
+    assert host.xen.domains(), "the domain is still there"
     assert host.runx("kill", "c", "9").returncode == 0
     assert host.xen.domains() == {}
 
@@ -326,6 +342,73 @@ def test_the_state_root_of_the_host(host: Host, tmp_path: Path) -> None:
     config.mkdir()
     result = subprocess.run([sys.executable, "-I", "-S", "-c", code, "state", "c"], capture_output=True, text=True)
     assert f"runx: {config}: is a directory" in result.stderr
+
+
+def test_a_record_of_another_user_is_left_out_of_the_list_and_named(host: Host) -> None:
+    host.create()
+    os.chown(host.root / "c/record", 12345, 12345)
+    listed = host.runx("list", "--quiet")
+    assert (listed.returncode, listed.stdout) == (0, "")
+    assert "/c/record belongs to another user: left out" in listed.stderr
+    os.chown(host.root / "c/record", 0, 0)
+
+
+@pytest.mark.parametrize("kib", [4, 12, 16, 24])
+def test_a_full_state_directory_is_one_line_with_its_path(host: Host, kib: int) -> None:
+    """Whichever file is the first that has no room."""
+    if os.geteuid():
+        pytest.skip("mounts need root")
+    host.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=755,size={kib}k", "tmpfs", host.root], check=True)
+    try:
+        with pytest.raises(AssertionError) as caught:
+            host.create()
+        error, hint = str(caught.value).splitlines()[:2]
+        assert f"{host.root}" in error and error.endswith(": no space left on device")
+        assert hint.startswith("  hint: free some space there (df ")
+        assert "internal error" not in str(caught.value)
+    finally:
+        subprocess.run(["umount", host.root], check=True)
+
+
+def test_a_failed_create_leaves_no_state_root(host: Host, tmp_path: Path) -> None:
+    host.root = tmp_path / "new/root"
+    host.config["process"]["cwd"] = "relative"  # type: ignore[index]
+    host.write_config()
+    assert host.runx("create", "--bundle", str(host.bundle), "c").returncode == 1
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("", "/runx.toml:2: paths.initrd: {}: no such file\n"),
+        ("directory", "/runx.toml:2: paths.initrd: {}: not a file\n"),
+        ("text", "/runx.toml:2: paths.initrd: {} is no ramdisk that ./build has made\n"),
+    ],
+)
+def test_a_wrong_ramdisk_of_the_host_is_blamed_on_its_setting(host: Host, tmp_path: Path, file: str, said: str) -> None:
+    named = tmp_path / "ramdisk"
+    if file == "directory":
+        named.mkdir()
+    elif file:
+        named.write_text(file)
+    config = tmp_path / "runx.toml"
+    config.write_text(f'[paths]\ninitrd = "{named}"\n')
+    host.program = host.program.replace(
+        "from runx import paths;", f"from runx import paths; paths.HOST_CONFIG = {str(config)!r};"
+    )
+    result = host.runx("create", "--bundle", str(host.bundle), "c")
+    assert said.format(named) in result.stderr
+
+
+def test_signal_0_asks_whether_a_container_runs(host: Host) -> None:
+    """As kill(2), and as runc does it."""
+    host.create()
+    assert host.runx("kill", "c", "0").returncode == 0
+    assert host.runx("kill", "c", "KILL").returncode == 0
+    host.await_status("stopped")
+    assert host.runx("kill", "c", "0").stderr == "runx: container not running\n"
 
 
 @pytest.mark.parametrize(

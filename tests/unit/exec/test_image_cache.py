@@ -1,5 +1,6 @@
 """The disks of a root: made once, of what is there, and gone when nobody uses them."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -385,11 +386,16 @@ def test_links_are_not_followed(home: Home, tmp_path: Path) -> None:
     tree = mkfs.Tree(str(tmp_path / "work"), str(home.root))
     for name in ("root", "empty"):
         (tmp_path / "work" / name).mkdir(parents=True)
+    (tmp_path / "image").touch()
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            mkfs._assemble(tree)
+            mkfs._assemble(tree, str(tmp_path / "image"))
+            (tmp_path / "image").write_text("the image can be written, and nothing else")
+            with contextlib.suppress(OSError):
+                (tmp_path / "secret").write_text("no secret")
+                os._exit(3)
             os.stat(tmp_path / "work/root/link")
         except OSError as error:
             status = 40 if error.strerror == os.strerror(40) else 2  # ELOOP

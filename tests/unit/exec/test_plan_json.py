@@ -70,5 +70,5 @@ def test_differences_are_found() -> None:
         ".domain.memory_mib",
         ".domain.own_kernel",
         ".domain.ramdisk",
-        ".domain.disks.source",
+        ".domain.interfaces",
     ]

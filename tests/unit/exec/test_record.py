@@ -173,9 +173,10 @@ terminal=
 def as_now(text: str) -> str:
     """The text of this version, in which six attributes are new."""
     for new, before in (
+        ("cpu_percent=100", "disks="),
         ("exec=", "exit_status="),
         ("keep_free_mib=0\nkill_answer_s=0\nkill_end_s=0", "log="),
-        ("network_devices=", "network_namespace="),
+        ("macs=\nnetwork_devices=", "network_namespace="),
         ("packs=", "pid="),
     ):
         text = text.replace(f"\n{before}", f"\n{new}\n{before}")
@@ -194,6 +195,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "cgroups": ["/sys/fs/cgroup/a b/c", "/sys/fs/cgroup/memory/c"],
         "console": "link",
         "console_socket": "/run/console socket",
+        "cpu_percent": 100,
         "disks": ["ro base /var/cache/runx/base one", "rw qcow2 /disks/two"],
         "domain": "runx-c-1a2b",
         "domid": 7,
@@ -204,6 +206,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "kill_end_s": 0,
         "log": "/run/log.json",
         "log_json": False,
+        "macs": [],
         "network_devices": [],
         "network_namespace": "/proc/1/ns/net",
         "oci": '{"ociVersion": "1.0.2", "id": "c"}',

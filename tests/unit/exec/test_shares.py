@@ -142,6 +142,30 @@ def test_a_driver_that_writes_nonsense_loses_its_share(host: Host) -> None:
     assert "the guest's driver wrote ring-ref0 = '-1'" in messages(host)
 
 
+def test_a_closed_share_makes_no_work(host: Host) -> None:
+    """A guest that shuts down leaves its share closed until its kernel has ended."""
+    supervisor = host.create()
+    for name, value in (("num-rings", "77"), ("state", "3")):
+        host.xen.write(f"{FRONTEND}/0/{name}", value)
+    until(lambda: node(host, f"{BACKEND}/0/state") == "6")
+    for state in ("5", "6"):
+        host.xen.write(f"{FRONTEND}/0/state", state)
+    until(lambda: rests(supervisor))
+
+
+def rests(pid: int) -> bool:
+    """Whether a process has waited for 0.3 s, and done nothing else."""
+    before = switches(pid)
+    time.sleep(0.3)
+    return switches(pid) == before
+
+
+def switches(pid: int) -> int:
+    """How often a process has begun to wait."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
 def test_the_server_ends_with_the_supervisor(host: Host) -> None:
     supervisor = host.create()
     server = int(node(host, f"{BACKEND}/0/server"))

@@ -125,7 +125,7 @@ def test_a_root_without_devpts_is_a_clear_failure(root: Path) -> None:
 
 
 def test_sigterm_works_as_without(start: Start) -> None:
-    box = start("echo ready; exec sleep 1000")
+    box = start("trap 'exit 143' TERM; echo ready; while :; do sleep 0.1; done")
     box.until_output(b"ready")
     box.send(gb.HOST_SIGNAL, bytes([signal.SIGTERM]))
     assert box.exit_status() == 128 + signal.SIGTERM

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from runx.errors import RunxError
+from runx.exec.xen import console_nodes, share_nodes
 from runx.exec.xen.xenstore import XenStore, XenStoreError
 from runxtools.testing.fakexen import FakeXen
 
@@ -92,3 +93,17 @@ def test_a_xenstored_that_has_gone_is_told_of(tmp_path: Path, monkeypatch: pytes
     for _ in range(2):  # the second finds a closed connection when it writes
         with pytest.raises(RunxError, match="xenstored closed the connection"):
             store.write("/a", "y")
+
+
+def test_a_guest_owns_its_state_and_not_what_it_is_told(xen: FakeXen) -> None:
+    store = XenStore()
+    console_nodes.publish(store, 7)
+    share_nodes.publish(store, 7, 0, "root", 1234)
+    for directory in (console_nodes.frontend(7), share_nodes.frontend(7, 0)):
+        assert xen.permissions[directory] == ["n7", "r0"], "where it adds its ring and its port"
+        names = store.directory(directory)
+        assert {"backend", "backend-id", "state"} < set(names)
+        owned = [name for name in names if xen.permissions.get(f"{directory}/{name}") != ["n0", "r7"]]
+        assert owned == ["state"]
+    for directory in (console_nodes.backend(7), share_nodes.backend(7, 0)):
+        assert xen.permissions[directory] == ["n0", "r7"]

@@ -149,6 +149,11 @@ def test_home_comes_from_the_roots_passwd(start: Start, root: Path) -> None:
     assert b"HOME=/srv/web" in probe(start, user=[1000, 1000])["env"]
 
 
+def test_an_empty_home_is_none(start: Start, root: Path) -> None:
+    (root / "newroot/etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    assert probe(start, env=["HOME=", PATH])["env"] == [b"HOME=/root", PATH.encode()]
+
+
 def test_a_passwd_that_is_a_fifo_holds_nothing_up(start: Start, root: Path) -> None:
     os.mkfifo(root / "newroot/etc/passwd")
     assert b"HOME=/" in probe(start)["env"]

@@ -71,6 +71,40 @@ def test_the_process_closes_its_input(start: Start) -> None:
     assert box.exit_status() == 128 + signal.SIGTERM
 
 
+@pytest.mark.parametrize("stream", ["/dev/stdin", "/dev/stdout", "/dev/stderr"])
+def test_a_user_opens_the_standard_streams(start: Start, root: Path, stream: str) -> None:
+    """Programs such as nginx log to /dev/stdout, which opens the pipe anew."""
+    (root / "newroot/dev").mkdir(exist_ok=True)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        (root / "newroot/dev" / name).symlink_to(f"/proc/self/fd/{number}")
+    script = f"read line <{stream}; echo $line" if stream == "/dev/stdin" else f"echo line >{stream}"
+    box = start(*shell(script), user=[1000, 1001])
+    box.send(gb.HOST_STDIN, b"line\n")
+    assert box.exit_status() == 0, box.streams
+    assert box.streams[gb.STDERR if stream == "/dev/stderr" else gb.STDOUT] == b"line\n"
+
+
+def test_streams_that_are_the_null_device(start: Start, root: Path) -> None:
+    """As under runc, they are the null device of the container, and not pipes that have ended."""
+    (root / "runx/null").write_text("02")
+    script = "for n in 0 1 2; do readlink /proc/self/fd/$n; test -c /proc/self/fd/$n && echo device; done; echo lost >&2; read x"
+    box = start(*shell(script), setup=DEV_SETUP, user=[1000, 1000])
+    assert box.exit_status() == 1
+    lines = box.streams[gb.STDOUT].decode().splitlines()
+    assert lines[:2] == lines[3:] == ["/dev/null", "device"]
+    assert lines[2].startswith("pipe:")
+    assert not box.streams[gb.STDERR]
+
+
+def test_a_null_device_of_an_image_that_is_none(start: Start, root: Path) -> None:
+    (root / "runx/null").write_text("0")
+    (root / "newroot/dev").mkdir(exist_ok=True)
+    (root / "newroot/dev/null").write_text("text\n")
+    box = start(*shell("read x; echo $? $x"))
+    assert box.exit_status() == 0
+    assert box.streams[gb.STDOUT].strip() == b"1"
+
+
 def test_a_process_that_reads_nothing_gets_no_more_than_its_window(start: Start) -> None:
     box = start(*shell("echo up; exec sleep 1000"))
     box.until_output(b"up")
@@ -220,13 +254,26 @@ def children(pid: int) -> list[int]:
 # Signals.
 
 
-@pytest.mark.parametrize("pid_namespace", [0, 1])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, 40])
-def test_a_signal_without_handler_ends_the_process(start: Start, pid_namespace: int, number: int) -> None:
-    box = start("/bin/cat", pid_namespace=pid_namespace)
+NUMBERS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, 40]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_without_handler_ends_the_process(start: Start, number: int) -> None:
+    box = start("/bin/cat")
     box.until(gb.STARTED)
     box.send(gb.HOST_SIGNAL, bytes([number]))
     assert box.exit_status() == 128 + number
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_without_handler_does_nothing_to_a_first_process(start: Start, number: int) -> None:
+    """It is PID 1 of its namespace, as under runc: pid_namespaces(7)."""
+    box = start("/bin/head", "-n", "1", pid_namespace=1)
+    box.until(gb.STARTED)
+    box.send(gb.HOST_SIGNAL, bytes([number]))
+    box.send(gb.HOST_STDIN, b"lives\n")
+    assert box.exit_status() == 0
+    assert box.streams[gb.STDOUT] == b"lives\n"
 
 
 @pytest.mark.parametrize("pid_namespace", [0, 1])
@@ -258,7 +305,7 @@ def test_a_signal_whose_default_is_to_do_nothing(start: Start, number: int) -> N
 
 
 def test_a_signal_sent_before_the_start_is_kept(start: Start, root: Path) -> None:
-    box = start("/bin/cat", pid_namespace=1, **wait_for_go(root))
+    box = start("/bin/cat", **wait_for_go(root))
     box.until(gb.LOG)
     box.send(gb.HOST_SIGNAL, bytes([signal.SIGTERM]))
     let_go(root)

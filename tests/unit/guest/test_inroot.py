@@ -47,6 +47,13 @@ def show(path: str) -> str:
     return f"grep ' {path} ' /proc/mounts | sed -n '$p' | cut -d' ' -f3,4\n"
 
 
+def test_a_file_system_of_which_there_is_one_is_mounted_twice(run: Run, newroot: Path) -> None:
+    """A container has its sysfs at /sys, and a bind mount of the host's, which becomes the guest's own."""
+    (newroot / "sys").mkdir()
+    script = "inroot mount sysfs sysfs /sys ro,nosuid,relatime; inroot mount sysfs sysfs /sys rw,noexec,relatime\n"
+    assert run(script + show("/newroot/sys")) == "sysfs rw,noexec,relatime\n"
+
+
 # Paths.
 
 

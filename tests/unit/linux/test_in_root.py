@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,26 @@ def test_a_full_state_directory_is_named(root: Path) -> None:
             in_root.copy(str(root), "/boot/kernel", f"{full}/copy", 1 << 21)
     finally:
         subprocess.run(["umount", full], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+def test_mounts_elsewhere_hinder_no_path_with_dots(root: Path) -> None:
+    """The kernel gives EAGAIN for such a path while anything is mounted on the machine (openat2(2))."""
+    script = "\n".join(
+        (
+            "from runx.linux import mount",
+            "mount.unshare(mount.CLONE_NEWNS)",
+            "mount.mount('none', '/', mount.MS_REC | mount.MS_PRIVATE)",
+            "while True:",
+            "    mount.mount('/tmp', '/mnt', mount.MS_BIND)",
+            "    mount.unmount('/mnt')",
+        )
+    )
+    command = [sys.executable, "-c", script]
+    other = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        for _ in range(8000):
+            os.close(in_root.find(str(root), "/" + "boot/../" * 450 + "boot/kernel"))
+    finally:
+        os.killpg(other.pid, 9)
+        other.wait()

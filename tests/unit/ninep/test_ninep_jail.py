@@ -33,6 +33,7 @@ def plan(root: Path | None = None, *mounts: dict[str, Any]) -> dict[str, Any]:
             "read_only": False,
             "withheld": [],
             "flags": [],
+            "data": [],
             "origin": f"mounts[{number}]",
         }
         | mount
@@ -165,6 +166,35 @@ def test_a_root_that_is_served_read_only(tmp_path: Path, place: Path) -> None:
     assert inside(place, content, lambda: write_file("/root/new")) == "EROFS"
     (export,) = exports.load(f"{tmp_path}/exports")
     assert export.rules.read_only
+
+
+def escaped(path: Path) -> str:
+    """As podman writes a path, and its commas too."""
+    return str(path).replace(":", "\\:").replace(",", "\\,")
+
+
+def test_an_overlay_keeps_what_is_written_in_its_upper_directory(tmp_path: Path, place: Path) -> None:
+    lower = tmp_path / "a:b, c"
+    upper, work = tmp_path / "upper", tmp_path / "work"
+    for directory in (lower, upper, work):
+        directory.mkdir()
+    (lower / "file").write_text("lower")
+    data = [f"lowerdir={escaped(lower)}", f"upperdir={upper}", f"workdir={work}"]
+
+    def change() -> object:
+        with open("/mounts/0/file") as file:
+            text = file.read()
+        with open("/mounts/0/file", "w") as file:
+            file.write("upper")
+        return text
+
+    assert inside(place, plan(None, {"source": str(lower), "data": data}), change) == "lower"
+    assert ((lower / "file").read_text(), (upper / "file").read_text()) == ("lower", "upper")
+    one_more = [f"lowerdir={escaped(lower)}:{upper}"]
+    found = inside(place, plan(None, {"source": str(lower), "data": one_more}), lambda: write_file("/mounts/0/new"))
+    assert found == "EROFS", "without an upper directory"
+    found = inside(place, plan(None, {"source": "/no", "data": [f"lowerdir=/no:{lower}"]}), dict)
+    assert found == f"RunxError: mounts[0]: cannot mount the overlay lowerdir=/no:{lower}: No such file or directory"
 
 
 def test_a_bind_that_fails_is_named(tmp_path: Path, place: Path) -> None:
@@ -329,7 +359,7 @@ def server(
     pid = os.fork()
     if pid == 0:
         ours.close()
-        process.become(theirs.fileno(), str(directory), "exports", "runx-shares test")
+        process.become(theirs.fileno(), str(directory), "exports", "runx-shares test", 100)
     theirs.close()
     try:
         ours.settimeout(60)

@@ -1,5 +1,6 @@
 """The transport: rings in memory that a guest shares, with drivers that behave and drivers that do not."""
 
+import contextlib
 import os
 import struct
 import time
@@ -11,7 +12,7 @@ import pytest
 from runx.exec.ninep import session, wire
 from runx.exec.ninep.share import Share
 from runxtools.testing.nineclient import ROOT
-from runxtools.testing.nineguest import IN_CONS, IN_PROD, ORDER, OUT_PROD, WORD, Frontend, GuestClient, machine
+from runxtools.testing.nineguest import IN_CONS, IN_PROD, ORDER, OUT_CONS, OUT_PROD, WORD, Frontend, GuestClient, machine
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files of other users are made")
 
@@ -320,3 +321,68 @@ def switches(pid: int) -> int:
     """How often threads of a process have waited for something."""
     texts = [Path(f"/proc/{pid}/task/{task}/status").read_text() for task in os.listdir(f"/proc/{pid}/task")]
     return sum(int(text.split("\nvoluntary_ctxt_switches:\t")[1].split()[0]) for text in texts)
+
+
+# -- drivers that flood ----------------------------------------------------------------------------------------------------
+
+
+def processor_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def flooded(ring: Frontend, request: bytes, seconds: float) -> None:
+    """Send requests without a pause, or events alone if there is none; take answers away unread."""
+    for fd in (ring.to_server, ring.from_server):
+        os.set_blocking(fd, False)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if request and (ring.words[OUT_PROD] - ring.words[OUT_CONS]) & WORD < ring.size - len(request):
+            ring.send(request, silent=True)
+        ring.words[IN_CONS] = ring.words[IN_PROD]
+        with contextlib.suppress(BlockingIOError):
+            ring.kick()
+        with contextlib.suppress(BlockingIOError):
+            os.read(ring.from_server, 65536)
+
+
+@pytest.mark.parametrize(
+    ("percent", "request_of", "most"),
+    [(400, b"", 0.3), (1, b"", 0.3), (1, struct.pack("<IBHIQ", 19, wire.TGETATTR, 1, ROOT, 0x7FF), 0.3)],
+    ids=["events alone", "events alone of a hundredth", "requests of a hundredth"],
+)
+def test_a_flood_costs_a_bounded_share(place: Path, percent: int, request_of: bytes, most: float) -> None:
+    """A tenth of a processor, after half a second of it that a guest may cause at once."""
+    ring = Frontend(1)
+    with machine([place], [ring], cpu_percent=percent) as supervisor:
+        supervisor.connect(0, ring)
+        client = GuestClient(ring)
+        client.version(1 << 30)
+        client.attach(ROOT)
+        limit = time.monotonic() + 20
+        while processor_s(supervisor.pid) < 0.6 and time.monotonic() < limit:
+            flooded(ring, request_of, 0.2)
+        before = processor_s(supervisor.pid)
+        flooded(ring, request_of, 2)
+        assert processor_s(supervisor.pid) - before < 2 * most
+        supervisor.tell("close 0")
+        while not supervisor.hear().startswith("closed 0"):  # orders are heeded meanwhile
+            pass
+
+
+def test_requests_are_not_held_up_by_the_events_that_belong_to_them(place: Path) -> None:
+    """Each has two: the request, and that its answer has been read. With no content in it, the second is no waste."""
+    ring = Frontend(1)
+    with machine([place], [ring], cpu_percent=400) as supervisor:
+        supervisor.connect(0, ring)
+        client = GuestClient(ring)
+        client.version(1 << 30)
+        client.attach(ROOT)
+        request = struct.pack("<IBHIQ", 19, wire.TGETATTR, 1, ROOT, 0x7FF)
+        begin, before = time.monotonic(), processor_s(supervisor.pid)
+        while processor_s(supervisor.pid) - before < 1.0:
+            assert time.monotonic() - begin < 20, "the server rests"
+            for _ in range(100):
+                ring.send(request)
+                ring.receive()
+                ring.kick()

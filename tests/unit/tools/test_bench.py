@@ -154,6 +154,7 @@ def test_a_broken_limit_is_the_exit_status(
 ) -> None:
     monkeypatch.setattr(main, "measure_double", lambda _: [])
     monkeypatch.setattr(main, "measure_shares", lambda _: [])
+    monkeypatch.setattr(main, "measure_floods", lambda _: [])
     monkeypatch.setattr(main, "measure_host", lambda rounds: [Figure("create", "ms", [create_ms] * rounds, [10], 25)])
     monkeypatch.setattr(sys, "argv", ["bench", "--no-lab", "--json", str(tmp_path / "figures")])
     assert main.main() == status

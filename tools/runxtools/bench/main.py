@@ -11,6 +11,7 @@ from pathlib import Path
 
 from runxtools.bench.double import measure_double
 from runxtools.bench.figures import Figure, circumstances, table
+from runxtools.bench.floods import measure_floods
 from runxtools.bench.host import measure_host
 from runxtools.bench.lab import PARTS, measure_lab
 from runxtools.bench.shares import measure_shares
@@ -23,9 +24,10 @@ ROUNDS = 31
 LAB_ROUNDS = 5
 DOUBLE_ROUNDS = 7
 SHARE_ROUNDS = 7
+FLOOD_ROUNDS = 3
 SUITE = "bookworm"
 """The server of shares is measured against QEMU's, which is older there and can still serve."""
-HERE = ("commands", "shares", "double")
+HERE = ("commands", "shares", "floods", "double")
 """Parts that need no lab."""
 
 
@@ -48,6 +50,9 @@ def main() -> int:
     if "shares" in here:
         with progress.step(f"server of shares, {SHARE_ROUNDS} rounds", about_s=20):
             figures += measure_shares(SHARE_ROUNDS)
+    if "floods" in here:
+        with progress.step(f"floods, {FLOOD_ROUNDS} rounds", about_s=40):
+            figures += measure_floods(FLOOD_ROUNDS)
     if "double" in here:
         with progress.step(f"on xl-double, {DOUBLE_ROUNDS} rounds", about_s=20):
             figures += measure_double(DOUBLE_ROUNDS)

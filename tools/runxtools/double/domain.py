@@ -19,6 +19,7 @@ import tty
 import uuid
 from typing import Any
 
+from runx.linux import loop
 from runxtools.double import linux, place, ramdisk, vif
 
 RING_REFERENCE, PORT = 8, 1
@@ -92,9 +93,12 @@ class Domain:
         subprocess.run([disk["script"], "add"], env={**os.environ, "XENBUS_PATH": backend}, check=False)
         if self.store.read(f"{backend}/hotplug-status") != "connected":
             raise OSError(f"{disk['script']} add: {self.store.read(f'{backend}/hotplug-error')}")
-        fd = os.open(disk["target"], (os.O_RDONLY if disk["access"] == "ro" else os.O_RDWR) | os.O_CLOEXEC)
-        self.disks[disk["vdev"]] = fd
+        read_only = disk["access"] == "ro"
+        fd = os.open(disk["target"], (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+        # The supervisor keeps others from mounting the device. The guest mounts another device, of the same content.
+        self.disks[disk["vdev"]], _ = loop.attach(fd, read_only, exclusive=False)
         number = os.fstat(fd).st_rdev
+        os.close(fd)
         if self.store.read(f"{backend}/physical-device") != f"{os.major(number):x}:{os.minor(number):x}":
             raise OSError(f"{disk['script']} add: another device than {disk['target']}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runxtools import cache, command, venv
-from runxtools.checkout import CHECKOUT
+from runxtools.checkout import CHECKOUT, HOST_SCRIPTS
 from runxtools.errors import ToolError
 from runxtools.packages import XEN_LIBRARY, Package, missing, require_root
 
@@ -164,7 +164,7 @@ class Double:
         assets = self.directory / "local/share/runx" / os.uname().machine
         assets.mkdir(parents=True)
         shutil.copy(built / "initrd", assets)
-        for script in (CHECKOUT / "host-assets").iterdir():
+        for script in HOST_SCRIPTS:
             shutil.copy(script, assets)
         # No kernel is booted, so any file will do.
         (assets / "kernel").write_bytes(b"xl-double boots none\n")

@@ -181,7 +181,12 @@ class Xl:
                     _INVAL,
                 )
         if config["memory"] > self._free_memory():
-            raise XlError("failed to free memory for the domain", _FAIL)
+            raise XlError(
+                "xc: error: panic: xg_dom_boot.c: xc_dom_boot_mem_init: can't allocate low memory for domain: Out of memory\n"
+                "libxl: error: libxl_dom.c:libxl__build_dom: xc_dom_boot_mem_init failed: Operation not supported\n"
+                "libxl: error: libxl_create.c:domcreate_rebuild_done: cannot (re-)build domain: -3",
+                _FAIL,
+            )
         if not os.path.isfile(config["kernel"]):
             raise XlError(
                 f"xc: error: panic: xg_dom_core.c: failed to open file '{config['kernel']}': No such file or directory: "

@@ -16,6 +16,7 @@ from runx.exec.console import frames as link
 from runx.exec.console.kernel_log import KernelConsole
 from runx.exec.container.record import Record
 from runx.exec.supervisor import loop
+from runx.exec.supervisor.allowance import Allowance
 from runx.exec.supervisor.guest_link import GuestLink
 from runx.exec.supervisor.session import Session
 
@@ -34,6 +35,8 @@ class Ring:
         self.fd = os.eventfd(1)  # always readable: there is always an event
         self.unread = b""
         self.connected = True
+        self.acknowledged = 0
+        """How often its events were heeded."""
         self.given = bytearray()
         """What the guest was given last, its end."""
         self.history = bytearray()
@@ -42,7 +45,7 @@ class Ring:
         """Bytes that the guest takes of what it is given, each time."""
 
     def acknowledge(self) -> None:
-        pass
+        self.acknowledged += 1
 
     def try_connect(self) -> bool:
         self.connected = True
@@ -115,8 +118,9 @@ class Carrier:
 class Conversation:
     """A context in which a guest that has been started speaks, with pipes for its streams and no Xen."""
 
-    def __init__(self, directory: Path, reader: str = "reads", sessions: int = 0) -> None:
-        """sessions: how many further processes the host starts at once; 0: exec is not allowed."""
+    def __init__(self, directory: Path, reader: str = "reads", allowance: Allowance | None = None, sessions: int = 0) -> None:
+        """allowance: what the supervisor may spend on the guest; None: as much as it likes. sessions: how many further processes
+        the host starts at once; 0: exec is not allowed."""
         self.reader = reader
         self.carriers: list[Carrier] = []
         self.delivered = {link.STDOUT: b"", link.STDERR: b""}
@@ -127,6 +131,7 @@ class Conversation:
         (self.stdin, self.typed), *outputs = (os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(3))
         self._readers = [read_end for read_end, _ in outputs]
         self._ends = [self.stdin, self.typed, *(fd for pipe in outputs for fd in pipe)]
+        self.allowance = allowance or Allowance(100, used=lambda: 0.0)
         self.session = Session(0, self._log, (self.stdin, outputs[0][1], outputs[1][1]), patience_s=0)
         record = Record(str(directory))
         record.status = "running"
@@ -135,7 +140,7 @@ class Conversation:
         nothing: Any = SimpleNamespace(watch=lambda *_: None, script=b"")
         self._kernel_log = directory / "console.log"
         kernel_log = KernelConsole(nothing, 1, str(self._kernel_log))
-        self.guest = GuestLink(record, self.session, nothing, console, kernel_log)
+        self.guest = GuestLink(record, self.session, nothing, console, kernel_log, self.allowance)
         for _ in range(sessions):
             self.carriers.append(Carrier(self.guest))
             if reader == "gone":
@@ -170,7 +175,7 @@ class Conversation:
         What bounds it must hold at any time. Any other exception is a fault of the supervisor's.
         """
         self.ring.unread += data
-        parts = (*self.guest.first_parts, *self.guest.last_parts)
+        parts = (*self.guest.first_parts, *self.guest.last_parts, self.allowance)
         try:
             while self.ring.unread and self.guest.finished() is None:
                 loop.turn(parts)

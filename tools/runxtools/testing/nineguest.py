@@ -15,6 +15,7 @@ from runx.exec.ninep.nodes import Rules
 from runx.exec.ninep.ring import Interface, Ring, RingError
 from runx.exec.ninep.server import Server
 from runx.exec.ninep.share import Share, open_directory
+from runx.linux.cpu_share import CpuShare
 from runxtools.testing.nineclient import Client
 
 IN_CONS, IN_PROD, OUT_CONS, OUT_PROD, ORDER, REFERENCES = 0, 1, 16, 17, 32, 33
@@ -164,9 +165,13 @@ class Supervisor:
 
 @contextmanager
 def machine(
-    directories: list[Path], frontends: list[Frontend], prepare: Callable[[], None] = lambda: None
+    directories: list[Path],
+    frontends: list[Frontend],
+    prepare: Callable[[], None] = lambda: None,
+    cpu_percent: int | None = None,
 ) -> Iterator[Supervisor]:
-    """A server in a child, with a share for each directory. prepare: called in the child."""
+    """A server in a child, with a share for each directory. prepare: called in the child. cpu_percent: what the guest may have it
+    use of one processor; None: as much as it likes."""
     events, to_server = os.pipe()
     os.set_blocking(events, False)
     to_guest = {}
@@ -183,7 +188,8 @@ def machine(
             os.chdir("/proc/self/fd")
             prepare()
             hypervisor = FakeHypervisor(frontends, events, to_guest)
-            Server(theirs.detach(), hypervisor, shares).run()  # type: ignore[arg-type]
+            cpu_share = None if cpu_percent is None else CpuShare(cpu_percent)
+            Server(theirs.detach(), hypervisor, shares, cpu_share).run()  # type: ignore[arg-type]
         finally:
             os._exit(9)
     theirs.close()

@@ -1,7 +1,7 @@
 """From the text of a config.json to a Container (OCI runtime-spec, config.md)."""
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from runx.compiler.diagnostics import Report, path_text, quote
 from runx.compiler.frontends.json_shape import checked
@@ -75,8 +75,8 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         hardware=read_hardware(vm, report),
         network_devices=read_network_devices(linux.get("netDevices", {}), report),
         network_namespace=_network_namespace(linux.get("namespaces", ())),
-        networks=_networks(process.env, lambda path: read_netconf(path, root_path), report),
-        xlconf=_xlconf(process.env, annotations, report),
+        networks=_networks(env, lambda path: read_netconf(path, root_path), report),
+        xlconf=_xlconf(env, annotations, report),
         hooks=read_hooks(document.get("hooks", {}), document.get("ociVersion", ""), report),
         pod=read_pod(annotations, document.get("process", {}).get("args", ())),
     )
@@ -93,7 +93,7 @@ def _network_namespace(namespaces: list[dict[str, str]]) -> str | None:
     return next((entry.get("path") for entry in namespaces if entry.get("type") == "network"), None) or None
 
 
-def _networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:
+def _networks(env: Sequence[str], read: Callable[[str], bytes], report: Report) -> tuple[NetworkRequest, ...]:
     if not any(entry.startswith("NETCONF=") for entry in env):
         return ()
     # Few containers have one, and its grammar and the module ipaddress take time to load.
@@ -102,7 +102,7 @@ def _networks(env: tuple[str, ...], read: Callable[[str], bytes], report: Report
     return read_networks(env, read, report)
 
 
-def _xlconf(env: tuple[str, ...], annotations: dict[str, str], report: Report) -> XlRequest | None:
+def _xlconf(env: Sequence[str], annotations: dict[str, str], report: Report) -> XlRequest | None:
     """The settings for xl. An empty value asks for none."""
     request = asked("XLCONF", XLCONF_ANNOTATION, env, annotations, report)
     if not request:

@@ -49,11 +49,13 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
         report.error("RX302", (*path, "destination"), "would hide the root filesystem", "set root.path to what should be there")
 
     kind = entry.get("type", "")
+    if kind == "overlay":
+        return _overlay(entry, destination, path, report)
     words = {word for element in entry.get("options", ()) for word in re.split("[,:]", element)}
     is_bind = kind == "bind" or bool(words & BIND.keys())
     if not is_bind and kind not in GUEST_TYPES:
         what = f"file systems of type {quote(kind)} are not supported" if kind else "missing, and the options have no bind"
-        hint = f"supported are bind, {', '.join(GUEST_TYPES)}"
+        hint = f"supported are bind, overlay, {', '.join(GUEST_TYPES)}"
         report.error("RX303", (*path, "type"), f"{what}{did_you_mean(kind, (*GUEST_TYPES, 'bind'))}", hint)
         # What its options mean is not known.
         return MountRequest(destination, kind, "", MountOptions((), (), (), False, False), path)
@@ -69,6 +71,18 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
             options.remove(option)
     source = entry.get("source") or kind
     return MountRequest(destination, kind, source, sort_options(options, kind, GUEST_TYPES[kind], report), path)
+
+
+def _overlay(entry: dict[str, Any], destination: str, path: Path, report: Report) -> MountRequest:
+    """A mount of type overlay, as the bind mount of what the host mounts. Its source is the topmost lower directory."""
+    # Few containers have one.
+    from runx.compiler.frontends.oci.overlay_options import directories_of, read_overlay
+
+    place = (*path, "options")
+    others, data = read_overlay(entry.get("options", []), place, report)
+    options = sort_options(parse_options(others, place, report), "overlay", DataWords(), report)
+    source = next(iter(directories_of(data)), "")
+    return MountRequest(destination, "bind", source, options._replace(data=data, recursive=False), path)
 
 
 def _bind_source(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> str:

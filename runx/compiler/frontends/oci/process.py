@@ -66,12 +66,16 @@ def _args(process: dict[str, Any], report: Report) -> tuple[str, ...]:
 
 
 def _env(process: dict[str, Any], report: Report) -> tuple[str, ...]:
-    env = tuple(process.get("env", ()))
-    for index, entry in enumerate(env):
-        name, equals, _ = entry.partition("=")
-        if not name or not equals:
+    """The last entry of each name, as in runc (libcontainer/env.go)."""
+    env: list[str] = process.get("env", [])
+    names = [entry.partition("=")[0] for entry in env]
+    last = {name: index for index, name in enumerate(names)}
+    for index, (name, entry) in enumerate(zip(names, env, strict=True)):
+        if not name or "=" not in entry:
             report.error("RX102", ("process", "env", index), f"must be NAME=value, not {quote(entry)}")
-    return env
+        elif last[name] != index and name != "NETCONF":  # each entry of that asks for a network
+            report.ignore("RX114", ("process", "env", index), f"{quote(name)} comes again, and the process gets the last one")
+    return tuple(env[index] for index in sorted(last.values()))
 
 
 def _cwd(process: dict[str, Any], report: Report) -> str:

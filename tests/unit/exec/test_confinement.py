@@ -1,0 +1,116 @@
+"""What processes in dom0 give up: numbers of system calls, and that the filters do what they say."""
+
+import errno
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from runx.exec import confinement
+from runx.exec.ninep import jail
+from runx.linux import confine, libc
+from runxtools.testing import rights
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="capabilities are given up")
+
+
+@pytest.mark.parametrize("architecture", sorted(confine.ARCHITECTURES))
+def test_numbers_of_system_calls(architecture: str) -> None:
+    import ctypes
+
+    try:
+        scmp = ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        pytest.skip("libseccomp knows the numbers, and is not here")
+    known = confinement.never_of_mkfs(architecture)
+    assert len(known) > 45
+    for name, number in known.items():
+        found = scmp.seccomp_syscall_resolve_name_arch(confine.ARCHITECTURES[architecture], name.encode())
+        assert found == number, name
+    for name in ("execve", "clone", "openat", "setns", "mount", "pidfd_open", "wait4"):
+        assert name not in confinement.never(architecture), f"xl needs {name}"
+
+
+def outcome(confined: str, program: str) -> str:
+    """What a child says that gives up rights and then runs this text of Python: its outcome, or the error's name."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            getattr(confinement, confined)()
+            known = {"os": os, "libc": libc, "call": libc.function("syscall", "LLLLL")}
+            said = str(eval(program, known))  # noqa: S307
+        except OSError as error:
+            said = errno.errorcode[error.errno or 0]
+        except BaseException as error:
+            said = repr(error)
+        os.write(write, said.encode())
+        os._exit(0)
+    os.close(write)
+    with open(read, encoding="utf-8") as pipe:
+        said = pipe.read()
+    assert os.waitpid(pid, 0)[1] == 0
+    return said
+
+
+def refused(confined: str, name: str, table: dict[str, int], bits: int = 0) -> str:
+    return outcome(confined, f"libc.check(call({table[name] | bits}, 0, 0, 0, 0), 'call')")
+
+
+OWN = confine.architecture()
+
+
+@needs_root
+@pytest.mark.parametrize("confined", ["supervisor", "packer", "mkfs"])
+def test_calls_that_are_refused(confined: str) -> None:
+    for name in confinement.never(OWN):
+        assert refused(confined, name, confinement.never(OWN)) == "EPERM", name
+    if OWN == "x86_64":
+        assert refused(confined, "ptrace", confinement.never(OWN), bits=0x40000000) == "EPERM", "by the x32 number"
+
+
+@needs_root
+def test_what_mkfs_may_not_do_and_the_supervisor_may() -> None:
+    assert outcome("mkfs", "os.unshare") != "", "the child runs"
+    own = confinement.never_of_mkfs(OWN)
+    assert refused("mkfs", "unshare", own) == "EPERM"
+    assert outcome("supervisor", f"libc.check(call({own['unshare']}, 0, 0, 0, 0), 'call')") == "0"
+    assert outcome("supervisor", "os.spawnv(os.P_WAIT, '/bin/true', ['true'])") == "0"
+    assert outcome("mkfs", "os.open('/etc/hostname', os.O_RDONLY) > 0") == "True"
+
+
+@needs_root
+@pytest.mark.parametrize(("confined", "score"), [("supervisor", confinement.OOM_SUPERVISOR), ("packer", confinement.OOM_PACKER)])
+def test_who_dies_first(confined: str, score: int) -> None:
+    before = int(Path("/proc/self/oom_score_adj").read_text())
+    may_lower = int(re.findall(r"CapEff:\s*(\w+)", Path("/proc/self/status").read_text())[0], 16) >> confine.CAP_SYS_RESOURCE & 1
+    expected = score if score >= before or may_lower else before
+    assert outcome(confined, "int(open('/proc/self/oom_score_adj').read())") == str(expected)
+
+
+@needs_root
+def test_capabilities_are_those_of_the_list_that_the_process_has() -> None:
+    has = int(re.findall(r"CapPrm:\s*(\w+)", Path("/proc/self/status").read_text())[0], 16)
+    said = outcome("mkfs", "open('/proc/self/status').read()")
+    for kind, expected in (("CapInh", 0), ("CapPrm", 1 << 2), ("CapEff", 1 << 2), ("CapBnd", 1 << 2), ("CapAmb", 0)):
+        assert int(re.findall(rf"{kind}:\s*(\w+)", said)[0], 16) == expected & has
+    assert re.findall(r"NoNewPrivs:\s*1\nSeccomp:\s*2\n", said)
+
+
+# -- the table of docs/security.md -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("process", "kept", "score"),
+    [
+        ("supervisor", confinement._SUPERVISOR, confinement.OOM_SUPERVISOR),
+        ("server", jail._CAPABILITIES, confinement.OOM_SERVER),
+        ("packer", confinement._PACKER, confinement.OOM_PACKER),
+        ("mkfs", frozenset((confine.CAP_DAC_READ_SEARCH,)), confinement.OOM_PACKER),
+    ],
+)
+def test_the_document_has_what_the_code_leaves(process: str, kept: frozenset[int], score: int) -> None:
+    right = rights.table()[process]
+    assert {getattr(confine, f"CAP_{name.upper()}") for name in right.capabilities} == kept
+    assert right.oom_score == score
