@@ -98,6 +98,28 @@ def test_user_groups_limits_and_directory_are_the_sessions(start: Start) -> None
     ends(box)
 
 
+@pytest.mark.parametrize("stream", [gb.STDOUT, gb.STDERR])
+def test_the_user_of_a_session_opens_its_streams(start: Start, stream: int) -> None:
+    box = running(start, user=[2000, 2000])
+    number = {gb.STDOUT: 1, gb.STDERR: 2}[stream]
+    script = f"read line </proc/self/fd/0; echo $line >/proc/self/fd/{number}"
+    box.execute(1, *shell(script), user=[1000, 1001])
+    box.send(gb.HOST_STDIN, b"line\n", 1)
+    assert box.status_of(1) == 0, box.of(1).streams
+    assert box.of(1).streams[stream] == b"line\n"
+    ends(box)
+
+
+def test_streams_of_a_session_are_never_the_null_device(start: Start, root: Path) -> None:
+    """Those of the container's process may be."""
+    (root / "runx/null").write_bytes(b"12")
+    box = running(start)
+    box.execute(1, *shell("echo out; echo err >&2"))
+    assert box.status_of(1) == 0
+    assert box.of(1).streams == {gb.STDOUT: b"out\n", gb.STDERR: b"err\n"}
+    ends(box)
+
+
 @pytest.mark.parametrize(
     ("args", "status", "text"),
     [
