@@ -10,7 +10,8 @@ from runx.compiler.frontends.oci.seccomp import FLAGS
 from runx.compiler.host.config import ANNOTATIONS
 from runx.compiler.host.libseccomp import ACTIONS, ARCHITECTURES, OPERATORS
 from runx.compiler.host.seccomp_cache import find_library
-from runx.compiler.model.plan import CAPABILITIES, HOOK_KINDS
+from runx.compiler.model.plan import HOOK_KINDS
+from runx.linux.process_words import CAPABILITIES
 
 OCI_VERSION_MIN = "1.0.0"
 OCI_VERSION_MAX = "1.3.0"

@@ -42,13 +42,16 @@ GLOBAL_OPTIONS = (
 )
 
 
+_NO_DESCRIPTORS = "--preserve-fds: a virtual machine cannot be given file descriptors of the host"
+
+
 def _create_options(options: Arguments, arguments: Arguments) -> "CreateOptions":
     """The options that `create` and `run` have in common."""
     from runx.exec.commands.create import CreateOptions
 
     values = arguments.values
     if values["preserve_fds"] not in ("", "0"):
-        raise RunxError("--preserve-fds: a virtual machine cannot be given file descriptors of the host")
+        raise RunxError(_NO_DESCRIPTORS)
     return CreateOptions(
         values["bundle"],
         _log(options),
@@ -104,6 +107,21 @@ def _kill(options: Arguments, arguments: Arguments) -> None:
         operands[1] if len(operands) == 2 else "TERM",
         all_processes="all" in arguments.switches,
     )
+
+
+def _exec(options: Arguments, arguments: Arguments) -> int:
+    from runx.exec.commands.exec import ExecOptions, execute
+
+    if not arguments.operands:
+        raise RunxError("exec takes ID and what to execute", "usage: runx exec [options] ID COMMAND [ARGUMENT...]")
+    if arguments.values["preserve_fds"] not in ("", "0"):
+        raise RunxError(_NO_DESCRIPTORS)
+    wanted = ExecOptions()
+    for key in vars(wanted):
+        given = {**arguments.values, **arguments.lists, **dict.fromkeys(arguments.switches, True)}
+        if key in given:
+            setattr(wanted, key, given[key])
+    return execute(options.values["root"], arguments.operands[0], arguments.operands[1:], wanted, _log(options))
 
 
 def _delete(options: Arguments, arguments: Arguments) -> None:
@@ -162,10 +180,14 @@ def _list(options: Arguments, arguments: Arguments) -> None:
 
 
 def _ps(options: Arguments, arguments: Arguments) -> None:
-    from runx.exec.commands.list import pids, table
+    from runx.exec.commands.list import pids, processes, table
 
-    found = [str(pid) for pid in pids(options.values["root"], _operand(arguments, "ID"))]
-    sys.stdout.write(f"[{','.join(found)}]\n" if _format(arguments) == "json" else table([["PID"], *([pid] for pid in found)]))
+    root, container_id = options.values["root"], _operand(arguments, "ID")
+    if _format(arguments) == "json":
+        # For engines, which look for these numbers on the host.
+        sys.stdout.write(f"[{','.join(map(str, pids(root, container_id)))}]\n")
+    else:
+        sys.stdout.write(table(processes(root, container_id)))
 
 
 def _format(arguments: Arguments) -> str:
@@ -229,10 +251,11 @@ def _no_operands(arguments: Arguments, name: str) -> None:
 class Command:
     """A command: its usage, its one-line help, what it calls, and its options.
 
-    reads_words: it reads its command line itself, options too, and is called with all words as operands.
+    reads_words: it reads its command line itself, options too, and is called with all words as operands. options_first: what
+    follows the first operand is no option.
     """
 
-    __slots__ = ("call", "help", "options", "reads_words", "usage")
+    __slots__ = ("call", "help", "options", "options_first", "reads_words", "usage")
 
     def __init__(
         self,
@@ -241,12 +264,14 @@ class Command:
         call: "Callable[[Arguments, Arguments], int | None]",
         *options: Option,
         reads_words: bool = False,
+        options_first: bool = False,
     ) -> None:
         self.usage = usage
         self.help = help
         self.call = call
         self.options = options
         self.reads_words = reads_words
+        self.options_first = options_first
 
 
 _CREATION = (
@@ -286,6 +311,27 @@ COMMANDS = {
         "[--all] ID [SIGNAL]", "send a signal (default TERM) to a container's process", _kill,
         Option("-a", "--all", help="a stopped container is no error"),
     ),
+    "exec": Command(
+        "[options] ID COMMAND [ARGUMENT...]", "start a further process in a container that allows it, and exit with its status",
+        _exec,
+        Option("-p", "--process", value="FILE", help="read an OCI process object from FILE, in place of COMMAND and options"),
+        Option("-t", "--tty", help="give it a terminal"),
+        Option("--cwd", value="DIR", help="its working directory"),
+        Option("-e", "--env", value="NAME=VALUE", repeats=True, help="add to its environment; may be given several times"),
+        Option("-u", "--user", value="UID[:GID]", help="its user and group"),
+        Option("-g", "--additional-gids", value="GID", repeats=True, help="a further group; may be given several times"),
+        Option("-c", "--cap", value="NAME", repeats=True, help="a further capability, if the container's bounding set has it"),
+        Option("--no-new-privs", help="set no_new_privs"),
+        Option("-d", "--detach", help="return when it runs"),
+        Option("--pid-file", value="FILE", help="write the pid of the process on the host that stands for it to FILE"),
+        Option("--console-socket", value="SOCKET", help="send the master of its terminal to this unix socket"),
+        Option("--ignore-paused", help="start it in a paused container too, when that is resumed"),
+        Option("--apparmor", value="PROFILE", help="ignored: the virtual machine is the boundary"),
+        Option("--process-label", value="LABEL", help="ignored: the virtual machine is the boundary"),
+        Option("--preserve-fds", value="N", help="refused when not 0: a virtual machine has no descriptors of the host"),
+        Option("--no-subreaper", help="accepted for runc's callers; no process of the container is on this host"),
+        options_first=True,
+    ),
     "delete": Command(
         "[--force] ID", "remove a stopped container", _delete,
         Option("-f", "--force", help="end the container first, in any state; an unknown ID is no error"),
@@ -298,7 +344,7 @@ COMMANDS = {
     "pause": Command("ID", "stop a running container's virtual machine", _pause),
     "resume": Command("ID", "continue a paused container", _resume),
     "list": Command("[options]", "list the containers", _list, _FORMAT, Option("-q", "--quiet", help="print ids only")),
-    "ps": Command("[options] ID", "list the processes of a container on this host", _ps, _FORMAT),
+    "ps": Command("[options] ID", "list a container's processes: of the guest if it allows exec, or of this host", _ps, _FORMAT),
     "update": Command(
         "[options] ID", "change the limits of a container", _update,
         Option("-r", "--resources", value="FILE", help="read a JSON object like linux.resources from FILE; - for standard input"),
@@ -334,10 +380,6 @@ _FOR_PEOPLE = (_config, _spec)
 
 _NOT_SAVED = ("9p shares cannot be saved with a domain", "keep what has to last in a volume, and create the container again")
 _WHY_NOT = {
-    "exec": (
-        "nothing in the guest accepts commands: there is no agent in it",
-        "put what you need into the container's own process",
-    ),
     "checkpoint": _NOT_SAVED,
     "restore": _NOT_SAVED,
 }
@@ -438,7 +480,10 @@ def _call(options: Arguments, name: str, words: list[str]) -> int:
         arguments = Arguments()
         arguments.operands = words
     else:
-        arguments, _ = parse(words, (*command.options, _HELP), hint=_of_all, allow_empty=command.call not in _FOR_PEOPLE)
+        allow_empty = command.call not in _FOR_PEOPLE
+        first = command.options_first
+        arguments, others = parse(words, (*command.options, _HELP), hint=_of_all, allow_empty=allow_empty, stop_at_operand=first)
+        arguments.operands += others
     if "help" in arguments.switches:
         head = [f"usage: runx [global options] {name} {command.usage}".rstrip(), "", command.help, ""]
         sys.stdout.write("\n".join([*head, *help_lines((*command.options, _HELP))]) + "\n")

@@ -15,24 +15,27 @@ class Option:
     """One option: its names, its value and its help. It is stored under its last name.
 
     value: what the help calls the value; "" for a switch, which has none. default: the value when the option is not given.
+    repeats: it may be given several times; its values are in `Arguments.lists`.
     """
 
-    __slots__ = ("default", "help", "key", "names", "value")
+    __slots__ = ("default", "help", "key", "names", "repeats", "value")
 
-    def __init__(self, *names: str, value: str = "", default: str = "", help: str = "") -> None:
+    def __init__(self, *names: str, value: str = "", default: str = "", help: str = "", repeats: bool = False) -> None:
         self.names = names
         self.value = value
         self.default = default
         self.help = help
+        self.repeats = repeats
         self.key = names[-1].lstrip("-").replace("-", "_")
 
 
 class Arguments:
     """Parsed options by key, and the operands in order."""
 
-    __slots__ = ("operands", "switches", "values")
+    __slots__ = ("lists", "operands", "switches", "values")
 
     def __init__(self) -> None:
+        self.lists: dict[str, list[str]] = {}
         self.values: dict[str, str] = {}
         self.switches: set[str] = set()
         self.operands: list[str] = []
@@ -54,7 +57,7 @@ def parse(
     """
     table = {name: option for option in options for name in option.names}
     result = Arguments()
-    result.values = {option.key: option.default for option in options if option.value}
+    result.values = {option.key: option.default for option in options if option.value and not option.repeats}
     i = 0
     while i < len(argv):
         word = argv[i]
@@ -84,7 +87,10 @@ def parse(
             i += 1
         if not value and not allow_empty:
             raise RunxError(f"option {name} needs a value that is not empty: {name} {option.value}")
-        result.values[option.key] = value
+        if option.repeats:
+            result.lists.setdefault(option.key, []).append(value)
+        else:
+            result.values[option.key] = value
     return result, []
 
 

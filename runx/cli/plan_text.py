@@ -66,7 +66,7 @@ def _plan(console: Console, plan: VmPlan) -> None:
     for interface in plan.domain.interfaces if plan.domain else ():
         _section(console, f"Network {interface.name}", _interface(interface))
     if plan.console == "link":
-        _section(console, "Process", _process(plan.process))
+        _section(console, "Process", [*_process(plan.process), ("exec", "allowed" if plan.exec else "not allowed")])
         _section(console, "Guest", _guest(plan.guest))
     elif plan.console == "none":
         _section(console, "For the containers of the pod", _guest(plan.guest))

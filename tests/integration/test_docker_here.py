@@ -127,7 +127,7 @@ def test_what_it_says_of_a_running_one(host: Double, docker: list[str]) -> None:
     host.run([*docker, "unpause", "two"], check=True, timeout=LIMIT_S)
     executed = host.run([*docker, "exec", "two", "true"], timeout=LIMIT_S)
     assert executed.returncode in (126, 128)  # the second with docker 28
-    assert b"exec is not possible with runx" in executed.stdout + executed.stderr
+    assert b"exec is not allowed by policy.exec of runx.toml" in executed.stdout + executed.stderr
     removed = host.run([*docker, "rm", "two"])
     assert removed.returncode and b"running" in removed.stderr
     host.run([*docker, "rm", "--force", "two"], check=True, timeout=LIMIT_S)

@@ -5,12 +5,14 @@ Modules of the lab and of the double import these tests; their conftest.py has t
 
 import json
 import random
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from exec_setting import may_exec  # noqa: F401  # a fixture
 from runxtools import ociimage
 from runxtools.machine import Machine
 from runxtools.testing.containers import LIMIT_S, REACH, RUNX, Running, command, new_id, run, sh, until
@@ -326,3 +328,65 @@ def test_a_chain_of_cni_plugins(host: Machine) -> None:
     leases = host.run(["sh", "-c", f"ls /run/runx-test-cni/{bridge} | grep -c '^[0-9a-f]*[.:]'"]).stdout
     assert leases == b"0\n"
     host.run(["sh", "-c", f"ip link delete {bridge}; rm -r /run/runx-test-cni"], check=True)
+
+
+# Exec.
+
+
+def execute(*words: str, options: Sequence[str] = ()) -> list[str]:
+    """The command line of a further process in a container: its id, and what to execute."""
+    return ["ctr", "task", "exec", "--exec-id", new_id(), *options, *words]
+
+
+STATES = "/run/containerd/runc/default"
+"""Where ctr's containers keep their state."""
+WAITS = "echo ready; read line; exit 4"
+
+
+def test_exec_is_not_allowed_by_default(host: Machine) -> None:
+    running = Running(host, WAITS)
+    try:
+        result = host.run(execute(running.id, "true"), timeout=LIMIT_S)
+        assert result.returncode and b"exec is not allowed by policy.exec of runx.toml" in result.stderr
+        assert running.end(b"\n")[0] == 4
+    finally:
+        running.stop()
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_exec(host: Machine) -> None:
+    """Streams and statuses of processes, one by one and many at once; and their end with the container."""
+    running = Running(host, WAITS)
+    try:
+        script = "cat; echo to stderr >&2; grep -c . /proc/1/cmdline; exit 7"
+        data = random.Random(1).randbytes(200_000)
+        result = host.run(execute(running.id, "/bin/sh", "-c", script), stdin=data, timeout=LIMIT_S)
+        assert (result.stdout, result.stderr, result.returncode) == (data + b"1\n", b"to stderr\n", 7)
+        missing = host.run(execute(running.id, "no-such-program"), timeout=LIMIT_S)
+        assert missing.returncode and b"executable file not found in $PATH" in missing.stderr
+
+        with ThreadPoolExecutor(20) as pool:
+            many = [execute(running.id, "/bin/sh", "-c", f"echo {n}; exit {n}") for n in range(20)]
+            results = list(pool.map(lambda words: host.run(words, timeout=LIMIT_S), many))
+        assert [(r.stdout, r.returncode) for r in results] == [(f"{n}\n".encode(), n) for n in range(20)]
+
+        last = host.popen(execute(running.id, "sleep", "1000"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        until(lambda: b"sleep 1000" in host.run([RUNX, "--root", STATES, "ps", running.id]).stdout)
+        assert running.end(b"\n")[0] == 4
+        last.communicate(timeout=LIMIT_S)
+        assert last.returncode == 137
+    finally:
+        running.stop()
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_exec_with_a_terminal(host: Machine) -> None:
+    running = Running(host, WAITS)
+    try:
+        words = execute(running.id, "/bin/sh", "-c", "tty; read line; echo got $line; exit 6", options=["--tty"])
+        process = host.popen(words, tty=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output, _ = process.communicate(b"hello\r", timeout=LIMIT_S)
+        assert b"/dev/pts/" in output and b"got hello\r" in output and process.returncode == 6, output
+        assert running.end(b"\n")[0] == 4
+    finally:
+        running.stop()

@@ -2,8 +2,11 @@
 
 import subprocess
 
+import pytest
+
+from exec_setting import may_exec  # noqa: F401  # a fixture
 from runxtools.machine import Machine
-from runxtools.testing.containers import LIMIT_S
+from runxtools.testing.containers import LIMIT_S, until
 
 IMAGE = "localhost/runx-test-engine:latest"
 
@@ -65,3 +68,52 @@ def test_a_terminal(host: Machine, engine: list[str]) -> None:
     assert b"/dev/pts/0\r\n" in seen
     assert b"got hello\r\n" in seen
     assert process.returncode == 6
+
+
+def started(host: Machine, engine: list[str], *options: str) -> str:
+    """The id of a container in the background that runs until it is removed."""
+    script = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+    run = [*engine, "run", "--detach", "--network", "none", *options, IMAGE, "/bin/sh", "-c", script]
+    return host.run(run, check=True, timeout=LIMIT_S).stdout.decode().strip()
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_exec(host: Machine, engine: list[str]) -> None:
+    container = started(host, engine)
+    script = "cat; echo $A; id -u; pwd; echo to stderr >&2; exit 7"
+    words = [*engine, "exec", "-i", "-e", "A=x y", "-u", "1000", "-w", "/tmp", container, "/bin/sh", "-c", script]
+    result = host.run(words, stdin=b"input\n", timeout=LIMIT_S)
+    assert result.stdout == b"input\nx y\n1000\n/tmp\n", result.stderr
+    assert (result.stderr, result.returncode) == (b"to stderr\n", 7)
+    missing = host.run([*engine, "exec", container, "no-such-program"], timeout=LIMIT_S)
+    assert missing.returncode in (126, 127), "the former of docker 20.10, under runc too"
+    assert b"executable file not found in $PATH" in missing.stdout + missing.stderr
+    assert host.run([*engine, "exec", container, "/etc/hosts"], timeout=LIMIT_S).returncode == 126
+    terminal = host.popen([*engine, "exec", "-it", container, "tty"], tty=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert terminal.stdout is not None
+    said = terminal.stdout.read()  # before the input ends, which is a byte that the terminal would echo
+    terminal.communicate(timeout=LIMIT_S)
+    assert said.startswith(b"/dev/pts/") and terminal.returncode == 0, said
+    host.run([*engine, "exec", "--detach", container, "touch", "/tmp/made"], check=True, timeout=LIMIT_S)
+    until(lambda: not host.run([*engine, "exec", container, "test", "-e", "/tmp/made"], timeout=LIMIT_S).returncode)
+    host.run([*engine, "stop", container], check=True, timeout=LIMIT_S)
+    assert host.run([*engine, "exec", container, "true"], timeout=LIMIT_S).returncode
+    host.run([*engine, "rm", container], check=True, timeout=LIMIT_S)
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_a_health_check(host: Machine, engine: list[str]) -> None:
+    check = ["--health-cmd", "test -e /tmp/well", "--health-interval", "1s", "--health-retries", "1"]
+    container = started(host, engine, *check)
+    is_podman = "podman" in engine
+
+    def health() -> str:
+        if is_podman:  # a timer of systemd would run it
+            host.run([*engine, "healthcheck", "run", container], timeout=LIMIT_S)
+        what = "{{.State.Health.Status}}"
+        return host.run([*engine, "inspect", "--format", what, container], check=True, timeout=LIMIT_S).stdout.decode().strip()
+
+    until(lambda: health() == "unhealthy", health)
+    host.run([*engine, "exec", container, "touch", "/tmp/well"], check=True, timeout=LIMIT_S)
+    until(lambda: health() == "healthy", health)
+    host.run([*engine, "rm", "--force", container], check=True, timeout=LIMIT_S)

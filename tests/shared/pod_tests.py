@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from cri import EXITED, NOT_READY, READY, RUNNING, CallError
+from exec_setting import may_exec  # noqa: F401  # a fixture
 from pods import ADDRESS, Cri, Pod, started, until
 from runxtools.machine import Machine
-from runxtools.testing.containers import LIMIT_S
+from runxtools.testing.containers import LIMIT_S, RUNX
 
 WAIT = "echo ready; while :; do sleep 0.1; done"
 SERVE = f"echo served by $(hostname) > /tmp/page; httpd -p 80 -h /tmp; {WAIT}"
@@ -74,7 +75,7 @@ def test_containers_one_after_the_other(host: Machine, cri: Cri, pod: Pod) -> No
     assert cri.call("ContainerStats", container_id=web).stats.attributes.id == web
     assert web in [one.attributes.id for one in cri.call("ListContainerStats").stats]
     assert cri.call("PodSandboxStats", pod_sandbox_id=pod.id).stats.attributes.id == pod.id
-    with pytest.raises(CallError, match="exec is not possible with runx"):
+    with pytest.raises(CallError, match=r"exec is not allowed by policy\.exec"):
         cri.call("ExecSync", container_id=web, cmd=["true"], timeout=60)
 
     pod.stop(web)
@@ -115,3 +116,21 @@ def test_a_pod_is_stopped_with_all_in_it(cri: Cri, pod: Pod) -> None:
     assert pod.status().state == NOT_READY
     assert pod.container(container).state == EXITED
     cri.until_nothing_is_left()
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_exec_sync(cri: Cri, pod: Pod) -> None:
+    """As a kubelet's probes call it, with a limit of time."""
+    container = pod.run("one", f"touch /tmp/well; {WAIT}")
+
+    def execute(*words: str, timeout: int = 0) -> tuple[bytes, bytes, int]:
+        done = cri.call("ExecSync", container_id=container, cmd=list(words), timeout=timeout)
+        return done.stdout, done.stderr, done.exit_code
+
+    assert execute("/bin/sh", "-c", "ls /tmp; echo bad >&2; exit 5") == (b"well\n", b"bad\n", 5)
+    with pytest.raises(CallError, match="executable file not found"):
+        execute("no-such-program")
+    with pytest.raises(CallError, match=r"timeout 1s exceeded|DeadlineExceeded|deadline"):
+        execute("sleep", "1000", timeout=1)
+    until(lambda: b"sleep 1000" not in cri.host.run([RUNX, "--root", cri.states, "ps", container], check=True).stdout)
+    pod.stop(container)

@@ -29,7 +29,7 @@ EXIT, CREDIT, STDIN_CLOSED, QUESTION, ENDING = link.EXIT, link.CREDIT_IN, link.S
 WRITTEN_BACK, LAYER = link.WRITTEN_BACK, link.LAYER
 HOST_STDIN, HOST_STDIN_EOF, HOST_SIGNAL, HOST_WINSIZE = link.STDIN, link.STDIN_EOF, link.SIGNAL, link.WINSIZE
 HOST_CREDIT, HOST_CLOSED, HOST_NETWORK = link.CREDIT_OUT, link.CLOSED, link.NETWORK
-HOST_NAMES, HOST_ANSWER = link.NAMES, link.ANSWER
+HOST_NAMES, HOST_ANSWER, HOST_EXEC = link.NAMES, link.ANSWER, link.EXEC
 
 DEFAULT_SETUP = "mount proc proc /proc nosuid,nodev,noexec\n"
 AWAIT = "step network\nawait_network\n"
@@ -124,6 +124,17 @@ def unshare(*arguments: str) -> list[str]:
     return ["unshare", "--mount", "--propagation", "private", "--uts", "--ipc", *arguments]
 
 
+class Said:
+    """What the guest has said of a session."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.status: int | None = None
+        self.fatal: tuple[int, str] | tuple[()] = ()
+        self.credit = 0
+        self.streams = {STDOUT: b"", STDERR: b""}
+
+
 class GuestBox:
     """One /init, from its start to its end."""
 
@@ -137,8 +148,9 @@ class GuestBox:
         self.master, self._slave = pty.openpty()
         tty.setraw(self._slave)  # until /init does it: nothing may be echoed
         os.set_blocking(self.master, False)
-        # As in the guest, the root is a mount.
-        script = 'mount --bind "$2" "$2" && mount --bind "$1" "$2/link" && exec chroot "$2" /init /link'
+        # As in the guest, the root is what lies on top in its mount namespace. The root may have no programs.
+        enter = 'cd "$2" && mount --move . / && exec chroot . /init /link'
+        script = f'mount --bind "$2" "$2" && mount --bind "$1" "$2/link" && {enter}'
         command = [*unshare("--pid", "--fork", "--kill-child"), "sh", "-c", script, "-"]
         self.proc = subprocess.Popen(  # a session of its own, or the pty would become its terminal
             [*command, os.ttyname(self._slave), str(root)], start_new_session=True, stdin=subprocess.DEVNULL
@@ -153,6 +165,11 @@ class GuestBox:
         self.endings: list[bytes] = []
         """Payloads of ENDING."""
         self.written_back: list[bytes] = []
+        self.sessions: dict[int, Said] = {}
+        self.reuses_numbers = False
+        """A session may follow one with the same number."""
+        self.stalled: set[int] = set()
+        """Sessions whose output gets no credit."""
 
     def __enter__(self) -> "GuestBox":
         return self
@@ -165,10 +182,59 @@ class GuestBox:
             self.proc.kill()
         self.proc.wait()
 
-    def send(self, kind: int, payload: bytes = b"") -> None:
+    def send(self, kind: int, payload: bytes = b"", session: int = 0) -> None:
         """Queue a frame, to be sent while frames are read."""
-        self._unsent += link.frame(kind, payload)
+        self._unsent += link.frame(kind, payload, session)
         self._push()
+
+    def execute(self, session: int, *args: object, **values: object) -> None:
+        """Start a session."""
+        text = records(args=list(args), **{"env": ["PATH=/bin"], "cwd": "/", **values})
+        for at in range(0, len(text), link.PAYLOAD_LIMIT):
+            self.send(HOST_EXEC, text[at : at + link.PAYLOAD_LIMIT], session)
+        self.send(HOST_EXEC, b"", session)
+
+    def of(self, session: int) -> "Said":
+        """What came of a session."""
+        return self.sessions.setdefault(session, Said())
+
+    def _note_of_session(self, session: int, kind: int, payload: bytes) -> None:
+        said = self.of(session)
+        if self.reuses_numbers and (said.status is not None or said.fatal):
+            said = self.sessions[session] = Said()
+        assert said.status is None and not said.fatal, "a frame after the last one"
+        if kind in said.streams:
+            said.streams[kind] += payload
+            if payload and self.auto_credit and session not in self.stalled:
+                self.give_credit(kind, len(payload), session)
+        elif kind == STARTED:
+            said.started = True
+        elif kind == CREDIT:
+            said.credit += int.from_bytes(payload[1:], "little")
+        elif kind == EXIT:
+            assert said.started
+            said.status = payload[0]
+        elif kind == FATAL:
+            assert not said.started
+            said.fatal = (payload[0], payload[1:].decode("utf-8", "replace"))
+
+    def until_said(self, session: int, text: bytes) -> None:
+        """Read until the output of a session contains TEXT."""
+        while text not in self.of(session).streams[STDOUT]:
+            assert self.frame(), f"/init ended; log {self.log!r}"
+
+    def status_of(self, session: int) -> int:
+        """Read to the end of a session that has started: its exit status."""
+        while self.of(session).status is None:
+            assert not self.of(session).fatal, self.of(session).fatal
+            assert self.frame(), f"/init ended; log {self.log!r}"
+        return self.sessions[session].status or 0
+
+    def failure_of(self, session: int) -> tuple[int, str] | tuple[()]:
+        """Read to the end of a session that could not start."""
+        while not self.of(session).fatal:
+            assert self.frame(), f"/init ended; log {self.log!r}"
+        return self.of(session).fatal
 
     def _push(self) -> None:
         if not self._unsent:
@@ -183,11 +249,15 @@ class GuestBox:
         end = time.monotonic() + timeout_s
         while True:
             if len(self._buffer) >= 4:
-                kind, zero, length = struct.unpack("<BBH", self._buffer[:4])
-                assert zero == 0 and length <= link.PAYLOAD_LIMIT and HELLO <= kind <= LAYER, self._buffer[:16]
+                kind, session, length = struct.unpack("<BBH", self._buffer[:4])
+                assert session <= link.SESSIONS_MOST and length <= link.PAYLOAD_LIMIT, self._buffer[:16]
+                assert HELLO <= kind <= LAYER, self._buffer[:16]
                 if len(self._buffer) >= 4 + length:
                     payload = self._buffer[4 : 4 + length]
                     self._buffer = self._buffer[4 + length :]
+                    if session:
+                        self._note_of_session(session, kind, payload)
+                        return link.kind_of(session, kind), payload
                     self._note(kind, payload)
                     return kind, payload
             left = end - time.monotonic()
@@ -222,8 +292,8 @@ class GuestBox:
             assert stream == 0
             self.credit += count
 
-    def give_credit(self, kind: int, count: int) -> None:
-        self.send(HOST_CREDIT, struct.pack("<BI", 1 if kind == STDOUT else 2, count))
+    def give_credit(self, kind: int, count: int, session: int = 0) -> None:
+        self.send(HOST_CREDIT, struct.pack("<BI", 1 if kind == STDOUT else 2, count), session)
 
     def until(self, kind: int) -> bytes:
         """Read up to the first frame of this kind: its payload."""

@@ -23,14 +23,20 @@ from pathlib import Path
 import atheris
 with atheris.instrument_imports(include=["runx.exec.console", "runx.exec.supervisor"]):
     import runx.exec.supervisor.guest_link
-from runxtools.testing.hostile import HELLO, READERS, Conversation
+from runxtools.testing.hostile import HELLO, READERS, STARTED, Conversation
 place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
 
 def one(data):
-    # The first byte selects the reader, and whether KILL comes when the guest pauses; the second where it pauses.
+    # The first byte selects the reader, how many sessions there are, and whether KILL comes when the guest pauses; the second
+    # where it pauses. Sessions begin when session 0 has.
     first, pause = (*data[:2], 0, 0)[:2]
-    with Conversation(place, READERS[first % len(READERS)]) as conversation:
-        if conversation.hear(HELLO + data[2 : 2 + pause]) is None and (first < 128 or conversation.kill() is None):
+    sessions = first // 32 % 4
+    with Conversation(place, READERS[first % len(READERS)], sessions=sessions) as conversation:
+        begin = HELLO
+        if sessions:
+            conversation.hear(HELLO + STARTED)
+            begin = b""
+        if conversation.hear(begin + data[2 : 2 + pause]) is None and (first < 128 or conversation.kill() is None):
             conversation.hear(data[2 + pause :])
 
 atheris.Setup(sys.argv, one)

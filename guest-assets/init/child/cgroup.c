@@ -60,6 +60,38 @@ int cgroup_enter(int report)
     return limit;
 }
 
+/* Where the process PID is: a program such as systemd moves the container's processes into cgroups below its own, which then can
+ * have no process itself. */
+static bool join_cgroup_of(pid_t pid)
+{
+    char path[32], text[512], name[600];
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
+    if (!read_file(path, text, sizeof text))
+        return false;
+    for (char *rest = text, *line; (line = strtok_r(rest, "\n", &rest));)
+        if (!strncmp(line, "0::/", 4)) {
+            snprintf(name, sizeof name, HIERARCHY "%s/cgroup.procs", line + 3);
+            return write_file(name, "0");
+        }
+    errno = ENOENT;
+    return false;
+}
+
+void cgroup_join(pid_t pid, int report)
+{
+    const char *failed = NULL;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        failed = "making a mount namespace";
+    else if (mkdir(HIERARCHY, 0755) < 0 && errno != EEXIST)
+        failed = HIERARCHY;
+    else if (mount("cgroup2", HIERARCHY, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, "nsdelegate") < 0)
+        failed = "mounting cgroup2";
+    else if (!write_file(CONTAINER "/cgroup.procs", "0") && (errno != EBUSY || !join_cgroup_of(pid)))
+        failed = "joining the cgroup";
+    if (failed)
+        report_failure(report, STATUS_SETUP_FAILED, "pids limit: %s: %s", failed, reason(errno));
+}
+
 void cgroup_limit(int limit, const char *most, int report)
 {
     bool written = write(limit, most, strlen(most)) >= 0;

@@ -63,6 +63,7 @@ struct process {
     unsigned io_class, io_level; /* of ioprio_set(2) */
     bool pid_namespace;
     bool network_follows;      /* the host sends /runx/network over the link */
+    bool sessions;             /* the host may start more processes */
     const char *layer;         /* the disk that the container writes to; NULL: none */
     const char *hook_state[2]; /* the JSON text for hooks, before and after the process's pid */
     struct hook *hooks;

@@ -214,6 +214,11 @@ static const char *read_network_follows(const struct record *record, struct proc
     return read_flag(record, &p->network_follows);
 }
 
+static const char *read_sessions(const struct record *record, struct process *p)
+{
+    return read_flag(record, &p->sessions);
+}
+
 static const char *read_layer(const struct record *record, struct process *p)
 {
     if (record->count != 1 || record->values[0][0] != '/')
@@ -298,6 +303,7 @@ static const struct {
     {"pids_limit", read_pids_limit},
     {"pid_namespace", read_pid_namespace},
     {"network_follows", read_network_follows},
+    {"sessions", read_sessions},
     {"layer", read_layer},
     {"hook_state", read_hook_state},
     {"hook", read_hook},
@@ -312,13 +318,9 @@ static const char *apply_record(const struct record *record, void *process)
     return fault("unknown record \"%s\"", record->name);
 }
 
-const char *process_file_read(const char *path, struct process *p)
+const char *process_file_parse(char *text, size_t size, struct process *p)
 {
     static char *no_env[2];
-    size_t size;
-    char *text = read_whole(path, &size);
-    if (!text)
-        return reason(errno);
     memset(p, 0, sizeof *p);
     p->umask = 022;
     p->env = no_env;
@@ -331,7 +333,17 @@ const char *process_file_read(const char *path, struct process *p)
         return "no record \"cwd\"";
     if (p->hook_count && !p->hook_state[0])
         return "a record \"hook\" needs a record \"hook_state\"";
-    if (p->has_filter && !(p->filter = read_whole("/runx/seccomp", &p->filter_size)))
-        return fault("seccomp: /runx/seccomp: %s", reason(errno));
     return NULL;
+}
+
+const char *process_file_read(const char *path, struct process *p)
+{
+    size_t size;
+    char *text = read_whole(path, &size);
+    if (!text)
+        return reason(errno);
+    const char *wrong = process_file_parse(text, size, p);
+    if (!wrong && p->has_filter && !(p->filter = read_whole("/runx/seccomp", &p->filter_size)))
+        wrong = fault("seccomp: /runx/seccomp: %s", reason(errno));
+    return wrong;
 }

@@ -1,11 +1,12 @@
-/* The standard streams of the container's process. */
+/* The standard streams of a process of the container. */
 #ifndef RUNX_CHILD_STDIO_H
 #define RUNX_CHILD_STDIO_H
 
 #include "child/pipes.h"
 #include "child/process.h"
 
-/* Reads which streams are the null device for the engine. Call it in the ramdisk's root. */
+/* Reads which streams of the container's own process are the null device for the engine; those of a session never are. Call it in
+ * the ramdisk's root. */
 void stdio_prepare(int report);
 /* Makes the pipes, or the null device, the standard streams. Call it in the container's root. */
 void stdio_connect(const struct child_pipes *pipes, int report);

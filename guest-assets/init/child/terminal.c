@@ -32,7 +32,7 @@ static void bind_console(int master)
     mount(path, "/dev/console", NULL, MS_BIND, NULL);
 }
 
-void terminal_open(const struct process *p, int socket, int report)
+void terminal_open(const struct process *p, int socket, bool is_console, int report)
 {
     int unlocked = 0;
     int master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -45,7 +45,8 @@ void terminal_open(const struct process *p, int socket, int report)
         report_failure(report, STATUS_SETUP_FAILED, "terminal: %s", reason(errno));
     if (p->rows || p->columns)
         terminal_resize(master, p->rows, p->columns);
-    bind_console(master);
+    if (is_console)
+        bind_console(master);
     if (setsid() < 0 || ioctl(slave, TIOCSCTTY, 0) < 0)
         report_failure(report, STATUS_SETUP_FAILED, "controlling terminal: %s", reason(errno));
     if (dup2(slave, 0) < 0 || dup2(slave, 1) < 0 || dup2(slave, 2) < 0)

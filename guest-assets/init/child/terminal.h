@@ -12,8 +12,8 @@
 #endif
 
 /* In the child, inside the root: makes the terminal the standard streams of a new session, and sends its master to SOCKET, for
- * descriptor_receive(). */
-void terminal_open(const struct process *process, int socket, int report);
+ * descriptor_receive(). IS_CONSOLE: it is /dev/console, too. */
+void terminal_open(const struct process *process, int socket, bool is_console, int report);
 void terminal_resize(int master, unsigned short rows, unsigned short columns);
 
 #endif

@@ -62,14 +62,14 @@ bool ending_proceed(void)
             return false;
         /* Output goes first, as the host can have it before sync(2) has ended; except after a KILL, which does not wait for a
          * reader that has stalled. */
-        if (!link_is_empty() || (!child.killed && !streams_drained()))
+        if (!link_is_empty() || (!child.killed && !streams_drained(&container_streams)))
             return false;
         /* The mount namespace ended with its last process, so the container's file systems are unmounted now. */
         sync();
         written = true;
         clock_gettime(CLOCK_MONOTONIC, &written_at);
     }
-    return streams_drained() || (child.killed && since_ms(&written_at) > READER_MS);
+    return streams_drained(&container_streams) || (child.killed && since_ms(&written_at) > READER_MS);
 }
 
 bool ending_is_stuck(void)

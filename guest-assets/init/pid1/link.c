@@ -26,6 +26,7 @@ static unsigned char output[OUTPUT_SIZE];
 static size_t output_start, output_end;
 static unsigned char input[INPUT_SIZE];
 static size_t input_length;
+static unsigned last_session; /* that the host may name */
 
 int link_open(const char *device)
 {
@@ -64,6 +65,11 @@ short link_events(void)
     return (short)(POLLIN | (link_is_empty() ? 0 : POLLOUT));
 }
 
+void link_allow_sessions(void)
+{
+    last_session = SESSIONS_MOST;
+}
+
 static size_t room(void)
 {
     return OUTPUT_SIZE - (output_end - output_start);
@@ -92,26 +98,26 @@ static bool make_space(size_t length)
     return true;
 }
 
-static void finish_frame(enum frame_type type, size_t length)
+static void finish_frame(unsigned kind, size_t length)
 {
     unsigned char *frame = output + output_end;
-    frame[0] = (unsigned char)type;
-    frame[1] = 0;
+    frame[0] = (unsigned char)kind;
+    frame[1] = (unsigned char)(kind >> 8);
     frame[2] = (unsigned char)(length & 0xff);
     frame[3] = (unsigned char)(length >> 8);
     output_end += FRAME_HEADER + length;
 }
 
-void link_send(enum frame_type type, const void *payload, size_t length)
+void link_send(unsigned kind, const void *payload, size_t length)
 {
     if (length > FRAME_PAYLOAD_MAX || !make_space(FRAME_HEADER + length))
         return;
     if (length)
         memcpy(output + output_end + FRAME_HEADER, payload, length);
-    finish_frame(type, length);
+    finish_frame(kind, length);
 }
 
-ssize_t link_send_from(enum frame_type type, int fd, size_t limit)
+ssize_t link_send_from(unsigned kind, int fd, size_t limit)
 {
     if (limit > FRAME_PAYLOAD_MAX)
         limit = FRAME_PAYLOAD_MAX;
@@ -121,7 +127,7 @@ ssize_t link_send_from(enum frame_type type, int fd, size_t limit)
     }
     ssize_t count = read(fd, output + output_end + FRAME_HEADER, limit);
     if (count > 0)
-        finish_frame(type, (size_t)count);
+        finish_frame(kind, (size_t)count);
     return count;
 }
 
@@ -139,7 +145,7 @@ bool link_flush(void)
     return true;
 }
 
-bool link_receive(void (*handle)(unsigned type, unsigned char *payload, size_t length))
+bool link_receive(void (*handle)(unsigned kind, unsigned char *payload, size_t length))
 {
     ssize_t count = read(console, input + input_length, sizeof input - input_length);
     if (count < 0)
@@ -151,11 +157,11 @@ bool link_receive(void (*handle)(unsigned type, unsigned char *payload, size_t l
     while (input_length - start >= FRAME_HEADER) {
         unsigned char *frame = input + start;
         size_t length = frame[2] | (size_t)frame[3] << 8;
-        if (frame[1] != 0 || length > FRAME_PAYLOAD_MAX)
+        if (frame[1] > last_session || length > FRAME_PAYLOAD_MAX)
             return false; /* where the next frame begins is unknown */
         if (input_length - start < FRAME_HEADER + length)
             break;
-        handle(frame[0], frame + FRAME_HEADER, length);
+        handle(frame_of(frame[1], frame[0]), frame + FRAME_HEADER, length);
         start += FRAME_HEADER + length;
     }
     memmove(input, input + start, input_length - start);

@@ -20,14 +20,17 @@ bool link_has_room(void);
 bool link_is_low(void);
 bool link_is_empty(void);
 
-/* Queues a frame. Drops a frame that has no room as a whole: that is a fault of the caller. */
-void link_send(enum frame_type type, const void *payload, size_t length);
+/* Accepts frames of the sessions 1 to SESSIONS_MOST from the host, too. */
+void link_allow_sessions(void);
+
+/* Queues a frame; KIND is its type, or of frame_of(). Drops a frame that has no room as a whole: that is a fault of the caller. */
+void link_send(unsigned kind, const void *payload, size_t length);
 /* Reads at most LIMIT bytes from FD into a new frame. Returns what read(2) returns; queues nothing for 0 and errors. */
-ssize_t link_send_from(enum frame_type type, int fd, size_t limit);
+ssize_t link_send_from(unsigned kind, int fd, size_t limit);
 
 /* Writes queued bytes to the console. Returns false when the console is gone. */
 bool link_flush(void);
-/* Reads from the console and calls HANDLE for each frame. Returns false when the console is gone or sends no frames. */
-bool link_receive(void (*handle)(unsigned type, unsigned char *payload, size_t length));
+/* Reads from the console and calls HANDLE for each frame, with its kind. Returns false when the console is gone or sends no frames. */
+bool link_receive(void (*handle)(unsigned kind, unsigned char *payload, size_t length));
 
 #endif

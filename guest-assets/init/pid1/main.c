@@ -26,6 +26,7 @@
 #include "pid1/log.h"
 #include "pid1/memory_pressure.h"
 #include "pid1/network_script.h"
+#include "pid1/sessions.h"
 #include "pid1/signals.h"
 #include "pid1/space.h"
 #include "pid1/start.h"
@@ -66,9 +67,14 @@ static void allow_processes(void)
     setrlimit(RLIMIT_NPROC, &limit);
 }
 
-static void handle_frame(unsigned type, unsigned char *payload, size_t length)
+static void handle_frame(unsigned kind, unsigned char *payload, size_t length)
 {
-    if (streams_take_frame(type, payload, length))
+    unsigned session = kind >> 8, type = kind & 0xff;
+    if (session) {
+        sessions_take_frame(session, type, payload, length);
+        return;
+    }
+    if (streams_take_frame(&container_streams, type, payload, length))
         return;
     switch (type) {
     case FRAME_HOST_SIGNAL:
@@ -94,8 +100,8 @@ static void handle_frame(unsigned type, unsigned char *payload, size_t length)
 
 static void wait_for_events(void)
 {
-    enum { LINK, SIGNALS, REPORT, LOG, DNS, MEMORY, STREAMS, COUNT = STREAMS + 3 };
-    struct pollfd fds[COUNT] = {
+    enum { LINK, SIGNALS, REPORT, LOG, DNS, MEMORY, STREAMS, SESSIONS = STREAMS + 3 };
+    struct pollfd fds[SESSIONS + SESSIONS_POLLS] = {
         [LINK] = {.fd = link_fd(), .events = link_events()},
         [SIGNALS] = {.fd = signals_fd(), .events = POLLIN},
         [REPORT] = {.fd = start_fd(), .events = POLLIN},
@@ -103,9 +109,10 @@ static void wait_for_events(void)
         [DNS] = {.fd = link_has_room() ? dns_fd() : -1, .events = POLLIN},
         [MEMORY] = {.fd = memory_pressure_fd(), .events = POLLPRI},
     };
-    streams_poll(fds + STREAMS);
+    streams_poll(&container_streams, fds + STREAMS);
+    size_t of_sessions = sessions_poll(fds + SESSIONS);
     /* poll(2) may miss that there is room in the console. */
-    if (poll(fds, COUNT, link_is_empty() ? ending_timeout() : RETRY_MS) < 0)
+    if (poll(fds, SESSIONS + of_sessions, link_is_empty() && !sessions_are_due() ? ending_timeout() : RETRY_MS) < 0)
         return;
     if ((fds[LINK].revents & ~POLLOUT) && !link_receive(handle_frame))
         hang_up();
@@ -116,7 +123,23 @@ static void wait_for_events(void)
     if (fds[REPORT].revents)
         start_take_report();
     if (fds[STREAMS].revents & POLLERR)
-        streams_lose_input();
+        streams_lose_input(&container_streams);
+    sessions_handle(fds + SESSIONS, of_sessions);
+}
+
+/* Moves the streams of the container's process and of all sessions. None of them is always in front. */
+static void relay(void)
+{
+    static bool sessions_first;
+    container_streams.ended = child.ended;
+    if (child.ended && !child.any_left)
+        streams_close_terminal_end(&container_streams);
+    sessions_first = !sessions_first;
+    if (sessions_first)
+        sessions_relay();
+    streams_relay(&container_streams, ending_is_stuck());
+    if (!sessions_first)
+        sessions_relay();
 }
 
 int pid1_main(const char *device)
@@ -142,12 +165,14 @@ int pid1_main(const char *device)
     if (wrong)
         fatal(STATUS_SETUP_FAILED, "/runx/process: %s", wrong);
     space_of(process.layer);
+    if (process.sessions)
+        sessions_allow(&process);
     start_child(&process);
 
     for (;;) {
         log_relay();
         dns_relay();
-        streams_relay(ending_is_stuck());
+        relay();
         if (!link_flush())
             hang_up();
         if (child.started && !child.ended && !child.killed) /* the layer is mounted */

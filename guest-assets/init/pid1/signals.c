@@ -14,6 +14,7 @@ struct child child;
 
 static int signals = -1;
 static int wait_status;  /* of waitpid(2), when the child has ended */
+static void (*tell_of_child)(pid_t pid, int status);
 static uint64_t pending; /* signals that came before the start; bit n - 1 for signal n */
 
 void signals_watch(void)
@@ -61,8 +62,15 @@ void reap(void)
             child.ended = true;
             wait_status = status;
             clock_gettime(CLOCK_MONOTONIC, &child.ended_at);
+        } else if (tell_of_child) {
+            tell_of_child(pid, status);
         }
     child.any_left = pid == 0;
+}
+
+void reap_tells(void (*tell)(pid_t pid, int status))
+{
+    tell_of_child = tell;
 }
 
 void signals_take(void)
@@ -82,9 +90,12 @@ uint8_t exit_status(void)
 {
     if (!child.ended)
         return 128 + SIGKILL;
-    if (WIFEXITED(wait_status))
-        return (uint8_t)WEXITSTATUS(wait_status);
-    return (uint8_t)(128 + WTERMSIG(wait_status));
+    return status_of(wait_status);
+}
+
+uint8_t status_of(int status)
+{
+    return (uint8_t)(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 void child_started(void)

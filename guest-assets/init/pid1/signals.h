@@ -29,6 +29,10 @@ void deliver(int number);
 void child_started(void);
 /* Waits for all children that have ended. */
 void reap(void);
+/* Has TELL called with the pid and wait status of each other child that has ended. */
+void reap_tells(void (*tell)(pid_t pid, int status));
+/* The exit status that a wait status means; 128 + n for signal n. */
+uint8_t status_of(int wait_status);
 /* The exit status of the process; 128 + n for signal n. That of SIGKILL for a process that was killed and has not ended yet. */
 uint8_t exit_status(void);
 

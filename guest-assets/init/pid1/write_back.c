@@ -100,9 +100,9 @@ static _Noreturn void be_writer(int result)
     _exit(write(result, &written, sizeof written) != sizeof written);
 }
 
-static void take_frame(unsigned type, unsigned char *payload, size_t length)
+static void take_frame(unsigned kind, unsigned char *payload, size_t length)
 {
-    if (type == FRAME_HOST_SIGNAL && length == 1 && payload[0] == SIGKILL)
+    if (kind == FRAME_HOST_SIGNAL && length == 1 && payload[0] == SIGKILL)
         stop = true; /* other signals are for a process that has ended */
 }
 

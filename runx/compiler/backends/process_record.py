@@ -5,10 +5,6 @@ from collections.abc import Iterable, Sequence
 
 from runx.compiler.backends.records import record
 from runx.compiler.model.plan import (
-    CAPABILITIES,
-    IO_CLASSES,
-    SCHEDULER_FLAGS,
-    SCHEDULER_POLICIES,
     SECCOMP_FLAGS,
     Capabilities,
     Hook,
@@ -18,6 +14,7 @@ from runx.compiler.model.plan import (
     Seccomp,
     VmPlan,
 )
+from runx.linux.process_words import CAPABILITIES, IO_CLASSES, SCHEDULER_FLAGS, SCHEDULER_POLICIES
 
 
 def process_record(plan: VmPlan) -> bytes:
@@ -25,8 +22,9 @@ def process_record(plan: VmPlan) -> bytes:
     hooks = [hook for hook in plan.hooks if hook.kind == "startContainer"]
     state = _record("hook_state", _hook_state(plan)) if hooks else b""
     follows = _record("network_follows", ["1"]) if plan.takes_interfaces else b""
+    sessions = _record("sessions", ["1"]) if plan.exec else b""
     layer = b"".join(_record("layer", [f"/dev/{disk.vdev}"]) for disk in plan.machine.disks if disk.holds == "layer")
-    of_the_guest = follows + layer + state
+    of_the_guest = follows + sessions + layer + state
     return records_of(plan.process) + of_the_guest + b"".join(_record("hook", _hook(hook, plan.process)) for hook in hooks)
 
 

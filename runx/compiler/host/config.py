@@ -35,7 +35,10 @@ CARRIERS = ("auto", "disk", "9p", "ram")
 """Carriers of a root filesystem."""
 WRITE_BACK = ("exit", "never")
 """When what a container has written comes into its root filesystem on the host."""
-ANNOTATIONS = ("org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.root.write_back", "org.runx.xlconf")
+ANNOTATIONS = (
+    "org.runx.exec", "org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.root.write_back",
+    "org.runx.xlconf",
+)  # fmt: skip
 """The annotations of a container that runx knows."""
 
 NETWORKS = ("/etc/cni/net.d", "/etc/runx/networks")
@@ -76,6 +79,7 @@ class HostConfig(NamedTuple):
     kill_end_s: int = 8
     host_memory_mib: int = 1024
     host_cpus: int = 2
+    exec: bool = False
     own_kernels: bool = True
     own_ramdisks: bool = True
     annotations: tuple[str, ...] = ANNOTATIONS
@@ -167,6 +171,7 @@ SETTINGS = (
     Setting("kill", "end_timeout", "seconds", "kill_end_s", "seconds after KILL until a guest has to have ended"),
     Setting("host", "memory_limit", "size", "host_memory_mib", "memory that dom0 may use for one container"),
     Setting("host", "cpus", "count", "host_cpus", "processors whose time dom0 may use for one container"),
+    Setting("policy", "exec", "flag", "exec", "more processes may be started in containers that are created from now on"),
     Setting("policy", "own_kernels", "flag", "own_kernels", "containers may bring a kernel in their root filesystem"),
     Setting("policy", "own_ramdisks", "flag", "own_ramdisks", "containers may bring a ramdisk in their root filesystem"),
     Setting(

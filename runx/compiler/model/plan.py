@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Union
 from typing_extensions import TypeAliasType
 
 from runx.compiler import slim_imports
+from runx.linux.process_words import CAPABILITIES, IO_CLASSES, SCHEDULER_FLAGS, SCHEDULER_POLICIES
 
 with slim_imports.without(slim_imports.PYDANTIC):
     from pydantic import BaseModel, ConfigDict
@@ -20,27 +21,8 @@ with slim_imports.without(slim_imports.PYDANTIC):
 
 PLAN_VERSION = 1
 
-CAPABILITIES = (
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
-    "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW",
-    "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
-    "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
-    "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
-)  # fmt: skip
-"""capabilities(7): every name, at the index that is its number."""
-
-SCHEDULER_POLICIES = {
-    "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5, "SCHED_DEADLINE": 6,
-}  # fmt: skip
-"""sched(7): every name and its number. So are the two tables below (Linux, include/uapi/linux/sched.h and ioprio.h)."""
-SCHEDULER_FLAGS = {
-    "SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04, "SCHED_FLAG_KEEP_POLICY": 0x08,
-    "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20, "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
-}  # fmt: skip
 HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 """The kinds of hooks, in the order in which they run (OCI runtime.md, "Lifecycle")."""
-IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 SECCOMP_FLAGS = {"SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
 """seccomp(2): the flags that a plan may have, and their numbers."""
 
@@ -470,6 +452,8 @@ class VmPlan(_Part):
     """The guest gets the interfaces that are in that namespace when it starts; false: only the interfaces of `domain`."""
     network_devices: tuple[NetworkDevice, ...] = ()
     """Devices of the host that are put there first."""
+    exec: bool = False
+    """More processes may be started in the container: PID 1 of its guest takes sessions over the link."""
     cgroups_path: str | None = None
     """linux.cgroupsPath as given. The supervisor joins this cgroup, so that engines find a live one for their statistics."""
     ignored: tuple[Ignored, ...] = ()

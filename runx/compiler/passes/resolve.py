@@ -84,7 +84,9 @@ class Carried(NamedTuple):
     unshared: Unshared
 
 
-def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, carried: Carried, report: Report) -> VmPlan:
+def resolve(
+    container: Container, place: Place, host: HostConfig, facts: Facts, carried: Carried, may_exec: bool, report: Report
+) -> VmPlan:
     """The plan. Raises RunxError if the state directory's path cannot be in xl's configuration, or if this host does not have the
     type of virtual machine."""
     mounts = _mounts(container, facts, carried.unshared)
@@ -105,6 +107,7 @@ def resolve(container: Container, place: Place, host: HostConfig, facts: Facts, 
         network_namespace=container.network_namespace,
         network_devices=container.network_devices,
         takes_interfaces=not (container.networks or container.is_sandbox),
+        exec=may_exec,
         cgroups_path=container.cgroups_path,
         ignored=tuple(
             Ignored(id=notice.id, path=path_text(path), reason=notice.message) for path, notice in report.notices.items()

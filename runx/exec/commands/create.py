@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runx import collector, cpio, paths
 from runx.errors import RunxError, of_full_disk, reason
-from runx.exec.container import hooks
+from runx.exec.container import hooks, process_record
 from runx.exec.container import record as records
 from runx.exec.container.hooks import Hook
 from runx.exec.container.record import Record
@@ -155,6 +155,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     record.network_namespace = plan.network_namespace or ""
     record.network_devices = [f"{device.name}:{device.new_name}" for device in plan.network_devices]
     record.takes_interfaces = plan.takes_interfaces
+    record.exec = plan.exec
     record.kill_answer_s, record.kill_end_s = result.host.kill_answer_s, result.host.kill_end_s
     if plan.root.cache_mib is not None:
         record.packs = "ramdisk" if plan.root.images else "disks"
@@ -216,6 +217,8 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
         # The kernel unpacks one archive after the other; each must begin at a multiple of four bytes.
         _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio + _null_streams())
     contents = {file.path: file.content for file in result.artifacts.overlay}
+    if record.exec:
+        process_record.keep(directory, contents["runx/process"])
     copies = [(mount.comes_to, mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
     if copies:
         small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])

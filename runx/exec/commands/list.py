@@ -1,4 +1,4 @@
-"""`runx list` and `runx ps`: the containers, and the processes of one that the host sees."""
+"""`runx list` and `runx ps`: the containers, and the processes of one."""
 
 import json
 import os
@@ -86,6 +86,19 @@ def pids(root: str, container_id: str) -> list[int]:
     if record.current_status() not in LIVE:
         raise RunxError("container not running")
     return [record.pid]
+
+
+def processes(root: str, container_id: str) -> list[list[str]]:
+    """Rows for people, with a head: the processes in the guest, if the container runs and allows exec, and `pids` if not.
+
+    Raises RunxError as `pids`, or if the guest does not answer.
+    """
+    record = records.load(root, container_id)
+    if record.current_status() == "running" and record.exec:
+        from runx.exec.commands import guest_processes
+
+        return [["PID", "PPID", "USER", "COMMAND"], *guest_processes.rows(record.directory)]
+    return [["PID"], *([str(pid)] for pid in pids(root, container_id))]
 
 
 def table(rows: list[list[str]]) -> str:

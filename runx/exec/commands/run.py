@@ -13,6 +13,7 @@ import termios
 from collections.abc import Iterator
 from types import FrameType
 
+from runx.exec.commands import own_terminal
 from runx.exec.commands.create import CreateOptions, create
 from runx.exec.commands.delete import delete
 from runx.exec.commands.start import start
@@ -83,7 +84,7 @@ def _take_master(listener: socket.socket) -> int:
 
 def _relay(master: int) -> None:
     """Carry bytes between our terminal, made raw, and the container's, until the container ends."""
-    with _raw_terminal(), _follow_size(master):
+    with own_terminal.raw(), _follow_size(master):
         inputs = [master, 0]
         while True:
             ready, _, _ = select.select(inputs, [], [])
@@ -97,30 +98,10 @@ def _relay(master: int) -> None:
             if 0 in ready:
                 data = os.read(0, 4096)
                 if data:
-                    _write_all(master, data)
+                    own_terminal.write_all(master, data)
                 else:
                     inputs = [master]
     os.close(master)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
-
-
-@contextlib.contextmanager
-def _raw_terminal() -> Iterator[None]:
-    if not sys.stdin.isatty():
-        yield
-        return
-    import tty
-
-    before = termios.tcgetattr(0)
-    tty.setraw(0)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 @contextlib.contextmanager

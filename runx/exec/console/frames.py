@@ -4,16 +4,22 @@ from runx.errors import RunxError
 
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION, ENDING = range(0x01, 0x0C)
 WRITTEN_BACK, LAYER = 0x0C, 0x0D
-STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER, SPACE = range(0x41, 0x4B)
+STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER, SPACE, EXEC = range(0x41, 0x4C)
 
 VERSION = 2
 PAYLOAD_LIMIT = 4096
+SESSIONS_MOST = 64
+"""Sessions at once, beside session 0."""
+RECORD_LIMIT = 4 * 1024 * 1024
+"""Bytes of all EXEC frames of a session."""
 OUTPUT_WINDOW = 128 * 1024
 """Bytes of one output stream that the guest may send before the host gives credit."""
 INPUT_WINDOW = 32 * 1024
 """Bytes of input that the host may send before the guest gives credit."""
 
 _HEADER_SIZE = 4
+_OF_SESSIONS = (FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED)
+"""Types of frames that the guest sends of any session. All others are of session 0."""
 _SIZES = {
     HELLO: (1, 1),
     FATAL: (1, PAYLOAD_LIMIT),
@@ -36,7 +42,9 @@ class LinkError(RunxError):
 class Decoder:
     """Turns the guest's bytes into frames. It holds less than one frame between two calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sessions: bool = False) -> None:
+        """sessions: whether there may be others than session 0."""
+        self._last_session = SESSIONS_MOST if sessions else 0
         self._input = bytearray()
         self._greeted = False
         self._over = False
@@ -49,16 +57,17 @@ class Decoder:
         return len(self._input)
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The frames that `data` completes, as (type, payload). Raises LinkError naming the rule that the guest broke."""
+        """The frames that `data` completes, as (kind, payload): the kind is `kind_of` the session and the type, and so the type
+        alone for session 0. Raises LinkError naming the rule that the guest broke."""
         buffer = self._input
         buffer += data
         frames = []
         at = 0
         while len(buffer) - at >= _HEADER_SIZE:
-            kind, zero, low, high = buffer[at : at + _HEADER_SIZE]
+            kind, session, low, high = buffer[at : at + _HEADER_SIZE]
             length = low | high << 8
-            if zero or not HELLO <= kind <= LAYER:
-                raise LinkError(f"no such frame: type {kind:#04x}, second byte {zero:#04x}")
+            if session > self._last_session or not HELLO <= kind <= LAYER or (session and kind not in _OF_SESSIONS):
+                raise LinkError(f"no such frame: type {kind:#04x}, second byte {session:#04x}")
             least, most = _SIZES.get(kind, (0, PAYLOAD_LIMIT))
             if not least <= length <= most:
                 raise LinkError(f"a frame of type {kind:#04x} with {length} bytes")
@@ -72,9 +81,10 @@ class Decoder:
             if kind == HELLO and payload[0] != VERSION:
                 raise LinkError(f"version {payload[0]} of the link, this runx speaks {VERSION}")
             self._greeted = True
-            self._check_ending(kind, payload)
-            self._over = kind in (FATAL, EXIT)
-            frames.append((kind, payload))
+            if not session:
+                self._check_ending(kind, payload)
+                self._over = kind in (FATAL, EXIT)
+            frames.append((kind_of(session, kind), payload))
             at += _HEADER_SIZE + length
         del buffer[:at]
         return frames
@@ -90,14 +100,19 @@ class Decoder:
             self._ending = payload[0]
 
 
-def frame(kind: int, payload: bytes = b"") -> bytes:
+def kind_of(session: int, kind: int) -> int:
+    """A type of frames and a session as one number: the first two bytes of a frame."""
+    return session << 8 | kind
+
+
+def frame(kind: int, payload: bytes = b"", session: int = 0) -> bytes:
     """One frame for the guest."""
-    return bytes((kind, 0, len(payload) & 0xFF, len(payload) >> 8)) + payload
+    return bytes((kind, session, len(payload) & 0xFF, len(payload) >> 8)) + payload
 
 
-def credit(stream: int, size: int) -> bytes:
+def credit(stream: int, size: int, session: int = 0) -> bytes:
     """The frame that says that `size` bytes of stream 1 or 2 have been written to their reader."""
-    return frame(CREDIT_OUT, bytes((stream,)) + size.to_bytes(4, "little"))
+    return frame(CREDIT_OUT, bytes((stream,)) + size.to_bytes(4, "little"), session)
 
 
 def network(script: bytes) -> bytes:
@@ -111,9 +126,9 @@ def names(address: str) -> bytes:
     return frame(NAMES, bytes(map(int, address.split("."))))
 
 
-def signal(number: int) -> bytes:
+def signal(number: int, session: int = 0) -> bytes:
     """The frame that has the guest deliver a signal to the process."""
-    return frame(SIGNAL, bytes((number,)))
+    return frame(SIGNAL, bytes((number,)), session)
 
 
 def space(limit: int, held: int) -> bytes:

@@ -19,8 +19,9 @@ _CREDIT_STEP = 16 * 1024
 class Output:
     """Standard output or error: bytes from the guest on their way to a descriptor."""
 
-    def __init__(self, stream: int, fd: int) -> None:
+    def __init__(self, stream: int, fd: int, session: int = 0) -> None:
         self.stream = stream
+        self._session = session
         self.fd = fd
         self.open = _is_open(fd)
         self._poller = select.poll()
@@ -115,12 +116,12 @@ class Output:
         """The frames that the guest is due: credit, and that the reader has gone."""
         result = b""
         if self._written and (self._written >= _CREDIT_STEP or not self._pending):
-            result = link.credit(self.stream, self._written)
+            result = link.credit(self.stream, self._written, self._session)
             self._unacknowledged -= self._written
             self._written = 0
         if self.gone and not self._told:
             self._told = True
-            result += link.frame(link.CLOSED, bytes((self.stream,)))
+            result += link.frame(link.CLOSED, bytes((self.stream,)), self._session)
         return result
 
     def _end(self) -> None:
@@ -134,8 +135,9 @@ class Output:
 class Input:
     """Standard input: bytes from a descriptor on their way to the guest."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, session: int = 0) -> None:
         self.fd = fd
+        self._session = session
         self._window = link.INPUT_WINDOW
         self._closed = not _is_open(fd)
         self._eof_due = self._closed
@@ -148,9 +150,9 @@ class Input:
         """A STDIN frame, or STDIN_EOF at the end. Call it when poll says that the descriptor is ready."""
         data = self.read_bytes()
         if self._closed:
-            return link.frame(link.STDIN_EOF)
+            return link.frame(link.STDIN_EOF, session=self._session)
         self._window -= len(data)
-        return link.frame(link.STDIN, data) if data else b""
+        return link.frame(link.STDIN, data, self._session) if data else b""
 
     def read_bytes(self) -> bytes:
         """The bytes alone, for a guest that knows no frames and gives no credit. Empty at the end."""
@@ -163,7 +165,7 @@ class Input:
         """The frame that is due as soon as the guest listens: the end of an input that never was open."""
         if self._eof_due:
             self._eof_due = False
-            return link.frame(link.STDIN_EOF)
+            return link.frame(link.STDIN_EOF, session=self._session)
         return b""
 
     def credit(self, size: int) -> None:

@@ -12,16 +12,24 @@ from runx.errors import RunxError
 from runx.linux import descriptors
 
 
+def open_raw() -> tuple[int, int]:
+    """Make a pty whose slave only carries bytes: master and slave."""
+    master, slave = os.openpty()
+    mode = termios.tcgetattr(slave)
+    mode[0] = mode[1] = mode[3] = 0
+    termios.tcsetattr(slave, termios.TCSANOW, mode)
+    # O_NONBLOCK, as a write to a tty blocks until all of it is taken. Nobody else uses this open file.
+    os.set_blocking(slave, False)
+    return master, slave
+
+
 def open_terminal(console_socket: str, rows: int, columns: int, fds: tuple[int, ...]) -> None:
     """Make a pty, send its master to the engine's socket, and make its slave the controlling terminal and these descriptors.
 
     rows and columns: its first size, 0 to leave it to the engine. Raises RunxError if the engine does not take the master.
     """
-    master, slave = os.openpty()
+    master, slave = open_raw()
     try:
-        mode = termios.tcgetattr(slave)
-        mode[0] = mode[1] = mode[3] = 0
-        termios.tcsetattr(slave, termios.TCSANOW, mode)
         if rows or columns:
             fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         descriptors.send(console_socket, master, b"/dev/ptmx")  # the text is the file's name, as runc sends it
@@ -32,8 +40,6 @@ def open_terminal(console_socket: str, rows: int, columns: int, fds: tuple[int, 
         os.close(master)
     # The kernel signals a new size to the session's leader (SIGWINCH). poll reports that the master is closed.
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    # O_NONBLOCK, as a write to a tty blocks until all of it is taken. No other process shares this open file.
-    os.set_blocking(slave, False)
     for fd in fds:
         os.dup2(slave, fd)
     os.close(slave)

@@ -58,9 +58,10 @@ class Record:
     """The record of one container. Attributes are the lines of the file; `text` writes them, `load` reads them."""
 
     LINES = (
-        "cgroups", "console", "console_socket", "cpu_percent", "disks", "domain", "domid", "exit_status", "keep_free_mib",
-        "kill_answer_s", "kill_end_s", "log", "log_json", "macs", "network_devices", "network_namespace", "oci", "packs",
-        "pid", "pid_start", "scope", "shares", "status", "taken", "takes_interfaces", "terminal", "writes_back",
+        "cgroups", "console", "console_socket", "cpu_percent", "disks", "domain", "domid", "exec", "exit_status",
+        "keep_free_mib", "kill_answer_s", "kill_end_s", "log", "log_json", "macs", "network_devices", "network_namespace",
+        "oci", "packs", "pid", "pid_start", "scope", "shares", "status", "taken", "takes_interfaces", "terminal",
+        "writes_back",
     )  # fmt: skip
     __slots__ = ("directory", "lock", "roots_made", *LINES)
 
@@ -80,6 +81,8 @@ class Record:
         """Name of the domain in Xen."""
         self.domid = -1
         """-1: not created yet, or certainly destroyed."""
+        self.exec = False
+        """Whether more processes may be started in the container."""
         self.exit_status: int | None = None
         """Exit status of the container, None while it is not known."""
         self.kill_answer_s = 0
@@ -242,6 +245,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "cpu_percent": int,
     "disks": _between("\0"),
     "domid": int,
+    "exec": bool,
     "exit_status": _number_or_none,
     "keep_free_mib": int,
     "kill_answer_s": int,
@@ -260,6 +264,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
 _WRITERS: "dict[str, Callable[..., str]]" = {
     "cgroups": "\t".join,
     "disks": "\0".join,
+    "exec": lambda allowed: "1" if allowed else "",
     "exit_status": lambda status: "" if status is None else str(status),
     "log_json": lambda is_json: "1" if is_json else "0",
     "macs": " ".join,

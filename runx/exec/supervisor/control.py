@@ -1,7 +1,8 @@
-"""The supervisor's control socket, by which `start`, `kill`, `pause` and `resume` reach the process that owns the console.
+"""The supervisor's control socket: `start`, `kill`, `pause`, `resume` and `exec` reach the process that owns the console.
 
-A request is one line ("start", "signal 15"), and so is the answer ("ok", "error MESSAGE"). The socket is in the container's
-directory, which only root may enter. Fast commands load this file; requests.py has the supervisor's side.
+A request is one line ("start", "signal 15"), and so is the answer ("ok", "error MESSAGE"). The connection of an `exec` stays
+(sessions.py). The socket is in the container's directory, which only root may enter. Fast commands load this file; requests.py
+has the supervisor's side.
 """
 
 import _socket  # the socket module alone would cost a fast command more than its whole budget
@@ -11,7 +12,8 @@ import sys
 from runx.errors import RunxError
 
 _NAME = "control"
-_LINE_LIMIT = 4096
+LINE_LIMIT = 4096
+_FDS_LIMIT, _FD_SIZE = 8, 4
 ANSWER_TIMEOUT_S = 180
 """How long a command waits for the answer: longer than the supervisor gives xl."""
 
@@ -46,10 +48,7 @@ def request(directory: str, line: str, limit_s: int = 0) -> None:
     """
     limit_s = limit_s or ANSWER_TIMEOUT_S
     gone = RunxError("container not running", "its supervisor has gone; `runx delete` cleans up what is left")
-    try:
-        directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise RunxError(f'container "{os.path.basename(directory)}" does not exist') from None
+    directory_fd = _open(directory)
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         # A struct timeval (socket(7)). A timeout of Python's would make the descriptor non-blocking.
@@ -73,11 +72,57 @@ def request(directory: str, line: str, limit_s: int = 0) -> None:
     raise gone
 
 
+def _open(directory: str) -> int:
+    try:
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise RunxError(f'container "{os.path.basename(directory)}" does not exist') from None
+
+
+def begin(directory: str, line: str, fds: "tuple[int, ...]") -> _socket.socket:
+    """Send a request with descriptors; the connection, on which the answers come. Raises RunxError if there is no container,
+    OSError if its supervisor is not there."""
+    directory_fd = _open(directory)
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(_address(directory_fd))
+        packed = b"".join(fd.to_bytes(_FD_SIZE, sys.byteorder) for fd in fds)
+        connection.sendmsg([line.encode() + b"\n"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
+    except OSError:
+        connection.close()
+        raise
+    finally:
+        os.close(directory_fd)
+    return connection
+
+
+def receive_all(fd: int) -> tuple[str, list[int]]:
+    """A line as `receive`, and the descriptors that came with its beginning (unix(7), SCM_RIGHTS)."""
+    connection = _socket.socket(fileno=fd)
+    try:
+        room = _socket.CMSG_SPACE(_FDS_LIMIT * _FD_SIZE)
+        data, control, _, _ = connection.recvmsg(LINE_LIMIT, room, _socket.MSG_CMSG_CLOEXEC)
+    except OSError:
+        return "", []
+    finally:
+        connection.detach()
+    fds = [
+        int.from_bytes(content[at : at + _FD_SIZE], sys.byteorder)
+        for level, kind, content in control
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        for at in range(0, len(content), _FD_SIZE)
+    ]
+    return _line(fd, data), fds
+
+
 def receive(fd: int) -> str:
     """One line without its newline, or its beginning if the peer closes early."""
-    data = b""
-    while not data.endswith(b"\n") and len(data) < _LINE_LIMIT:
-        more = os.read(fd, _LINE_LIMIT)
+    return _line(fd, b"")
+
+
+def _line(fd: int, data: bytes) -> str:
+    while not data.endswith(b"\n") and len(data) < LINE_LIMIT:
+        more = os.read(fd, LINE_LIMIT)
         if not more:
             break
         data += more
@@ -87,9 +132,7 @@ def receive(fd: int) -> str:
 def answer(fd: int, error: str = "") -> None:
     """Answer a request and close its connection."""
     try:
-        os.write(
-            fd, (f"error {' '.join(error.split())}" if error else "ok").encode("utf-8", "replace")[: _LINE_LIMIT - 1] + b"\n"
-        )
+        os.write(fd, (f"error {' '.join(error.split())}" if error else "ok").encode("utf-8", "replace")[: LINE_LIMIT - 1] + b"\n")
     except OSError:
         pass  # the client has gone
     finally:

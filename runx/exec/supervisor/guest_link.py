@@ -8,6 +8,7 @@ from runx.exec.console.ring import PvConsole
 from runx.exec.storage import small_files
 from runx.exec.supervisor import dns
 from runx.exec.supervisor.killing import Killing
+from runx.exec.supervisor.lifecycle import refuse
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_NOT_WRITTEN_BACK, Session, Streams
 from runx.exec.supervisor.space import LayerSpace, layer_of
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
     from runx.exec.supervisor.allowance import Allowance
     from runx.exec.supervisor.loop import Part
     from runx.exec.supervisor.network import Network
+    from runx.exec.supervisor.sessions import Sessions
     from runx.exec.supervisor.write_back import WriteBack
     from runx.exec.xen.xenstore import XenStore
 
 _READS_AT_ONCE = 16
 """How often the ring is emptied for one event: a guest that writes fills it again meanwhile, and events cost system calls."""
+
+
+_LAST_TYPE = 0xFF
+"""Kinds of frames above it are of other sessions than 0 (frames.kind_of)."""
 
 
 def meet(record: "Record", store: "XenStore", session: Session, network: "Network", allowance: "Allowance") -> "GuestLink":
@@ -43,6 +49,15 @@ def meet(record: "Record", store: "XenStore", session: Session, network: "Networ
     return guest
 
 
+def _sessions(record: "Record", container: Session, to_guest: ToGuest) -> "Sessions | None":
+    """Further processes, for a container that allows exec."""
+    if not record.exec:
+        return None
+    from runx.exec.supervisor.sessions import Sessions  # few containers do
+
+    return Sessions(container, to_guest, record.say)
+
+
 class GuestLink:
     """The guest at the other end of the link. As a part of the loop it takes the guest's frames and gives each to its owner."""
 
@@ -57,7 +72,7 @@ class GuestLink:
     ) -> None:
         self._record = record
         self._session = session
-        """The owner of all streams, signals and statuses on the link: its frames carry no number of a session."""
+        """Session 0."""
         self._network = network
         self._console = console
         self._kernel_log = kernel_log
@@ -68,12 +83,16 @@ class GuestLink:
         """Bytes that the ring had taken when the guest was heard last."""
         self.write_back: WriteBack | None = None
         """Takes what the container has written, at its end; None without a layer that the host is to have."""
-        self._decoder = link.Decoder()
+        self._decoder = link.Decoder(sessions=record.exec)
         self._script = b""
         """Sets the guest's network up; empty before `start`."""
         self.to_guest = ToGuest(console, session)
         self._dns = dns.Relay(self.to_guest)
+        self.sessions = _sessions(record, session, self.to_guest)
+        """Others than session 0; None unless the container allows exec."""
         self.first_parts: tuple[Part, ...] = (self, Streams(session, self.to_guest), self._dns, kernel_log)
+        if self.sessions:
+            self.first_parts = (*self.first_parts, self.sessions)
         layer = layer_of(record.disks)
         self._space = LayerSpace(record, layer, self.to_guest) if layer else None
         self._killing = Killing(session, self.to_guest, (record.kill_answer_s, record.kill_end_s), record.say)
@@ -146,7 +165,10 @@ class GuestLink:
         session = self._session
         for kind, payload in self._decoder.feed(data):
             self._frames += 1
-            if kind in session.outputs:
+            if kind > _LAST_TYPE:
+                if self.sessions:
+                    self.sessions.hear(kind >> 8, kind & _LAST_TYPE, payload)
+            elif kind in session.outputs:
                 session.outputs[kind].receive(payload)
             elif kind == link.CREDIT_IN:
                 stream, size = link.parse_credit(payload)
@@ -201,6 +223,13 @@ class GuestLink:
         else:
             self._session.signals.put(number)
 
+    def execute(self, connection: int, fds: list[int]) -> None:
+        """Start a further process (Sessions.begin). Raises RunxError."""
+        if self.sessions:
+            self.sessions.begin(connection, fds)
+        else:
+            refuse(connection, fds)
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def domain_ended(self, how: str) -> None:
@@ -236,6 +265,8 @@ class GuestLink:
 
     def close(self) -> None:
         """Let go of the consoles. Raises RunxError."""
+        if self.sessions:
+            self.sessions.close()
         if self._space:
             self._space.close()
         if self.write_back:

@@ -1,5 +1,7 @@
 """The states of a container (OCI runtime.md, "Lifecycle"), and what leads from one to the next."""
 
+import os
+
 from runx.errors import RunxError
 from runx.exec.supervisor.loop import Ended
 from runx.linux.signals import signal
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
         def resume(self) -> None:
             """Continue a paused container. Raises RunxError."""
+
+        @property
+        def execute(self) -> Callable[[int, list[int]], None]:
+            """Start a further process for the carrier at this connection, with its descriptors, which are closed after an error.
+            Raises RunxError."""
 
         @property
         def deliver(self) -> Callable[[int], None]:
@@ -75,3 +82,21 @@ class Lifecycle:
                 self._record.say("warning", f"the container is destroyed, as it cannot be resumed to be killed: {error.message}")
                 raise Ended(128 + number) from None
         self._machine.deliver(number)
+
+    def execute(self, connection: int, fds: list[int], *, while_paused: bool) -> None:
+        """Start a further process in a running container. Raises RunxError if it cannot be; the descriptors are closed then.
+
+        while_paused: in a paused one too, whose process starts when it is resumed. The texts are runc's.
+        """
+        status = self._record.status
+        if status == "running" or (status == "paused" and while_paused):
+            self._machine.execute(connection, fds)
+        else:
+            refuse(connection, fds, f"cannot exec in a {status} container")
+
+
+def refuse(_connection: int, fds: list[int], why: str = "no process can be started in this container") -> None:
+    """Refuse a further process, and close its descriptors."""
+    for fd in fds:
+        os.close(fd)
+    raise RunxError(why)

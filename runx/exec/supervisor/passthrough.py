@@ -9,7 +9,7 @@ import time
 
 from runx.exec.console import frames as link
 from runx.exec.console.pty import ConsolePty
-from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT
+from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT, refuse
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_KILLED, Session, Streams
 from runx.linux.signals import signal
@@ -139,6 +139,8 @@ class Passthrough:
         self._pty.close()
 
     # -- signals -------------------------------------------------------------------------------------------------------
+
+    execute = staticmethod(refuse)
 
     def deliver(self, number: int) -> None:
         """Ask the guest to power off, as `xl shutdown` does, for a signal that would end a process: runx knows no process there.

@@ -1,4 +1,4 @@
-"""The part of the loop that serves the commands' requests over the control socket: start, pause, resume, signal."""
+"""The part of the loop that serves the commands' requests over the control socket: start, pause, resume, signal, exec."""
 
 import select
 import time
@@ -47,8 +47,12 @@ class Requests:
     def _serve(self, connection: int) -> None:
         poller = select.poll()
         poller.register(connection, select.POLLIN)
-        word, _, argument = (control.receive(connection) if poller.poll(_SILENT_CLIENT_S * 1000) else "").partition(" ")
+        line, fds = control.receive_all(connection) if poller.poll(_SILENT_CLIENT_S * 1000) else ("", [])
+        word, _, argument = line.partition(" ")
         try:
+            if word == "exec":
+                self._lifecycle.execute(connection, fds, while_paused=argument == "paused")
+                return
             if word == "start":
                 self._lifecycle.start()
                 if argument == "wait" and not self._session.started:

@@ -5,6 +5,7 @@ there is no domain, and nothing of the image runs. The virtual machines of the p
 """
 
 from runx.exec import confinement
+from runx.exec.supervisor.lifecycle import refuse
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -53,6 +54,8 @@ class Sandbox:
 
     def resume(self) -> None:
         """Nothing but the status changes: `finished` heeds a signal that has waited."""
+
+    execute = staticmethod(refuse)
 
     def deliver(self, number: int) -> None:
         """Heed a signal to a sandbox that has been started."""

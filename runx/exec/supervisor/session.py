@@ -1,6 +1,6 @@
 """A session: a process of the container with its streams, its terminal, the signals that wait for it, and its exit status.
 
-Session 0 is the container's own process, whose end is the container's.
+Session 0 is the container's own process, whose end is the container's. Others are started later (sessions.py).
 """
 
 import os
@@ -62,12 +62,15 @@ class Session:
         """The status that the process ended with, as the guest said it before it wrote its file systems."""
         self.size_changed = False
         """The guest is to be told the size of the terminal."""
+        self.told_size: tuple[int, int] | None = None
+        """That size, if another process has the terminal."""
         self._take_streams()
 
     def _take_streams(self) -> None:
         stdin, stdout, stderr = self._fds
-        self.outputs = {link.STDOUT: streams.Output(1, stdout), link.STDERR: streams.Output(2, stderr)}
-        self.input = streams.Input(stdin)
+        number = self.number
+        self.outputs = {link.STDOUT: streams.Output(1, stdout, number), link.STDERR: streams.Output(2, stderr, number)}
+        self.input = streams.Input(stdin, number)
 
     def open_terminal(self, console_socket: str, rows: int, columns: int) -> None:
         """Make a terminal, give its master to the engine, and use it as our standard streams. Raises RunxError."""
@@ -80,6 +83,8 @@ class Session:
 
     def terminal_size(self) -> tuple[int, int]:
         """Rows and columns of the terminal, as the engine has set them."""
+        if self.told_size:
+            return self.told_size
         from runx.exec.console import terminal
 
         return terminal.size(self._fds[0])
@@ -98,6 +103,14 @@ class Session:
         """Write the output that can be written without blocking."""
         for out in self.outputs.values():
             out.write_ready()
+
+    def close(self) -> None:
+        """Close the descriptors, which belong to the session. Not of session 0: its are this process's standard streams."""
+        for out in self.outputs.values():
+            out.hang_up()
+        self.input.close()
+        for fd in self._fds:
+            os.close(fd)
 
     def process_started(self) -> None:
         """The process has been executed."""

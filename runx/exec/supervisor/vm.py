@@ -8,7 +8,7 @@ from runx.errors import RunxError
 from runx.exec import confinement
 from runx.exec.ninep import export_names
 from runx.exec.supervisor import loop
-from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT
+from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT, refuse
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.session import STATUS_BROKEN
 from runx.exec.supervisor.shares import Shares
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
         @property
         def deliver(self) -> Callable[[int], None]:
             """Deliver a signal. Raises RunxError if it is not taken, or Ended."""
+
+        @property
+        def execute(self) -> Callable[[int, list[int]], None]:
+            """Start a further process. Raises RunxError, with the descriptors closed."""
 
         def prepare(self) -> None:
             """Collect what the guest will need, before the domain runs. Raises RunxError."""
@@ -246,6 +250,10 @@ class VirtualMachine:
     @property
     def deliver(self) -> "Callable[[int], None]":
         return self._guest.deliver if self._guest else _end_before_it_runs
+
+    @property
+    def execute(self) -> "Callable[[int, list[int]], None]":
+        return self._guest.execute if self._guest else refuse
 
     @property
     def finished(self) -> "Callable[[], int | None]":

@@ -97,7 +97,7 @@ def test_a_pid_file_that_cannot_be_written(host: Host) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["exec", "c", "sh"], "no agent"),
+        (["checkpoint", "c"], "9p shares cannot be saved with a domain"),
         (["frobnicate"], "unknown command"),
         (["create", "--preserve-fds", "2", "c"], "file descriptors of the host"),
         (["create", "--frob", "c"], "unknown option --frob"),
@@ -111,6 +111,35 @@ def test_what_cannot_be_done_is_one_clear_error(host: Host, words: list[str], me
     assert result.returncode == 1
     assert message in result.stderr
     assert message in host.last_error()
+
+
+def test_exec_says_what_is_wrong(host: Host) -> None:
+    """The states have runc's words, which engines match; status 255, too, is runc's."""
+    for state, message in (
+        ("", 'container "c" does not exist'),
+        ("created", "cannot exec in a created container"),
+        ("running", "exec is not allowed by policy.exec of runx.toml"),
+        ("paused", "exec is not allowed by policy.exec of runx.toml"),
+        ("stopped", "cannot exec in a stopped container"),
+    ):
+        if state == "created":
+            host.create()
+        elif state:
+            assert (
+                host.runx(
+                    {"running": "start", "paused": "pause", "stopped": "kill"}[state], "c", *["KILL"] * (state == "stopped")
+                ).returncode
+                == 0
+            )
+            host.await_status(state)
+        result = host.runx("exec", "c", "sh")
+        assert (result.returncode, message in result.stderr) == (255, True), result.stderr
+        assert message in host.last_error()
+    for words, message in (
+        (["exec"], "exec takes ID and what to execute"),
+        (["exec", "--preserve-fds", "1", "c", "sh"], "file descriptors of the host"),
+    ):
+        assert message in host.runx(*words).stderr
 
 
 def test_a_terminal_needs_its_socket(host: Host) -> None:

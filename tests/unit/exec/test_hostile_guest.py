@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from runx.exec.console import frames as link
 from runx.exec.container.record import Record
 from runx.exec.supervisor.session import Session
-from runxtools.testing.hostile import HELLO, LOG_LIMIT, READERS, Conversation
+from runxtools.testing.hostile import HELLO, LOG_LIMIT, READERS, STARTED, Conversation
 
-STARTED = link.frame(link.STARTED)
 KINDS = st.integers(0, 15) | st.integers(0x40, 0x4A) | st.just(255)
 PAYLOADS = st.binary(max_size=40) | st.integers(0, 5000).map(lambda size: b"x" * size)
 
@@ -46,6 +45,25 @@ def test_any_speech(greets: bool, speech: list[bytes], reader: str, kill_at: int
             outcome = conversation.kill()
             if outcome is None:
                 outcome = conversation.hear(b"".join(rest))
+        assert not isinstance(outcome, int) or 0 <= outcome <= 255
+
+
+OF_SESSIONS = st.builds(link.frame, st.integers(1, 9), PAYLOADS.filter(lambda p: len(p) <= 4096), st.integers(0, 4))
+
+
+@settings(deadline=None)
+@given(st.lists(OF_SESSIONS | FAIR | UNFAIR | CREDIT, max_size=20), st.sampled_from(READERS), st.booleans())
+def test_any_speech_of_sessions(speech: list[bytes], reader: str, kills: bool) -> None:
+    """Of three sessions, one of which loses its carrier."""
+    with tempfile.TemporaryDirectory() as name, Conversation(Path(name), reader, sessions=3) as conversation:
+        if conversation.hear(HELLO + STARTED) is not None:
+            raise AssertionError("nothing was wrong yet")
+        outcome = conversation.hear(b"".join(speech[:10]))
+        if outcome is None:
+            conversation.carriers[1].hang_up()
+            outcome = conversation.kill() if kills else None
+        if outcome is None:
+            outcome = conversation.hear(b"".join(speech[10:]))
         assert not isinstance(outcome, int) or 0 <= outcome <= 255
 
 

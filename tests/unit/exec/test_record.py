@@ -174,6 +174,7 @@ def as_now(text: str) -> str:
     """The text of this version, in which six attributes are new."""
     for new, before in (
         ("cpu_percent=100", "disks="),
+        ("exec=", "exit_status="),
         ("keep_free_mib=0\nkill_answer_s=0\nkill_end_s=0", "log="),
         ("macs=\nnetwork_devices=", "network_namespace="),
         ("packs=", "pid="),
@@ -198,6 +199,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "disks": ["ro base /var/cache/runx/base one", "rw qcow2 /disks/two"],
         "domain": "runx-c-1a2b",
         "domid": 7,
+        "exec": False,
         "exit_status": 0,
         "keep_free_mib": 0,
         "kill_answer_s": 0,

@@ -125,7 +125,7 @@ def test_sessions_share_nothing() -> None:
             part.greeted = True
     turns(*parts)
     assert [ends.session.number for ends in (first, second)] == [0, 1]
-    assert (rings[0].given, rings[1].given) == (TERM, link.credit(1, 13))
+    assert (rings[0].given, rings[1].given) == (TERM, link.credit(1, 13, session=1))
     assert (first.session.started, second.session.started) == (True, False)
     assert (first.session.status, second.session.status) == (None, 3)
     assert [carrier.taken for carrier in carriers] == [b"", b"for the second"]

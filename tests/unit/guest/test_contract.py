@@ -1,6 +1,7 @@
 """What the guest's C code and runx's Python code both have to know is the same in both, and in the documents."""
 
 import itertools
+import math
 import re
 
 import pytest
@@ -33,8 +34,7 @@ def c_constants(name: str, prefix: str = "") -> dict[str, int]:
     found = {}
     for body in re.findall(r"\benum\s*\w*\s*\{(.*?)\}", c_text(name), re.DOTALL):
         for constant, value in re.findall(r"(\w+)\s*=\s*([\w *]+)", body):
-            factors = [int(factor, 0) for factor in value.split("*")]
-            found[constant] = factors[0] * (factors[1] if len(factors) == 2 else 1)
+            found[constant] = math.prod(int(factor, 0) for factor in value.split("*"))
     return {constant.removeprefix(prefix): value for constant, value in found.items() if constant.startswith(prefix)}
 
 
@@ -85,7 +85,9 @@ def test_types_of_frames_are_the_same() -> None:
     assert guest == document
     # Python names a CREDIT by its direction.
     known = {name: value for name, value in vars(link).items() if name.isupper() and isinstance(value, int)}
-    others = {"VERSION", "PAYLOAD_LIMIT", "OUTPUT_WINDOW", "INPUT_WINDOW", "_HEADER_SIZE"}
+    others = {
+        "VERSION", "PAYLOAD_LIMIT", "OUTPUT_WINDOW", "INPUT_WINDOW", "SESSIONS_MOST", "RECORD_LIMIT", "_HEADER_SIZE",
+    }  # fmt: skip
     assert {
         ("Guest to host" if number < FROM_HOST else "Host to guest", re.sub("^CREDIT_(IN|OUT)$", "CREDIT", name)): number
         for name, number in known.items()
@@ -107,6 +109,20 @@ def test_the_version_is_the_same() -> None:
     (meaning,) = (row[3] for row in table(LINK, "Guest to host:") if row[1] == "HELLO")
     said = re.search(r"The version is (\d+)", meaning)
     assert said and int(said[1]) == c_constants("pid1/frames.h")["LINK_VERSION"] == link.VERSION
+
+
+def test_sessions_are_the_same() -> None:
+    said = re.search(r"a number from 1 to (\d+)\s+that is free\. The record .*?, at most (\d+ MiB)\.", LINK, re.DOTALL)
+    numbers = c_constants("pid1/frames.h")
+    assert said and int(said[1]) == numbers["SESSIONS_MOST"] == link.SESSIONS_MOST
+    assert size(said[2]) == numbers["RECORD_LIMIT"] == link.RECORD_LIMIT
+    listed = re.search(r"These types\s+are of any session: (.*?) of the guest;", LINK, re.DOTALL)
+    assert listed
+    of_guest = set(re.findall(r"[A-Z_]{4,}", listed[1]))
+    for number, name, *_ in table(LINK, "Guest to host:"):
+        kind = int(number, 16)
+        taken = accepts(kind, 5 if name == "CREDIT" else 0 if name in ("STARTED", "STDIN_CLOSED") else 1, session=1)
+        assert taken == (name in of_guest), name
 
 
 def test_numbers_of_streams_are_the_same() -> None:
@@ -140,13 +156,13 @@ def test_the_host_accepts_payloads_of_the_sizes_that_the_document_gives() -> Non
         assert accepted == set(range(least, most + 1)), name
 
 
-def accepts(kind: int, length: int) -> bool:
+def accepts(kind: int, length: int, session: int = 0) -> bool:
     """Whether the host takes a frame of this type with so many bytes."""
-    decoder = link.Decoder()
+    decoder = link.Decoder(sessions=session > 0)
     if kind != link.HELLO:
         decoder.feed(link.frame(link.HELLO, bytes((link.VERSION,))))
     try:
-        decoder.feed(link.frame(kind, bytes((link.VERSION,)) * length))
+        decoder.feed(link.frame(kind, bytes((link.VERSION,)) * length, session))
     except link.LinkError:
         return False
     return True

@@ -6,6 +6,7 @@ test_hostile_guest.py makes up guests for it, and tools/fuzz looks for worse one
 import fcntl
 import os
 import signal
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from runx.exec.supervisor.session import Session
 RING_SIZE = 2048
 LOG_LIMIT = 1024 * 1024
 HELLO = link.frame(link.HELLO, bytes((link.VERSION,)))
+STARTED = link.frame(link.STARTED)
 READERS = ("reads", "stalls", "gone")
 """What the reader of the container's standard output and error does."""
 
@@ -37,6 +39,8 @@ class Ring:
         """How often its events were heeded."""
         self.given = bytearray()
         """What the guest was given last, its end."""
+        self.history = bytearray()
+        """All that it was given."""
         self.room = 1 << 20
         """Bytes that the guest takes of what it is given, each time."""
 
@@ -56,18 +60,69 @@ class Ring:
     def write(self, data: bytes | bytearray) -> int:
         taken = data[: self.room]
         self.given = bytearray(taken[-4096:])
+        self.history += taken
         return len(taken)
 
     def close(self) -> None:
         os.close(self.fd)
 
 
+class Carrier:
+    """In the place of the process on the host that stands for a session: what it was told, and what the session wrote."""
+
+    def __init__(self, guest: GuestLink, record: bytes = b"record") -> None:
+        """Start a session. Raises RunxError if it is refused."""
+        self.told = b""
+        self.delivered = {link.STDOUT: b"", link.STDERR: b""}
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._connection.setblocking(False)
+        file = os.memfd_create("record", os.MFD_CLOEXEC)
+        os.pwrite(file, record, 0)
+        (stdin, self.typed), *outputs = (os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(3))
+        self._readers = [read_end for read_end, _ in outputs]
+        fd = theirs.detach()
+        try:
+            guest.execute(fd, [file, stdin, outputs[0][1], outputs[1][1]])
+        except RunxError:
+            os.close(fd)
+            raise
+
+    def say(self, line: str) -> None:
+        self._connection.sendall(line.encode() + b"\n")
+
+    def stop_reading(self) -> None:
+        for fd in self._readers:
+            os.close(fd)
+        self._readers = []
+
+    def read(self) -> None:
+        """Take what has come."""
+        for stream, fd in zip(self.delivered, self._readers, strict=False):
+            self.delivered[stream] += _all(fd)
+        try:
+            while data := self._connection.recv(4096):
+                self.told += data
+        except OSError:
+            pass
+
+    def hang_up(self) -> None:
+        """End as by SIGKILL."""
+        self._connection.close()
+
+    def close(self) -> None:
+        self.stop_reading()
+        os.close(self.typed)
+        self._connection.close()
+
+
 class Conversation:
     """A context in which a guest that has been started speaks, with pipes for its streams and no Xen."""
 
-    def __init__(self, directory: Path, reader: str = "reads", allowance: Allowance | None = None) -> None:
-        """allowance: what the supervisor may spend on the guest; None: as much as it likes."""
+    def __init__(self, directory: Path, reader: str = "reads", allowance: Allowance | None = None, sessions: int = 0) -> None:
+        """allowance: what the supervisor may spend on the guest; None: as much as it likes. sessions: how many further processes
+        the host starts at once; 0: exec is not allowed."""
         self.reader = reader
+        self.carriers: list[Carrier] = []
         self.delivered = {link.STDOUT: b"", link.STDERR: b""}
         self.said: list[str] = []
         """Messages of the supervisor."""
@@ -81,10 +136,15 @@ class Conversation:
         record = Record(str(directory))
         record.status = "running"
         record.kill_answer_s, record.kill_end_s = 1, 8
+        record.exec = sessions > 0
         nothing: Any = SimpleNamespace(watch=lambda *_: None, script=b"")
         self._kernel_log = directory / "console.log"
         kernel_log = KernelConsole(nothing, 1, str(self._kernel_log))
         self.guest = GuestLink(record, self.session, nothing, console, kernel_log, self.allowance)
+        for _ in range(sessions):
+            self.carriers.append(Carrier(self.guest))
+            if reader == "gone":
+                self.carriers[-1].stop_reading()
         if reader == "gone":
             for fd in self._readers:
                 self._close(fd)
@@ -100,6 +160,8 @@ class Conversation:
             out.hang_up()
         self.session.input.close()
         self.guest.close()
+        for carrier in self.carriers:
+            carrier.close()
         for fd in tuple(self._ends):
             self._close(fd)
 
@@ -140,13 +202,17 @@ class Conversation:
         assert self.guest.held <= RING_SIZE + link.PAYLOAD_LIMIT + 4
         for out in self.session.outputs.values():
             assert out.pending <= link.OUTPUT_WINDOW
-        assert len(self.guest.to_guest.waiting) <= 2 * link.PAYLOAD_LIMIT + 41, "input, credit, KILL, and that readers have gone"
+        of_sessions = (2 * link.PAYLOAD_LIMIT + 50 * len(self.carriers)) if self.carriers else 0
+        most = 2 * link.PAYLOAD_LIMIT + 41 + of_sessions
+        assert len(self.guest.to_guest.waiting) <= most, "input, credit, KILL, and that readers have gone"
         assert self._kernel_log.stat().st_size <= LOG_LIMIT
-        assert len(self.said) <= 1
+        assert len(self.said) <= 1 + 3 * len(self.carriers)
         assert not fcntl.fcntl(self.stdin, fcntl.F_GETFD) & ~fcntl.FD_CLOEXEC
         if self.reader == "reads":
             for stream, fd in zip(self.delivered, self._readers, strict=True):
                 self.delivered[stream] += _all(fd)
+            for carrier in self.carriers:
+                carrier.read()
 
 
 def _all(fd: int) -> bytes:

@@ -4,7 +4,8 @@ from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
 from runx.compiler.frontends.oci.schedule import read_io_priority, read_scheduler
-from runx.compiler.model.plan import CAPABILITIES, Capabilities, Process, Rlimit
+from runx.compiler.model.plan import Capabilities, Process, Rlimit
+from runx.linux.process_words import CAPABILITIES
 
 # getrlimit(2).
 RLIMITS = (

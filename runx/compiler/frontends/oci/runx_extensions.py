@@ -8,6 +8,7 @@ from runx.compiler.diagnostics import Path, Report, did_you_mean
 from runx.compiler.model.request import BootFile
 
 PREFIX = "org.runx."
+EXEC_ANNOTATION = PREFIX + "exec"
 XLCONF_ANNOTATION = PREFIX + "xlconf"
 ROOT_CARRIER_ANNOTATION = PREFIX + "root.carrier"
 ROOT_WRITE_BACK_ANNOTATION = PREFIX + "root.write_back"
@@ -41,7 +42,8 @@ def read_own_file(
 
 def check_annotations(annotations: Mapping[str, str], report: Report) -> None:
     """Report annotations for runx that runx does not know."""
-    known = (*(PREFIX + kind for kind in KINDS), XLCONF_ANNOTATION, ROOT_CARRIER_ANNOTATION, ROOT_WRITE_BACK_ANNOTATION)
+    of_kinds = (PREFIX + kind for kind in KINDS)
+    known = (*of_kinds, EXEC_ANNOTATION, XLCONF_ANNOTATION, ROOT_CARRIER_ANNOTATION, ROOT_WRITE_BACK_ANNOTATION)
     for name in annotations:
         if name.startswith(PREFIX) and name not in known:
             report.ignore("RX703", ("annotations", name), f"means nothing to runx{did_you_mean(name, known)}")

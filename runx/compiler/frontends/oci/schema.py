@@ -8,7 +8,8 @@ from typing import Any
 
 from runx.compiler.frontends.json_shape import Int, Map, Matching, OneOf
 from runx.compiler.frontends.oci.seccomp import FLAGS
-from runx.compiler.model.plan import HOOK_KINDS, IO_CLASSES, SCHEDULER_FLAGS, SCHEDULER_POLICIES
+from runx.compiler.model.plan import HOOK_KINDS
+from runx.linux.process_words import IO_CLASSES, SCHEDULER_FLAGS, SCHEDULER_POLICIES
 
 INT32 = Int(-(2**31), 2**31 - 1)
 INT64 = Int(-(2**63), 2**63 - 1)

@@ -1,0 +1,174 @@
+"""`runx exec`: start a further process in a container that allows it (docs/executor.md, "Exec")."""
+
+import os
+
+from runx.errors import RunxError, reason
+from runx.exec.commands import carrier
+from runx.exec.container import process_record
+from runx.exec.container import record as records
+
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
+if TYPE_CHECKING:
+    from runx.exec.container.record import Record
+    from runx.log import Log
+
+_STATUS_FAILED = 255
+"""Exit status of runc's exec, too, when there was no process. A process that could not be executed has 126 or 127."""
+NOT_ALLOWED = "exec is not allowed by policy.exec of runx.toml, as it was when the container was created"
+_HINT = "`exec = true` in [policy] of /etc/runx/runx.toml allows it, for containers that are created then"
+
+
+class ExecOptions:
+    """What to execute, and how. Each value is as the option of the same name; "" and [] if it is not given."""
+
+    def __init__(self) -> None:
+        self.process = ""
+        self.cwd = ""
+        self.user = ""
+        self.env: list[str] = []
+        self.additional_gids: list[str] = []
+        self.cap: list[str] = []
+        self.apparmor = ""
+        self.process_label = ""
+        self.console_socket = ""
+        self.pid_file = ""
+        self.tty = False
+        self.no_new_privs = False
+        self.detach = False
+        self.ignore_paused = False
+
+
+def execute(root: str, container_id: str, args: list[str], options: ExecOptions, log: "Log") -> int:
+    """Start a process; its exit status, or 0 at once with `detach`.
+
+    log: for what has no effect. Raises RunxError: in no other state than "running" can a process be started, a container may not
+    allow it, and the process may not be executable.
+    """
+    try:
+        record = records.load(root, container_id)
+        _check(record, ignore_paused=options.ignore_paused)
+        text, size = _record(record, args, options, log)
+        return _run(record, text, size, options)
+    except RunxError as error:
+        if error.status == 1:
+            error.status = _STATUS_FAILED
+        raise
+
+
+def _check(record: "Record", *, ignore_paused: bool) -> None:
+    """Raise RunxError unless a process may be started. The texts about states are runc's."""
+    status = record.current_status()
+    if status in ("stopped", "creating", "created"):
+        hint = f"start it with: runx start {os.path.basename(record.directory)}" if status == "created" else ""
+        raise RunxError(f"cannot exec in a {status} container", hint)
+    check_allowed(record)
+    if status == "paused" and not ignore_paused:
+        raise RunxError("cannot exec in a paused container (use --ignore-paused to override)")
+
+
+def check_allowed(record: "Record") -> None:
+    """Raise RunxError unless the container allows exec."""
+    if record.is_sandbox:
+        raise RunxError("exec is not possible in the sandbox of a pod: it is no virtual machine, and nothing runs there")
+    if record.console != "link":
+        raise RunxError("exec is not possible in a container with a ramdisk of its own: PID 1 is not runx's")
+    if not record.exec:
+        raise RunxError(NOT_ALLOWED, _HINT)
+
+
+def _record(record: "Record", args: list[str], options: ExecOptions, log: "Log") -> tuple[bytes, tuple[int, int] | None]:
+    """The record for the guest, and the size of the terminal, None without one."""
+    inherited = process_record.load(record.directory)
+    if options.process:
+        if args:
+            raise RunxError("exec takes ID alone with --process, as the file says what to execute")
+        process = _process_of(options.process)
+        found, ignored = process_record.with_process(inherited, process)
+        size = process_record.terminal_of({**process, "terminal": options.tty or process.get("terminal")})
+    else:
+        found, ignored = _from_options(inherited, args, options), []
+        size = (0, 0) if options.tty else None
+    if options.no_new_privs:
+        found["no_new_privs"] = [b"1"]
+    ignored += [
+        f"--{name}" for name, value in (("apparmor", options.apparmor), ("process-label", options.process_label)) if value
+    ]
+    for what in ignored:
+        log.append("warning", f"exec: {what} is ignored: the virtual machine is the boundary")
+    if size is not None:
+        found["terminal"] = [str(number).encode() for number in size]
+    return process_record.text(found), size
+
+
+def _process_of(path: str) -> "dict[str, object]":
+    import json
+
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            process = json.load(file)
+    except OSError as error:
+        raise RunxError(f"--process {path}: {reason(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise RunxError(f"--process {path}: not JSON: {error}") from None
+    if not isinstance(process, dict):
+        raise RunxError(f"--process {path}: must be an object")
+    return process
+
+
+def _from_options(inherited: process_record.Records, args: list[str], options: ExecOptions) -> process_record.Records:
+    """The container's process, with what the options say."""
+    found = dict(inherited)
+    found["args"] = [os.fsencode(word) for word in args]
+    found["env"] = [*found.get("env", ()), *map(os.fsencode, options.env)]
+    for entry in options.env:
+        if not entry.partition("=")[0]:
+            raise RunxError(f"--env: must be NAME=value, not {entry!r}")
+    if options.cwd:
+        if not options.cwd.startswith("/"):
+            raise RunxError(f"--cwd: must be an absolute path, not {options.cwd!r}")
+        found["cwd"] = [os.fsencode(options.cwd)]
+    if options.user:
+        uid, colon, gid = options.user.partition(":")
+        before = found.get("user") or [b"0", b"0"]
+        found["user"] = [_id("--user", uid), _id("--user", gid) if colon else before[1]]
+    found["groups"] = [*found.get("groups", ()), *(_id("--additional-gids", gid) for gid in options.additional_gids)]
+    if options.cap:
+        process_record.with_capabilities(found, options.cap)
+    return found
+
+
+def _id(option: str, text: str) -> bytes:
+    if not text.isascii() or not text.isdigit() or int(text) > 0xFFFFFFFF:
+        raise RunxError(f"{option}: {text!r} is not a number of a user or group")
+    return text.encode()
+
+
+def _run(record: "Record", text: bytes, size: tuple[int, int] | None, options: ExecOptions) -> int:
+    socket = os.path.abspath(options.console_socket) if options.console_socket else ""
+    if size is not None and options.detach and not socket:
+        raise RunxError("cannot allocate tty if runx will detach without setting console socket", "give --console-socket")
+    if socket and (size is None or not options.detach):
+        raise RunxError("cannot use console socket if runx will not detach or allocate tty", "give --detach and --tty")
+    if options.detach:
+        pid = carrier.detached(record.directory, text, socket, size, while_paused=options.ignore_paused)
+        _write_pid(options.pid_file, pid)
+        return 0
+    return carrier.attached(
+        record.directory,
+        text,
+        lambda: _write_pid(options.pid_file, os.getpid()),
+        with_terminal=size is not None,
+        while_paused=options.ignore_paused,
+    )
+
+
+def _write_pid(path: str, pid: int) -> None:
+    """Write the pid as `create` writes that of the supervisor."""
+    if not path:
+        return
+    from runx.linux.files import write_atomically
+
+    try:
+        write_atomically(path, str(pid).encode())
+    except OSError as error:
+        raise RunxError(f"cannot write the pid file {path}: {reason(error)}") from None

@@ -1,0 +1,168 @@
+"""The record of a further process: what `exec` is asked for, over what holds for the container's own process.
+
+The compiler has written the records of the container's process (docs/guest.md, "/runx/process"). `create` keeps them in the file
+`process` of the container's directory, if the container allows exec. What an OCI `process` object or an option says goes before
+them, as in runc. The environment is that of the caller alone.
+"""
+
+import os
+from typing import Any
+
+from runx.errors import RunxError, reason
+from runx.linux.process_words import CAPABILITIES, IO_CLASSES, SCHEDULER_FLAGS, SCHEDULER_POLICIES
+
+_NAME = "process"
+_INHERITED = (
+    "args", "env", "cwd", "user", "groups", "umask", "rlimit", "capabilities", "no_new_privs", "oom_score_adj", "scheduler",
+    "io_priority",
+)  # fmt: skip
+"""Records of the container's process that hold for a further one unless it has its own. The filter and the limit of tasks hold in
+any case: PID 1 of the guest sees to that."""
+_SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
+"""Sets of capabilities, in the order of the record."""
+
+Records = dict[str, list[bytes]]
+
+
+def keep(directory: str, records: bytes) -> None:
+    """Keep the records of a container's process."""
+    fd = os.open(f"{directory}/{_NAME}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(records)
+
+
+def load(directory: str) -> Records:
+    """What a further process inherits. Raises RunxError if it cannot be read."""
+    try:
+        with open(f"{directory}/{_NAME}", "rb") as file:
+            values = file.read().split(b"\0")
+    except OSError as error:
+        raise RunxError(f"cannot read {directory}/{_NAME}: {reason(error)}") from None
+    found: Records = {}
+    at = 0
+    while at + 1 < len(values):
+        count = int(values[at + 1])
+        name = values[at].decode()
+        if name in _INHERITED:
+            found[name] = values[at + 2 : at + 2 + count]
+        at += 2 + count
+    return found
+
+
+def text(records: Records) -> bytes:
+    """The text for the guest. Raises RunxError for a value with a NUL, or if nothing is to be executed."""
+    if not records.get("args") or not records["args"][0]:
+        raise RunxError("exec: process.args must name a program to execute")
+    out = b""
+    for name, values in records.items():
+        if not values:
+            continue  # an absent record means the default
+        if any(b"\0" in value for value in values):
+            raise RunxError(f"exec: {name}: a value has a NUL byte")
+        out += b"\0".join((name.encode(), str(len(values)).encode(), *values)) + b"\0"
+    return out
+
+
+def with_process(records: Records, process: dict[str, Any]) -> tuple[Records, list[str]]:
+    """The records with an OCI `process` object (config.md, "Process") over them; and what of it has no effect. Raises RunxError
+    naming what is wrong with it."""
+    changed = dict(records)
+    try:
+        ignored = _apply(changed, process)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunxError(f"exec: the process is malformed: {type(error).__name__}: {error}") from None
+    return changed, ignored
+
+
+def terminal_of(process: dict[str, Any]) -> tuple[int, int] | None:
+    """Rows and columns of the terminal that a `process` object asks for; None without one. Raises RunxError."""
+    if not process.get("terminal"):
+        return None
+    size = process.get("consoleSize") or {}
+    try:
+        rows, columns = int(size.get("height", 0)), int(size.get("width", 0))
+    except (AttributeError, TypeError, ValueError):
+        rows = columns = -1
+    if not 0 <= rows <= 0xFFFF or not 0 <= columns <= 0xFFFF:
+        raise RunxError("exec: process.consoleSize: must be two numbers of at most 65535")
+    return rows, columns
+
+
+def _apply(records: Records, process: dict[str, Any]) -> list[str]:
+    records["args"] = _strings(process, "args")
+    records["env"] = _strings(process, "env")
+    cwd = process.get("cwd", "")
+    if not isinstance(cwd, str) or not cwd.startswith("/"):
+        raise RunxError(f"exec: process.cwd: must be an absolute path, not {cwd!r}")
+    records["cwd"] = [_bytes(cwd)]
+    user = process.get("user") or {}
+    records["user"] = [_number(user.get("uid", 0), "user.uid"), _number(user.get("gid", 0), "user.gid")]
+    records["groups"] = [_number(gid, "user.additionalGids") for gid in user.get("additionalGids") or ()]
+    records["umask"] = [] if user.get("umask") is None else [_number(user["umask"], "user.umask", 0o7777)]
+    records["no_new_privs"] = [b"1"] if process.get("noNewPrivileges") else []
+    ignored = [f"process.{name}" for name in ("apparmorProfile", "selinuxLabel", "execCPUAffinity") if process.get(name)]
+    if process.get("rlimits"):
+        records["rlimit"] = [value for limit in process["rlimits"] for value in _rlimit(limit)]
+    if process.get("capabilities") is not None:
+        sets = process["capabilities"]
+        known = {name: number for number, name in enumerate(CAPABILITIES)}
+        unknown = sorted({name for names in sets.values() for name in names or () if name not in known})
+        ignored += [f"the capability {name}, which Linux does not have" for name in unknown]
+        masks = {kind: sum(1 << known[name] for name in set(sets.get(kind) or ()) if name in known) for kind in _SETS}
+        masks["ambient"] &= masks["permitted"] & masks["inheritable"]  # Linux gives no others; runc warns
+        records["capabilities"] = [str(masks[kind]).encode() for kind in _SETS]
+    if process.get("scheduler"):
+        records["scheduler"] = _scheduler(process["scheduler"])
+    if process.get("ioPriority"):
+        priority = process["ioPriority"]
+        records["io_priority"] = [
+            str(IO_CLASSES[priority["class"]]).encode(),
+            _number(priority.get("priority", 0), "ioPriority", 7),
+        ]
+    return ignored
+
+
+def _rlimit(limit: dict[str, Any]) -> list[bytes]:
+    name = limit["type"]
+    if not name.startswith("RLIMIT_"):
+        raise RunxError(f"exec: process.rlimits: unknown resource limit {name!r}")
+    most = (1 << 64) - 1
+    numbers = [_number(limit.get(kind, 0), f"rlimits.{kind}", most) for kind in ("soft", "hard")]
+    return [name.removeprefix("RLIMIT_").lower().encode(), *numbers]
+
+
+def _scheduler(scheduler: dict[str, Any]) -> list[bytes]:
+    flags = sum(SCHEDULER_FLAGS[flag] for flag in scheduler.get("flags") or ())
+    numbers = [SCHEDULER_POLICIES[scheduler["policy"]], flags]
+    numbers += [int(scheduler.get(name, 0)) for name in ("nice", "priority", "runtime", "deadline", "period")]
+    return [str(number).encode() for number in numbers]
+
+
+def with_capabilities(records: Records, names: list[str]) -> None:
+    """Add capabilities to the bounding, effective and permitted set, as runc does. PID 1 of the guest takes away those that are
+    not in the container's bounding set. Raises RunxError for one that Linux does not have."""
+    masks = [int(mask) for mask in records.get("capabilities") or [b"0"] * len(_SETS)]
+    for name in names:
+        word = name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
+        if word not in CAPABILITIES:
+            raise RunxError(f"--cap: Linux has no capability {name!r}")
+        for kind in ("bounding", "effective", "permitted"):
+            masks[_SETS.index(kind)] |= 1 << CAPABILITIES.index(word)
+    records["capabilities"] = [str(mask).encode() for mask in masks]
+
+
+def _strings(process: dict[str, Any], name: str) -> list[bytes]:
+    values = process.get(name) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise RunxError(f"exec: process.{name}: must be a list of strings")
+    return [_bytes(value) for value in values]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _number(value: Any, what: str, most: int = 0xFFFFFFFF) -> bytes:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise RunxError(f"exec: process.{what}: must be a number from 0 to {most}, not {value!r}")
+    return str(value).encode()

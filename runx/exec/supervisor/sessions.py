@@ -1,0 +1,253 @@
+"""Further processes of the container (docs/console-link.md, "Sessions"), for containers that allow them.
+
+Each has a small process on the host, the carrier (commands/carrier.py). It gives its descriptors to this process, says over its
+connection what happens to it, and ends with the status of the session. Its end ends the session.
+"""
+
+import os
+import select
+
+from runx.errors import RunxError
+from runx.exec.console import frames as link
+from runx.exec.supervisor import control, loop
+from runx.exec.supervisor.session import STATUS_KILLED, Session, Streams
+from runx.linux.signals import signal
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runx.exec.console import streams
+    from runx.exec.supervisor.to_guest import ToGuest
+
+STOPPED = "cannot exec in a stopped container"
+_LINE_LIMIT = 64
+"""Bytes of a line from a carrier."""
+
+
+class _Running:
+    """A session, its carrier, and the record that the guest has not got yet."""
+
+    def __init__(self, session: Session, connection: int, record: int, to_guest: "ToGuest") -> None:
+        self.session = session
+        self.connection = connection
+        """-1: the carrier has gone."""
+        self.record = record
+        """The file that describes the process; -1: the guest has it all."""
+        self.is_known = False
+        """The guest has a part of the record, at least."""
+        self.is_abandoned = False
+        """The carrier has gone, and the guest gets KILL when it has the record."""
+        self.said = b""
+        """The beginning of a line from the carrier."""
+        self._to_guest = to_guest
+        self.moves = Streams(session, self)
+
+    @property
+    def has_begun(self) -> bool:
+        """The guest has the whole record: frames of the session may be sent and may come."""
+        return self.record < 0
+
+    @property
+    def takes_input(self) -> bool:
+        return self.has_begun and self._to_guest.takes_input
+
+    def take_input(self, source: "streams.Input") -> None:
+        if self._to_guest.has_room_for_others:
+            self._to_guest.take_input(source)
+
+    def tell(self, line: str) -> None:
+        """Tell the carrier."""
+        if self.connection >= 0:
+            try:
+                os.write(self.connection, (" ".join(line.split()) + "\n").encode("utf-8", "replace")[: control.LINE_LIMIT])
+            except OSError:
+                pass  # it has gone, which its connection will say
+
+    def close_record(self) -> None:
+        if self.record >= 0:
+            os.close(self.record)
+        self.record = -1
+
+    def close(self) -> None:
+        self.session.close()
+        self.close_record()
+        if self.connection >= 0:
+            os.close(self.connection)
+
+
+class Sessions:
+    """The part of the loop that has to do with sessions other than 0."""
+
+    def __init__(self, container: Session, to_guest: "ToGuest", log: "Callable[[str, str], None]") -> None:
+        """container: session 0. log: takes the level and text of a message."""
+        self._container = container
+        self._to_guest = to_guest
+        self._log = log
+        self._running: dict[int, _Running] = {}
+        self._is_over = False
+        self._had_room = False
+        self._turns = 0
+
+    def begin(self, connection: int, fds: list[int]) -> None:
+        """Start a process as soon as the container's process runs. Raises RunxError if it cannot be.
+
+        connection: to the carrier, which belongs to the session after a success. fds: a file with the record of the process, and
+        its standard streams, which belong to it, or are closed after an error.
+        """
+        try:
+            if self._is_over or self._container.ending is not None or self._container.status is not None:
+                raise RunxError(STOPPED)
+            if len(fds) != 1 + 3:
+                raise RunxError("no such request: exec needs four descriptors")
+            number = next((n for n in range(1, link.SESSIONS_MOST + 1) if n not in self._running), 0)
+            if not number:
+                raise RunxError(f"{link.SESSIONS_MOST} processes run by exec already, as many as there may be")
+        except RunxError:
+            for fd in fds:
+                os.close(fd)
+            raise
+        record, stdin, stdout, stderr = fds
+        session = Session(number, self._log, (stdin, stdout, stderr))
+        session.signals.machine_started()
+        self._running[number] = _Running(session, connection, record, self._to_guest)
+        self._log("info", f"session {number} begins")
+
+    # -- as a part of the loop -----------------------------------------------------------------------------------------
+
+    def watch(self, poller: select.poll) -> float | None:
+        due = False
+        self._had_room = self._to_guest.has_room
+        for running in self._running.values():
+            if running.connection >= 0:
+                poller.register(running.connection, select.POLLIN)
+            if running.has_begun:
+                running.moves.watch(poller)
+            due = due or (running.record >= 0 and self._container.started and self._had_room)
+        return loop.NOW if due else None
+
+    def handle(self, ready: dict[int, int]) -> None:
+        self._turns += 1
+        all_of_them = tuple(self._running.values())
+        first = self._turns % len(all_of_them) if all_of_them else 0  # none is always in front
+        for running in (*all_of_them[first:], *all_of_them[:first]):
+            if running.connection in ready:
+                self._hear_carrier(running)
+            if running.session.number not in self._running:
+                continue
+            if running.has_begun:
+                running.moves.handle(ready)
+            elif self._container.started and self._had_room:
+                self._send_record(running)
+            self._end_if_over(running)
+
+    def _send_record(self, running: _Running) -> None:
+        number = running.session.number
+        while not running.has_begun and self._to_guest.has_room_for_others:
+            running.is_known = True
+            part = os.read(running.record, link.PAYLOAD_LIMIT)
+            self._to_guest.put(link.frame(link.EXEC, part, number))
+            if not part:
+                running.close_record()
+                self._to_guest.sessions.append(running.session)
+                if running.is_abandoned:
+                    self._to_guest.put(link.signal(signal.SIGKILL, number))
+
+    def _end_if_over(self, running: _Running) -> None:
+        session = running.session
+        if session.status is not None and session.drained:
+            running.tell(f"exit {session.status}")
+            self._log("info", f"session {session.number} ends with status {session.status}")
+            self._forget(running)
+
+    def _forget(self, running: _Running) -> None:
+        del self._running[running.session.number]
+        if running.has_begun:
+            self._to_guest.sessions.remove(running.session)
+        running.close()
+
+    # -- what the carrier says -----------------------------------------------------------------------------------------
+
+    def _hear_carrier(self, running: _Running) -> None:
+        try:
+            data = os.read(running.connection, 4096)
+        except OSError:
+            data = b""
+        if not data:
+            self._lose_carrier(running)
+            return
+        *lines, running.said = (running.said + data).split(b"\n")
+        running.said = running.said[:_LINE_LIMIT]
+        for line in lines:
+            self._obey(running, line.decode("ascii", "replace").split())
+
+    def _obey(self, running: _Running, words: list[str]) -> None:
+        session = running.session
+        match words:
+            case ["signal", number] if number.isdigit() and 0 < int(number) <= 64:
+                try:
+                    session.signals.put(int(number))
+                except RunxError as error:
+                    self._log("warning", f"session {session.number}: signal {number} is dropped: {error.message}")
+            case ["size", rows, columns] if rows.isdigit() and columns.isdigit():
+                session.told_size = int(rows) & 0xFFFF, int(columns) & 0xFFFF
+                session.size_changed = True
+
+    def _lose_carrier(self, running: _Running) -> None:
+        """End a session whose carrier was killed: nobody waits for it, and nobody reads it."""
+        session = running.session
+        os.close(running.connection)
+        running.connection = -1
+        if not running.is_known:
+            self._log("info", f"session {session.number} ends before it has started")
+            self._forget(running)
+            return
+        for out in session.outputs.values():
+            out.hang_up()
+        session.input.close()
+        running.is_abandoned = True
+        if running.has_begun:
+            self._to_guest.put(link.signal(signal.SIGKILL, session.number))
+
+    # -- what the guest says -------------------------------------------------------------------------------------------
+
+    def hear(self, number: int, kind: int, payload: bytes) -> None:
+        """Take a frame of the guest. Raises LinkError if the guest broke a rule of the link."""
+        running = self._running.get(number)
+        if running is None or not running.has_begun or running.session.status is not None:
+            raise link.LinkError(f"a frame of type {kind:#04x} of session {number}, which does not run")
+        session = running.session
+        if session.started == (kind in (link.STARTED, link.FATAL)):
+            raise link.LinkError(f"a frame of type {kind:#04x} of session {number} out of order")
+        if kind in session.outputs:
+            session.outputs[kind].receive(payload)
+        elif kind == link.CREDIT_IN:
+            stream, size = link.parse_credit(payload)
+            if stream != 0:
+                raise link.LinkError(f"credit for stream {stream}")
+            session.input.credit(size)
+        elif kind == link.STDIN_CLOSED:
+            session.input.close()
+        elif kind == link.STARTED:
+            session.process_started()
+            running.tell("started")
+        elif kind == link.FATAL:
+            text = payload[1:].decode("utf-8", "replace")
+            running.tell(f"failed {payload[0]} {text}")
+            self._log("info", f"session {number} does not start: {text}")
+            self._forget(running)
+        else:
+            session.status = payload[0]
+            session.write_ready()
+            self._end_if_over(running)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End all sessions, whose processes have gone with the container."""
+        self._is_over = True
+        for running in tuple(self._running.values()):
+            running.session.write_ready()
+            running.tell(f"exit {STATUS_KILLED}" if running.session.started else f"failed {STATUS_KILLED} {STOPPED}")
+            self._log("info", f"session {running.session.number} ends with the container")
+            self._forget(running)
