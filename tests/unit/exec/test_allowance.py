@@ -57,6 +57,20 @@ def test_a_flood_is_served_at_a_bounded_rate(flood: bytes, tmp_path: Path) -> No
         assert 10 <= served <= 30
 
 
+def test_frames_of_any_session_count(tmp_path: Path) -> None:
+    """Those of a process that exec has started are no way around the bound."""
+    with Conversation(tmp_path, "reads", Allowance(400, used=Spender().used), sessions=1) as conversation:
+        assert conversation.hear(HELLO + link.frame(link.STARTED)) is None
+        assert conversation.hear(b"") is None  # the record goes to the guest
+        assert conversation.hear(link.frame(link.STARTED, session=1)) is None
+        flood = link.frame(link.STDERR, session=1)
+        for _ in range(600):
+            turns_in(conversation, flood, 0)
+            if conversation.allowance.rests_until():
+                break
+        assert 10 <= turns_in(conversation, flood, 1.0) <= 30
+
+
 def test_a_guest_of_a_hundredth_has_a_tenth(tmp_path: Path) -> None:
     """Whatever it brings: here, all that fits into the ring."""
     with Conversation(tmp_path, "reads", Allowance(1, used=Spender().used)) as conversation:
