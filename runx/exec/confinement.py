@@ -106,6 +106,8 @@ _SUPERVISOR = _PACKER | {
 }
 """What xl and its scripts need to start, pause and destroy a domain and to attach interfaces, and iptables-legacy-save to read
 filters (CAP_NET_RAW)."""
+_MKFS = frozenset((confine.CAP_DAC_READ_SEARCH, confine.CAP_SYS_ADMIN))
+"""To read all files, and the attributes trusted.overlay.* of a layer, by which directories hide what is below them."""
 
 
 def supervisor() -> None:
@@ -119,8 +121,8 @@ def packer() -> None:
 
 
 def mkfs() -> None:
-    """Confine this process before it becomes mkfs.erofs, which reads a hostile tree: it may read all files. Raises RunxError."""
-    _confine("mkfs.erofs", frozenset((confine.CAP_DAC_READ_SEARCH,)), never_of_mkfs)
+    """Confine this process before it becomes mkfs.erofs, which reads a hostile tree. Raises RunxError."""
+    _confine("mkfs.erofs", _MKFS, never_of_mkfs)
 
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
