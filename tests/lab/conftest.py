@@ -23,9 +23,19 @@ from runxtools.lab.leaks import inventory, leaks
 WITHOUT_QEMU = "trixie"
 """The suite whose QEMU (10.0) cannot serve PV guests: xl waits minutes for it, then `create` fails."""
 
+ONLY_ON_THE_DOUBLE = (
+    "test_a_container_sees_what_overlayfs_shows_to_the_host[False]",
+    "test_a_database_and_a_package_manager[ram]",
+)
+"""Tests of tests/shared that take minutes in an emulated machine, beside others with the same files and programs."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     kind = kinds.named(config.getoption("--lab"))
+    left_out = [item for item in items if item.path.parent == Path(__file__).parent and item.name in ONLY_ON_THE_DOUBLE]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.lab)
