@@ -28,6 +28,16 @@ ONLY_ON_THE_DOUBLE = (
     "test_a_database_and_a_package_manager[ram]",
 )
 """Tests of tests/shared that take minutes in an emulated machine, beside others with the same files and programs."""
+LONG = (
+    "test_podman.py",
+    "test_a_database_and_a_package_manager[9p]",
+    "test_a_database_of_two_containers",
+    "test_containers_on_a_full_disk",
+    "test_memory_runs_out_again_and_again",
+    "test_a_container_with_its_root_in_memory_has_its_whole_limit[64-48]",
+    "test_ten_at_once",
+)
+"""Modules and tests that get the marker `long`: each takes minutes, or another engine's tests have the same containers."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,6 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.lab)
+            if item.path.name in LONG or item.name in LONG:
+                item.add_marker(pytest.mark.long)
             if not kind.systemd and item.get_closest_marker("systemd"):
                 item.add_marker(pytest.mark.skip(reason=f"systemd does not start dom0 of {kind.name}"))
             if kind.suite == WITHOUT_QEMU and item.get_closest_marker("needs_qemu"):

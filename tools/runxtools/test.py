@@ -11,6 +11,7 @@ Not in a run of all steps:
 quick              the linters and most tests of the compiler, in about 20 s
 habits             what docker's users do, under runc and under runx on tools/xl-double, compared
 lab-bookworm-more  all tests of ctr and of images with Debian 12
+lab-long           what takes longest in the lab, and podman's tests
 lab-systemd        a lab whose dom0 has systemd, udev and Debian's services
 
 --engines runs the tests of the step double in trees of Debian 12, 13 and unstable, or of those that it names.
@@ -121,7 +122,7 @@ STEPS = {
         )
         for suite in engines.SUITES
     },
-    "lab": Step("tests in the Xen lab", ("tests/lab",), _ALL, "all", lab=Kind(), workers=2),
+    "lab": Step("tests in the Xen lab", ("-m", "not long", "tests/lab"), _ALL, "all", lab=Kind(), workers=2),
     # Debian 12 has another xl and another Linux, and a QEMU that can serve guests.
     "lab-bookworm": Step(
         "tests in the Xen lab, Debian 12",
@@ -142,6 +143,7 @@ STEPS = {
         lab=Kind("bookworm"),
         usual=False,
     ),
+    "lab-long": Step("long tests in the Xen lab", ("-m", "long", "tests/lab"), _ALL, "all", lab=Kind(), usual=False, workers=2),
     "lab-systemd": Step(
         "tests of systemd in the Xen lab", ("tests/lab/test_systemd.py",), _ALL, "all", lab=Kind(systemd=True), usual=False
     ),

@@ -58,7 +58,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 SHARED = "-n 2 --dist loadfile"
 LINT, UNIT, DOUBLE = "tests/test_linters.py", f"{SHARED} tests/unit", f"{SHARED} tests/integration"
-LAB, MORE = f"{SHARED} tests/lab --lab trixie", "tests/lab/test_image.py tests/lab/test_ctr.py --lab bookworm"
+LAB, MORE = f"{SHARED} -m not long tests/lab --lab trixie", "tests/lab/test_image.py tests/lab/test_ctr.py --lab bookworm"
 LAB_12 = f"{' '.join(tool.STEPS['lab-bookworm'].pytest)} --lab bookworm"
 LAB_BOOKWORM = "tools/lab --suite bookworm up"
 LAB_COMMANDS = ["./build all", "tools/lab up", LAB]
@@ -83,6 +83,7 @@ def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--only", "lint"], [LINT]),
         (["--only", "lab"], LAB_COMMANDS),
         (["--only", "lab", "--only", "lab-bookworm"], BOTH_LABS),
+        (["--only", "lab-long"], ["./build all", "tools/lab up", f"{SHARED} -m long tests/lab --lab trixie"]),
         (["--only", "lab-bookworm-more"], ["./build all", LAB_BOOKWORM, MORE]),
         (
             ["--only", "lab-systemd"],
