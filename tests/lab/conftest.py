@@ -38,6 +38,8 @@ LONG = (
     "test_ten_at_once",
 )
 """Modules and tests that get the marker `long`: each takes minutes, or another engine's tests have the same containers."""
+CHANGES_SETTINGS = {"test_anti_spoofing.py", "test_own_ramdisk.py", "test_xlconf.py", "test_the_hosts_network", "may_exec"}
+"""Modules, tests, and a fixture that change /etc/runx/runx.toml of dom0 for a while: they are `alone`."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -49,6 +51,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.lab)
+            if {item.path.name, item.name, *getattr(item, "fixturenames", ())} & CHANGES_SETTINGS:
+                item.add_marker(pytest.mark.alone)
             if item.path.name in LONG or item.name in LONG:
                 item.add_marker(pytest.mark.long)
             if not kind.systemd and item.get_closest_marker("systemd"):
