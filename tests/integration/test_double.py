@@ -196,9 +196,10 @@ def test_a_domain_destroyed_by_hand(bundle: Bundle, double: Double) -> None:
 
 
 def said(bundle: Bundle) -> str:
-    """The log of the container's supervisor."""
+    """The log of the container's supervisor, without what it says of a host that lacks controllers of control groups."""
     log = bundle.directory / "log"
-    return log.read_text() if log.exists() else ""
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    return "".join(line for line in lines if "the controller is not enabled there" not in line)
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
@@ -234,17 +235,17 @@ def test_kill_does_not_need_the_supervisor(bundle: Bundle, double: Double) -> No
     assert process.returncode == 137
 
 
-def test_a_supervisor_that_is_killed_leaves_what_delete_removes(bundle: Bundle, double: Double) -> None:
+def test_the_domain_of_a_supervisor_that_is_killed_ends_with_the_next_command(bundle: Bundle, double: Double) -> None:
     bundle.write("/bin/sleep", "1000")
     silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     assert double.popen(bundle.argv("create", "c"), **silent).wait(LIMIT_S) == 0
     bundle.runx("start", "c", check=True)
     pid = json.loads(bundle.runx("state", "c").stdout)["pid"]
     double.run(["kill", "-KILL", str(pid)], check=True)
-    bundle.await_stopped()
     assert domains(double) != []
-    bundle.runx("delete", "--force", "c", check=True)
+    bundle.await_stopped()
     assert domains(double) == []
+    bundle.runx("delete", "c", check=True)
 
 
 def test_a_server_of_shares_that_is_killed_ends_the_container(bundle: Bundle, double: Double) -> None:
