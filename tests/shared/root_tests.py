@@ -166,7 +166,7 @@ def behave(host: Machine, scratch: str, tmp_path: Path) -> list[str]:
     """Options of `ctr run` that give a container the program of behaviour.c as /mnt/behave. Writing back its thousands of files
     would take minutes in the lab."""
     host.put(compiled("behaviour", tmp_path), f"{scratch}/behave")
-    return [*NEVER, "--mount", f"type=bind,src={scratch},dst=/mnt,options=rbind:ro"]
+    return ["--mount", f"type=bind,src={scratch},dst=/mnt,options=rbind:ro", *NEVER]
 
 
 def test_a_root_by_disk_behaves_as_under_runc(host: Machine, behave: list[str]) -> None:
