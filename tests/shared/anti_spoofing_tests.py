@@ -58,7 +58,12 @@ class Attack:
     """All frames of tests/support/frames.py, sent by a container, and what came to the bridge."""
 
     def __init__(self, host: Machine, bridge: Bridge, options: list[str], interface: str = "eth0") -> None:
-        script = f"echo ready; cat /sys/class/net/{interface}/address; /mnt/sendframes {interface} && echo sent"
+        # What a new interface sends first is lost on a loaded machine: wait until both pass something on.
+        script = f"""
+            {REACH}
+            echo ready; cat /sys/class/net/{interface}/address
+            reach {SUBNET}.1 && reach fd00:213::1 && /mnt/sendframes {interface} && echo sent
+        """
         container = Running(host, script, options)
         assert container.process.stdout is not None
         mac = container.process.stdout.readline().decode().strip()
