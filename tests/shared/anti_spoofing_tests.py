@@ -33,6 +33,12 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as heard:
     except TimeoutError:
         pass
 """
+NO_FIREWALL = """
+for file in /proc/sys/net/bridge/bridge-nf-call-*tables; do
+    [ ! -e "$file" ] || echo 0 > "$file"
+done
+"""
+"""docker has the host's firewall see frames of bridges, which joins or drops fragments that we want to see."""
 ADVERTISE = """
 import socket, sys
 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
@@ -67,6 +73,7 @@ class Attack:
         container = Running(host, script, options)
         assert container.process.stdout is not None
         mac = container.process.stdout.readline().decode().strip()
+        host.run(["sh", "-c", NO_FIREWALL], check=True)
         pipe = subprocess.PIPE
         listener = host.popen(["python3", "-c", LISTENER, bridge.name], stdin=pipe, stdout=pipe)
         assert listener.stdout is not None and listener.stdout.readline() == b"listening\n"
