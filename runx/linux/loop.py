@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 
 from runx.errors import RunxError, reason
 
@@ -55,6 +56,8 @@ def attach(
             except OSError as error:
                 if error.errno != errno.EBUSY or attempt == _ATTEMPTS:
                     raise
+                # Who has it open may not have given it its file yet; until then it is the free one for all.
+                time.sleep(min(attempt, 50) / 1000)
         raise AssertionError("the last attempt raises")
     except OSError as error:
         raise RunxError(f"no loop device could be made: {reason(error)}") from None
