@@ -36,7 +36,7 @@ _READ = mount.MS_RDONLY | mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | m
 _JOURNAL_FROM = 2**30
 JOURNAL_MIB = 16
 """Size of the journal of a layer, which always has its blocks of the host."""
-_FEATURES = (
+FEATURES = (
     "none", "has_journal", "ext_attr", "dir_index", "filetype", "extent", "64bit", "flex_bg", "sparse_super", "large_file",
     "huge_file", "dir_nlink", "extra_isize", "metadata_csum",
 )  # fmt: skip
@@ -251,7 +251,7 @@ def layer(work: str, root: str, size: int, target: int) -> None:
     # guest's kernel would fill with zeros later are zero in a sparse file. A guest goes on after an error; the journal decides
     # whether it can. Its PID 1 knows the size of inodes (pid1/space.c).
     extended = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
-    form = ["-m", "0", "-e", "continue", "-I", "256", "-O", ",".join(_FEATURES)]
+    form = ["-m", "0", "-e", "continue", "-I", "256", "-O", ",".join(FEATURES)]
     if size >= _JOURNAL_FROM:
         form += ["-J", f"size={JOURNAL_MIB}"]  # a smaller file system has no larger one by itself
     argv = [_program("mke2fs"), "-q", "-t", "ext4", *form, "-E", extended, "-d", skeleton, made]

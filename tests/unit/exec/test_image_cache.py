@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from runx.errors import RunxError
+from runx.exec import spawn
 from runx.exec.storage import ext4, image_cache, mkfs, room
 from runx.linux.in_root import directory_identity
 
@@ -370,6 +371,21 @@ def test_a_layer_has_the_blocks_of_its_journal(tmp_path: Path, mib: int) -> None
         assert any(start <= number * block < start + length for start, length in ranges), number
     assert sum(length for _, length in ranges) <= layer.stat().st_blocks * 512 < 20 * MIB
     subprocess.run(["e2fsck", "-fn", layer], check=True, capture_output=True)
+
+
+def test_a_layer_has_the_features_that_runx_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever mke2fs.conf says: Linux would keep the 2 MiB of an orphan file in memory."""
+    settings = tmp_path / "mke2fs.conf"
+    settings.write_text("[fs_types]\n ext4 = {\n  features = has_journal,extent,orphan_file,metadata_csum_seed,bigalloc\n }\n")
+    environment = {**spawn.environment(), "MKE2FS_CONFIG": str(settings)}
+    monkeypatch.setattr(spawn, "environment", lambda: environment)
+    layer = tmp_path / "layer"
+    fd = os.open(layer, os.O_RDWR | os.O_CREAT)
+    mkfs.layer(str(tmp_path / "work"), str(tmp_path), 64 * MIB, fd)
+    os.close(fd)
+    about = subprocess.run(["dumpe2fs", "-h", layer], check=True, capture_output=True, text=True).stdout
+    features = re.findall(r"^Filesystem features: +(.*)$", about, re.MULTILINE)[0].split()
+    assert set(features) == set(mkfs.FEATURES) - {"none"}
 
 
 def test_a_directory_of_others_is_not_used(home: Home) -> None:
