@@ -10,6 +10,10 @@ TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
     from runx.exec.ninep.nodes import Held, Node
 
+_ACCESS_LISTS = (b"system.posix_acl_access", b"system.posix_acl_default")
+"""Attributes that are never empty: the client (fs/9p/acl.c) removes them without XATTR_REPLACE. Linux takes an empty value for
+that since 6.2 only."""
+
 
 class Attribute:
     """An extended attribute, or the list of names, that is read or written by a fid of its own."""
@@ -38,7 +42,7 @@ class Attribute:
             refuse(errno.EINVAL)
         if self._name == layer.ATTRIBUTES:
             layer.set_attributes(node, bytes(self.value))
-        elif not self._size and self._flags & os.XATTR_REPLACE:
+        elif not self._size and (self._flags & os.XATTR_REPLACE or self._name in _ACCESS_LISTS):
             os.removexattr(node.name, self._name)  # Linux's client has no other request for it
         else:
             os.setxattr(node.name, self._name, bytes(self.value), self._flags)

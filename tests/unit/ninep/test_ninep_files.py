@@ -313,6 +313,30 @@ def test_capabilities_of_files_and_acls(place: Path, client: Client) -> None:
     assert os.getxattr(place / "file", "system.posix_acl_access") == acl
 
 
+def test_an_access_list_is_removed_as_old_kernels_do_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client asks for an empty list, without XATTR_REPLACE. Linux 6.1's setxattr(2) refuses that."""
+    set_attribute = os.setxattr
+
+    def as_linux_6_1(path: object, name: bytes, value: bytes, *rest: object) -> None:
+        if not value:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        set_attribute(path, name, value, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "setxattr", as_linux_6_1)
+    (place / "dir").mkdir()
+    entries = ((1, 7, NOFID), (2, 4, 1000), (4, 5, NOFID), (16, 5, NOFID), (32, 5, NOFID))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    with served(place, Rules()) as client:
+        client.begin()
+        fid = client.walk(b"dir")
+        for name in (b"system.posix_acl_default", b"system.posix_acl_access"):
+            client.setxattr(fid, name, acl)
+            assert name.decode() in os.listxattr(place / "dir")
+            client.setxattr(fid, name, b"")
+            client.setxattr(fid, name, b"")
+    assert not os.listxattr(place / "dir")
+
+
 def exact(uid: int, gid: int, mode: int, atime_ns: int, mtime_ns: int) -> bytes:
     return struct.pack("<IIIqq", uid, gid, mode, atime_ns, mtime_ns)
 
