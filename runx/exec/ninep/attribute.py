@@ -3,7 +3,6 @@
 import errno
 import os
 
-from runx.exec.ninep import layer
 from runx.exec.ninep.nodes import refuse
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
@@ -22,7 +21,7 @@ class Attribute:
         self._held = held
         self._name, self._size, self._flags = name, size, flags
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: "bytes | memoryview") -> None:
         """Add a piece of the value. Raises OSError unless it follows the last one and ends within the size."""
         if not isinstance(self.value, bytearray):
             refuse(errno.EBADF)
@@ -36,9 +35,7 @@ class Attribute:
             return
         if len(self.value) != self._size:
             refuse(errno.EINVAL)
-        if self._name == layer.ATTRIBUTES:
-            layer.set_attributes(node, bytes(self.value))
-        elif not self._size and self._flags & os.XATTR_REPLACE:
+        if not self._size and self._flags & os.XATTR_REPLACE:
             os.removexattr(node.name, self._name)  # Linux's client has no other request for it
         else:
             os.setxattr(node.name, self._name, bytes(self.value), self._flags)
