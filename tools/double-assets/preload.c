@@ -1,4 +1,5 @@
-/* /dev/xen/gntdev and /dev/xen/evtchn for supervisors and servers of shares on tools/xl-double (docs/double.md): loaded into them with LD_PRELOAD.
+/* /dev/xen/gntdev and /dev/xen/evtchn for supervisors and servers of shares on tools/xl-double (docs/double.md): loaded into them
+ * with LD_PRELOAD.
  *
  * A mapped grant is a file of the domain's directory, beside the socket that $XENSTORED_PATH names. An event channel is one end of a
  * pair of sockets, the other end of which goes to the domain: the numbers of ports that have events are read from it and written back

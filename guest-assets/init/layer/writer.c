@@ -315,7 +315,8 @@ static bool send_link(const char *name, const char *first)
     size_t name_length = strlen(name), length = strlen(first);
     if (length > LINK_MAX)
         return problem("the path of its first name is too long");
-    return begin(RECORD_LINK, 2 + name_length + length) && put_number(name_length, 2) && put(name, name_length) && put(first, length);
+    return begin(RECORD_LINK, 2 + name_length + length) && put_number(name_length, 2) && put(name, name_length) &&
+           put(first, length);
 }
 
 /* Sends a file that may have other names in the layer. */

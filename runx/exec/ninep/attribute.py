@@ -10,6 +10,16 @@ if TYPE_CHECKING:
     from runx.exec.ninep.nodes import Held, Node
 
 
+CAPABILITY = b"security.capability"
+_GUESTS = (b"user.", b"system.posix_acl_access", b"system.posix_acl_default", CAPABILITY)
+"""What a program in a container of runc may set. Others (trusted.overlay.opaque, security.selinux) steer the host."""
+
+
+def is_guests(name: bytes) -> bool:
+    """Whether a guest may set the extended attribute of this name."""
+    return name.startswith(_GUESTS[0]) or name in _GUESTS[1:]
+
+
 class Attribute:
     """An extended attribute, or the list of names, that is read or written by a fid of its own."""
 

@@ -7,7 +7,7 @@ import time
 from struct import Struct
 
 from runx.exec.ninep import limits, wire
-from runx.exec.ninep.attribute import Attribute
+from runx.exec.ninep.attribute import CAPABILITY, Attribute, is_guests
 from runx.exec.ninep.fids import Fid
 from runx.exec.ninep.nodes import Held, refuse
 
@@ -95,16 +95,6 @@ def statfs(share: "Share", message: bytes) -> bytes:
     return _STATFS.pack(_MAGIC, s.f_bsize, *counts, s.f_fsid & 0xFFFFFFFFFFFFFFFF, s.f_namemax)
 
 
-_CAPABILITY = b"security.capability"
-_GUESTS = (b"user.", b"system.posix_acl_access", b"system.posix_acl_default", _CAPABILITY)
-"""What a program in a container of runc may set. Others (trusted.overlay.opaque, security.selinux) steer the host."""
-
-
-def is_guests(name: bytes) -> bool:
-    """Whether a guest may set the extended attribute of this name."""
-    return name.startswith(_GUESTS[0]) or name in _GUESTS[1:]
-
-
 def _checked(name: bytes) -> bytes:
     if not is_guests(name) or b"\0" in name:
         refuse(errno.EOPNOTSUPP)
@@ -133,7 +123,7 @@ def xattrcreate(share: "Share", message: bytes) -> bytes:
     fid = share.fids.get(number)
     if fid.node.rules.read_only:
         refuse(errno.EROFS)
-    if fid.node.rules.no_capabilities and name == _CAPABILITY:
+    if fid.node.rules.no_capabilities and name == CAPABILITY:
         refuse(errno.EPERM)
     if fid.file is not None or fid.attribute is not None:
         refuse(errno.EBADF)

@@ -1,11 +1,11 @@
 """A root filesystem of the host while it takes what a container has written, when the container ends (docs/decisions/0014, 0016).
 
 What has come is in the order of the directories: each entry is begun, gets its data and attributes, and is placed. It is made
-complete in a directory of its own, SCRATCH, and then renamed: whenever this ends, each name of the root filesystem is the old file,
-or the new one, or is missing. A guest sees the same in all three cases, as its layer stays above until everything is there.
+complete in a directory of its own, SCRATCH, and then renamed: whenever this ends, each name of the root filesystem is the old
+file, or the new one, or is missing. A guest sees the same in all three cases, as its layer stays above until everything is there.
 
-The guest names single entries of the directory that it has entered, and paths for links. Each step is one name, from a descriptor,
-and follows nothing (nodes.py). So nothing outside the root filesystem is touched, whatever a guest sends.
+The guest names single entries of the directory that it has entered, and paths for links. Each step is one name, from a
+descriptor, and follows nothing (nodes.py). So nothing outside the root filesystem is touched, whatever a guest sends.
 """
 
 import errno
@@ -14,7 +14,7 @@ import stat
 
 from runx.errors import reason
 from runx.exec.ninep import nodes, wire
-from runx.exec.ninep.attributes import is_guests
+from runx.exec.ninep.attribute import is_guests
 from runx.exec.ninep.export_names import SCRATCH
 from runx.exec.ninep.nodes import checked, refuse
 from runx.linux.mount import sync_file_system
@@ -104,7 +104,7 @@ class Root:
         self._levels: list[_Level] = []
         self._entry: _Entry | None = None
         self._scratch = -1
-        self._path: "bytes | None" = None
+        self._path: bytes | None = None
         self.bytes_left = 0
         self.entries_left = 0
         self.bytes = 0
@@ -408,7 +408,7 @@ class _Tree:
 
 
 def _remove_all(directory: int, name: bytes) -> None:
-    """Remove an entry with all below it; it need not exist. Raises OSError. Trees may be deeper than calls in each other may be."""
+    """Remove an entry with all below it; it need not exist. Raises OSError. A tree may be deeper than Python calls functions."""
     if _unlink(directory, name):
         return
     trees = [_Tree(directory, name)]

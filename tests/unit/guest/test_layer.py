@@ -84,8 +84,8 @@ class Machine:
 
 
 def take(root: Path, sent: bytes, steps: int = -1, room: int = 1 << 30) -> tuple[int, str]:
-    """Have a process write into a root filesystem what a guest has sent, as the server of the share does: its exit status, and what
-    it says of it. steps: it is killed before the step of this number."""
+    """Have a process write into a root filesystem what a guest has sent, as the server of the share does: its exit status, and
+    what it says of it. steps: it is killed before the step of this number."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
