@@ -1,8 +1,8 @@
 """The guest's client of the share `layer`, to which a container's changes go when it ends (docs/executor.md, "Shares").
 
 Other shares are trees of the host here. What a guest writes to this one are records, which only the server understands. So there
-is a real ring, whose pages are files of the domain's directory, and a process that sends messages of 9P through it: what the guest
-writes to a fifo. `guest` asks that process to settle before it passes on what the guest says on the console.
+is a real ring, whose pages are files of the domain's directory, and a process that sends messages of 9P through it: what the
+guest writes to a fifo. `guest` asks that process to settle before it passes on what the guest says on the console.
 """
 
 import array
