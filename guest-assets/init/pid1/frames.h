@@ -48,7 +48,7 @@ enum {
     RECORD_LIMIT = 4 * 1024 * 1024, /* bytes of all EXEC frames of a session */
     LOG_LIMIT = 64 * 1024,      /* bytes of all LOG frames together */
     DNS_HEADER = 12,            /* bytes of the smallest DNS message (RFC 1035) */
-    WRITTEN_BACK_HEADER = 13,   /* bytes of WRITTEN_BACK before its text */
+    WRITTEN_BACK_HEADER = 1,    /* bytes of WRITTEN_BACK before its text */
 };
 
 #endif

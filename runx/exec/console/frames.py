@@ -29,7 +29,7 @@ _SIZES = {
     STDIN_CLOSED: (0, 0),
     QUESTION: (12, PAYLOAD_LIMIT),  # a DNS message has a header of that size (RFC 1035)
     ENDING: (1, 1),
-    WRITTEN_BACK: (13, PAYLOAD_LIMIT),
+    WRITTEN_BACK: (1, PAYLOAD_LIMIT),
     LAYER: (0, 0),
 }
 """Least and most bytes of payloads that have a fixed form."""
@@ -136,10 +136,9 @@ def space(limit: int, held: int) -> bytes:
     return frame(SPACE, limit.to_bytes(8, "little") + held.to_bytes(8, "little"))
 
 
-def parse_written_back(payload: bytes) -> tuple[bool, int, int, str]:
-    """Whether all was written, bytes, entries, and what went wrong, of a WRITTEN_BACK."""
-    text = payload[13:].decode("utf-8", "backslashreplace")
-    return payload[0] == 0, int.from_bytes(payload[1:9], "little"), int.from_bytes(payload[9:13], "little"), text
+def parse_written_back(payload: bytes) -> tuple[bool, str]:
+    """Whether all was sent, and what went wrong, of a WRITTEN_BACK."""
+    return payload[0] == 0, payload[1:].decode("utf-8", "backslashreplace")
 
 
 def parse_credit(payload: bytes) -> tuple[int, int]:

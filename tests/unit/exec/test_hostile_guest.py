@@ -92,8 +92,8 @@ def test_what_was_said_before_a_broken_rule_has_been_delivered(outputs: list[tup
         (HELLO + link.frame(link.QUESTION, b"x" * 11), "a frame of type 0x0a with 11 bytes"),
         (HELLO + link.frame(link.CREDIT_IN, b"\x00\x01\x00\x00\x00"), "credit for input that was not sent"),
         (HELLO + STARTED + link.frame(link.LAYER), "a layer that is not written back"),
-        (HELLO + link.frame(link.ENDING, b"\x00") + link.frame(link.WRITTEN_BACK, bytes(13)), "a layer that is not written back"),
-        (HELLO + link.frame(link.WRITTEN_BACK, bytes(12)), "a frame of type 0x0c with 12 bytes"),
+        (HELLO + link.frame(link.ENDING, b"\x00") + link.frame(link.WRITTEN_BACK, bytes(1)), "a layer that is not written back"),
+        (HELLO + link.frame(link.WRITTEN_BACK), "a frame of type 0x0c with 0 bytes"),
         (HELLO + link.frame(link.ENDING, b"\x00") * 2, "a frame of type 0x0b after ENDING"),
         (HELLO + link.frame(link.ENDING, b"\x00") + link.frame(link.FATAL, b"\x01why"), "a frame of type 0x03 after ENDING"),
         (

@@ -337,41 +337,6 @@ def test_an_access_list_is_removed_as_old_kernels_do_it(place: Path, monkeypatch
     assert not os.listxattr(place / "dir")
 
 
-def exact(uid: int, gid: int, mode: int, atime_ns: int, mtime_ns: int) -> bytes:
-    return struct.pack("<IIIqq", uid, gid, mode, atime_ns, mtime_ns)
-
-
-EXACT = b"trusted.runx.attributes"
-
-
-def test_exact_attributes_where_a_layer_is_written_back(place: Path) -> None:
-    (place / "file").touch()
-    (place / "link").symlink_to("nowhere")
-    with served(place, Rules(is_layer=True)) as client:
-        client.begin()
-        file, link = client.walk(b"file"), client.walk(b"link")
-        client.setxattr(file, EXACT, exact(5, 6, 0o106755, 1234567890987654321, -5))
-        status = (place / "file").stat()
-        assert (status.st_uid, status.st_gid, status.st_mode) == (5, 6, 0o106755)
-        assert (status.st_atime_ns, status.st_mtime_ns) == (1234567890987654321, -5)
-        client.setxattr(link, EXACT, exact(7, 8, 0o777, 1, 987654321012345678))
-        status = (place / "link").lstat()
-        assert (status.st_uid, status.st_gid, status.st_mtime_ns) == (7, 8, 987654321012345678)
-        for wrong in (b"", exact(0, 0, 0, 0, 0)[:-1], exact(0xFFFFFFFF, 0, 0, 0, 0)):
-            with refused(errno.EINVAL):
-                client.setxattr(client.walk(b"file"), EXACT, wrong)
-        with refused(errno.EOPNOTSUPP):
-            client.setxattr(client.walk(b"file"), b"trusted.other", b"value")
-        with refused(errno.EOPNOTSUPP):
-            client.getxattr(client.walk(b"file"), EXACT)
-    assert os.listxattr(place / "file") == []
-    with served(place) as client:
-        client.begin()
-        with refused(errno.EOPNOTSUPP):
-            client.setxattr(client.walk(b"file"), EXACT, exact(0, 0, 0, 0, 0))
-    assert (place / "file").stat().st_uid == 5
-
-
 def test_attributes_have_a_limit_together(place: Path, client: Client) -> None:
     (place / "file").touch()
     begun = []

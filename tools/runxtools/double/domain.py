@@ -19,12 +19,13 @@ import tty
 import uuid
 from typing import Any
 
+from runx.exec.ninep import export_names
 from runx.linux import loop
-from runxtools.double import linux, place, ramdisk, vif
+from runxtools.double import layer_share, linux, place, ramdisk, vif
 
 RING_REFERENCE, PORT = 8, 1
 """Grant and event channel of hvc1, as a guest's kernel numbers them: the first eight grants are Xen's."""
-_INIT_WAIT, _INITIALISED, _CONNECTED, _CLOSING = "2", "3", "4", "5"  # enum xenbus_state
+_INITIALISING, _INIT_WAIT, _INITIALISED, _CONNECTED, _CLOSING = "1", "2", "3", "4", "5"  # enum xenbus_state
 _HVC0_LIMIT = 1024 * 1024
 """Unread bytes of hvc0 that xenconsoled keeps; it drops more."""
 _NODES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
@@ -243,12 +244,19 @@ class Domain:
         devices = f"{self.path}/device/9pfs"
         for number in self.store.directory(devices):
             place = f"{self.directory}/share-{number}"
-            if place in self.trees:
+            if os.path.exists(place):
                 continue
             tag, backend = self.store.read(f"{devices}/{number}/tag"), self.store.read(f"{devices}/{number}/backend")
-            if tag is None or backend is None or self.store.read(f"{backend}/state") != _INIT_WAIT:
+            # A guest's kernel begins when its own state says so, which is written last.
+            if self.store.read(f"{devices}/{number}/state") != _INITIALISING or not tag or not backend:
+                continue
+            if self.store.read(f"{backend}/state") != _INIT_WAIT:
                 continue
             os.mkdir(place)
+            if tag == export_names.LAYER_TAG:
+                self.layer = layer_share.LayerShare(self.store, self.directory, f"{devices}/{number}", place)
+                self.store.watch(self.layer.watched, "layer")
+                continue
             linux.move_tree(linux.tree_of(int(self.store.read(f"{backend}/server") or 0), f"/{tag}"), place)
             self.trees.append(place)
             os.symlink(place, f"{self.directory}/tag-{tag}")  # when all is there: the program `guest` looks for it
@@ -271,11 +279,14 @@ class Domain:
         return True
 
     backend_state = ""
+    layer: layer_share.LayerShare | None = None
 
     def _look_at_backend(self) -> None:
         for _, token in self.store.events():
             if token == "shares" and self.guest is not None and place.fault(self.state_directory, "no-late-shares") is None:
                 self._shares()  # one that was added
+            if token == "layer" and self.layer:
+                self.layer.look()
             if token != "backend":
                 continue
             state = self.store.read(self.backend_state)
@@ -339,6 +350,8 @@ class Domain:
         if self._destroyed:
             return
         self._destroyed = self.gone = True
+        if self.layer:
+            self.layer.end()
         if self.guest is not None and self.guest.returncode is None:
             self._freeze(False)
             self.orders.close()  # this kills PID 1

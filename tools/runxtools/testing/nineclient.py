@@ -176,13 +176,20 @@ class Client:
 @contextmanager
 def served(directory: Path, rules: Rules | None = None, entries: Mapping[bytes, Rules] | None = None) -> Iterator[Client]:
     """A client of a server of this directory, which runs in a child."""
+    with served_share(Share(open_directory(str(directory)), rules or Rules(), entries)) as client:
+        yield client
+
+
+@contextmanager
+def served_share(share: Share) -> Iterator[Client]:
+    """A client of a share, whose server runs in a child."""
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         try:
             ours.close()
             os.umask(0)
-            serve(theirs, Share(open_directory(str(directory)), rules or Rules(), entries))
+            serve(theirs, share)
         except BaseException:
             traceback.print_exc()
         finally:

@@ -26,10 +26,10 @@ LIMIT_S = 60
 class Frontend:
     """One ring as the guest's driver has it: grant and port are its number."""
 
-    def __init__(self, number: int, order: int = 8) -> None:
+    def __init__(self, number: int, order: int = 8, memory: "tuple[mmap.mmap, mmap.mmap] | None" = None) -> None:
+        """memory: the interface page and the rings; None: some of this process."""
         self.number = number
-        self.page = mmap.mmap(-1, 4096)
-        self.data = mmap.mmap(-1, 4096 << order)
+        self.page, self.data = memory or (mmap.mmap(-1, 4096), mmap.mmap(-1, 4096 << order))
         self.size = len(self.data) // 2
         self.words = memoryview(self.page).cast("I")
         self.words[ORDER] = order
@@ -71,8 +71,12 @@ class Frontend:
             left = end - time.monotonic()
             if left <= 0:
                 return b""
-            if select.select([self.from_server], [], [], left)[0]:
-                os.read(self.from_server, 4096)
+            self.wait(left)
+
+    def wait(self, limit_s: float) -> None:
+        """Wait for an event of the server, not longer than that."""
+        if select.select([self.from_server], [], [], limit_s)[0]:
+            os.read(self.from_server, 4096)
 
     def _peek(self, size: int) -> bytes:
         at = self.words[IN_CONS] & (self.size - 1)
