@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -314,6 +315,34 @@ def test_create_hangs(bundle: Bundle, double: Double, fault: Callable[..., None]
         assert process.stderr is not None
         assert b"xl create was ended by signal 15" in process.stderr.read()
         assert process.wait(LIMIT_S) == 1
+
+
+# ---- the clock, which is this machine's
+
+
+def test_a_guest_whose_clock_is_right_is_told_nothing(bundle: Bundle) -> None:
+    process = bundle.popen("echo ready; read x")
+    for command in ("pause", "resume") * 3:
+        bundle.runx(command, "c", check=True)
+    process.communicate(b"\n", timeout=LIMIT_S)
+    assert process.returncode == 0
+    assert b"clock" not in (bundle.directory / "log").read_bytes()
+
+
+def test_no_guest_sets_the_clock_of_this_machine(bundle: Bundle, fault: Callable[..., None]) -> None:
+    """Whatever the host asks for, and whatever the process may: adjtimex -q only reads, by the call that also sets."""
+    fault("clock-ahead", "1000")
+    process = bundle.config["process"]
+    process["capabilities"] = {kind: ["CAP_SYS_TIME"] for kind in ("bounding", "effective", "permitted")}
+    before = time.time() - time.monotonic()
+    result = bundle.sh("adjtimex -q && echo read it; sleep 1; date +%s")
+    after = time.time() - time.monotonic()
+    assert abs(after - before) < 1
+    assert abs(int(result.stdout) - time.time()) < LIMIT_S, "and not some 1000 s"
+    assert b"not permitted" in result.stderr
+    log = (bundle.directory / "log").read_text()
+    console = "guest's clock was off by -1000."
+    assert console in log
 
 
 # ---- xl as its users meet it

@@ -155,7 +155,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     record.network_namespace = plan.network_namespace or ""
     record.network_devices = [f"{device.name}:{device.new_name}" for device in plan.network_devices]
     record.takes_interfaces = plan.takes_interfaces
-    record.exec = plan.exec
+    record.exec, record.sync_clock = plan.exec, plan.sync_clock
     record.kill_answer_s, record.kill_end_s = result.host.kill_answer_s, result.host.kill_end_s
     if plan.root.cache_mib is not None:
         record.packs = "ramdisk" if plan.root.images else "disks"
