@@ -122,7 +122,7 @@ def test_names() -> None:
     found = interface({"dns": {"nameservers": ["10.0.0.1"], "domain": "a.b", "search": ["c", "d"], "options": ["ndots:1"]}})
     assert (found.nameservers, found.search, found.dns_options) == (("10.0.0.1",), ("c", "d"), ("ndots:1",))
     assert interface({"dns": {"domain": "a.b"}}).search == ("a.b",)
-    with pytest.raises(CompileError, match=r'dns\.nameservers: "10\.0\.0" is no IP address'):
+    with pytest.raises(CompileError, match=r'net\.conf:1:59: dns\.nameservers\[0\]: "10\.0\.0" is no IP address'):
         interface({"dns": {"nameservers": ["10.0.0"]}})
 
 
