@@ -103,7 +103,7 @@ def namespaces(config: Config, count: int) -> None:
 
 
 SHAPES = [
-    mounts("tmpfs"), mounts("bind", options=["rbind", "ro"]), mounts("nosuch"), mounts("tmpfs", options=["nosuch", "huge=always"]),
+    mounts("tmpfs"), mounts("bind", options=["rbind", "ro"]), mounts("nosuch"), mounts("tmpfs", options=["nosuch", "huge=no"]),
     devices, mounts_and_devices, one_place, options, text_of_options, unknown, cpus, environment, netconf, annotations, paths,
     sysctl, hooks, limits, groups, namespaces,
 ]  # fmt: skip
