@@ -23,6 +23,8 @@ def test_a_container(host: Machine, engine: list[str]) -> None:
     result = host.run([*engine, "run", "--rm", "--network", "none", IMAGE, "no-such-program"], timeout=LIMIT_S)
     assert result.returncode == 127
     assert b"no-such-program" in result.stderr
+    result = host.run([*engine, "run", "--rm", "--network", "none", IMAGE, "/etc/passwd"], timeout=LIMIT_S)
+    assert result.returncode == 126, "a file that is no program"
 
 
 def test_stop_and_logs(host: Machine, engine: list[str]) -> None:
