@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runx.exec.supervisor import boot
 from runxtools.checkout import CHECKOUT
 from runxtools.double.host import LOCAL, Double
 from runxtools.testing.bundles import LIMIT_S, Bundle
@@ -302,6 +303,18 @@ def test_a_console_that_never_comes_is_ended_by_kill(bundle: Bundle, double: Dou
     bundle.runx("kill", "c", "KILL", check=True)
     process.communicate()
     assert process.returncode == 137
+
+
+def test_a_share_that_does_not_come_up(bundle: Bundle, fault: Callable[..., None]) -> None:
+    """The guest's kernel would wait for it for five minutes, and say nothing."""
+    fault("devices-hang")
+    begin = time.monotonic()
+    result = bundle.sh("true")
+    assert time.monotonic() - begin < boot.LIMIT_S + 15
+    assert result.returncode == 125
+    said = result.stderr.decode()
+    first = "runx: the share root of the virtual machine has not come up within 30 s; the guest's driver has not answered"
+    assert said.startswith(first) and said.endswith("its console said last:\nXENBUS: Timeout connecting to devices\n"), said
 
 
 def test_create_hangs(bundle: Bundle, double: Double, fault: Callable[..., None]) -> None:

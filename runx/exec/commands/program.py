@@ -68,7 +68,7 @@ class Program:
 
     def _look(self, path: str, *, may_be_missing: bool = False) -> tuple[str, int]:
         """The path without symbolic links, which lead to places in the root, and the mode of the file. Raises OSError: also
-        EXDEV, for what is below a mount."""
+        EXDEV, for what is below a mount, or is made for one."""
         rest = path.split("/")[::-1]
         place, mode, links = "", stat.S_IFDIR, 0
         while rest:
@@ -84,6 +84,8 @@ class Program:
             try:
                 mode = os.lstat(f"{self._root}{place}/{part}").st_mode
             except FileNotFoundError:
+                if any(mount.startswith(f"{place}/{part}/") for mount in self._covered):
+                    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV)) from None  # it is made for the mount
                 if not may_be_missing:
                     raise
                 mode = stat.S_IFDIR

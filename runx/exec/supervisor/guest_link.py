@@ -7,6 +7,7 @@ from runx.exec.console.kernel_log import KernelConsole
 from runx.exec.console.ring import PvConsole
 from runx.exec.storage import small_files
 from runx.exec.supervisor import dns
+from runx.exec.supervisor.boot import Boot, Devices
 from runx.exec.supervisor.clock import GuestClock
 from runx.exec.supervisor.killing import Killing
 from runx.exec.supervisor.lifecycle import refuse
@@ -42,6 +43,8 @@ def meet(record: "Record", store: "XenStore", session: Session, network: "Networ
     console_nodes.publish(store, record.domid)
     store.watch(console.frontend + "/state", "console")
     guest = GuestLink(record, session, network, console, kernel_log, allowance)
+    devices = Devices(record, store, lambda: console.fd >= 0, kernel_log.last_words)
+    guest.last_parts = (Boot(record, session, guest.to_guest, devices), *guest.last_parts)
     if record.writes_back:
         from runx.exec.supervisor.write_back import WriteBack  # containers that are read-only, or by 9p, have none
 

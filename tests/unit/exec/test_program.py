@@ -69,7 +69,9 @@ def test_what_is_certainly_not_there(root: Path, name: str, status: int, message
     [
         ("/opt/data/tool", ["/opt/data"]), ("/opt/data/tool", ["/opt"]), ("mounted", ["/opt/data"]), ("through", ["/opt/data"]),
         ("/opt/data/tool", ["/var/link/data"]), ("/var/link/data/tool", ["/opt"]), ("/opt/data", ["/opt/data"]),
-        ("nope", ["/usr"]), ("/opt/data/deep/tool", ["/opt/data"]), ("nope", ["/bin"]), ("/var/link/data/tool", ["/var/link"]),
+        ("nope", ["/usr"]),
+        ("/sbin/docker-init", ["/sbin/docker-init"]), ("/new/dir/tool", ["/new/dir"]), ("/new/tool", ["/new/dir"]),
+        ("/opt/data/deep/tool", ["/opt/data"]), ("nope", ["/bin"]), ("/var/link/data/tool", ["/var/link"]),
     ],
 )  # fmt: skip
 def test_what_is_below_a_mount_is_the_guests_to_find(root: Path, name: str, mounts: list[str]) -> None:
