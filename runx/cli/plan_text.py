@@ -67,7 +67,8 @@ def _plan(console: Console, plan: VmPlan) -> None:
         _section(console, f"Network {interface.name}", _interface(interface))
     if plan.console == "link":
         _section(console, "Process", [*_process(plan.process), ("exec", "allowed" if plan.exec else "not allowed")])
-        _section(console, "Guest", _guest(plan.guest))
+        clock = "kept at the host's time" if plan.sync_clock else "its own"
+        _section(console, "Guest", [*_guest(plan.guest), ("clock", clock)])
     elif plan.console == "none":
         _section(console, "For the containers of the pod", _guest(plan.guest))
     else:

@@ -66,6 +66,7 @@ class Root(TypedDict):
 class Mount(TypedDict):
     """One entry of `mounts`."""
 
+    destination: str
     carrier: Literal["9p", "value", "guest"]
     source: str
     slot: int | None

@@ -115,6 +115,8 @@ static int listen_for_mounts(void)
         /* A guest has a clock and a kernel of its own. */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clock_settime, REFUSE, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_settimeofday, REFUSE, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clock_adjtime, REFUSE, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_adjtimex, REFUSE, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_init_module, REFUSE, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_finit_module, REFUSE, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_delete_module, REFUSE, 0),

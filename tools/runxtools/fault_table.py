@@ -89,6 +89,8 @@ FAULTS = {
     "RX235": "The virtual machine's memory is too small for any guest.",
     "RX236": "The virtual machine has more CPUs than a guest can have.",
     "RX237": "A device tree node is not a path.",
+    "RX240": "It is not known whether the guest's clock is kept.",
+    "RX241": "runx keeps no clock in a sandbox, or beside a ramdisk of the container's own.",
     "RX301": "The destination of a mount is not a path inside the container.",
     "RX302": "A mount would hide the root filesystem.",
     "RX303": "The guest does not have file systems of this type.",

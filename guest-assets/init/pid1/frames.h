@@ -19,6 +19,7 @@ enum frame_type {
     FRAME_ENDING = 0x0b,
     FRAME_WRITTEN_BACK = 0x0c,
     FRAME_LAYER = 0x0d,
+    FRAME_TIME = 0x0e,
     FRAME_HOST_STDIN = 0x41,
     FRAME_HOST_STDIN_EOF = 0x42,
     FRAME_HOST_SIGNAL = 0x43,
@@ -30,6 +31,8 @@ enum frame_type {
     FRAME_HOST_ANSWER = 0x49,
     FRAME_HOST_SPACE = 0x4a,
     FRAME_HOST_EXEC = 0x4b,
+    FRAME_HOST_ASK_TIME = 0x4c,
+    FRAME_HOST_ADJUST_TIME = 0x4d,
 };
 
 /* A type and the session that it belongs to as one number: the first two bytes of a frame. */

@@ -37,7 +37,7 @@ WRITE_BACK = ("exit", "never")
 """When what a container has written comes into its root filesystem on the host."""
 ANNOTATIONS = (
     "org.runx.exec", "org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.root.write_back",
-    "org.runx.xlconf",
+    "org.runx.sync_clock", "org.runx.xlconf",
 )  # fmt: skip
 """The annotations of a container that runx knows."""
 
@@ -64,6 +64,7 @@ class HostConfig(NamedTuple):
     vcpus: int = 1
     domain_type: Literal["auto", "pv", "pvh"] = "auto"
     kernel_parameters: tuple[str, ...] = ()
+    sync_clock: bool = True
     network_host: str = ""
     """A bridge; "" for none."""
     anti_spoofing: Literal["mac", "addresses", ""] = "mac"
@@ -137,6 +138,7 @@ SETTINGS = (
     ),
     Setting("defaults", "type", "type", "domain_type", "kind of virtual machine: pv, pvh, or auto: pv on x86, pvh on Arm"),
     Setting("defaults", "kernel_parameters", "words", "kernel_parameters", "added to the command line of every guest's kernel"),
+    Setting("defaults", "sync_clock", "flag", "sync_clock", "clocks of guests are kept at the host's time"),
     Setting(
         "network", "host", "bridge", "network_host",
         "bridge in place of the host's network, with DHCP; without it, the host's network is refused",

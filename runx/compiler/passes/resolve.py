@@ -84,8 +84,15 @@ class Carried(NamedTuple):
     unshared: Unshared
 
 
+class Grants(NamedTuple):
+    """What the host does for the container while it runs, as it was decided."""
+
+    exec: bool
+    sync_clock: bool
+
+
 def resolve(
-    container: Container, place: Place, host: HostConfig, facts: Facts, carried: Carried, may_exec: bool, report: Report
+    container: Container, place: Place, host: HostConfig, facts: Facts, carried: Carried, grants: Grants, report: Report
 ) -> VmPlan:
     """The plan. Raises RunxError if the state directory's path cannot be in xl's configuration, or if this host does not have the
     type of virtual machine."""
@@ -107,7 +114,8 @@ def resolve(
         network_namespace=container.network_namespace,
         network_devices=container.network_devices,
         takes_interfaces=not (container.networks or container.is_sandbox),
-        exec=may_exec,
+        exec=grants.exec,
+        sync_clock=grants.sync_clock,
         cgroups_path=container.cgroups_path,
         ignored=tuple(
             Ignored(id=notice.id, path=path_text(path), reason=notice.message) for path, notice in report.notices.items()

@@ -3,8 +3,9 @@
 from runx.errors import RunxError
 
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION, ENDING = range(0x01, 0x0C)
-WRITTEN_BACK, LAYER = 0x0C, 0x0D
+WRITTEN_BACK, LAYER, TIME = 0x0C, 0x0D, 0x0E
 STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER, SPACE, EXEC = range(0x41, 0x4C)
+ASK_TIME, ADJUST_TIME = 0x4C, 0x4D
 
 VERSION = 2
 PAYLOAD_LIMIT = 4096
@@ -18,6 +19,7 @@ INPUT_WINDOW = 32 * 1024
 """Bytes of input that the host may send before the guest gives credit."""
 
 _HEADER_SIZE = 4
+_TIME_MOST = 2**63 - 1
 _OF_SESSIONS = (FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED)
 """Types of frames that the guest sends of any session. All others are of session 0."""
 _SIZES = {
@@ -31,6 +33,7 @@ _SIZES = {
     ENDING: (1, 1),
     WRITTEN_BACK: (1, PAYLOAD_LIMIT),
     LAYER: (0, 0),
+    TIME: (8, 8),
 }
 """Least and most bytes of payloads that have a fixed form."""
 
@@ -66,7 +69,7 @@ class Decoder:
         while len(buffer) - at >= _HEADER_SIZE:
             kind, session, low, high = buffer[at : at + _HEADER_SIZE]
             length = low | high << 8
-            if session > self._last_session or not HELLO <= kind <= LAYER or (session and kind not in _OF_SESSIONS):
+            if session > self._last_session or not HELLO <= kind <= TIME or (session and kind not in _OF_SESSIONS):
                 raise LinkError(f"no such frame: type {kind:#04x}, second byte {session:#04x}")
             least, most = _SIZES.get(kind, (0, PAYLOAD_LIMIT))
             if not least <= length <= most:
@@ -134,6 +137,16 @@ def signal(number: int, session: int = 0) -> bytes:
 def space(limit: int, held: int) -> bytes:
     """The frame that tells the guest how many bytes of the host's disk its layer may occupy, and how many it does."""
     return frame(SPACE, limit.to_bytes(8, "little") + held.to_bytes(8, "little"))
+
+
+def adjust_time(difference_ns: int) -> bytes:
+    """The frame that has the guest add so many nanoseconds to its clock; as many as the frame can say."""
+    return frame(ADJUST_TIME, max(-_TIME_MOST, min(difference_ns, _TIME_MOST)).to_bytes(8, "little", signed=True))
+
+
+def parse_time(payload: bytes) -> int:
+    """The guest's time in nanoseconds since 1970, of a TIME."""
+    return int.from_bytes(payload, "little")
 
 
 def parse_written_back(payload: bytes) -> tuple[bool, str]:

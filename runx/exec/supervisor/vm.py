@@ -49,6 +49,9 @@ if TYPE_CHECKING:
         def machine_started(self) -> None:
             """The domain runs."""
 
+        def machine_resumed(self) -> None:
+            """The domain runs again, after a pause."""
+
         def event(self, token: str) -> None:
             """Something changed in xenstore that the guest's consoles watch with this token."""
 
@@ -305,6 +308,7 @@ class VirtualMachine:
     def resume(self) -> None:
         """Let them run again. Raises RunxError."""
         self._call(xl.unpause)
+        self._the_guest().machine_resumed()
 
     def _call(self, call: "Callable[[int], None]") -> None:
         if not self._guest:

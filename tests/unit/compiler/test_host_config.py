@@ -62,7 +62,7 @@ def test_without_a_file_all_are_defaults() -> None:
         ("[policy]\nown_kernels = 1\n", "runx.toml:2:1: policy.own_kernels: must be true or false, not 1"),
         (
             "[policy]\nannotations = ['org.runx.x']\n",
-            "org.runx.exec, org.runx.kernel, org.runx.ramdisk, org.runx.root.carrier, org.runx.root.write_back, org.runx.xlconf",
+            "org.runx.ramdisk, org.runx.root.carrier, org.runx.root.write_back, org.runx.sync_clock, org.runx.xlconf",
         ),
         ("[root]\nwrite_back = 'now'\n", 'root.write_back: must be exit or never, not "now"'),
         ("[root]\ncarrier = 'nfs'\n", 'root.carrier: must be auto, disk, 9p or ram, not "nfs"'),
@@ -238,7 +238,7 @@ def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert [line.partition("#")[2].split(": ")[0].strip() for line in lines if "=" in line] == [
-        f"{file}:3", f"{file}:5", *["default"] * 24, f"{file}:7", *["default"] * 3,
+        f"{file}:3", f"{file}:5", *["default"] * 25, f"{file}:7", *["default"] * 3,
     ]  # fmt: skip
     assert tomllib.loads(done.stdout.decode())["paths"]["kernel"] == '/k "'
     file.write_bytes(done.stdout)

@@ -221,6 +221,9 @@ class Domain:
             self._shut_down("crash")
             return
         has_console = self._connect_console()
+        if place.fault(self.state_directory, "devices-hang") is not None:
+            os.write(self.hvc0_guest, b"XENBUS: Timeout connecting to devices\r\n")
+            return
         self._make_dev(has_console)
         ours, theirs = socket.socketpair()
         fds = [self.hvc0_guest, self.hvc1, self.hvc1_guest, self.ring, self.port.fileno(), theirs.fileno()]
