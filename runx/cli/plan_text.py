@@ -198,7 +198,9 @@ def _sends(interface: Interface) -> str:
         return "what it likes: nothing is checked"
     if interface.anti_spoofing == "mac":
         return "with its MAC address alone"
-    address = f"{interface.address.partition('/')[0]}, " if interface.address else ""
+    address = "" if interface.layer2 else "the address that a DHCP server gives it, "
+    if interface.address:
+        address = f"{interface.address.partition('/')[0]}, "
     return f"with its MAC address, {address}and IPv6 addresses made of the MAC address alone; no router or DHCP server"
 
 

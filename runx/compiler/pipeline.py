@@ -15,7 +15,6 @@ from runx.compiler.frontends.oci.config import read_container
 from runx.compiler.host.config import HostConfig, read_host_config
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import VmPlan, copy_of
-from runx.compiler.passes.anti_spoofing import check_anti_spoofing
 from runx.compiler.passes.checks import check
 from runx.compiler.passes.guest_kernel import as_guest_has
 from runx.compiler.passes.kernel_files import without_kernel_files
@@ -89,7 +88,6 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     container = with_engines_files_guarded(without_kernel_files(container, facts, report), host, report)
     check(container, facts, report)
     check_policy(container, host, report)
-    check_anti_spoofing(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)
     write_back = choose_write_back(container, root, host, report)
     may_exec = allows_exec(container, host, report)

@@ -177,7 +177,6 @@ FAULTS = {
     "RX704": "The CNI file is in no directory that the host's policy names.",
     "RX705": "Another user than root could change the CNI file.",
     "RX706": "A kernel or ramdisk from the root filesystem would write to a bind mount.",
-    "RX707": "The host is to check the addresses that a guest sends with, but a DHCP server gives them.",
     "RX710": "XLCONF is malformed.",
     "RX711": "No container may set the key of xl.cfg.",
     "RX712": "The host's policy does not allow the key of xl.cfg.",

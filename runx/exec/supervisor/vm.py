@@ -152,7 +152,7 @@ class VirtualMachine:
             self._logs = (qemu_log.QemuLog(qemu_log.path_of(record.domain)),)
         record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
         self._forget_images()
-        self._network.attach_to_bridges()
+        self._network.attach_to_bridges(self._allowance)
         self._shares.publish()
         self._guest = self._meet()
         self._store.watch("@releaseDomain", "release")
@@ -245,7 +245,7 @@ class VirtualMachine:
 
     @property
     def last_parts(self) -> "tuple[Part, ...]":
-        return (self, self._shares, *self._logs, *self._the_guest().last_parts, self._allowance)
+        return (self, self._shares, *self._network.parts, *self._logs, *self._the_guest().last_parts, self._allowance)
 
     @property
     def deliver(self) -> "Callable[[int], None]":
