@@ -103,7 +103,7 @@ def _pod(pod: Pod) -> Iterable[tuple[str, str]]:
 
 def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
     yield "name", domain.name
-    yield "type", f"{domain.type}, {domain.machine}"
+    yield "type", f"{domain.type}, {domain.machine} ({domain.type_reason})"
     yield "memory", f"{domain.memory_mib} MiB"
     yield "virtual CPUs", str(domain.vcpus)
     if domain.cpus:

@@ -103,16 +103,6 @@ class HostConfig(NamedTuple):
         """The place of a setting that the file sets, for messages."""
         return (Elsewhere(self.file, self.lines[key]), *key.split("."))
 
-    def type(self, machine: str) -> Literal["pv", "pvh"]:
-        """Domain type for guests of `machine`. A PV guest needs no hardware support and starts fastest on x86_64. Arm has one
-        type, which xl calls pvh (xl.cfg(5)). Raises RunxError for another type."""
-        if self.domain_type == "auto":
-            return "pvh" if machine in ARM else "pv"
-        if self.domain_type == "pv" and machine in ARM:
-            message = f"{self.where('defaults.type')}: defaults.type: there are no pv guests on Arm"
-            raise RunxError(message, 'write "auto" or "pvh"', "RX605")
-        return self.domain_type
-
 
 class Setting(NamedTuple):
     """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, seconds, type, words, path,
@@ -135,7 +125,7 @@ SETTINGS = (
         "defaults", "vcpus", "count", "vcpus",
         "virtual CPUs of a virtual machine whose container has neither a quota nor a cpuset",
     ),
-    Setting("defaults", "type", "type", "domain_type", "kind of virtual machine: pv, pvh, or auto: pv on x86, pvh on Arm"),
+    Setting("defaults", "type", "type", "domain_type", "kind of virtual machine: pv, pvh, or auto: pvh where the hardware has what it takes, else pv"),
     Setting("defaults", "kernel_parameters", "words", "kernel_parameters", "added to the command line of every guest's kernel"),
     Setting(
         "network", "host", "bridge", "network_host",

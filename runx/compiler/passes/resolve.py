@@ -29,6 +29,7 @@ from runx.compiler.model.plan import (
 from runx.compiler.model.request import BootFile, Container, MountRequest
 from runx.compiler.model.xl_keys import YIELDING
 from runx.compiler.passes.anti_spoofing import anti_spoofing
+from runx.compiler.passes.guest_type import guest_type
 from runx.compiler.passes.mount_carrier import Unshared, is_node_of_guest
 from runx.compiler.passes.own_ramdisk import terminal_alone
 from runx.compiler.passes.root_carrier import RootChoice
@@ -132,6 +133,7 @@ def _domain(
             "RX902",
         )
     machine = facts.machine()
+    kind = guest_type(host, facts, own_kernel=container.kernel is not None)
     root = carried.root
     disks = _disks(container, place, root, host)
     shares = _shares(mounts, with_root=root.carrier == "9p")
@@ -146,7 +148,8 @@ def _domain(
     )
     return Domain(
         name=domain_name(place.container_id, place.state_root),
-        type=host.type(machine),
+        type=kind.type,
+        type_reason=kind.reason,
         machine=machine,
         kernel=_boot_file(container.kernel, f"{place.state_dir}/kernel") or host.kernel or f"{place.assets}/kernel",
         own_kernel=_in_root(container.kernel),
