@@ -36,8 +36,8 @@ CARRIERS = ("auto", "disk", "9p", "ram")
 WRITE_BACK = ("exit", "never")
 """When what a container has written comes into its root filesystem on the host."""
 ANNOTATIONS = (
-    "org.runx.exec", "org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.root.write_back",
-    "org.runx.xlconf",
+    "org.runx.exec", "org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.root.layer_size",
+    "org.runx.root.write_back", "org.runx.xlconf",
 )  # fmt: skip
 """The annotations of a container that runx knows."""
 
@@ -296,7 +296,8 @@ def _mib(value: Any) -> int:
     return int(written[1]) * units[written[2]] if written else 0
 
 
-def _size(value: Any) -> int:
+def mib_of(value: Any) -> int:
+    """A size such as "2GiB" in MiB. Raises ValueError with the form that it must have."""
     if not MIN_MEMORY_MIB <= _mib(value) <= MAX_SIZE_MIB:
         raise ValueError(f'a size from {MIN_MEMORY_MIB} MiB to {MAX_SIZE_MIB >> 10} GiB such as "256MiB" or "2GiB"')
     return _mib(value)
@@ -423,7 +424,7 @@ def _flag(value: Any) -> bool:
 
 
 _READERS = {
-    "size": _size,
+    "size": mib_of,
     "part": _part,
     "count": _count,
     "seconds": _seconds,

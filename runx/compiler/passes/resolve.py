@@ -82,6 +82,8 @@ class Carried(NamedTuple):
 
     root: RootChoice
     write_back: Literal["exit", "never", ""]
+    layer_mib: int | None
+    """None without a layer."""
     unshared: Unshared
 
 
@@ -270,7 +272,6 @@ def _shares(mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
 def _root(container: Container, place: Place, carried: Carried, host: HostConfig) -> Root:
     root = carried.root
     made = root.facts
-    has_layer = root.carrier == "disk" and made is not None and not container.root_read_only
     return Root(
         carrier=root.carrier,
         reason=root.reason,
@@ -279,8 +280,8 @@ def _root(container: Container, place: Place, carried: Carried, host: HostConfig
         served_read_only=bool(container.ramdisk) and container.root_read_only,
         lower=made.lower if made else (),
         lower_options=made.options if made else (),
-        layer_mib=host.layer_mib if has_layer else None,
-        layer_of=(made.upper or made.path) if made and has_layer else "",
+        layer_mib=carried.layer_mib,
+        layer_of=(made.upper or made.path) if made and carried.layer_mib is not None else "",
         write_back=carried.write_back,
         cache_mib=host.cache_mib if made else None,
         keep_free_mib=host.keep_free_mib if made else None,
