@@ -1,4 +1,4 @@
-"""`type = "auto"` on hardware with hvm and hap, which Xen sees here: a PVH guest, with the CPUs and the memory that it is given."""
+"""`type = "auto"` on hardware with hvm and hap, which Xen sees here: a PVH guest."""
 
 from collections.abc import Iterator
 

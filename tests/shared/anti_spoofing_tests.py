@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge_tests import SUBNET, Bridge, bridge, leases, settings
-from frames import Frame, asks, ethernet, frames, ipv4, ipv6, link_local, udp, unaddressed, untagged
+from frames import Frame, ethernet, frames, ipv4, ipv6, link_local, udp, unaddressed, untagged
 from programs import compiled
 from runxtools.machine import Machine
 from runxtools.testing.containers import LIMIT_S, REACH, Running
@@ -210,7 +210,7 @@ def test_an_address_ends_with_its_lease(host: Machine, bridge: Bridge, sender: l
     finally:
         host.run(["sh", "-c", end], check=True)
     late = Frame("late", ethernet(0x0800, ipv4(attacker.address, udp(4000, 4001)), attacker.mac), True, False)
-    asked = Frame("asked", asks(attacker.mac, "0.0.0.0", kind=1), True, True)
+    asked = Frame("asked", next(frame.data for frame in unaddressed(attacker.mac)), True, True)
     assert attacker.send(bridge, [late, asked]).names == ["asked"]
 
 

@@ -66,8 +66,7 @@ def client_id(mac: str) -> tuple[int, bytes]:
 
 
 def bootp(operation: int, mac: str, said: bytes, given: str = _UNSPECIFIED, relay: str = _UNSPECIFIED, about: str = "") -> bytes:
-    """A DHCP message (RFC 2131, 2). operation: 1 of a client, 2 of a server. said: its options. about: the address that the client
-    has."""
+    """A DHCP message (RFC 2131, 2). operation: 1 of a client, 2 of a server. said: its options. about: the client's address."""
     parts = (
         struct.pack(">BBBBIHH", operation, 1, 6, 0, 7, 0, 0),
         *(IPv4Address(address).packed for address in (about or _UNSPECIFIED, given, _UNSPECIFIED, relay)),
@@ -77,7 +76,7 @@ def bootp(operation: int, mac: str, said: bytes, given: str = _UNSPECIFIED, rela
 
 
 def asks(mac: str, source: str, *said: tuple[int, bytes], kind: int = 3, sender: str = "", relay: str = _UNSPECIFIED) -> bytes:
-    """A client's message to a DHCP server, as a frame. kind: DHCPDISCOVER and so on. sender: the frame's MAC address, else `mac`."""
+    """A client's message to a DHCP server, as a frame. kind: 1 for DHCPDISCOVER. sender: the frame's MAC address, else `mac`."""
     data = bootp(1, mac, options((53, bytes([kind])), *said), relay=relay, about=source)
     return ethernet(_IPV4, ipv4(source, udp(68, 67, data)), sender or mac)
 
@@ -109,7 +108,7 @@ def fragment(following: int, payload: bytes, offset: int = 0, more: bool = True)
 
 
 def _dhcp_for_others(mac: str, address: str) -> list[tuple[str, bytes]]:
-    """What a guest may not say to a DHCP server: in another's name, as a relay, or to give an address back that it goes on using."""
+    """What a guest may not say to a DHCP server: in another's name, as a relay, or to give an address back."""
     request = (53, b"\x03")
     bare = bootp(1, mac, options(request), about=address)
     later = bootp(1, mac, options((12, b"me"), request), about=address)

@@ -41,7 +41,9 @@ def functions(path: Path) -> dict[str, ast.FunctionDef]:
 @cache
 def collected() -> str:
     """All modules that pytest collects, as one text: those of tests/shared are imported by some."""
-    return "\n".join(path.read_text() for folder in ("unit", "integration", "lab") for path in (TOP / "tests" / folder).rglob("*.py"))
+    return "\n".join(
+        path.read_text() for folder in ("unit", "integration", "lab") for path in (TOP / "tests" / folder).rglob("*.py")
+    )
 
 
 def fault(reference: str) -> str:
@@ -82,7 +84,9 @@ def test_a_promise_is_held_by_tests_that_exist(row: list[str]) -> None:
 
 def test_everybody_of_the_actors_is_promised_something() -> None:
     against = " ".join(row[1] for row in PROMISES)
-    missing = [row[0] for row in rows("Actors") if row[0].removesuffix(" on a bridge").removesuffix(" without rights") not in against]
+    missing = [
+        row[0] for row in rows("Actors") if row[0].removesuffix(" on a bridge").removesuffix(" without rights") not in against
+    ]
     assert len(rows("Actors")) >= 5 and not missing
 
 

@@ -29,7 +29,7 @@ _PIN = re.compile(r"([\w.-]+)==([\w.]+)")
 
 def pins(path: Path) -> dict[str, str]:
     """The version of each library in a file of requirements."""
-    return dict(found.groups() for line in path.read_text().splitlines() if (found := _PIN.match(line)))
+    return {found[1]: found[2] for line in path.read_text().splitlines() if (found := _PIN.match(line))}
 
 
 def pin_lines(versions: dict[str, str], hashes: dict[str, set[str]]) -> Iterable[str]:

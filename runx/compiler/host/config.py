@@ -11,9 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Elsewhere, Location, Path, did_you_mean, quote
 from runx.compiler.model import xl_keys
-from runx.compiler.model.plan import ARM
 from runx.compiler.source import DEPTH_LIMIT, SIZE_LIMIT, location
-from runx.errors import RunxError
 from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT
 
 MIN_MEMORY_MIB = 64
@@ -125,7 +123,7 @@ SETTINGS = (
         "defaults", "vcpus", "count", "vcpus",
         "virtual CPUs of a virtual machine whose container has neither a quota nor a cpuset",
     ),
-    Setting("defaults", "type", "type", "domain_type", "kind of virtual machine: pv, pvh, or auto: pvh where the hardware has what it takes, else pv"),
+    Setting("defaults", "type", "type", "domain_type", "kind of virtual machine: pv, pvh, or auto: pvh where the hardware can"),
     Setting("defaults", "kernel_parameters", "words", "kernel_parameters", "added to the command line of every guest's kernel"),
     Setting(
         "network", "host", "bridge", "network_host",

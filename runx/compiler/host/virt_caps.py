@@ -1,4 +1,4 @@
-"""What this machine's hardware and Xen offer guests: asked once after each boot, as `xl info` takes as long as a third of a plan."""
+"""What this machine's hardware and Xen offer guests: asked once after each boot, as `xl info` takes a while."""
 
 import os
 import stat

@@ -2,8 +2,9 @@
 
 from typing import Literal, NamedTuple
 
-from runx.compiler.host.config import ARM, HostConfig
+from runx.compiler.host.config import HostConfig
 from runx.compiler.host.facts import Facts, NoAnswer
+from runx.compiler.model.plan import ARM
 from runx.errors import RunxError
 
 

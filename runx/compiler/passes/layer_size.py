@@ -25,6 +25,8 @@ def choose_layer_size(container: Container, root: RootChoice, host: HostConfig, 
         message = f"{quote(asked)} is more than root.layer_size ({host.where('root.layer_size')}), {host.layer_mib} MiB"
         report.error("RX219", path, message, "the annotation can ask for less alone")
     if not has_layer:
-        report.ignore("RX224", path, "the container writes to no layer: its root filesystem is read-only, or not on disks of runx")
+        report.ignore(
+            "RX224", path, "the container writes to no layer: its root filesystem is read-only, or not on disks of runx"
+        )
         return None
     return mib

@@ -146,7 +146,11 @@ class Leases:
         if self._said > _SAID:
             return
         lease = "for ever" if answer.lease_s == dhcp.FOR_EVER else f"for {answer.lease_s} s"
-        what = f"has {answer.address} from a DHCP server, {lease}" if answer.address else "has no address from a DHCP server any more"
+        what = (
+            f"has {answer.address} from a DHCP server, {lease}"
+            if answer.address
+            else "has no address from a DHCP server any more"
+        )
         more = "; further changes are not told" if self._said == _SAID else ""
         self._say("info", f"{vif.name}: the guest {what}{more}")
 

@@ -65,8 +65,7 @@ def test_without_a_file_all_are_defaults() -> None:
         ("[policy]\nown_kernels = 1\n", "runx.toml:2:1: policy.own_kernels: must be true or false, not 1"),
         (
             "[policy]\nannotations = ['org.runx.x']\n",
-            "org.runx.exec, org.runx.kernel, org.runx.ramdisk, org.runx.root.carrier, org.runx.root.layer_size, "
-            "org.runx.root.write_back, org.runx.xlconf",
+            "org.runx.ramdisk, org.runx.root.carrier, org.runx.root.layer_size, org.runx.root.write_back, org.runx.xlconf",
         ),
         ("[root]\nwrite_back = 'now'\n", 'root.write_back: must be exit or never, not "now"'),
         ("[root]\ncarrier = 'nfs'\n", 'root.carrier: must be auto, disk, 9p or ram, not "nfs"'),

