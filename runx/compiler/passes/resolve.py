@@ -44,6 +44,11 @@ PASSTHROUGH_CMDLINE = ("console=hvc0", "panic=-1")
 # time on that console. panic: restart at once instead of hanging. A restart destroys the domain.
 CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
 
+PRIVILEGED_CMDLINE = ("sysctl.kernel.io_uring_disabled=1", "sysctl.kernel.unprivileged_userns_clone=0")
+"""Much code of the kernel that docker's default seccomp profile keeps from processes without CAP_SYS_ADMIN. Here it is kept from
+them without a profile, too. runx.toml (kernel_parameters) and linux.sysctl come later, and may allow it. A kernel that lacks a
+parameter goes on."""
+
 SHARES_CMDLINE = ("init_on_alloc=1",)
 """Linux does not set the state of a new 9p client on Xen (net/9p/trans_xen.c, p9_xen_create). If that memory held a 1 or a 2
 before, the mount fails with EIO. If memory is zeroed when it is allocated, the state is "connected"."""
@@ -143,7 +148,7 @@ def _domain(
     yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
     set_here = dict(zip(YIELDING, yielding, strict=True))
     cmdline = (
-        *(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE),
+        *(PASSTHROUGH_CMDLINE if container.ramdisk else (*CMDLINE, *PRIVILEGED_CMDLINE)),
         *(SHARES_CMDLINE if shares or carried.write_back == "exit" else ()),
         *(DISKS_CMDLINE if disks and not container.ramdisk else ()),
         *(IMAGES_CMDLINE if root.carrier == "ram" else ()),
