@@ -39,7 +39,8 @@ def test_a_life(host: Host) -> None:
         "annotations": {"org.example.key": 'a "value"'},
     }
     (name,) = host.xen.domains().values()
-    assert host.xen.calls()[0][:5] == ["xl", "create", "-p", "-e", "-q"][1:] + [str(host.root / "c" / "domain.cfg")]
+    first = next(call for call in host.xen.calls() if call[0] != "info")
+    assert first[:5] == ["xl", "create", "-p", "-e", "-q"][1:] + [str(host.root / "c" / "domain.cfg")]
     assert host.xen.permissions["/local/domain/1/device/console/1"] == ["n1", "r0"]
     assert host.xen.permissions["/local/domain/0/backend/console/1/1"] == ["n0", "r1"]
 
@@ -184,11 +185,11 @@ def test_sockets_of_socket_activation_are_not_handed_on(host: Host, monkeypatch:
     monkeypatch.setenv("LISTEN_FDS", "2")
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     host.create("of-another-program")
-    assert "LISTEN_FDS" not in (host.log.read_text() if host.log.exists() else "")
+    assert "LISTEN_FDS" not in host.log.read_text()
     monkeypatch.delenv("LISTEN_PID")
     host.create("ours")
-    last = json.loads(host.log.read_text().splitlines()[-1])
-    assert (last["level"], last["msg"].partition(":")[0]) == ("warning", "LISTEN_FDS=2")
+    told = [json.loads(line) for line in host.log.read_text().splitlines()]
+    assert [line["msg"].partition(":")[0] for line in told if line["level"] == "warning"] == ["LISTEN_FDS=2"]
     for container in ("of-another-program", "ours"):
         assert host.runx("delete", "--force", container).returncode == 0
 
