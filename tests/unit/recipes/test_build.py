@@ -403,6 +403,18 @@ def test_install_again_replaces_what_was_there(staged: tuple[Settings, Path]) ->
     assert not added.exists(), "the kernel is one without them"
 
 
+def test_the_manifest_of_the_guest_is_installed(staged: tuple[Settings, Path]) -> None:
+    here, dest = staged
+    place = installer.place("/opt/runx", str(dest), sys.executable)
+    target = dest / "opt/runx/share/runx" / here.arch.name / installer.MANIFEST
+    (here.results / installer.MANIFEST).write_text("{}")
+    installer.install(here.out, here.arch, place)
+    assert target.read_text() == "{}"
+    (here.results / installer.MANIFEST).unlink()
+    installer.install(here.out, here.arch, place)
+    assert not target.exists(), "it would be another guest's"
+
+
 def test_install_leaves_a_strangers_directory_alone(staged: tuple[Settings, Path]) -> None:
     here, dest = staged
     (dest / "opt/runx/lib/runx").mkdir(parents=True)
