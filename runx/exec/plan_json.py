@@ -26,6 +26,7 @@ class Interface(TypedDict):
     isolated: bool
     mtu: int | None
     address: str | None
+    layer2: bool
 
 
 class Domain(TypedDict):

@@ -134,6 +134,8 @@ class Domain(_Part):
     name: str
     """Domain name, derived from the container's id and the state root; at most 80 characters of `[A-Za-z0-9_+.-]`."""
     type: Literal["pv", "pvh"]
+    type_reason: str
+    """Why it is this type."""
     machine: str
     """The architecture, as `./build` names it."""
     kernel: str

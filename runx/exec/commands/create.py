@@ -18,6 +18,7 @@ from runx.exec.ninep import exports
 from runx.exec.storage import small_files
 from runx.exec.storage.disk_mounts import prepare
 from runx.exec.supervisor.launch import SupervisorProcess
+from runx.exec.xen import xl
 from runx.linux import descriptors, netns
 from runx.linux.files import write_atomically
 from runx.linux.proc import start_time
@@ -151,6 +152,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     container_id = os.path.basename(record.directory)
     facts = HostFacts(config_name=options.config)
     facts.filter_cache, facts.keeps_filters = paths.FILTER_CACHE, True
+    facts.xl_info, facts.keeps_virt_caps = xl.info, True
     inputs = Inputs(options.bundle, container_id, root, paths.assets_dir(), facts, root_carrier=options.root_carrier)
     result = compile(inputs)
     plan = result.plan
@@ -172,6 +174,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     _write(f"{directory}/plan.json", result.artifacts.plan_json.encode())
     as_read: VmPlan = json.loads(result.artifacts.plan_json)
     if plan.domain:
+        record.say("info", f"the virtual machine is of type {plan.domain.type} ({plan.domain.type_reason})")
         _write_machine(record, result, plan.domain)
         prepare(directory, as_read)
         exports.keep(directory, as_read)

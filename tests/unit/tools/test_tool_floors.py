@@ -14,7 +14,7 @@ OF_TESTS = {path.stem for path in (CHECKOUT / "tests").rglob("*.py")} | {"tests"
 FLOORS = (
     ("runxtools.errors", "runxtools.checkout", "runxtools.machine"),
     ("runxtools.arches", "runxtools.cache", "runxtools.command", "runxtools.ociimage", "runxtools.process", "runxtools.progress"),
-    ("runxtools.packages", "runxtools.runner", "runxtools.venv"),
+    ("runxtools.hashes", "runxtools.packages", "runxtools.runner", "runxtools.venv"),
     ("runxtools.apt", "runxtools.installer"),
     ("runxtools.bootstrap",),
     ("runxtools.tree",),

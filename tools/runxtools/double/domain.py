@@ -203,6 +203,10 @@ class Domain:
                 self.vifs.attach(spec)
             case ["network-detach", number] if self.vifs:
                 self.vifs.detach(number)
+            case ["xenconsoled", "ends"]:
+                self._end_xenconsoled()
+            case ["xenconsoled", "begins"]:
+                self._begin_xenconsoled()
             case ["set", name, value]:
                 self.record[name] = value if name == "cpus" else int(value)
                 self._save()
@@ -398,8 +402,27 @@ class Domain:
 
     # -- hvc0 ----------------------------------------------------------------------------------------------------------
 
+    def _begin_xenconsoled(self) -> None:
+        """Publish a new pty, as an xenconsoled that was started again."""
+        self.pty, self.pty_user = os.openpty()
+        tty.setraw(self.pty_user)
+        os.set_blocking(self.pty, False)
+        for fd in (self.hvc0, self.pty):
+            self.selector.register(fd, selectors.EVENT_READ, self._move_hvc0)
+        self.store.write(f"{self.path}/console/tty", os.ttyname(self.pty_user))
+
+    def _end_xenconsoled(self) -> None:
+        """Leave hvc0 to itself, as when xenconsoled is killed. The node of the pty stays."""
+        for fd in (self.hvc0, self.pty):
+            self.selector.unregister(fd)
+        for fd in (self.pty, self.pty_user):
+            os.close(fd)
+        self.pty = -1
+
     def _move_hvc0(self) -> None:
         """Relay hvc0 between the guest's end and the published pty, like xenconsoled."""
+        if self.pty < 0:
+            return
         while data := _read(self.hvc0):
             self.undelivered += data[: _HVC0_LIMIT - len(self.undelivered)]
         while data := _read(self.pty):

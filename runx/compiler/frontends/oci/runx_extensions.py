@@ -11,6 +11,7 @@ PREFIX = "org.runx."
 EXEC_ANNOTATION = PREFIX + "exec"
 XLCONF_ANNOTATION = PREFIX + "xlconf"
 ROOT_CARRIER_ANNOTATION = PREFIX + "root.carrier"
+ROOT_LAYER_SIZE_ANNOTATION = PREFIX + "root.layer_size"
 ROOT_WRITE_BACK_ANNOTATION = PREFIX + "root.write_back"
 SYNC_CLOCK_ANNOTATION = PREFIX + "sync_clock"
 KINDS: tuple[Literal["kernel", "ramdisk"], ...] = ("kernel", "ramdisk")
@@ -44,8 +45,8 @@ def read_own_file(
 def check_annotations(annotations: Mapping[str, str], report: Report) -> None:
     """Report annotations for runx that runx does not know."""
     of_kinds = (PREFIX + kind for kind in KINDS)
-    of_the_root = (ROOT_CARRIER_ANNOTATION, ROOT_WRITE_BACK_ANNOTATION)
-    known = (*of_kinds, EXEC_ANNOTATION, XLCONF_ANNOTATION, *of_the_root, SYNC_CLOCK_ANNOTATION)
+    of_root = (ROOT_CARRIER_ANNOTATION, ROOT_LAYER_SIZE_ANNOTATION, ROOT_WRITE_BACK_ANNOTATION)
+    known = (*of_kinds, EXEC_ANNOTATION, XLCONF_ANNOTATION, *of_root, SYNC_CLOCK_ANNOTATION)
     for name in annotations:
         if name.startswith(PREFIX) and name not in known:
             report.ignore("RX703", ("annotations", name), f"means nothing to runx{did_you_mean(name, known)}")
