@@ -4,6 +4,7 @@ import gzip
 import io
 import marshal
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -99,6 +100,19 @@ def test_every_architecture_has_a_readable_configuration() -> None:
     for arch in ARCHES:
         values = kconfig.read_fragments([folder / "common.config", folder / f"{arch}.config"], kernel_source.SERIES)
         assert values["CONFIG_9P_FS"] == "y" and values["CONFIG_PCI"] == "n"
+
+
+def test_the_hardening_that_the_document_names_is_in_the_configuration() -> None:
+    section = (CHECKOUT / "docs/guest.md").read_text().partition("\n### Hardening\n")[2].partition("\n### ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| ")]
+    named = {row[0]: set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", row[1])) for row in rows}
+    wanted = {f"CONFIG_{name}" for what in ("stacks", "memory", "the kernel's messages") for name in named[what]}
+    folder = CHECKOUT / "guest-assets/kernel"
+    for arch in ARCHES:
+        values = kconfig.read_fragments([folder / "common.config", folder / f"{arch}.config"], kernel_source.SERIES)
+        lacking = {name for name in wanted if values.get(name) != "y"}
+        assert lacking == ({"CONFIG_RANDOMIZE_KSTACK_OFFSET"} if arch == "arm" else set()), arch
+    assert len(wanted) > 9
 
 
 def test_fragments_are_merged(tmp_path: Path) -> None:
