@@ -4,7 +4,7 @@ filesystem (org.runx.kernel or RUNX_KERNEL, org.runx.ramdisk or RUNX_RAMDISK).""
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from runx.compiler.diagnostics import Path, Report, did_you_mean
+from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
 from runx.compiler.model.request import BootFile
 
 PREFIX = "org.runx."
@@ -32,6 +32,17 @@ def asked(
     for _, origin in found:
         report.ignore("RX232", origin, f"the annotation {annotation} goes before it")
     return annotations[annotation], ("annotations", annotation)
+
+
+def asked_flag(name: str, annotations: Mapping[str, str], fault_id: str, report: Report) -> bool | None:
+    """The value of an annotation that is true or false; None if there is none, or another word, which is a fault."""
+    value = annotations.get(name)
+    if value not in (None, "true", "false"):
+        report.error(
+            fault_id, ("annotations", name), f"{quote(value)} is neither true nor false", "use one of them, or leave it out"
+        )
+        return None
+    return None if value is None else value == "true"
 
 
 def read_own_file(
