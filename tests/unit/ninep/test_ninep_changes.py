@@ -18,6 +18,7 @@ from runx.exec.ninep.changes import ATTRIBUTE, DATA, END, ENTRY, LEAVE, LINK, PL
 from runx.exec.ninep.layer import Root
 from runx.exec.ninep.nodes import Rules
 from runx.exec.ninep.share import Share, open_directory
+from runxtools.ninep.client import Client
 from runxtools.testing import nineclient
 from runxtools.testing.changerecords import (
     DIRECTORY,
@@ -33,7 +34,6 @@ from runxtools.testing.changerecords import (
     two,
     whole,
 )
-from runxtools.testing.nineclient import Client
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and nodes need root")
 

@@ -13,7 +13,8 @@ import pytest
 
 from runx.exec.ninep import limits, wire
 from runx.exec.ninep.nodes import Rules
-from runxtools.testing.nineclient import NOFID, ROOT, Client, served
+from runxtools.ninep.client import NOFID, ROOT, Client
+from runxtools.testing.nineclient import served
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files of other users are made")
 

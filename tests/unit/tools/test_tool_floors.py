@@ -18,6 +18,7 @@ FLOORS = (
     ("runxtools.apt", "runxtools.installer"),
     ("runxtools.bootstrap",),
     ("runxtools.tree",),
+    ("runxtools.ninep",),
     ("runxtools.double", "runxtools.engines", "runxtools.lab", "runxtools.pythons", "runxtools.specification"),
     ("runxtools.testing",),
     ("runxtools.bench", "runxtools.fault_table", "runxtools.plan_schema", "runxtools.support_table"),

@@ -13,9 +13,10 @@ from runx.exec.ninep.layer import Root
 from runx.linux import memory
 from runxtools.bench.figures import ASSETS, Figure, lines
 from runxtools.machine import Machine
+from runxtools.ninep.client import ROOT
+from runxtools.ninep.frontend import Frontend, GuestClient
 from runxtools.testing import changerecords
-from runxtools.testing.nineclient import ROOT
-from runxtools.testing.nineguest import Frontend, GuestClient, machine
+from runxtools.testing.nineguest import machine
 
 SMALL_LIMIT_US = 8
 LARGE_LIMIT_US = 100

@@ -19,7 +19,7 @@ import traceback
 
 from runx.exec.ninep import export_names
 from runxtools.double import linux, place
-from runxtools.testing.nineguest import Frontend, GuestClient
+from runxtools.ninep.frontend import Frontend, GuestClient
 
 _PAGE, _DATA, _PORT = 100, 101, 100
 """Grants and event channel; from 100 on they are of shares (preload.c)."""
