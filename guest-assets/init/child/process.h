@@ -64,6 +64,7 @@ struct process {
     bool pid_namespace;
     bool network_follows;      /* the host sends /runx/network over the link */
     bool sessions;             /* the host may start more processes */
+    bool sync_clock;           /* the host keeps the clock */
     const char *layer;         /* the disk that the container writes to; NULL: none */
     const char *hook_state[2]; /* the JSON text for hooks, before and after the process's pid */
     struct hook *hooks;

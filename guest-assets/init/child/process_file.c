@@ -219,6 +219,11 @@ static const char *read_sessions(const struct record *record, struct process *p)
     return read_flag(record, &p->sessions);
 }
 
+static const char *read_sync_clock(const struct record *record, struct process *p)
+{
+    return read_flag(record, &p->sync_clock);
+}
+
 static const char *read_layer(const struct record *record, struct process *p)
 {
     if (record->count != 1 || record->values[0][0] != '/')
@@ -304,6 +309,7 @@ static const struct {
     {"pid_namespace", read_pid_namespace},
     {"network_follows", read_network_follows},
     {"sessions", read_sessions},
+    {"sync_clock", read_sync_clock},
     {"layer", read_layer},
     {"hook_state", read_hook_state},
     {"hook", read_hook},

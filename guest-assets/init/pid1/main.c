@@ -18,6 +18,7 @@
 #include "common/common.h"
 #include "common/error_text.h"
 #include "common/file.h"
+#include "pid1/clock.h"
 #include "pid1/dns_relay.h"
 #include "pid1/end.h"
 #include "pid1/ending.h"
@@ -93,6 +94,12 @@ static void handle_frame(unsigned kind, unsigned char *payload, size_t length)
     case FRAME_HOST_SPACE:
         space_receive(payload, length);
         return;
+    case FRAME_HOST_ASK_TIME:
+        clock_tell();
+        return;
+    case FRAME_HOST_ADJUST_TIME:
+        clock_adjust(payload, length);
+        return;
     default:
         log_warn("init: unknown frame 0x%02x from the host\n", type);
     }
@@ -167,6 +174,8 @@ int pid1_main(const char *device)
     space_of(process.layer);
     if (process.sessions)
         sessions_allow(&process);
+    if (process.sync_clock)
+        clock_allow();
     start_child(&process);
 
     for (;;) {

@@ -23,8 +23,9 @@ def process_record(plan: VmPlan) -> bytes:
     state = _record("hook_state", _hook_state(plan)) if hooks else b""
     follows = _record("network_follows", ["1"]) if plan.takes_interfaces else b""
     sessions = _record("sessions", ["1"]) if plan.exec else b""
+    clock = _record("sync_clock", ["1"]) if plan.sync_clock else b""
     layer = b"".join(_record("layer", [f"/dev/{disk.vdev}"]) for disk in plan.machine.disks if disk.holds == "layer")
-    of_the_guest = follows + sessions + layer + state
+    of_the_guest = follows + sessions + clock + layer + state
     return records_of(plan.process) + of_the_guest + b"".join(_record("hook", _hook(hook, plan.process)) for hook in hooks)
 
 

@@ -171,13 +171,14 @@ terminal=
 
 
 def as_now(text: str) -> str:
-    """The text of this version, in which six attributes are new."""
+    """The text of this version, in which seven attributes are new."""
     for new, before in (
         ("cpu_percent=100", "disks="),
         ("exec=", "exit_status="),
         ("keep_free_mib=0\nkill_answer_s=0\nkill_end_s=0", "log="),
         ("macs=\nnetwork_devices=", "network_namespace="),
         ("packs=", "pid="),
+        ("sync_clock=", "taken="),
     ):
         text = text.replace(f"\n{before}", f"\n{new}\n{before}")
     return text + "writes_back=\n"
@@ -216,6 +217,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "scope": "runx-c.scope",
         "shares": ["root", "mounts"],
         "status": "stopped",
+        "sync_clock": False,
         "taken": ["eth0", "eth1,allmulticast"],
         "takes_interfaces": True,
         "terminal": (33, 101),
