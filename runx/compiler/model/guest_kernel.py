@@ -1,6 +1,6 @@
 """What the guest's kernel has. `./build kernel-table` writes this, from what the kernel itself says."""
 
-FRAGMENTS = "03185e7d6b32abe0f7559fdb44b882884dae2199173ba91dde900d213b990e84"
+FRAGMENTS = "6e93c67e8616efa8b27c983f7e19923429ce0a42b598a5c4a222762cc74ddd9a"
 """Hash of the configuration from which the kernel was made (guest-assets/kernel)."""
 
 CONFIG = {
