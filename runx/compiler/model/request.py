@@ -147,8 +147,18 @@ class Container(NamedTuple):
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether it only holds the namespaces of a pod, without a virtual machine."""
+        """Whether it only holds the namespaces of a pod, and runs no program."""
         return self.pod is not None and self.pod.part == "sandbox"
+
+    @property
+    def is_pod(self) -> bool:
+        """Whether it is a sandbox with the virtual machine of its pod."""
+        return self.pod is not None and self.pod.machine and self.pod.part == "sandbox"
+
+    @property
+    def joins(self) -> bool:
+        """Whether it joins the virtual machine of its pod."""
+        return self.pod is not None and self.pod.machine and self.pod.part == "container"
 
     def asks_for(self, path: Path) -> bool:
         """Whether the configuration has something at a path of names. Engines write 0, "", false and [] for nothing."""

@@ -41,7 +41,7 @@ def allows_exec(container: Container, host: HostConfig, report: Report) -> bool:
         report.error("RX715", path, f"{quote(asked)} is neither true nor false", "use one of them, or leave it out")
     if container.is_sandbox or container.ramdisk:
         if asked == "true":
-            why = "a pod's sandbox has no virtual machine" if container.is_sandbox else "the ramdisk is the container's own"
+            why = "a pod's sandbox runs no program" if container.is_sandbox else "the ramdisk is the container's own"
             report.ignore("RX717", path, f"nothing can be started in it: {why}")
         return False
     if asked == "true" and not host.exec:
@@ -55,6 +55,8 @@ def with_host_network(container: Container, host: HostConfig) -> Container:
     if "network" in container.namespaces or container.networks or not host.network_host:
         return container
     bridge = host.network_host
+    if container.joins:
+        return container._replace(host_bridge=bridge)  # its pod's machine is there
     asked, named = ("linux", "namespaces"), host.origin("network.host")
     request = NetworkRequest("host", bridge, None, None, (), (), (), (), (), path=asked, bridge_origin=named)
     return container._replace(networks=(request,), host_bridge=bridge)
