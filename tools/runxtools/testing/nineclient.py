@@ -8,7 +8,7 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -174,7 +174,7 @@ class Client:
 
 
 @contextmanager
-def served(directory: Path, rules: Rules | None = None, entries: Mapping[bytes, Rules] | None = None) -> Iterator[Client]:
+def served(directory: Path, rules: Rules | None = None, entries: dict[bytes, Rules] | None = None) -> Iterator[Client]:
     """A client of a server of this directory, which runs in a child."""
     ours, theirs = socket.socketpair()
     pid = os.fork()
