@@ -37,6 +37,7 @@ disabled_plugins = [
     default_runtime_name = "runx"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx]
     runtime_type = "io.containerd.runc.v2"
+    pod_annotations = ["org.runx.*"]
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx.options]
       BinaryName = "{runx}"
       Root = "{home}/states"
