@@ -14,6 +14,9 @@ FILTER_CACHE = "/var/cache/runx/seccomp"
 MACS = "/run/runx-macs"
 """Directory with a link for each MAC address that runx has given to a container of this host."""
 
+VIRT_CAPS = "/run/runx-virt-caps"
+"""What `xl info` says of the hardware, kept until the next boot (compiler/host/virt_caps.py)."""
+
 LOOPS = "/run/runx-loops"
 """Directory with a link for each loop device of a container, for udev's rules (host-assets/udev.rules)."""
 

@@ -3,9 +3,10 @@
 import shutil
 from pathlib import Path
 
+from recipes import pins
 from recipes.settings import Settings
 from runxtools import cache
-from runxtools.apt import PrivateApt, source_entries
+from runxtools.apt import PrivateApt, machine_release, source_entries
 from runxtools.errors import ToolError
 from runxtools.runner import Log, say
 
@@ -28,7 +29,8 @@ def busybox_source(settings: Settings) -> Path:
         apt = PrivateApt(directory / "apt", log, sources)
         # `update` fails for a repository without source packages. The download tells whether busybox was found.
         apt.run("update", cwd=directory, check=False)
-        apt.run("source", "--download-only", "busybox", cwd=directory)
+        taken = pins.wanted(pins.pin("busybox", machine_release()), apt.versions("busybox", source=True))
+        apt.run("source", "--download-only", f"busybox={taken}" if taken else "busybox", cwd=directory)
         shutil.rmtree(directory / "apt")
         if len(list(directory.glob("busybox_*.dsc"))) != 1:
             raise ToolError("apt-get source downloaded no busybox", f"the log: {log.path}")

@@ -19,7 +19,10 @@ REQUIRED = tuple(
     "readlink reboot halt rm rmdir sed sleep sync sysctl test touch tr true false udhcpc umount uname".split()
 )
 # Scripts beside busybox: network scripts and busybox call them (guest-assets/network).
-NETWORK = {"await-interface": "bin/await-interface", "collect-dns": "bin/collect-dns", "udhcpc.script": "etc/udhcpc.script"}
+NETWORK = {
+    **{name: f"bin/{name}" for name in ("await-interface", "collect-dns", "take-lease")},
+    "udhcpc.script": "etc/udhcpc.script",
+}
 _SBIN = {"halt", "poweroff", "reboot"}
 
 _DIRECTORIES = ("bin dev etc newroot proc run runx sbin shares shares/mounts sys tmp").split()

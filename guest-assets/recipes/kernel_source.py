@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from recipes import pins
 from recipes.kconfig import Version
 from recipes.settings import Settings
 from runxtools import cache
@@ -25,7 +26,7 @@ SERIES: Version = (6, 12)
 TRIED: tuple[Version, Version] = ((6, 1), (7, 2))
 """The oldest and the newest version whose configuration was checked (docs/guest.md says which were compiled)."""
 
-_SUITE = "trixie"
+SUITE = "trixie"
 """The release of Debian that has SERIES."""
 _PART = "guest-kernel-source"
 _PREFIX = "linux-source-"
@@ -36,7 +37,7 @@ def text_of(version: Version) -> str:
     return f"{version[0]}.{version[1]}"
 
 
-_PACKAGE = _PREFIX + text_of(SERIES)
+PACKAGE = _PREFIX + text_of(SERIES)
 
 
 class KernelSource:
@@ -104,7 +105,7 @@ def find(settings: Settings, installed: Path = Path("/usr/src"), apt: Path = Pat
     if SERIES in there and not settings.update:
         return KernelSource(there[SERIES])
     log = Log("kernel-source")
-    ours = _cached(settings, {"package": _PACKAGE}, lambda directory: _fetch(directory, log, debian_entries(apt), _only_series))
+    ours = _cached(settings, {"package": PACKAGE}, lambda directory: _fetch(directory, log, debian_entries(apt), _only_series))
     if ours:
         return KernelSource(ours)
     newest = _newest(there)
@@ -113,22 +114,22 @@ def find(settings: Settings, installed: Path = Path("/usr/src"), apt: Path = Pat
         settings, {"release": _release()}, lambda directory: _fetch(directory, log, source_entries(apt, kind="deb"), _newest)
     )
     if theirs:
-        say(f"kernel: {_PACKAGE} cannot be had here (the log: {log.path}); taking {theirs.name}")
+        say(f"kernel: {PACKAGE} cannot be had here (the log: {log.path}); taking {theirs.name}")
         return KernelSource(theirs)
     oldest, newest = map(text_of, TRIED)
     raise ToolError(
-        f"no source of the kernel: this machine's package sources have neither {_PACKAGE} nor another from {oldest} to {newest}",
-        f"the log: {log.path}\n  KERNEL_SRC=PATH takes a tree or a tarball: the file in /usr/src of Debian's package {_PACKAGE}, "
+        f"no source of the kernel: this machine's package sources have neither {PACKAGE} nor another from {oldest} to {newest}",
+        f"the log: {log.path}\n  KERNEL_SRC=PATH takes a tree or a tarball: the file in /usr/src of Debian's package {PACKAGE}, "
         f"or linux-{text_of(SERIES)} of kernel.org",
     )
 
 
 def debian_entries(apt: Path = Path("/etc/apt")) -> dict[str, str]:
-    """The machine's entries for releases of Debian, with _SUITE in place of the release; none on other systems."""
+    """The machine's entries for releases of Debian, with SUITE in place of the release; none on other systems."""
     entries: dict[str, str] = {}
     for suffix in ("", "-security"):
         releases = [name + suffix for name in DEBIAN]
-        for name, text in source_entries(apt, kind="deb", suites=[_SUITE + suffix], releases=releases).items():
+        for name, text in source_entries(apt, kind="deb", suites=[SUITE + suffix], releases=releases).items():
             entries[name] = f"{entries[name]}\n{text}" if name in entries else text
     return entries
 
@@ -195,9 +196,10 @@ def _fetch(directory: Path, log: Log, entries: dict[str, str], choose: _Choice) 
     version = choose(names)
     if version is None:
         raise _AbsentError
-    say(f"kernel: downloading {names[version]}, about 150 MB")
+    taken = pins.wanted(pins.pin("linux", SUITE) if version == SERIES else None, apt.versions(names[version]))
+    say(f"kernel: downloading {names[version]} {taken}, about 150 MB")
     try:
-        apt.run("download", names[version], cwd=work)
+        apt.run("download", f"{names[version]}={taken}", cwd=work)
     except ToolError:
         raise _AbsentError from None
     (package,) = work.glob("*.deb")

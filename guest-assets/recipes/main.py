@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from recipes import kernel_table, parts
+from recipes import kernel_table, manifest, parts
 from recipes.settings import Settings, settings_from
 from runxtools import cache, installer
 from runxtools.checkout import HOST_SCRIPTS
@@ -120,11 +120,20 @@ def _run(target: str, settings: Settings, options: argparse.Namespace) -> None:
         # The initrd first: it takes seconds, so a mistake shows before the kernel takes ten minutes.
         if target in ("all", "initrd"):
             parts.deliver(settings, parts.ramdisk(settings), ("initrd",), "initrd")
+            _note(settings, manifest.of_initrd(settings))
             for script in HOST_SCRIPTS:
                 shutil.copy(script, settings.results)
         if target in ("all", "kernel"):
             parts.deliver(settings, parts.kernel(settings), ("kernel", "kernel.config"), "kernel")
             parts.deliver_added(settings)
+            _note(settings, manifest.of_kernel(settings))
         if not settings.keep_work and parts.work_directory().exists():
             say("removing unpacked sources and objects")
             shutil.rmtree(parts.work_directory())
+
+
+def _note(settings: Settings, result: manifest.Result) -> None:
+    """Write what a result was made of, and tell if that is another source than the pinned one."""
+    manifest.write(settings, [result])
+    if text := manifest.remark(settings, result):
+        say(f"{text}; --update looks for that version, tools/sources for newer ones")

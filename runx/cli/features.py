@@ -7,10 +7,14 @@ from runx import __version__, paths
 from runx.compiler.frontends.oci.mount_flags import KNOWN
 from runx.compiler.frontends.oci.schema import LINUX
 from runx.compiler.frontends.oci.seccomp import FLAGS
-from runx.compiler.host.config import ANNOTATIONS
+from runx.compiler.host.config import ANNOTATIONS, read_host_config
+from runx.compiler.host.host_facts import HostFacts
 from runx.compiler.host.libseccomp import ACTIONS, ARCHITECTURES, OPERATORS
 from runx.compiler.host.seccomp_cache import find_library
 from runx.compiler.model.plan import HOOK_KINDS
+from runx.compiler.passes.guest_type import guest_type
+from runx.errors import RunxError
+from runx.exec.xen import xl
 from runx.linux.process_words import CAPABILITIES
 
 OCI_VERSION_MIN = "1.0.0"
@@ -45,9 +49,21 @@ def features() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": False}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"runx.version": __version__},
+        "annotations": {"runx.version": __version__, **_guest_type()},
         "potentiallyUnsafeConfigAnnotations": list(ANNOTATIONS),
     }
+
+
+def _guest_type() -> dict[str, str]:
+    """The type of virtual machines with runx's own kernel on this host, and why. Nothing where runx.toml is wrong: `create` says
+    what is."""
+    facts = HostFacts()
+    facts.xl_info = xl.info
+    try:
+        found = guest_type(read_host_config(facts.host_config()), facts)
+    except RunxError:
+        return {}
+    return {"runx.guest.type": found.type, "runx.guest.type.reason": found.reason}
 
 
 def text() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runx import collector
 from runx.cli.options import Arguments, Option, help_lines, parse
 from runx.errors import RunxError, reason
+from runx.exec.xen import xl
 from runx.linux.files import standard_input, write_atomically
 from runx.paths import DEFAULT_STATE_ROOT, assets_dir
 
@@ -112,6 +113,7 @@ def _inputs(operand: str, arguments: Arguments, root: str, name: str = "config.j
 
     is_stdin = operand == "-"
     facts = HostFactsWithBridges(standard_input(SIZE_LIMIT + 1) if is_stdin else None, arguments.values["config"])
+    facts.xl_info = xl.info
     return Inputs(
         os.path.abspath((arguments.values["bundle"] or ".") if is_stdin else operand),
         container_id=arguments.values["id"],

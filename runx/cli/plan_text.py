@@ -71,7 +71,8 @@ def _plan(console: Console, plan: VmPlan) -> None:
         _section(console, f"Network {interface.name}", _interface(interface))
     if plan.console in ("link", "pod"):
         _section(console, "Process", [*_process(plan.process), ("exec", "allowed" if plan.exec else "not allowed")])
-        _section(console, "Guest", _guest(plan.guest))
+        clock = "kept at the host's time" if plan.sync_clock else "its own"
+        _section(console, "Guest", [*_guest(plan.guest), ("clock", clock)])
     elif plan.console == "none":
         _section(console, "For the containers of the pod", _guest(plan.guest))
     else:
@@ -124,7 +125,7 @@ def _disk(disk: Disk) -> str:
 
 def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
     yield "name", domain.name
-    yield "type", f"{domain.type}, {domain.machine}"
+    yield "type", f"{domain.type}, {domain.machine} ({domain.type_reason})"
     yield "memory", f"{domain.memory_mib} MiB"
     yield "virtual CPUs", str(domain.vcpus)
     if domain.cpus:
@@ -221,7 +222,9 @@ def _sends(interface: Interface) -> str:
         return "what it likes: nothing is checked"
     if interface.anti_spoofing == "mac":
         return "with its MAC address alone"
-    address = f"{interface.address.partition('/')[0]}, " if interface.address else ""
+    address = "" if interface.layer2 else "the address that a DHCP server gives it, "
+    if interface.address:
+        address = f"{interface.address.partition('/')[0]}, "
     return f"with its MAC address, {address}and IPv6 addresses made of the MAC address alone; no router or DHCP server"
 
 

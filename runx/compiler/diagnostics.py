@@ -117,6 +117,12 @@ class Report:
             self.errors[path] = Diagnostic(fault_id, path, _bounded(message), _bounded(hint), character)
             self._above.update(path[:length] for length in range(len(path) + 1))
 
+    def error_within(self, fault_id: str, path: Path, within: Path, message: str, hint: str = "") -> None:
+        """Record one of several faults of a file that the value at `path` names. within: tells them apart."""
+        self.error(fault_id, (*path, *within), message, hint)
+        if recorded := self.errors.get((*path, *within)):
+            self.errors[*path, *within] = recorded._replace(path=path)
+
     def has_errors_below(self, path: Path) -> bool:
         """Whether there is a fault at `path` or below it, so that a message about the whole could be wrong."""
         return path in self._above
@@ -219,9 +225,9 @@ def _columns(text: str) -> int:
 def _sorted(located: Iterable[tuple[Location | None, Diagnostic]]) -> tuple[tuple[Location | None, Diagnostic], ...]:
     """By place. At one place, what is missing comes first, as other faults may follow from it."""
 
-    def key(pair: tuple[Location | None, Diagnostic]) -> tuple[Location, bool, str, str]:
+    def key(pair: tuple[Location | None, Diagnostic]) -> tuple[Location, bool, str]:
         place, diagnostic = pair
-        return place or Location(0, 0), diagnostic.id != "RX010", path_text(diagnostic.path), diagnostic.message
+        return place or Location(0, 0), diagnostic.id != "RX010", path_text(diagnostic.path)
 
     return tuple(sorted(located, key=key))
 

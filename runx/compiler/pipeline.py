@@ -15,19 +15,20 @@ from runx.compiler.frontends.oci.config import read_container
 from runx.compiler.host.config import HostConfig, read_host_config
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import VmPlan, copy_of
-from runx.compiler.passes.anti_spoofing import check_anti_spoofing
 from runx.compiler.passes.checks import check
 from runx.compiler.passes.guest_kernel import as_guest_has
 from runx.compiler.passes.kernel_files import without_kernel_files
+from runx.compiler.passes.layer_size import choose_layer_size
 from runx.compiler.passes.mount_carrier import unshared_mounts
 from runx.compiler.passes.pods import with_pod_machine
 from runx.compiler.passes.policy import allows_exec, check_policy, with_host_network
-from runx.compiler.passes.resolve import Carried, Place, resolve
+from runx.compiler.passes.resolve import Carried, Grants, Place, resolve
 from runx.compiler.passes.root_carrier import choose_root
 from runx.compiler.passes.sandbox import as_sandbox
 from runx.compiler.passes.seccomp import with_filter
 from runx.compiler.passes.shares import check_shares, with_engines_files_guarded
 from runx.compiler.passes.sizing import sizing_of
+from runx.compiler.passes.sync_clock import syncs_clock
 from runx.compiler.passes.update import kept_limits, kept_of_joined
 from runx.compiler.passes.write_back import choose_write_back
 from runx.compiler.source import Source
@@ -93,16 +94,16 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     container = with_engines_files_guarded(without_kernel_files(container, facts, report), host, report)
     check(container, facts, report)
     check_policy(container, host, report)
-    check_anti_spoofing(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)
     write_back = choose_write_back(container, root, host, report)
-    may_exec = allows_exec(container, host, report)
+    layer_mib = choose_layer_size(container, root, host, report)
+    grants = Grants(allows_exec(container, host, report), syncs_clock(container, host, report))
     container, program = with_filter(container, host, facts, report)
     unshared = unshared_mounts(container, host, facts)
     check_shares(container, host, unshared, report)
     report.raise_errors(source.locate, source.name, source.text)
     place = Place(inputs.container_id, bundle, inputs.state_root, inputs.assets)
-    plan = resolve(container, place, host, facts, Carried(root, write_back, unshared), may_exec, report)
+    plan = resolve(container, place, host, facts, Carried(root, write_back, layer_mib, unshared), grants, report)
     copies = tuple(
         OverlayFile(copy_of(slot)[1:], file.mode, file.content, file.uid, file.gid)
         for slot, file in enumerate(unshared.files.values())

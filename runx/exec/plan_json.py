@@ -33,6 +33,7 @@ class Interface(TypedDict):
     isolated: bool
     mtu: int | None
     address: str | None
+    layer2: bool
 
 
 class Domain(TypedDict):
@@ -82,6 +83,7 @@ class Root(TypedDict):
 class Mount(TypedDict):
     """One entry of `mounts`."""
 
+    destination: str
     carrier: Literal["9p", "value", "guest"]
     source: str
     slot: int | None

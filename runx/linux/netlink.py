@@ -1,5 +1,6 @@
-"""Questions to the kernel over netlink(7): what it has of a kind, and the attributes of each."""
+"""Requests to the kernel over netlink(7): what it has of a kind, the attributes of each, and changes."""
 
+import errno
 import os
 import socket
 import struct
@@ -11,6 +12,7 @@ NETFILTER = 12
 _MESSAGE = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_REQUEST_ACK = 0x5  # NLM_F_REQUEST | NLM_F_ACK
 _ERROR, _DONE = 2, 3
 _KIND = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _BUFFER = 1024 * 1024
@@ -35,6 +37,26 @@ def dump(protocol: int, kind: int, request: bytes) -> Iterator[bytes]:
                     return
                 yield payload
                 at += _aligned(length)
+
+
+def change(kernel: socket.socket, kind: int, request: bytes) -> None:
+    """Have the kernel change what the request names, and wait for its answer. It changes what is there, and makes nothing.
+
+    kernel: a socket of netlink(7), in the network namespace of the object. kind, request: as for `dump`. Raises OSError, also for
+    an error that the kernel answers.
+    """
+    kernel.send(_MESSAGE.pack(_MESSAGE.size + len(request), kind, _REQUEST_ACK, 0, 0) + request)
+    data = kernel.recv(_BUFFER)
+    _, answer, *_ = _MESSAGE.unpack_from(data)
+    if answer != _ERROR:
+        raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
+    _check(data[_MESSAGE.size :])
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """An attribute of a request, padded for the next one."""
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, kind) + value + bytes(_aligned(length) - length)
 
 
 def _check(payload: bytes) -> None:

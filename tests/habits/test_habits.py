@@ -13,6 +13,7 @@ import pytest
 
 from engine_tests import IMAGE
 from engines import start_dockerd
+from exec_setting import PUT as PUT_EXEC
 from runxtools import ociimage
 from runxtools.checkout import CHECKOUT
 from runxtools.double.host import Double
@@ -54,8 +55,9 @@ ran: set[str] = set()
 
 @pytest.fixture(scope="module")
 def double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
-    """With docker and the test image."""
+    """With docker and the test image. Containers of runx allow exec, as all of runc's do."""
     with Double() as double:
+        double.run(["sh", "-euc", PUT_EXEC], check=True)
         start_dockerd(double)
         image = tmp_path_factory.mktemp("habits") / "image.tar"
         ociimage.write(image, BUSYBOX, IMAGE)

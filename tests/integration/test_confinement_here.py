@@ -18,7 +18,7 @@ def processes(double: Double, bundle: Bundle) -> tuple[int, int]:
 def as_here(rights: Rights) -> Rights:
     """On the double a grant is a file, where Xen has a mapping of /dev/xen/gntdev."""
     has_grants = "/dev/xen/gntdev" in rights.descriptors
-    return rights._replace(descriptors=(*rights.descriptors, *(["*/domains/*/grant-*"] if has_grants else [])))
+    return rights._replace(descriptors=(*rights.descriptors, *(["*/domains", "*/domains/*/grant-*"] if has_grants else [])))
 
 
 def test_no_process_has_more_than_the_document_says(double: Double, bundle: Bundle, tmp_path: Path) -> None:

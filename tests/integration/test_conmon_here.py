@@ -107,6 +107,11 @@ def test_a_container_of_a_pod(double: Double, conmon: Conmon) -> None:
 
 def test_a_program_that_is_not_there(conmon: Conmon) -> None:
     conmon.bundle.write("/no/such/program")
+    assert "stat /no/such/program: no such file or directory" in str(conmon.create())
+
+
+def test_a_program_that_the_guest_alone_finds_missing(conmon: Conmon) -> None:
+    conmon.bundle.write("/dev/no-such-program")
     conmon.create()
     conmon.runx("start", conmon.id)
     assert conmon.exit_status() == 127

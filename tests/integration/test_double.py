@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from runx.exec.supervisor import boot
 from runxtools.checkout import CHECKOUT
 from runxtools.double.host import LOCAL, Double
 from runxtools.testing.bundles import LIMIT_S, Bundle
@@ -196,10 +198,11 @@ def test_a_domain_destroyed_by_hand(bundle: Bundle, double: Double) -> None:
 
 
 def said(bundle: Bundle) -> str:
-    """The log of the container's supervisor, without what it says of a host that lacks controllers of control groups."""
+    """The log of the container, without what it says of a host that lacks controllers of control groups, and of the type."""
     log = bundle.directory / "log"
     lines = log.read_text().splitlines(keepends=True) if log.exists() else []
-    return "".join(line for line in lines if "the controller is not enabled there" not in line)
+    of_the_host = ("the controller is not enabled there", "the virtual machine is of type")
+    return "".join(line for line in lines if not any(words in line for words in of_the_host))
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
@@ -303,6 +306,18 @@ def test_a_console_that_never_comes_is_ended_by_kill(bundle: Bundle, double: Dou
     assert process.returncode == 137
 
 
+def test_a_share_that_does_not_come_up(bundle: Bundle, fault: Callable[..., None]) -> None:
+    """The guest's kernel would wait for it for five minutes, and say nothing."""
+    fault("devices-hang")
+    begin = time.monotonic()
+    result = bundle.sh("true")
+    assert time.monotonic() - begin < boot.LIMIT_S + 15
+    assert result.returncode == 125
+    said = result.stderr.decode()
+    first = "runx: the share root of the virtual machine has not come up within 30 s; the guest's driver has not answered"
+    assert said.startswith(first) and said.endswith("its console said last:\nXENBUS: Timeout connecting to devices\n"), said
+
+
 def test_create_hangs(bundle: Bundle, double: Double, fault: Callable[..., None]) -> None:
     fault("create-hangs")
     bundle.write("/bin/true")
@@ -314,6 +329,34 @@ def test_create_hangs(bundle: Bundle, double: Double, fault: Callable[..., None]
         assert process.stderr is not None
         assert b"xl create was ended by signal 15" in process.stderr.read()
         assert process.wait(LIMIT_S) == 1
+
+
+# ---- the clock, which is this machine's
+
+
+def test_a_guest_whose_clock_is_right_is_told_nothing(bundle: Bundle) -> None:
+    process = bundle.popen("echo ready; read x")
+    for command in ("pause", "resume") * 3:
+        bundle.runx(command, "c", check=True)
+    process.communicate(b"\n", timeout=LIMIT_S)
+    assert process.returncode == 0
+    assert b"clock" not in (bundle.directory / "log").read_bytes()
+
+
+def test_no_guest_sets_the_clock_of_this_machine(bundle: Bundle, fault: Callable[..., None]) -> None:
+    """Whatever the host asks for, and whatever the process may: adjtimex -q only reads, by the call that also sets."""
+    fault("clock-ahead", "1000")
+    process = bundle.config["process"]
+    process["capabilities"] = {kind: ["CAP_SYS_TIME"] for kind in ("bounding", "effective", "permitted")}
+    before = time.time() - time.monotonic()
+    result = bundle.sh("adjtimex -q && echo read it; sleep 1; date +%s")
+    after = time.time() - time.monotonic()
+    assert abs(after - before) < 1
+    assert abs(int(result.stdout) - time.time()) < LIMIT_S, "and not some 1000 s"
+    assert b"not permitted" in result.stderr
+    log = (bundle.directory / "log").read_text()
+    console = "guest's clock was off by -1000."
+    assert console in log
 
 
 # ---- xl as its users meet it

@@ -1,31 +1,12 @@
 """MAC addresses that runx gives to interfaces of bridges."""
 
-import json
 import os
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from runxtools.double.host import Double
 from runxtools.testing.bundles import Bundle
-from spaces import FIRST
 
 CLAIMS = "/run/runx-macs"
-
-
-@pytest.fixture
-def netconf(double: Double) -> Iterator[str]:
-    double.run(["sh", "-euc", FIRST.format("br7", 7)], check=True)
-    network = {"cniVersion": "0.2.0", "name": "n", "type": "bridge", "bridge": "br7", "ipam": {"subnet": "10.9.7.0/24"}}
-    file = f"/etc/runx/networks/{uuid.uuid4().hex}.conf"
-    script = 'mkdir -p "$(dirname "$1")"; cat > "$1"'
-    double.run(["sh", "-euc", script, "sh", file], stdin=json.dumps(network).encode(), check=True)
-    yield f"NETCONF={file},n,10.9.7.7"
-    double.run(["rm", file], check=True)
-    double.run(["rmdir", "-p", "--ignore-fail-on-non-empty", "/etc/runx/networks"])
-    double.run(["ip", "link", "delete", "br7"], check=True)
 
 
 def claims(double: Double) -> list[str]:

@@ -57,7 +57,11 @@ def build(double: Double, context: Path) -> list[dict[str, object]]:
     words = [*environment, *DOCKER, "build", "--no-cache", "--network", "none", "--tag", "built", str(context)]
     built = double.run(words, timeout=LIMIT_S)
     assert built.returncode == 0 and b"Successfully built" in built.stdout, built
-    saved = double.run([*DOCKER, "save", "built"], check=True, timeout=LIMIT_S).stdout
+    return layers_of(double.run([*DOCKER, "save", "built"], check=True, timeout=LIMIT_S).stdout)
+
+
+def layers_of(saved: bytes) -> list[dict[str, object]]:
+    """The layers of an archive of docker's."""
     with tarfile.open(fileobj=io.BytesIO(saved)) as archive:
 
         def member(name: str) -> bytes:
@@ -110,6 +114,31 @@ def test_what_docker_shows_of_a_container_that_has_ended(docker: Double, tmp_pat
     found = docker.run(["find", str(docker.directory / "docker"), "-name", "*runx-layer*"], check=True)
     assert found.stdout == b"", "the space of its layer is free"
     docker.run([*DOCKER, "rm", "ended"], check=True, timeout=LIMIT_S)
+
+
+def build_by_podman(double: Double, scratch: str, image: Path, context: Path, runtime: str) -> list[dict[str, object]]:
+    """The layers of an image that podman has made, whose storage keeps each step's."""
+    podman = ["podman", "--root", f"{scratch}/{runtime}", "--runroot", f"{scratch}/run-{runtime}", "--storage-driver", "overlay"]
+    podman += ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", RUNX if runtime == "runx" else runtime]
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]  # the double's guests have this machine's
+    try:
+        double.run([*podman, "load", "-i", str(image)], check=True, timeout=LIMIT_S)
+        words = ["build", "--isolation", "oci", "--layers", "--no-cache", "--network", "none", *limits, "--tag", "built"]
+        built = double.run([*podman, *words, str(context)], timeout=2 * LIMIT_S)
+        assert built.returncode == 0, built
+        return layers_of(double.run([*podman, "save", "built"], check=True, timeout=LIMIT_S).stdout)
+    finally:
+        double.run(["umount", "--recursive", f"{scratch}/{runtime}/overlay"])  # podman's own mount
+
+
+def test_a_build_of_podman_makes_the_layers_that_runc_makes(double: Double, image: Path, scratch: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(RECIPE)
+    (tmp_path / "more").write_text("copied\n")
+    by_runc = build_by_podman(double, scratch, image, tmp_path, "runc")
+    by_runx = build_by_podman(double, scratch, image, tmp_path, "runx")
+    assert len(by_runc) == 6
+    for number, (expected, made) in enumerate(zip(by_runc, by_runx, strict=True)):
+        assert made == expected, f"layer {number}"
 
 
 def test_podman_commits_what_a_container_has_written(double: Double, image: Path, scratch: str) -> None:

@@ -38,8 +38,15 @@ LONG = (
     "test_ten_at_once",
 )
 """Modules and tests that get the marker `long`: each takes minutes, or another engine's tests have the same containers."""
-CHANGES_SETTINGS = {"test_anti_spoofing.py", "test_own_ramdisk.py", "test_xlconf.py", "test_the_hosts_network", "may_exec"}
-"""Modules, tests, and a fixture that change /etc/runx/runx.toml of dom0 for a while: they are `alone`."""
+CHANGES_SETTINGS = {
+    "test_anti_spoofing.py",
+    "test_guest_type.py",
+    "test_own_ramdisk.py",
+    "test_xlconf.py",
+    "test_the_hosts_network",
+    "may_exec",
+}
+"""Modules, tests, and a fixture that change runx's settings in dom0 for a while: they are `alone`."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,18 +1,19 @@
 """A hostile guest on a bridge: what of its frames gets there, in the lab and in the double."""
 
+import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from bridge_tests import SUBNET, Bridge, bridge, settings
-from frames import Frame, ethernet, frames, ipv6, link_local, untagged
+from bridge_tests import SUBNET, Bridge, bridge, leases, settings
+from frames import Frame, ethernet, frames, ipv4, ipv6, link_local, udp, unaddressed, untagged
 from programs import compiled
 from runxtools.machine import Machine
 from runxtools.testing.containers import LIMIT_S, REACH, Running
 
-assert bridge  # a fixture
+assert bridge and leases  # fixtures
 
 ADDRESS, ADDRESS_6, OTHER, OTHER_6 = f"{SUBNET}.7", "fd00:213::7", f"{SUBNET}.8", "fd00:213::8"
 DROPPED_BY_BRIDGES = ("another version", "no mac")
@@ -60,28 +61,63 @@ def addresses(bridge: Bridge, **changes: object) -> list[str]:
     return four + bridge.netconf(ADDRESS_6, ipam={"subnet": "fd00:213::/64"}, **changes)
 
 
-class Attack:
-    """All frames of tests/support/frames.py, sent by a container, and what came to the bridge."""
+OWN_ADDRESS = "ip -4 addr show dev $1 | sed -n 's/.* inet \\([0-9.]*\\).*/\\1/p'"
 
-    def __init__(self, host: Machine, bridge: Bridge, options: list[str], interface: str = "eth0") -> None:
-        # What a new interface sends first is lost on a loaded machine: wait until both pass something on.
+
+class Attacker:
+    """A container that sends frames when it is told to, and is told its addresses by its interface."""
+
+    def __init__(
+        self,
+        host: Machine,
+        options: list[str],
+        interface: str = "eth0",
+        reached: Sequence[str] = (f"{SUBNET}.1",),
+        first: str = ":",
+        then: str = ":",
+    ) -> None:
+        """reached: addresses that it reaches before. first, then: what it does before that, and before it sends."""
+        # What a new interface sends first is lost on a loaded machine: wait until it passes something on.
         script = f"""
             {REACH}
-            echo ready; cat /sys/class/net/{interface}/address
-            reach {SUBNET}.1 && reach fd00:213::1 && /mnt/sendframes {interface} && echo sent
+            set -- {interface}
+            echo ready; cat /sys/class/net/$1/address; echo "$({OWN_ADDRESS})"
+            {first}
+            {" && ".join(f"reach {address}" for address in reached)} && echo reached
+            {then}
+            /mnt/sendframes $1 && echo sent
         """
-        container = Running(host, script, options)
-        assert container.process.stdout is not None
-        mac = container.process.stdout.readline().decode().strip()
-        host.run(["sh", "-c", NO_FIREWALL], check=True)
+        self._host = host
+        self.container = Running(host, script, options)
+        self._lines = self.container.process.stdout
+        assert self._lines is not None
+        self.mac, self.address = (self._lines.readline().decode().strip() for _ in range(2))
+        assert self._lines.readline() == b"reached\n"
+
+    def send(self, bridge: Bridge, sent: list[Frame]) -> "Attack":
+        """Send these frames, and end."""
+        self._host.run(["sh", "-c", NO_FIREWALL], check=True)
         pipe = subprocess.PIPE
-        listener = host.popen(["python3", "-c", LISTENER, bridge.name], stdin=pipe, stdout=pipe)
+        listener = self._host.popen(["python3", "-c", LISTENER, bridge.name], stdin=pipe, stdout=pipe)
         assert listener.stdout is not None and listener.stdout.readline() == b"listening\n"
-        self.sent = frames(mac, ADDRESS, ADDRESS_6, OTHER, OTHER_6)
-        status, output, errors = container.end("".join(f"{frame.data.hex()}\n" for frame in self.sent).encode())
+        status, output, errors = self.container.end("".join(f"{frame.data.hex()}\n" for frame in sent).encode())
         heard, _ = listener.communicate(timeout=LIMIT_S)
         assert (status, output) == (0, b"sent\n"), errors
-        self.heard = {bytes.fromhex(line) for line in heard.decode().split()}
+        return Attack(sent, heard.decode().split())
+
+
+def attack(host: Machine, bridge: Bridge, options: list[str], interface: str = "eth0") -> "Attack":
+    """All frames of tests/support/frames.py, sent by a container with interfaces of both families."""
+    attacker = Attacker(host, options, interface, (f"{SUBNET}.1", "fd00:213::1"))
+    return attacker.send(bridge, frames(attacker.mac, ADDRESS, ADDRESS_6, OTHER, OTHER_6))
+
+
+class Attack:
+    """Frames that a container has sent, and what came to the bridge."""
+
+    def __init__(self, sent: list[Frame], heard: list[str]) -> None:
+        self.sent = sent
+        self.heard = {bytes.fromhex(line) for line in heard}
 
     def passed(self, frame: Frame) -> bool:
         seen = untagged(frame.data)
@@ -98,8 +134,8 @@ def expected(attack: Attack, *, by_mac: bool) -> list[str]:
 
 
 def test_by_default_a_guest_has_its_mac_address_alone(host: Machine, bridge: Bridge, sender: list[str]) -> None:
-    attack = Attack(host, bridge, addresses(bridge) + sender)
-    assert attack.names == expected(attack, by_mac=True)
+    done = attack(host, bridge, addresses(bridge) + sender)
+    assert done.names == expected(done, by_mac=True)
 
 
 def is_of(family: int, frame: Frame) -> bool:
@@ -115,18 +151,67 @@ def test_a_guest_has_its_own_addresses_alone(
     """Each interface has one address of its own: nothing of the other family leaves it but with addresses made of its MAC."""
     options = addresses(bridge) + sender
     with settings(host, '[network]\nanti_spoofing = "addresses"\n'):
-        attack = Attack(host, bridge, options, interface)
-    wrong = [frame.name for frame in attack.sent if attack.passed(frame) and not frame.by_address]
+        done = attack(host, bridge, options, interface)
+    wrong = [frame.name for frame in done.sent if done.passed(frame) and not frame.by_address]
     assert not wrong
-    assert attack.names == [
+    assert done.names == [
         frame.name
-        for frame in attack.sent
+        for frame in done.sent
         if frame.by_address and (is_of(family, frame) or (family == 4 and not _is_from(frame, ADDRESS_6)))
     ]
 
 
 def _is_from(frame: Frame, address: str) -> bool:
     return frame.data[22:38] == ipv6(address, b"")[8:24] and frame.data[12:14] == b"\x86\xdd"
+
+
+@pytest.mark.usefixtures("leases")
+def test_a_guest_has_its_address_by_dhcp_alone(host: Machine, bridge: Bridge, sender: list[str]) -> None:
+    options = bridge.netconf() + sender
+    with settings(host, '[network]\nanti_spoofing = "addresses"\n'):
+        attacker = Attacker(host, options)
+    sent = frames(attacker.mac, attacker.address, ADDRESS_6, OTHER, OTHER_6) + unaddressed(attacker.mac)
+    done = attacker.send(bridge, sent)
+    wrong = [frame.name for frame in done.sent if done.passed(frame) and not frame.by_address]
+    assert not wrong
+    assert done.names == [frame.name for frame in done.sent if frame.by_address and not _is_from(frame, ADDRESS_6)]
+
+
+LEASE_S = 12
+SERVER = """
+interface {bridge}
+start {subnet}.100
+end {subnet}.110
+option subnet 255.255.255.0
+option router {subnet}.1
+option lease {lease}
+min_lease 1
+lease_file {scratch}/udhcpd.leases
+pidfile {scratch}/udhcpd.pid
+"""
+
+
+@pytest.fixture
+def short_leases(host: Machine, bridge: Bridge, scratch: str) -> str:
+    """A DHCP server with short leases, busybox's: the file with its process ID."""
+    text = SERVER.format(bridge=bridge.name, subnet=SUBNET, lease=LEASE_S, scratch=scratch)
+    script = 'cd "$1"; cat > udhcpd.conf; : > udhcpd.leases; busybox udhcpd udhcpd.conf'
+    host.run(["sh", "-euc", script, "sh", scratch], stdin=text.encode(), check=True)
+    return f"{scratch}/udhcpd.pid"
+
+
+def test_an_address_ends_with_its_lease(host: Machine, bridge: Bridge, sender: list[str], short_leases: str) -> None:
+    """It lasts as long as the server renews it. A guest that goes on to use it does not reach the bridge."""
+    end = f"kill $(cat {shlex.quote(short_leases)})"
+    options = bridge.netconf() + sender
+    try:
+        with settings(host, '[network]\nanti_spoofing = "addresses"\n'):
+            attacker = Attacker(host, options, first=f"sleep {2 * LEASE_S}", then=f"sleep {LEASE_S + 2}")
+    finally:
+        host.run(["sh", "-c", end], check=True)
+    late = Frame("late", ethernet(0x0800, ipv4(attacker.address, udp(4000, 4001)), attacker.mac), True, False)
+    asked = Frame("asked", next(frame.data for frame in unaddressed(attacker.mac)), True, True)
+    assert attacker.send(bridge, [late, asked]).names == ["asked"]
 
 
 def test_addresses_of_a_guest_that_behaves(host: Machine, bridge: Bridge) -> None:
@@ -180,9 +265,9 @@ def test_nothing_is_checked_if_the_host_says_so(host: Machine, bridge: Bridge, s
     """But the file of the network may ask for it."""
     free, asked = addresses(bridge), addresses(bridge, macspoofchk=True)
     with settings(host, "[network]\nanti_spoofing = false\n"):
-        attack = Attack(host, bridge, free + sender)
-        checked = Attack(host, bridge, asked + sender)
-    assert attack.names == expected(attack, by_mac=False)
+        done = attack(host, bridge, free + sender)
+        checked = attack(host, bridge, asked + sender)
+    assert done.names == expected(done, by_mac=False)
     assert checked.names == expected(checked, by_mac=True)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from runxtools.machine import Machine
 
-_PUT = """
+PUT = """
     mkdir -p /run/settings/runx
     printf '[policy]\\nexec = true\\n' > /run/settings/runx/runx.toml
     mount -t overlay -o lowerdir=/run/settings:/etc overlay /etc
@@ -16,6 +16,6 @@ _PUT = """
 @pytest.fixture
 def may_exec(host: Machine) -> Iterator[None]:
     """In an overlay on /etc, which the double shares with its host."""
-    host.run(["sh", "-euc", _PUT], check=True)
+    host.run(["sh", "-euc", PUT], check=True)
     yield
     host.run(["sh", "-euc", "umount /etc; rm -r /run/settings"], check=True)

@@ -3,7 +3,12 @@
 Modules of the lab and of the double import these tests; their conftest.py has the fixtures `host` and `scratch`.
 """
 
+import io
+import random
+import subprocess
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +121,47 @@ def test_a_pod_is_stopped_with_all_in_it(cri: Cri, pod: Pod) -> None:
     assert pod.status().state == NOT_READY
     assert pod.container(container).state == EXITED
     cri.until_nothing_is_left()
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_files_are_copied_by_exec(cri: Cri, pod: Pod, scratch: str) -> None:
+    """As `kubectl cp` does it: tar's archive over the streams of an exec, in and out."""
+    program = f"{scratch}/webexec.py"
+    cri.host.put(Path(__file__).with_name("webexec.py"), program)
+    container = pod.run("one", WAIT)
+    archive = io.BytesIO()
+    content = random.Random(5).randbytes(300_000)
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo("put/file")
+        member.size, member.mode = len(content), 0o640
+        tar.addfile(member, io.BytesIO(content))
+
+    def execute(script: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+        streams = {"stdin": bool(stdin), "stdout": True, "stderr": True}
+        url = cri.call("Exec", container_id=container, cmd=["/bin/sh", "-c", script], **streams).url
+        return cri.host.run(["python3", program, url], stdin=stdin, timeout=LIMIT_S)
+
+    size = len(archive.getvalue())
+    put = execute(f"head -c {size} | tar -x -C /tmp -f - && stat -c %a:%s /tmp/put/file", archive.getvalue())
+    assert (put.returncode, put.stdout) == (0, f"640:{len(content)}\n".encode()), put.stderr
+    got = execute("tar -c -C /tmp -f - put")
+    assert got.returncode == 0, got.stderr
+    with tarfile.open(fileobj=io.BytesIO(got.stdout)) as tar:
+        file = tar.extractfile("put/file")
+        assert file and file.read() == content
+    failed = execute("echo bad >&2; exit 7")
+    assert (failed.stdout, failed.stderr, failed.returncode) == (b"", b"bad\n", 7)
+    pod.stop(container)
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_a_hook_before_the_stop(cri: Cri, pod: Pod) -> None:
+    """A kubelet runs preStop by ExecSync, and stops the container when that has ended."""
+    container = pod.run("one", "trap 'cat /tmp/told; exit 0' TERM; echo ready; while :; do sleep 0.1; done")
+    done = cri.call("ExecSync", container_id=container, cmd=["/bin/sh", "-c", "sleep 1; echo bye > /tmp/told"], timeout=30)
+    assert done.exit_code == 0
+    pod.stop(container, timeout_s=30)
+    assert "bye" in pod.log("one")
 
 
 @pytest.mark.usefixtures("may_exec")

@@ -20,7 +20,9 @@ class Host:
         self.root = directory / "state"
         self.bundle = directory / "bundle"
         self.log = directory / "log"
-        (self.bundle / "rootfs").mkdir(parents=True)
+        (self.bundle / "rootfs/bin").mkdir(parents=True)
+        for name in ("true", "sh"):
+            (self.bundle / "rootfs/bin" / name).touch(0o755)
         self.config = {
             "ociVersion": "1.0.2",
             "process": {"args": ["/bin/true"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},

@@ -19,6 +19,8 @@
 
     [layers]                    # optional: layers of the root filesystem, as fields of RootFacts
 
+    virt_caps = "pv hvm hap"    # optional: what xl says of the hardware (default: pv)
+
     [sizes]                     # optional: bytes of the image of a directory (default: 5 MiB)
 
 A runx.toml beside them is that of the host.
@@ -80,6 +82,10 @@ class Case:
 
     def machine(self) -> str:
         return "x86_64"
+
+    def virt_caps(self) -> frozenset[str]:
+        """`virt_caps` of case.toml; PV guests alone without it."""
+        return frozenset(self.settings.get("virt_caps", "pv").split())
 
     def filter(self, profile: object) -> bytes:  # noqa: ARG002
         return ALLOW_ALL
@@ -163,6 +169,9 @@ class TextFacts:
 
     def machine(self) -> str:
         return "x86_64"
+
+    def virt_caps(self) -> frozenset[str]:
+        return frozenset(("pv",))
 
     def filter(self, profile: object) -> bytes:  # noqa: ARG002
         return ALLOW_ALL

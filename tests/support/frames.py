@@ -56,6 +56,31 @@ def udp(source: int, target: int, data: bytes = b"x" * 20) -> bytes:
     return struct.pack(">HHHH", source, target, 8 + len(data), 0) + data
 
 
+def options(*pairs: tuple[int, bytes]) -> bytes:
+    """Options of DHCP (RFC 2132), with the mark of their end."""
+    return b"".join(bytes([kind, len(value)]) + value for kind, value in pairs) + b"\xff"
+
+
+def client_id(mac: str) -> tuple[int, bytes]:
+    return 61, b"\x01" + mac_bytes(mac)
+
+
+def bootp(operation: int, mac: str, said: bytes, given: str = _UNSPECIFIED, relay: str = _UNSPECIFIED, about: str = "") -> bytes:
+    """A DHCP message (RFC 2131, 2). operation: 1 of a client, 2 of a server. said: its options. about: the client's address."""
+    parts = (
+        struct.pack(">BBBBIHH", operation, 1, 6, 0, 7, 0, 0),
+        *(IPv4Address(address).packed for address in (about or _UNSPECIFIED, given, _UNSPECIFIED, relay)),
+        mac_bytes(mac), bytes(10 + 64 + 128), b"\x63\x82\x53\x63", said,
+    )  # fmt: skip
+    return b"".join(parts)
+
+
+def asks(mac: str, source: str, *said: tuple[int, bytes], kind: int = 3, sender: str = "", relay: str = _UNSPECIFIED) -> bytes:
+    """A client's message to a DHCP server, as a frame. kind: 1 for DHCPDISCOVER. sender: the frame's MAC address, else `mac`."""
+    data = bootp(1, mac, options((53, bytes([kind])), *said), relay=relay, about=source)
+    return ethernet(_IPV4, ipv4(source, udp(68, 67, data)), sender or mac)
+
+
 def arp(mac: str, address: str, target: str) -> bytes:
     parts = struct.pack(">HHBBH", 1, _IPV4, 6, 4, 1), mac_bytes(mac), IPv4Address(address).packed, bytes(6)
     return b"".join(parts) + IPv4Address(target).packed
@@ -82,6 +107,47 @@ def fragment(following: int, payload: bytes, offset: int = 0, more: bool = True)
     return struct.pack(">BBHI", following, 0, offset | more, 7) + payload
 
 
+def _dhcp_for_others(mac: str, address: str) -> list[tuple[str, bytes]]:
+    """What a guest may not say to a DHCP server: in another's name, as a relay, or to give an address back."""
+    request = (53, b"\x03")
+    bare = bootp(1, mac, options(request), about=address)
+    later = bootp(1, mac, options((12, b"me"), request), about=address)
+    unended = bootp(1, mac, options(request)[:-1], about=address)
+    return [
+        ("a dhcp client of another's mac", asks(OTHER_MAC, address, sender=mac)),
+        ("a dhcp client with another's identifier", asks(mac, address, (50, bytes(4)), client_id(OTHER_MAC))),
+        ("a dhcp client with an identifier of its own", asks(mac, address, (61, b"\xff" + bytes(8)))),
+        ("a dhcp client with a hidden identifier", asks(mac, address, (200, bytes(200)), (52, b"\1"), client_id(mac))),
+        ("a dhcp relay", asks(mac, address, relay=address)),
+        ("it gives its lease back", asks(mac, address, kind=7)),
+        ("it says the address is another's", asks(mac, address, kind=4)),
+        ("it says two things", asks(mac, address, (53, b"\x07"))),
+        ("it says first who it is", ethernet(_IPV4, ipv4(address, udp(68, 67, later)), mac)),
+        ("options without an end", ethernet(_IPV4, ipv4(address, udp(68, 67, unended)), mac)),
+        ("too many options", asks(mac, address, *((200, b"x"),) * 24)),
+        ("a dhcp client in fragments", ethernet(_IPV4, ipv4(address, udp(68, 67, bare), more=True), mac)),
+        ("a dhcp client from another port", ethernet(_IPV4, ipv4(address, udp(4000, 67, b"x" * 20)), mac)),
+    ]
+
+
+def unaddressed(mac: str) -> list[Frame]:
+    """Frames of a guest that has no address yet, or none any more, and may ask a DHCP server for one."""
+    good = [
+        ("without address", asks(mac, _UNSPECIFIED, kind=1)),
+        ("without address, with its identifier", asks(mac, _UNSPECIFIED, client_id(mac), kind=1)),
+    ]
+    question = asks(mac, _UNSPECIFIED)
+    foreign = [
+        ("without address, of another's mac", asks(OTHER_MAC, _UNSPECIFIED, sender=mac)),
+        ("without address, with another's identifier", asks(mac, _UNSPECIFIED, client_id(OTHER_MAC))),
+        ("without address, to another port", ethernet(_IPV4, ipv4(_UNSPECIFIED, udp(68, 4001)), mac)),
+        ("without address, in fragments", ethernet(_IPV4, ipv4(_UNSPECIFIED, udp(68, 67), more=True), mac)),
+        ("without address, not udp", ethernet(_IPV4, ipv4(_UNSPECIFIED, bytes(20), 2), mac)),
+        ("without address, to one host", question[:30] + b"\x0a\x01\0\x08" + question[34:]),
+    ]
+    return [*(Frame(name, data, True, True) for name, data in good), *(Frame(name, data, True, False) for name, data in foreign)]
+
+
 def untagged(frame: bytes) -> bytes:
     """The frame as a socket shows it, which takes a VLAN tag out."""
     return frame[:12] + frame[16:] if frame[12:14] == struct.pack(">H", _VLAN) else frame
@@ -95,7 +161,10 @@ def frames(mac: str, address: str, address_6: str, other: str, other_6: str) -> 
     good: list[tuple[str, bytes]] = [
         ("udp", ethernet(_IPV4, ipv4(address, udp(4000, 4001)), mac)),
         ("udp with options", ethernet(_IPV4, ipv4(address, udp(4000, 4001), options=b"\x01" * 8), mac)),
-        ("a dhcp client", ethernet(_IPV4, ipv4(address, udp(68, 67)), mac)),
+        ("a dhcp client", asks(mac, address)),
+        ("a dhcp client with its identifier", asks(mac, address, (50, IPv4Address(address).packed), (0, b""), client_id(mac))),
+        ("a dhcp client with many options", asks(mac, address, *((200, b"x"),) * 22)),
+        ("a dhcp client that asks for more", asks(mac, address, kind=8)),
         ("icmp", ethernet(_IPV4, ipv4(address, b"\x08\0\0\0\0\x01\0\x02", 1), mac)),
         ("first fragment", ethernet(_IPV4, ipv4(address, udp(4000, 4001), more=True), mac)),
         ("last fragment", ethernet(_IPV4, ipv4(address, b"\0\x43" * 8, offset=64), mac)),
@@ -118,7 +187,8 @@ def frames(mac: str, address: str, address_6: str, other: str, other_6: str) -> 
     ]
     foreign: list[tuple[str, bytes]] = [
         ("another's address", ethernet(_IPV4, ipv4(other, udp(4000, 4001)), mac)),
-        ("no address", ethernet(_IPV4, ipv4(_UNSPECIFIED, udp(68, 67)), mac)),
+        ("no address", ethernet(_IPV4, ipv4(_UNSPECIFIED, udp(4000, 4001)), mac)),
+        *_dhcp_for_others(mac, address),
         ("another version", ethernet(_IPV4, b"\x65" + ipv4(address, udp(4000, 4001))[1:], mac)),
         ("dhcp server", ethernet(_IPV4, ipv4(address, udp(67, 68)), mac)),
         ("dhcp server with options", ethernet(_IPV4, ipv4(address, udp(67, 68), options=b"\x01" * 12), mac)),

@@ -26,21 +26,26 @@ DEADLINE_S = 10.0
 
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR = link.HELLO, link.LOG, link.FATAL, link.STARTED, link.STDOUT, link.STDERR
 EXIT, CREDIT, STDIN_CLOSED, QUESTION, ENDING = link.EXIT, link.CREDIT_IN, link.STDIN_CLOSED, link.QUESTION, link.ENDING
-WRITTEN_BACK, LAYER = link.WRITTEN_BACK, link.LAYER
+WRITTEN_BACK, LAYER, TIME = link.WRITTEN_BACK, link.LAYER, link.TIME
 HOST_STDIN, HOST_STDIN_EOF, HOST_SIGNAL, HOST_WINSIZE = link.STDIN, link.STDIN_EOF, link.SIGNAL, link.WINSIZE
 HOST_CREDIT, HOST_CLOSED, HOST_NETWORK = link.CREDIT_OUT, link.CLOSED, link.NETWORK
 HOST_NAMES, HOST_ANSWER, HOST_EXEC = link.NAMES, link.ANSWER, link.EXEC
+HOST_ASK_TIME = link.ASK_TIME
 
 DEFAULT_SETUP = "mount proc proc /proc nosuid,nodev,noexec\n"
 AWAIT = "step network\nawait_network\n"
 
 
 def compile_guest(folder: Path) -> tuple[Path, Path]:
-    """Compile /init and the probe: their paths. Beside them is `inroot`, which runs one command of the room inroot/."""
+    """Compile /init and the probe: their paths. Beside them is `inroot`, which runs one command of the room inroot/.
+
+    None of them can set the clock, which is this machine's: clock.c stands in for that.
+    """
     init, probe = folder / "init", folder / "probe"
     flags = ["-static", "-Os", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
     code = sorted(INIT_SOURCES.rglob("*.c"))
-    subprocess.run(["musl-gcc", *flags, "-I", INIT_SOURCES, "-o", init, *code], check=True)
+    no_clock = ["-Dclock_settime=no_clock_settime", "-Dadjtimex=no_adjtimex", Path(__file__).with_name("clock.c")]
+    subprocess.run(["musl-gcc", *flags, "-I", INIT_SOURCES, "-o", init, *code, *no_clock], check=True)
     rooms = [path for path in code if path.parent.name in ("inroot", "common")]
     inroot = [Path(__file__).with_name("inroot.c"), *rooms]
     subprocess.run(["musl-gcc", *flags, "-I", INIT_SOURCES, "-o", folder / "inroot", *inroot], check=True)
@@ -251,7 +256,7 @@ class GuestBox:
             if len(self._buffer) >= 4:
                 kind, session, length = struct.unpack("<BBH", self._buffer[:4])
                 assert session <= link.SESSIONS_MOST and length <= link.PAYLOAD_LIMIT, self._buffer[:16]
-                assert HELLO <= kind <= LAYER, self._buffer[:16]
+                assert HELLO <= kind <= TIME, self._buffer[:16]
                 if len(self._buffer) >= 4 + length:
                     payload = self._buffer[4 : 4 + length]
                     self._buffer = self._buffer[4 + length :]

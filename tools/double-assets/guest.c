@@ -27,6 +27,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -114,6 +115,8 @@ static int listen_for_mounts(void)
         /* A guest has a clock and a kernel of its own. */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clock_settime, REFUSE, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_settimeofday, REFUSE, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clock_adjtime, REFUSE, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_adjtimex, REFUSE, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_init_module, REFUSE, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_finit_module, REFUSE, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_delete_module, REFUSE, 0),
@@ -206,6 +209,27 @@ static int attach(pid_t pid, int tree, const char *target, unsigned long flags)
     return 0;
 }
 
+/* ---- The share `layer`, which another process of the domain carries to its server (runxtools/double/layer_share.py). */
+
+static bool has_layer; /* the guest has it */
+
+/* Waits until all that the guest has written to the share so far has come to its server. What it says on the console afterwards is
+ * about that, and must not be earlier. */
+static void settle_layer(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char byte;
+    int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/../settle", dev);
+    if (connection < 0 || connect(connection, (struct sockaddr *)&address, sizeof address) < 0)
+        has_layer = false; /* that process has ended */
+    else
+        while (read(connection, &byte, 1) < 0 && errno == EINTR)
+            ;
+    if (connection >= 0)
+        close(connection);
+}
+
 /* The tree of a share that appeared after the guest's boot; NULL if there is none with this tag. */
 static const char *late_share(const char *tag)
 {
@@ -218,6 +242,7 @@ static const char *late_share(const char *tag)
         return NULL;
     path[length] = 0;
     free_of_flags(path);
+    has_layer = has_layer || !strcmp(tag, "layer");
     return path;
 }
 
@@ -448,6 +473,8 @@ static int run(pid_t init, int tty, int hanger, int listener, int control, int m
             close(mounts);
             mounts = -1;
         }
+        if (has_layer && fds[TTY].revents & POLLIN)
+            settle_layer();
         bool had_output = room && tty >= 0 && move_output(tty);
         if (tty >= 0)
             move_input(tty);

@@ -1,8 +1,15 @@
-/* /dev/xen/gntdev and /dev/xen/evtchn for supervisors on tools/xl-double (docs/double.md): loaded into them with LD_PRELOAD.
+/* /dev/xen/gntdev and /dev/xen/evtchn for supervisors and servers of shares on tools/xl-double (docs/double.md): loaded into them
+ * with LD_PRELOAD.
  *
  * A mapped grant is a file of the domain's directory, beside the socket that $XENSTORED_PATH names. An event channel is one end of a
  * pair of sockets, the other end of which goes to the domain: the numbers of ports that have events are read from it and written back
  * to unmask them, as the kernel's device has it, with no help from here. NOTIFY is an eventfd, since events do not queue up.
+ *
+ * A server of shares is confined by the time at which it maps and binds: it can make no sockets, and its root directory is another.
+ * So it has a descriptor of the directory of all domains from before, and the domain takes its end of a channel by itself: it finds
+ * the numbers of the descriptors in a file.
+ *
+ * The clock of a fault is made here, too.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,8 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAP_GRANT_REF 0x184700UL   /* IOCTL_GNTDEV_MAP_GRANT_REF (xen/gntdev.h) */
@@ -23,20 +32,43 @@
 #define UNMAP_GRANT_REF 0x104701UL
 #define NOTIFY 0x44504UL
 #define RESTRICT_DOMID 0x24506UL
+#define UNBIND 0x44503UL
 
 enum kind { NONE, GRANTS, CHANNELS };
-enum { FDS = 4096, LOCAL_PORT = 1 };
+enum { FDS = 4096, LOCAL_PORT = 1, SHARES_FROM = 100 }; /* ports of shares: runxtools/double/layer_share.py */
 
 /* By descriptor. The domain's end stays open here too: the device of a destroyed domain neither hangs up nor fails. */
 static struct {
     enum kind kind;
-    int far, kick;
+    int far, kick; /* of channels; far is the file that is mapped next, of grants */
+    int domains;
 } table[FDS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void *original(const char *name)
 {
     return dlsym(RTLD_NEXT, name);
+}
+
+/* A child closes what it does not need by ranges, which nothing here hears of. */
+static void forget_all(void)
+{
+    memset(table, 0, sizeof table);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    pthread_atfork(NULL, NULL, forget_all);
+}
+
+static int open_domains(void)
+{
+    char path[256];
+    const char *store = getenv("XENSTORED_PATH"), *slash = strrchr(store, '/');
+    if (!slash || snprintf(path, sizeof path, "%.*s/domains", (int)(slash - store), store) >= (int)sizeof path)
+        return -1;
+    int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))original("open");
+    return real(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 static int remember(int fd, enum kind kind, int far, int kick)
@@ -50,6 +82,7 @@ static int remember(int fd, enum kind kind, int far, int kick)
     table[fd].kind = kind;
     table[fd].far = far;
     table[fd].kick = kick;
+    table[fd].domains = open_domains();
     pthread_mutex_unlock(&lock);
     return fd;
 }
@@ -75,42 +108,55 @@ static int open_device(const char *path, int flags)
     return -2;
 }
 
-static int domain_path(char *path, size_t size, uint32_t domain, const char *what, uint32_t which)
+/* Opens a file of a domain's directory. */
+static int open_of(int fd, uint32_t domain, const char *what, uint32_t which, int flags)
 {
-    const char *store = getenv("XENSTORED_PATH");
-    const char *slash = store ? strrchr(store, '/') : NULL;
-    if (!slash || snprintf(path, size, "%.*s/domains/%u/%s-%u", (int)(slash - store), store, domain, what, which) >= (int)size) {
-        errno = ENOENT;
-        return -1;
-    }
-    return 0;
+    char path[64];
+    snprintf(path, sizeof path, "%u/%s-%u", domain, what, which);
+    int (*real)(int, const char *, int, ...) = (int (*)(int, const char *, int, ...))original("openat");
+    return real(table[fd].domains, path, flags | O_CLOEXEC, 0600);
 }
 
+static int (*real_close(void))(int)
+{
+    return (int (*)(int))original("close");
+}
+
+/* The pages of one call are one file, which is named by the first of them. */
 static int map_grant(int fd, uint32_t *request)
 {
-    char path[256];
-    if (request[0] != 1) { /* only one page at a time is implemented */
-        errno = EINVAL;
-        return -1;
-    }
-    if (domain_path(path, sizeof path, request[4], "grant", request[5]) < 0)
-        return -1;
-    int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))original("open");
-    int page = real(path, O_RDWR | O_CLOEXEC);
-    if (page < 0 || dup3(page, fd, O_CLOEXEC) < 0) {
+    int pages = open_of(fd, request[4], "grant", request[5], O_RDWR);
+    if (pages < 0) {
         errno = EINVAL; /* the kernel's error for an invalid grant */
         return -1;
     }
-    close(page);
+    if (table[fd].far >= 0)
+        real_close()(table[fd].far);
+    table[fd].far = pages;
     request[2] = request[3] = 0; /* the index, which mmap(2) takes as the offset */
-    return remember(fd, GRANTS, -1, -1) < 0 ? -1 : 0;
+    return 0;
+}
+
+/* Leaves the numbers of the domain's end for it to take. */
+static int bind_share(int fd, const uint32_t *request)
+{
+    char numbers[32];
+    int length = snprintf(numbers, sizeof numbers, "%d %d", table[fd].far, table[fd].kick);
+    int file = open_of(fd, request[0], "channel", request[1], O_WRONLY | O_CREAT | O_TRUNC);
+    if (file < 0 || write(file, numbers, (size_t)length) != length) {
+        errno = EINVAL;
+        return -1;
+    }
+    real_close()(file);
+    return LOCAL_PORT;
 }
 
 static int bind_channel(int fd, const uint32_t *request)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (domain_path(address.sun_path, sizeof address.sun_path, request[0], "port", request[1]) < 0)
-        return -1;
+    if (request[1] >= SHARES_FROM)
+        return bind_share(fd, request);
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%u/port-%u", table[fd].domains, request[0], request[1]);
     int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int fds[2] = {table[fd].far, table[fd].kick};
     union {
@@ -144,7 +190,7 @@ int ioctl(int fd, unsigned long request, ...)
         return map_grant(fd, argument);
     if (kind == GRANTS && request == UNMAP_GRANT_REF)
         return 0;
-    if (kind == CHANNELS && request == RESTRICT_DOMID)
+    if (kind == CHANNELS && (request == RESTRICT_DOMID || request == UNBIND))
         return 0;
     if (kind == CHANNELS && request == BIND_INTERDOMAIN)
         return bind_channel(fd, argument);
@@ -166,16 +212,33 @@ int close(int fd)
         real = (int (*)(int))original("close");
     if (fd >= 0 && fd < FDS && table[fd].kind != NONE) {
         pthread_mutex_lock(&lock);
-        int far = table[fd].far, kick = table[fd].kick;
+        int far = table[fd].far, kick = table[fd].kick, domains = table[fd].domains;
         table[fd].kind = NONE;
         pthread_mutex_unlock(&lock);
         if (far >= 0)
             real(far);
         if (kick >= 0)
             real(kick);
+        if (domains >= 0)
+            real(domains);
     }
     return real(fd);
 }
+
+/* What a descriptor of grants maps is the file of the last call. */
+#define MMAP(name, offset_type)                                                                                                      \
+    void *name(void *address, size_t size, int protection, int flags, int fd, offset_type offset)                                    \
+    {                                                                                                                                \
+        static void *(*real)(void *, size_t, int, int, int, offset_type);                                                            \
+        if (!real)                                                                                                                   \
+            real = (void *(*)(void *, size_t, int, int, int, offset_type))original(#name);                                           \
+        if (fd >= 0 && fd < FDS && table[fd].kind == GRANTS && table[fd].far >= 0)                                                   \
+            fd = table[fd].far;                                                                                                      \
+        return real(address, size, protection, flags, fd, offset);                                                                   \
+    }
+
+MMAP(mmap, off_t)
+MMAP(mmap64, off64_t)
 
 #define OPEN(name)                                                                                                                   \
     int name(const char *path, int flags, ...)                                                                                       \
@@ -214,3 +277,32 @@ OPEN(open64)
 
 OPENAT(openat)
 OPENAT(openat64)
+
+/* The fault clock-ahead: seconds by which dom0's clock is ahead of this machine's, which guests have. Nobody sets that one. */
+static time_t clock_ahead(void)
+{
+    static time_t ahead = -1;
+    const char *store = getenv("XENSTORED_PATH"), *end = store ? strrchr(store, '/') : NULL;
+    char path[4096], text[32] = "";
+    if (ahead >= 0)
+        return ahead;
+    ahead = 0;
+    if (!end || snprintf(path, sizeof path, "%.*s/faults/clock-ahead", (int)(end - store), store) >= (int)sizeof path)
+        return ahead;
+    FILE *file = fopen(path, "re");
+    if (file) {
+        if (fgets(text, sizeof text, file))
+            ahead = atol(text);
+        fclose(file);
+    }
+    return ahead;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time)
+{
+    int (*real)(clockid_t, struct timespec *) = (int (*)(clockid_t, struct timespec *))original("clock_gettime");
+    int done = real(clock, time);
+    if (done == 0 && clock == CLOCK_REALTIME)
+        time->tv_sec += clock_ahead();
+    return done;
+}

@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import cmp_to_key
 from pathlib import Path
 
 from runxtools.command import run
@@ -166,3 +167,19 @@ class PrivateApt:
         argv = ["apt-cache", "pkgnames", prefix]
         done = subprocess.run(argv, env=environment(self._environment), capture_output=True, text=True, check=False)
         return done.stdout.split()
+
+    def versions(self, name: str, *, source: bool = False) -> list[str]:
+        """Versions of a package, or with `source` of a source package, the newest first, after `update`."""
+        argv = ["apt-cache", *(("showsrc", "--only-source") if source else ("show", "--all-versions")), name]
+        done = subprocess.run(argv, env=environment(self._environment), capture_output=True, text=True, check=False)
+        return newest_first(re.findall(r"^Version: (\S+)$", done.stdout, re.M))
+
+
+def newest_first(versions: Sequence[str]) -> list[str]:
+    """Versions of Debian in their order (deb-version(7)), each once."""
+
+    def compare(one: str, other: str) -> int:
+        later = subprocess.run(["dpkg", "--compare-versions", one, "gt", other], check=False).returncode == 0
+        return -1 if later else int(one != other)
+
+    return sorted(dict.fromkeys(versions), key=cmp_to_key(compare))

@@ -28,10 +28,10 @@ place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else N
 
 def one(data):
     # The first byte selects the reader, how many sessions there are, and whether KILL comes when the guest pauses; the second
-    # where it pauses. Sessions begin when session 0 has.
+    # where it pauses. Sessions begin when session 0 has. Every other guest is asked for its time.
     first, pause = (*data[:2], 0, 0)[:2]
     sessions = first // 32 % 4
-    with Conversation(place, READERS[first % len(READERS)], sessions=sessions) as conversation:
+    with Conversation(place, READERS[first % len(READERS)], sessions=sessions, keeps_clock=bool(pause % 2)) as conversation:
         begin = HELLO
         if sessions:
             conversation.hear(HELLO + STARTED)

@@ -2,7 +2,7 @@
 
 PREFIX/bin/runx           starts the interpreter with -I -S, which imports from PREFIX/lib/runx only
 PREFIX/lib/runx/          the package, its grammars and its libraries, compiled
-PREFIX/share/runx/ARCH/   kernel, initrd and hotplug scripts
+PREFIX/share/runx/ARCH/   kernel, initrd, their manifest, and hotplug scripts
 PREFIX/lib/udev, PREFIX/lib/systemd/network, PREFIX/share/runx/lvmlocal.conf
                           settings that keep dom0's programs off what guests have
 """
@@ -36,6 +36,8 @@ program()
 _MARK = "installed-by-runx-build"
 ADDED = "kernel.added"
 """Lines of KERNEL_CONFIG, if the kernel was made with them."""
+MANIFEST = "manifest.spdx.json"
+"""What the kernel and the initrd were made of (recipes/manifest.py)."""
 _READ_BY_UDEV = ("/usr", "/usr/local")
 """Prefixes below whose lib udev and systemd-networkd look (udev(7), systemd.network(5))."""
 _GUEST_FILES = ("kernel", "initrd")
@@ -98,6 +100,10 @@ def install(out: Path, arch: Arch, place: Place) -> None:
             _copy(out / guest / ADDED, target / ADDED, 0o644)
         else:
             (target / ADDED).unlink(missing_ok=True)
+        if (out / guest / MANIFEST).is_file():
+            _copy(out / guest / MANIFEST, target / MANIFEST, 0o644)
+        else:
+            (target / MANIFEST).unlink(missing_ok=True)
         for script in HOST_SCRIPTS:
             _copy(script, target / script.name, 0o755)
     for source, name in HOST_SETTINGS.items():
@@ -169,13 +175,13 @@ def _pip(python: Path) -> list[str | Path]:
 
 def _libraries(place: Place, foreign: Arch | None = None) -> Path:
     """Directory of the libraries, compiled for their final place; `foreign`: of another architecture."""
-    pins = (CHECKOUT / "requirements-dev.txt").read_text()
+    pins = CHECKOUT / "requirements.txt"
     wanted = requirements()
     python = _python_version(place.python)
     ingredients: dict[str, str | bytes] = {
-        "recipe": "2",
+        "recipe": "3",
         "requirements": "\n".join(wanted),
-        "pins": pins,
+        "pins": pins.read_bytes(),
         "python": python,
         "place": str(place.library),
     }
@@ -187,20 +193,17 @@ def _libraries(place: Place, foreign: Arch | None = None) -> Path:
     def fill(directory: Path) -> None:
         say(f"libraries: {', '.join(wanted)} and what they need, about 15 s")
         log = Log("libraries")
-        # The versions that the tests run with.
-        constraints = directory / "constraints"
-        constraints.write_text(pins)
         target = directory / "lib"
         log.run(
             [
                 *_pip(place.python), "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-compile",
-                "--root-user-action=ignore", "--only-binary=:all:", "--target", target, "-c", constraints,
-                *platform, *wanted,
+                "--root-user-action=ignore", "--only-binary=:all:", "--target", target, *platform,
+                # The versions that the tests run with, and no file but those of the list.
+                "--require-hashes", "-r", pins,
             ],
             "pip install",
             env={name: value for name, value in os.environ.items() if name.startswith(PIP_SETTINGS)},
         )  # fmt: skip
-        constraints.unlink()
         shutil.rmtree(target / "bin", ignore_errors=True)
         _compile(place, target, target)
 

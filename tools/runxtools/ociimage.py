@@ -48,6 +48,7 @@ def image(
         "os": "linux",
         "config": {"Env": ["PATH=/bin:/usr/bin"], "Cmd": ["/bin/sh"], "WorkingDir": "/", "User": user},
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
+        "history": [{"created_by": "runx's tests"} for _ in layers],  # buildah compares it with the layers
     }
     config_blob = _json(config)
     manifest_blob = _json(

@@ -71,6 +71,7 @@ _SPLIT = (
     Package("nftables", "nft", "the ports that netavark publishes"),
 )
 """Parts of engines that Debian 12's docker.io contains, or that its podman does without."""
+_COMPOSE = Package("docker-compose", "docker-compose", "several containers of docker's at once")
 _ALL = (*_LINT, *_UNIT, *_DOUBLE, *(_SPLIT if apt.machine_release() not in ("bookworm", "") else ()))
 
 
@@ -147,7 +148,7 @@ STEPS = {
     "lab-systemd": Step(
         "tests of systemd in the Xen lab", ("tests/lab/test_systemd.py",), _ALL, "all", lab=Kind(systemd=True), usual=False
     ),
-    "habits": Step("habits of docker's users", ("tests/habits",), _ALL, "initrd", usual=False),
+    "habits": Step("habits of docker's users", ("tests/habits",), (*_ALL, _COMPOSE), "initrd", usual=False),
     "quick": Step(
         "linters and the compiler's tests",
         (

@@ -10,13 +10,15 @@ from runxtools.checkout import CHECKOUT
 from runxtools.command import main_of, run
 
 _REQUIREMENTS = CHECKOUT / "requirements-dev.txt"
+"""It names requirements.txt, too. Both have a hash of each file that pip may take."""
 RUN_TIME = ("lark", "pydantic", "rich")
 """The libraries that runx itself imports, as in pyproject.toml."""
 
 
 def key() -> str:
     """Key of the environment: changes with the requirements and the interpreter."""
-    return cache.key_of({"requirements": _REQUIREMENTS.read_bytes(), "python": f"{sys.executable} {platform.python_version()}"})
+    requirements = _REQUIREMENTS.read_bytes() + (CHECKOUT / "requirements.txt").read_bytes()
+    return cache.key_of({"requirements": requirements, "python": f"{sys.executable} {platform.python_version()}"})
 
 
 def find() -> Path | None:
@@ -32,7 +34,8 @@ def make() -> Path:
 
     def fill(directory: Path) -> None:
         run([sys.executable, "-m", "venv", directory], "python3 -m venv")
-        run([directory / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input", "-r", _REQUIREMENTS], "pip install")
+        words = ("-m", "pip", "install", "--quiet", "--no-input", "--require-hashes", "--only-binary=:all:", "-r", _REQUIREMENTS)
+        run([directory / "bin" / "python", *words], "pip install")
 
     with cache.locked(cache.root() / "venv.lock"):
         entry = cache.find(cache.root(), "venv", key()) or cache.make(cache.root(), "venv", key(), fill)

@@ -64,6 +64,7 @@ struct process {
     bool pid_namespace;
     bool network_follows;      /* the host sends /runx/network over the link */
     bool sessions;             /* the host may start more processes */
+    bool sync_clock;           /* the host keeps the clock */
     bool pod;                  /* it waits for the containers of a pod */
     char **control_group;      /* a file of the container's control group, its content, and so on; NULL terminated */
     size_t control_group_count;

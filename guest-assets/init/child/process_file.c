@@ -219,6 +219,11 @@ static const char *read_sessions(const struct record *record, struct process *p)
     return read_flag(record, &p->sessions);
 }
 
+static const char *read_sync_clock(const struct record *record, struct process *p)
+{
+    return read_flag(record, &p->sync_clock);
+}
+
 static const char *read_pod(const struct record *record, struct process *p)
 {
     return read_flag(record, &p->pod);
@@ -321,6 +326,7 @@ static const struct {
     {"pid_namespace", read_pid_namespace},
     {"network_follows", read_network_follows},
     {"sessions", read_sessions},
+    {"sync_clock", read_sync_clock},
     {"pod", read_pod},
     {"control_group", read_control_group},
     {"layer", read_layer},

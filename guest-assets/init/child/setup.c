@@ -25,24 +25,41 @@ static const char *step = "start"; /* for messages */
 static const char *hint;           /* NULL: none */
 static const struct command *running;
 
-/* Tells what the kernel says about file systems and their devices: mount(2) only says "invalid argument" for nearly every
- * error. */
+static bool is_about_files(const char *line)
+{
+    static const char *const ABOUT[] = {"EXT4-fs", "erofs", "xvd", "9p"};
+    for (size_t i = 0; i < ARRAY_SIZE(ABOUT); i++)
+        if (strstr(line, ABOUT[i]))
+            return true;
+    return false;
+}
+
+/* Tells what the kernel has said last about file systems and their devices: mount(2) only says "invalid argument" for nearly
+ * every error. It is so little that what stands before it is in the end of the log, too (pid1/log.c). */
 static void tell_kernel_messages(void)
 {
-    enum { READ_ALL = 3 }; /* syslog(2) */
-    static const char *const ABOUT[] = {"EXT4-fs", "erofs", "xvd", "9p"};
+    enum { READ_ALL = 3, MOST_LINES = 6, MOST_BYTES = 600 }; /* the first: syslog(2) */
     static char text[128 * 1024];
+    const char *last[MOST_LINES];
+    size_t count = 0, bytes = 0, first;
     int length = klogctl(READ_ALL, text, sizeof text - 1);
     if (length <= 0)
         return;
     text[length] = '\0';
     for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
-        for (size_t i = 0; i < ARRAY_SIZE(ABOUT); i++)
-            if (strstr(line, ABOUT[i])) {
-                const char *level = line[0] == '<' ? strchr(line, '>') : NULL;
-                dprintf(pipes->log, "%s\n", level ? level + 1 : line);
-                break;
-            }
+        if (is_about_files(line)) {
+            const char *level = line[0] == '<' ? strchr(line, '>') : NULL;
+            last[count++ % MOST_LINES] = level ? level + 1 : line;
+        }
+    for (first = count; first > 0 && count - first < MOST_LINES; first--) {
+        bytes += strlen(last[(first - 1) % MOST_LINES]) + 1;
+        if (bytes > MOST_BYTES)
+            break;
+    }
+    if (first < count)
+        dprintf(pipes->log, "the kernel said last:\n");
+    for (; first < count; first++)
+        dprintf(pipes->log, "%s\n", last[first % MOST_LINES]);
 }
 
 /* Ends the child. TEXT: what failed; empty if the log has it already. */
@@ -50,11 +67,11 @@ static void end(const char *text)
 {
     if (*text)
         dprintf(pipes->log, "%s\n", text);
-    if (hint && running && !strcmp(running->name, "attach")) {
-        tell_kernel_messages();
-        dprintf(pipes->log, "%s\n", hint);
-    }
     dprintf(pipes->log, "runx: %s failed\n", step);
+    if (hint && running && !strcmp(running->name, "attach")) {
+        dprintf(pipes->log, "%s\n", hint);
+        tell_kernel_messages();
+    }
     report_failure(pipes->report, STATUS_SETUP_FAILED, "%s", "");
 }
 

@@ -1,10 +1,7 @@
 /* The changes of an overlay are files, and marks of what has gone: a device node 0:0 for a name (a whiteout), the attribute
- * trusted.overlay.opaque for all names below a directory (Linux, Documentation/filesystems/overlayfs.rst). On the host, marks
- * become what they mean: names are removed. The overlay there makes marks of its own.
- *
- * Every entry is made complete in a directory of its own, SCRATCH, and then renamed: whenever this ends, each name of the root
- * filesystem is the old file, or the new one, or is missing. The guest sees the same in all three cases, as its layer stays
- * above the root filesystem until everything is there. */
+ * trusted.overlay.opaque for all names below a directory (Linux, Documentation/filesystems/overlayfs.rst). They are sent as they
+ * are, one record for each thing, in the order of the directories. The host decides what becomes of them
+ * (runx/exec/ninep/layer.py), so a file needs no answer of its own. */
 #include "layer/writer.h"
 
 #include <dirent.h>
@@ -17,38 +14,50 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "common/error_text.h"
 
-#define SCRATCH ".runx-layer" /* in the root; the host knows the name as well (runx/exec/ninep/export_names.py) */
-#define NEW "new"             /* the entry that is being made there */
+#define SCRATCH ".runx-layer" /* in the root; a name of the host's own (runx/exec/ninep/export_names.py) */
 #define OVERLAYS "trusted.overlay."
-/* Owner, group, mode and exact times in one request. Linux's 9p client would cut times to seconds. */
-#define EXACT "trusted.runx.attributes"
 
+/* Kinds of records, and their layouts after the head, which is the kind and the size of the rest: runx/exec/ninep/changes.py. */
+enum record {
+    RECORD_ENTRY = 1,
+    RECORD_DATA = 2,
+    RECORD_ATTRIBUTE = 3,
+    RECORD_PLACE = 4,
+    RECORD_LEAVE = 5,
+    RECORD_REMOVE = 6,
+    RECORD_LINK = 7,
+    RECORD_END = 8,
+};
 enum {
-    P9_MAGIC = 0x01021997, /* V9FS_MAGIC of linux/magic.h */
-    PIECE = 1024 * 1024,
+    HEAD_SIZE = 5,
+    ENTRY_SIZE = 47, /* without names */
+    OPAQUE = 1,      /* of the flags of RECORD_ENTRY */
+    PIECE = 61440,   /* what is sent at once, less than a message of the share */
+    PIECE_MIN = 4096,
     NAMES_MAX = 65536, /* XATTR_LIST_MAX and XATTR_SIZE_MAX of linux/limits.h */
+    LINK_MAX = 1024 * 1024,
     NAME_PATH = 64 + NAME_MAX,
-    REMOVE_ATTEMPTS = 16,
 };
 
-/* A file with several names, and the first of them that was brought. */
+/* A file with several names, and the first of them that was sent. */
 struct linked {
     ino_t inode;
     char *path;
 };
 
 static struct written *result;
-static int top, scratch;  /* of the root on the host */
-static bool exact;        /* EXACT is known there */
-static void *links;       /* a tree of struct linked */
-static char *path;        /* of the entry that is being brought, without a slash before it */
+static int stream;
+static unsigned char piece[PIECE]; /* what is sent next */
+static size_t used;                /* of `piece` */
+static uint32_t records;
+static void *links; /* a tree of struct linked */
+static char *path;  /* of the entry that is being sent, without a slash before it */
 static size_t path_length, path_size;
 
 /* Notes the first problem; false. */
@@ -92,14 +101,12 @@ static void leave(ssize_t before)
     path[path_length] = '\0';
 }
 
-/* A path for calls that take no directory's descriptor. The next call but one overwrites it. */
+/* A path for calls that take no directory's descriptor. The next call overwrites it. */
 static const char *path_of(int directory, const char *name)
 {
-    static char text[2][NAME_PATH];
-    static int turn;
-    turn = !turn;
-    snprintf(text[turn], sizeof text[turn], "/proc/self/fd/%d/%s", directory, name);
-    return text[turn];
+    static char text[NAME_PATH];
+    snprintf(text, sizeof text, "/proc/self/fd/%d/%s", directory, name);
+    return text;
 }
 
 static bool is_entry(const struct dirent *entry)
@@ -128,43 +135,52 @@ bool layer_has_entries(int upper)
     return any;
 }
 
-/* ---- removal */
+/* ---- records */
 
-/* Removes an entry with all below it; one that does not exist is no problem. */
-static bool remove_all(int directory, const char *name)
+static bool send_piece(void)
 {
-    if (unlinkat(directory, name, 0) == 0 || errno == ENOENT)
-        return true;
-    if (errno != EISDIR && errno != EPERM)
-        return failed("removing it");
-    int below = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (below < 0)
-        return failed("removing it");
-    bool done = false;
-    /* Names may be left out of a list while others are removed. */
-    for (int attempt = 0; attempt < REMOVE_ATTEMPTS && !done; attempt++) {
-        DIR *list = open_list(below);
-        bool all = list != NULL;
-        for (struct dirent *entry; all && (entry = readdir(list));)
-            all = !is_entry(entry) || remove_all(below, entry->d_name);
-        if (list)
-            closedir(list);
-        if (!all)
-            break;
-        done = unlinkat(directory, name, AT_REMOVEDIR) == 0;
-        if (!done && errno != ENOTEMPTY && errno != EEXIST)
-            break;
+    for (size_t done = 0; done < used;) {
+        ssize_t count = write(stream, piece + done, used - done);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return failed("sending it");
+        done += (size_t)count;
     }
-    close(below);
-    return done || failed("removing it");
+    used = 0;
+    return true;
 }
 
-/* ---- attributes */
-
-static void put_number(unsigned char **at, uint64_t number, int size)
+static bool put(const void *data, size_t size)
 {
+    const unsigned char *at = data;
+    while (size) {
+        if (used == PIECE && !send_piece())
+            return false;
+        size_t count = size < PIECE - used ? size : PIECE - used;
+        memcpy(piece + used, at, count);
+        used += count;
+        at += count;
+        size -= count;
+    }
+    return true;
+}
+
+static bool put_number(uint64_t number, int size)
+{
+    unsigned char bytes[8];
     for (int i = 0; i < size; i++)
-        *(*at)++ = (unsigned char)(number >> 8 * i);
+        bytes[i] = (unsigned char)(number >> 8 * i);
+    return put(bytes, (size_t)size);
+}
+
+/* Begins a record of SIZE bytes. It is whole in what is sent, if it can be: the host need not keep parts then. */
+static bool begin(enum record kind, size_t size)
+{
+    records++;
+    if (used && used + HEAD_SIZE + size > PIECE && !send_piece())
+        return false;
+    return put_number(kind, 1) && put_number(size, 4);
 }
 
 static uint64_t nanoseconds(struct timespec time)
@@ -172,25 +188,22 @@ static uint64_t nanoseconds(struct timespec time)
     return (uint64_t)((int64_t)time.tv_sec * 1000000000 + time.tv_nsec);
 }
 
-/* Owner, mode and times. The mode comes after the owner, whose change clears set-id bits. */
-static bool set_attributes(int directory, const char *name, const struct stat *status)
+static bool send_entry(const char *name, const struct stat *status, unsigned flags, const char *target)
 {
-    if (exact) {
-        unsigned char value[28], *at = value;
-        put_number(&at, status->st_uid, 4);
-        put_number(&at, status->st_gid, 4);
-        put_number(&at, status->st_mode & 07777, 4);
-        put_number(&at, nanoseconds(status->st_atim), 8);
-        put_number(&at, nanoseconds(status->st_mtim), 8);
-        return lsetxattr(path_of(directory, name), EXACT, value, sizeof value, 0) == 0 || failed("owner, mode and times");
-    }
-    struct timespec times[] = {status->st_atim, status->st_mtim};
-    if (fchownat(directory, name, status->st_uid, status->st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-        (!S_ISLNK(status->st_mode) && fchmodat(directory, name, status->st_mode & 07777, 0) < 0) ||
-        utimensat(directory, name, times, AT_SYMLINK_NOFOLLOW) < 0)
-        return failed("owner, mode and times");
-    return true;
+    size_t length = strlen(name), target_length = strlen(target);
+    return begin(RECORD_ENTRY, ENTRY_SIZE + length + target_length) && put_number(status->st_mode, 4) &&
+           put_number(status->st_uid, 4) && put_number(status->st_gid, 4) && put_number(major(status->st_rdev), 4) &&
+           put_number(minor(status->st_rdev), 4) && put_number(nanoseconds(status->st_atim), 8) &&
+           put_number(nanoseconds(status->st_mtim), 8) && put_number((uint64_t)status->st_size, 8) && put_number(flags, 1) &&
+           put_number(length, 2) && put(name, length) && put(target, target_length);
 }
+
+static bool send_name(enum record kind, const char *name)
+{
+    return begin(kind, strlen(name)) && put(name, strlen(name));
+}
+
+/* ---- attributes */
 
 static bool has_name(const char *names, ssize_t length, const char *wanted)
 {
@@ -213,11 +226,10 @@ static bool is_partial(const char *names, ssize_t length)
     return has_name(names, length, OVERLAYS "redirect") || has_name(names, length, OVERLAYS "metacopy");
 }
 
-/* Extended attributes of FROM/NAME, for TO/AS. FRESH: the other has none yet. An attribute that the host does not take is a
- * problem that lets the others go on. */
-static bool set_xattrs(int from, const char *name, int to, const char *as, bool fresh)
+/* Extended attributes of FROM/NAME. */
+static bool send_attributes(int from, const char *name)
 {
-    static char names[NAMES_MAX], others[NAMES_MAX], value[NAMES_MAX];
+    static char names[NAMES_MAX], value[NAMES_MAX];
     ssize_t length = llistxattr(path_of(from, name), names, sizeof names);
     if (length < 0)
         return errno == EOPNOTSUPP || failed("listing its attributes");
@@ -229,113 +241,67 @@ static bool set_xattrs(int from, const char *name, int to, const char *as, bool 
         ssize_t size = lgetxattr(path_of(from, name), own, value, sizeof value);
         if (size < 0)
             return failed(own);
-        if (lsetxattr(path_of(to, as), own, value, (size_t)size, 0) == 0)
-            continue;
-        if (errno != EOPNOTSUPP && errno != EPERM)
-            return failed(own);
-        failed(own);
+        size_t name_length = strlen(own);
+        if (!begin(RECORD_ATTRIBUTE, 2 + name_length + (size_t)size) || !put_number(name_length, 2) || !put(own, name_length) ||
+            !put(value, (size_t)size))
+            return false;
     }
-    ssize_t count = fresh ? 0 : llistxattr(path_of(to, as), others, sizeof others);
-    for (const char *other = others; other < others + count; other += strlen(other) + 1)
-        if (strncmp(other, "trusted.", 8) && strncmp(other, "security.selinux", 16) && !has_name(names, length, other) &&
-            lremovexattr(path_of(to, as), other) < 0 && errno != ENODATA)
-            return failed(other);
     return true;
 }
 
 /* ---- entries */
 
-static bool copy_range(int in, int out, off_t start, off_t end)
+/* Sends a part of a file, in pieces that need not be taken apart. */
+static bool send_range(int in, off_t start, off_t end)
 {
-    static char piece[PIECE];
+    static unsigned char data[PIECE];
     while (start < end) {
-        size_t wanted = end - start < PIECE ? (size_t)(end - start) : PIECE;
-        ssize_t count = pread(in, piece, wanted, start);
+        if (PIECE - used < PIECE_MIN && !send_piece())
+            return false;
+        size_t room = PIECE - used - HEAD_SIZE - 8;
+        size_t wanted = end - start < (off_t)room ? (size_t)(end - start) : room;
+        ssize_t count = pread(in, data, wanted, start);
         if (count < 0)
             return failed("reading it");
         if (!count)
             return true; /* it has become shorter, which nobody could have done */
-        for (ssize_t done = 0, more; done < count; done += more)
-            if ((more = pwrite(out, piece + done, (size_t)(count - done), start + done)) < 0)
-                return failed("writing it");
+        if (!begin(RECORD_DATA, 8 + (size_t)count) || !put_number((uint64_t)start, 8) || !put(data, (size_t)count))
+            return false;
         start += count;
-        result->bytes += (uint64_t)count;
     }
     return true;
 }
 
-/* Copies the data of a file; its holes stay holes. */
-static bool copy_data(int in, int out, off_t size)
+/* Sends the data of a file; its holes stay holes. */
+static bool send_data(int from, const char *name, off_t size)
 {
-    off_t end = 0;
-    while (end < size) {
+    int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC);
+    if (in < 0)
+        return failed("opening it");
+    bool done = true;
+    for (off_t end = 0; done && end < size;) {
         off_t start = lseek(in, end, SEEK_DATA), next;
         if (start < 0 && errno == ENXIO)
             break; /* a hole up to the end */
         if (start < 0 || (next = lseek(in, start, SEEK_HOLE)) < 0)
             start = end, next = size; /* this file system has no holes */
-        if (!copy_range(in, out, start, next))
-            return false;
+        done = send_range(in, start, next);
         end = next;
     }
-    return end >= size || ftruncate(out, size) == 0 || failed("its size");
-}
-
-static bool make_file(int from, const char *name, const struct stat *status)
-{
-    int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC);
-    if (in < 0)
-        return failed("opening it");
-    int out = openat(scratch, NEW, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    bool done = out >= 0 ? copy_data(in, out, status->st_size) : failed("making it");
     close(in);
-    if (out >= 0 && close(out) < 0)
-        done = done && failed("writing it");
     return done;
 }
 
-static bool make_symlink(int from, const char *name)
+static bool send_new(int from, const char *name, const struct stat *status, unsigned flags)
 {
     static char target[PATH_MAX + 1];
-    ssize_t length = readlinkat(from, name, target, sizeof target - 1);
-    if (length < 0)
+    ssize_t length = 0;
+    if (S_ISLNK(status->st_mode) && (length = readlinkat(from, name, target, sizeof target - 1)) < 0)
         return failed("reading it");
     target[length] = '\0';
-    return symlinkat(target, scratch, NEW) == 0 || failed("making it");
-}
-
-static bool make(int from, const char *name, const struct stat *status)
-{
-    switch (status->st_mode & S_IFMT) {
-    case S_IFREG:
-        return make_file(from, name, status);
-    case S_IFLNK:
-        return make_symlink(from, name);
-    case S_IFDIR:
-        return mkdirat(scratch, NEW, 0700) == 0 || failed("making it");
-    default:
-        return mknodat(scratch, NEW, (status->st_mode & S_IFMT) | 0600, status->st_rdev) == 0 || failed("making it");
-    }
-}
-
-/* Gives NEW its name in the directory TO. */
-static bool place(int to, const char *name, bool is_directory)
-{
-    struct stat there;
-    bool exists = fstatat(to, name, &there, AT_SYMLINK_NOFOLLOW) == 0;
-    /* A file is replaced by the rename itself. */
-    if (exists && (is_directory || S_ISDIR(there.st_mode)) && !remove_all(to, name))
-        return false;
-    if (renameat(scratch, NEW, to, name) < 0)
-        return failed("giving it its name");
-    result->entries++;
-    return true;
-}
-
-static bool bring_new(int from, const char *name, int to, const struct stat *status)
-{
-    return make(from, name, status) && set_attributes(scratch, NEW, status) && set_xattrs(from, name, scratch, NEW, true) &&
-           place(to, name, S_ISDIR(status->st_mode));
+    return send_entry(name, status, flags, target) &&
+           (!S_ISREG(status->st_mode) || !status->st_size || send_data(from, name, status->st_size)) &&
+           send_attributes(from, name) && begin(RECORD_PLACE, 0);
 }
 
 static int compare_links(const void *a, const void *b)
@@ -344,42 +310,20 @@ static int compare_links(const void *a, const void *b)
     return one->inode < other->inode ? -1 : one->inode > other->inode;
 }
 
-/* The directory of a path from the root, which may be longer than PATH_MAX; NAME becomes its last part. */
-static int open_parent(const char *whole, const char **name)
+static bool send_link(const char *name, const char *first)
 {
-    char part[NAME_MAX + 1];
-    int directory = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (const char *slash; directory >= 0 && (slash = strchr(whole, '/')); whole = slash + 1) {
-        snprintf(part, sizeof part, "%.*s", (int)(slash - whole), whole);
-        int next = openat(directory, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        close(directory);
-        directory = next;
-    }
-    *name = whole;
-    return directory;
+    size_t name_length = strlen(name), length = strlen(first);
+    if (length > LINK_MAX)
+        return problem("the path of its first name is too long");
+    return begin(RECORD_LINK, 2 + name_length + length) && put_number(name_length, 2) && put(name, name_length) &&
+           put(first, length);
 }
 
-static bool bring_link(const struct linked *first, int to, const char *name)
-{
-    const char *last;
-    int directory = open_parent(first->path, &last);
-    if (directory < 0)
-        return failed("its first name");
-    bool made = linkat(directory, last, scratch, NEW, 0) == 0;
-    if (!made)
-        failed("linking it");
-    close(directory);
-    if (!made || !place(to, name, false))
-        return false;
-    /* rename(2) does nothing if both names are of one file already: then an earlier call has brought it. */
-    return unlinkat(scratch, NEW, 0) == 0 || errno == ENOENT || failed("linking it");
-}
-
-/* Brings a file that may have other names in the layer. */
-static bool bring_file(int from, const char *name, int to, const struct stat *status)
+/* Sends a file that may have other names in the layer. */
+static bool send_file(int from, const char *name, const struct stat *status)
 {
     if (status->st_nlink < 2)
-        return bring_new(from, name, to, status);
+        return send_new(from, name, status, 0);
     struct linked *own = malloc(sizeof *own), **found;
     char *copy = strdup(path);
     if (!own || !copy)
@@ -388,10 +332,10 @@ static bool bring_file(int from, const char *name, int to, const struct stat *st
     if (!(found = tsearch(own, &links, compare_links)))
         return failed("its names");
     if (*found == own)
-        return bring_new(from, name, to, status);
+        return send_new(from, name, status, 0);
     free(copy);
     free(own);
-    return bring_link(*found, to, name);
+    return send_link(name, (*found)->path);
 }
 
 static bool is_opaque(int from, const char *name)
@@ -400,55 +344,47 @@ static bool is_opaque(int from, const char *name)
     return lgetxattr(path_of(from, name), OVERLAYS "opaque", value, sizeof value) > 0 && value[0] == 'y';
 }
 
-static bool bring_all(int from, int to);
+static bool send_all(int from, bool is_top);
 
-static bool bring_directory(int from, const char *name, int to, const struct stat *status)
+static bool send_directory(int from, const char *name, const struct stat *status)
 {
-    struct stat there;
-    bool exists = fstatat(to, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(there.st_mode);
-    bool fresh = !exists || is_opaque(from, name);
-    if (fresh && !bring_new(from, name, to, status))
+    if (!send_new(from, name, status, is_opaque(from, name) ? OPAQUE : 0))
         return false;
     int in = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int out = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    bool done = in >= 0 && out >= 0 ? bring_all(in, out) : failed("opening it");
+    bool done = in >= 0 ? send_all(in, false) : failed("opening it");
     if (in >= 0)
         close(in);
-    if (out >= 0)
-        close(out);
-    /* Its time is last: each name that is made in it changes that. */
-    return done && set_attributes(to, name, status) && (fresh || set_xattrs(from, name, to, name, false));
+    return done && begin(RECORD_LEAVE, 0);
 }
 
-static bool bring(int from, const char *name, int to)
+static bool send_one(int from, const char *name)
 {
     struct stat status;
     if (fstatat(from, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
         return failed("looking at it");
     if (S_ISDIR(status.st_mode))
-        return bring_directory(from, name, to, &status);
+        return send_directory(from, name, &status);
     if (!S_ISCHR(status.st_mode) || status.st_rdev)
-        return bring_file(from, name, to, &status);
-    result->entries++;
-    return remove_all(to, name); /* a whiteout */
+        return send_file(from, name, &status);
+    return send_name(RECORD_REMOVE, name); /* a whiteout */
 }
 
-/* Brings what is in the directory FROM into the directory TO. */
-static bool bring_all(int from, int to)
+/* Sends what is in the directory FROM. */
+static bool send_all(int from, bool is_top)
 {
     DIR *list = open_list(from);
     if (!list)
         return failed("listing it");
     bool done = true;
     for (struct dirent *entry; done && (entry = readdir(list));) {
-        if (!is_entry(entry) || (to == top && !strcmp(entry->d_name, SCRATCH)))
+        if (!is_entry(entry) || (is_top && !strcmp(entry->d_name, SCRATCH)))
             continue;
         ssize_t before = enter(entry->d_name);
         if (before < 0) {
             done = failed("its path");
             break;
         }
-        done = bring(from, entry->d_name, to);
+        done = send_one(from, entry->d_name);
         if (done)
             leave(before); /* a problem names the path, which stays */
     }
@@ -456,25 +392,14 @@ static bool bring_all(int from, int to)
     return done;
 }
 
-bool layer_write(int upper, int root, struct written *written)
+bool layer_write(int upper, int changes, struct written *written)
 {
-    struct statfs kind;
     struct stat status;
     *(result = written) = (struct written){0};
-    top = root;
-    umask(0);
-    if (fstatfs(root, &kind) < 0 || fstat(upper, &status) < 0)
+    stream = changes;
+    if (fstat(upper, &status) < 0)
         return failed("looking at it");
-    exact = kind.f_type == P9_MAGIC;
-    /* SCRATCH may be left of a call that was interrupted. */
-    if (!remove_all(root, SCRATCH))
-        return false;
-    if (mkdirat(root, SCRATCH, 0700) < 0 || (scratch = openat(root, SCRATCH, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-        return failed("making " SCRATCH);
-    if (lremovexattr(path_of(root, SCRATCH), "system.posix_acl_default") < 0 && errno != ENODATA && errno != EOPNOTSUPP)
-        return failed("making " SCRATCH);
-    bool done = bring_all(upper, root);
-    remove_all(root, SCRATCH);
-    close(scratch);
-    return done && set_attributes(root, ".", &status) && set_xattrs(upper, ".", root, ".", false) && !result->problem[0];
+    /* The top is an entry without a name. */
+    return send_entry("", &status, 0, "") && send_attributes(upper, ".") && begin(RECORD_PLACE, 0) && send_all(upper, true) &&
+           begin(RECORD_END, 4) && put_number(records, 4) && send_piece();
 }

@@ -19,6 +19,7 @@ enum frame_type {
     FRAME_ENDING = 0x0b,
     FRAME_WRITTEN_BACK = 0x0c,
     FRAME_LAYER = 0x0d,
+    FRAME_TIME = 0x0e,
     FRAME_HOST_STDIN = 0x41,
     FRAME_HOST_STDIN_EOF = 0x42,
     FRAME_HOST_SIGNAL = 0x43,
@@ -30,8 +31,10 @@ enum frame_type {
     FRAME_HOST_ANSWER = 0x49,
     FRAME_HOST_SPACE = 0x4a,
     FRAME_HOST_EXEC = 0x4b,
-    FRAME_HOST_CONTAINER = 0x4c,
-    FRAME_HOST_PLACE = 0x4d,
+    FRAME_HOST_ASK_TIME = 0x4c,
+    FRAME_HOST_ADJUST_TIME = 0x4d,
+    FRAME_HOST_CONTAINER = 0x4e,
+    FRAME_HOST_PLACE = 0x4f,
 };
 
 /* A type and the session that it belongs to as one number: the first two bytes of a frame. */
@@ -50,7 +53,7 @@ enum {
     RECORD_LIMIT = 4 * 1024 * 1024, /* bytes of all EXEC or CONTAINER frames of a session */
     LOG_LIMIT = 64 * 1024,      /* bytes of all LOG frames together */
     DNS_HEADER = 12,            /* bytes of the smallest DNS message (RFC 1035) */
-    WRITTEN_BACK_HEADER = 13,   /* bytes of WRITTEN_BACK before its text */
+    WRITTEN_BACK_HEADER = 1,    /* bytes of WRITTEN_BACK before its text */
 };
 
 #endif

@@ -18,6 +18,7 @@
 #include "common/common.h"
 #include "common/error_text.h"
 #include "common/file.h"
+#include "pid1/clock.h"
 #include "pid1/dns_relay.h"
 #include "pid1/end.h"
 #include "pid1/ending.h"
@@ -93,6 +94,12 @@ static void handle_frame(unsigned kind, unsigned char *payload, size_t length)
         return;
     case FRAME_HOST_SPACE:
         space_receive(payload, length);
+        return;
+    case FRAME_HOST_ASK_TIME:
+        clock_tell();
+        return;
+    case FRAME_HOST_ADJUST_TIME:
+        clock_adjust(payload, length);
         return;
     default:
         log_warn("init: unknown frame 0x%02x from the host\n", type);
@@ -170,6 +177,8 @@ int pid1_main(const char *device)
         fatal(STATUS_SETUP_FAILED, "control groups: %s", reason(errno));
     if (process.sessions || process.pod)
         sessions_allow(&process);
+    if (process.sync_clock)
+        clock_allow();
     start_child(&process);
 
     for (;;) {

@@ -26,13 +26,15 @@
 
 #define PLACE "/layer"
 #define TAG "layer"
-/* cache=none: files are written once, in pieces of a message. Of a message, a ring of the share holds two. */
-#define OPTIONS "trans=xen,version=9p2000.L,cache=none,msize=65536,posixacl"
+#define CHANGES PLACE "/changes" /* runx/exec/ninep/export_names.py */
+/* cache=none, noxattr: each write is one message, and the host answers it when it has done what it says. Of a message, a ring of
+ * the share holds two. */
+#define OPTIONS "trans=xen,version=9p2000.L,cache=none,msize=65536,noxattr"
 
 enum {
     SHARE_WAIT_MS = 60 * 1000, /* for the share to appear */
     SHARE_RETRY_MS = 5,
-    MANY_FILES = 65536, /* two for each level of directories */
+    MANY_FILES = 65536, /* two for each level of directories, and the share */
 };
 
 enum outcome { WRITTEN = 0, NOT_WRITTEN = 1 }; /* of WRITTEN_BACK */
@@ -61,10 +63,6 @@ static void tell(enum outcome outcome, const struct written *written)
 {
     unsigned char payload[FRAME_PAYLOAD_MAX] = {(unsigned char)outcome};
     size_t length = strlen(written->problem);
-    for (int i = 0; i < 8; i++)
-        payload[1 + i] = (unsigned char)(written->bytes >> 8 * i);
-    for (int i = 0; i < 4; i++)
-        payload[9 + i] = (unsigned char)(written->entries >> 8 * i);
     memcpy(payload + WRITTEN_BACK_HEADER, written->problem, length);
     link_send(FRAME_WRITTEN_BACK, payload, WRITTEN_BACK_HEADER + length);
 }
@@ -92,11 +90,11 @@ static _Noreturn void be_writer(int result)
     restore_signals();
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = MANY_FILES, .rlim_max = MANY_FILES});
     int error = mount_share();
-    int root = error ? -1 : open(PLACE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
+    int changes = error ? -1 : open(CHANGES, O_WRONLY | O_CLOEXEC);
+    if (changes < 0)
         snprintf(written.problem, sizeof written.problem, "mounting the share " TAG ": %s", reason(error ? error : errno));
     else
-        layer_write(upper, root, &written);
+        layer_write(upper, changes, &written);
     _exit(write(result, &written, sizeof written) != sizeof written);
 }
 

@@ -55,9 +55,8 @@ def _interface(interface: Interface, index: int) -> Iterator[str]:
     if interface.address is None:
         knows_names = interface.nameservers or interface.search or interface.dns_options
         yield command("ip", "link", "set", name, "up")
-        # Variables for guest-assets/network/udhcpc.script. -n: without a lease it fails; with one, the client stays.
-        variables = f"METRIC={index} DNS={'no' if knows_names else 'yes'}"
-        yield f"{variables} {command('udhcpc', '-i', name, '-n', '-t', '10', '-T', '2')}"
+        # Variables for guest-assets/network/udhcpc.script.
+        yield f"METRIC={index} DNS={'no' if knows_names else 'yes'} {command('take-lease', name)}"
         return
     address = ip_interface(interface.address)
     if address.version == 6:

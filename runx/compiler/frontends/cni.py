@@ -5,12 +5,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-from runx.compiler.diagnostics import Path, Report, path_text, quote
+from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.cni_ipam import (
     PROPERTIES_LEFT,
     Address,
     CniFault,
+    Faults,
     Interface,
+    Link,
     Range,
     parsed_address,
     read_ranges,
@@ -103,21 +105,36 @@ def read_network(
 ) -> NetworkRequest:
     """The settings of an interface with this address (None: the file's address, or DHCP) in the network `name` of a CNI file.
 
-    asked: the entry of process.env that names the file. Ignored settings of the file go to `report`. Raises CniFault.
+    asked: the entry of process.env that names the file. Ignored settings of the file go to `report`. Raises Faults with all.
     """
     place: Path = (*asked, file)
-    bridge = _bridge_of(document, name, place, report)
+    faults = Faults()
+    bridge, at = _bridge_of(document, name, place, report, faults)
     ipam = bridge.get("ipam", {})
-    ranges = read_ranges(ipam)
-    interface, gateway = static_address(ipam, ranges, address, prefix)
+    of_ipam: Path = (*at, "ipam")
+    # What does not have its shape is left out: no more is said of addresses then, as it might be wrong.
+    is_whole = not any(fault.path[: len(of_ipam)] == of_ipam for fault in faults.found)
+    ranges, interface, gateway = [], None, None
+    if is_whole:
+        before = len(faults.found)
+        ranges = read_ranges(ipam, of_ipam, faults)
+        is_whole = len(faults.found) == before
+    if is_whole:
+        interface, gateway = static_address(ipam, of_ipam, ranges, address, prefix, faults)
     # The bridge plugin: a dictionary without a type is a network of layer 2 alone. Without any, NETCONF without IP asks for DHCP.
     layer2 = interface is None and "ipam" in bridge and not any(ipam.values())
-    _check_settings(bridge, place, report, interface, layer2)
-    _check_mtu(bridge.get("mtu", 0), interface)
+    _check_settings(bridge, at, place, report, faults, has_address=interface is not None or address is not None)
+    if interface is None:
+        _list_unused(bridge, place, report, layer2)
+    faults.take((*at, "mtu"), _check_mtu, bridge.get("mtu", 0), interface)
     dns = ipam.get("dns") or bridge.get("dns") or {}
-    for server in dns.get("nameservers", ()):
-        parsed_address(server, "dns.nameservers: {} is no IP address")
+    of_dns = (*of_ipam, "dns") if ipam.get("dns") else (*at, "dns")
+    for index, server in enumerate(dns.get("nameservers", ())):
+        faults.take((*of_dns, "nameservers", index), parsed_address, server, "{} is no IP address")
     domain = dns.get("domain")
+    routes = read_routes(bridge, at, Link(interface, gateway), place, report, faults) if interface else []
+    if faults.found:
+        raise faults
     return NetworkRequest(
         network=name,
         bridge=bridge.get("bridge", DEFAULT_BRIDGE),
@@ -126,7 +143,7 @@ def read_network(
         layer2=layer2,
         checks_mac=bridge.get("macspoofchk", False),
         isolated=bridge.get("portIsolation", False),
-        routes=tuple(read_routes(bridge, interface, gateway, place, report)) if interface else (),
+        routes=tuple(routes),
         nameservers=tuple(dns.get("nameservers", ())),
         search=tuple(dns.get("search", ())) or ((domain,) if domain else ()),
         dns_options=tuple(dns.get("options", ())),
@@ -135,11 +152,11 @@ def read_network(
     )
 
 
-def _check_settings(bridge: dict[str, Any], place: Path, report: Report, interface: Interface | None, layer2: bool) -> None:
-    """Report the settings that are ignored. Raises CniFault for one that is not supported."""
+def _check_settings(bridge: dict[str, Any], at: Path, place: Path, report: Report, faults: Faults, *, has_address: bool) -> None:
+    """Report the settings that are ignored, and those that are not supported. at: the path of `bridge` in the file."""
     for key, message in _REFUSED.items():
         if bridge.get(key):
-            raise CniFault("RX507", f"{key}: {message}", "use a bridge that needs no such setting")
+            faults.add(CniFault("RX507", message, "use a bridge that needs no such setting", (*at, key)))
     for key, reason in _IGNORED.items():
         if bridge.get(key):
             report.ignore("RX508", (*place, key), reason)
@@ -155,50 +172,65 @@ def _check_settings(bridge: dict[str, Any], place: Path, report: Report, interfa
                 report.ignore("RX514", (*place, "ipam", "routes", index, key), "a route has a destination and a gateway, no more")
     kind = ipam.get("type", "")
     if kind not in ("", "host-local", "static", "dhcp"):
-        if interface is None:
+        if has_address:
+            report.ignore("RX515", (*place, "ipam", "type"), "runx calls no plugin; NETCONF gives the address")
+        else:
             hint = "use host-local, static or dhcp, or give the address: NETCONF=FILE,NAME,IP/PREFIX"
-            raise CniFault("RX506", f"ipam.type {quote(kind)} is not supported", hint)
-        report.ignore("RX515", (*place, "ipam", "type"), "runx calls no plugin; NETCONF gives the address")
-    if interface is None:
-        who = "the network has no addresses" if layer2 else "the guest takes the routes of the DHCP server"
-        for path, value in ((("ipam", "routes"), ipam.get("routes")), (("isDefaultGateway",), bridge.get("isDefaultGateway"))):
-            if value:
-                report.ignore("RX515", (*place, *path), who)
+            faults.add(CniFault("RX506", f"{quote(kind)} is not supported", hint, (*at, "ipam", "type")))
+
+
+def _list_unused(bridge: dict[str, Any], place: Path, report: Report, layer2: bool) -> None:
+    """Report the settings that an interface without a static address does not use."""
+    who = "the network has no addresses" if layer2 else "the guest takes the routes of the DHCP server"
+    routes = bridge.get("ipam", {}).get("routes")
+    for path, value in ((("ipam", "routes"), routes), (("isDefaultGateway",), bridge.get("isDefaultGateway"))):
+        if value:
+            report.ignore("RX515", (*place, *path), who)
 
 
 def _check_mtu(mtu: int, interface: Interface | None) -> None:
     """Raise CniFault for one that the kernel refuses (Linux, include/uapi/linux/if_ether.h, ETH_MIN_MTU; RFC 8200, 5)."""
     least = 1280 if interface and interface.version == 6 else 68
     if mtu and mtu < least:
-        raise CniFault("RX504", f"mtu: must be a number from {least} to {_MTU_MAX}, not {mtu}")
+        raise CniFault("RX504", f"must be a number from {least} to {_MTU_MAX}, not {mtu}")
 
 
-def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report) -> dict[str, Any]:
-    """The bridge plugin's part of a network configuration or of a list of plugins, every value of its type."""
+def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report, faults: Faults) -> tuple[dict[str, Any], Path]:
+    """The bridge plugin's part of a network configuration or of a list of plugins, every value of its type, and its path in the
+    file. Raises Faults if there is no such part."""
+    at: Path = ()
     if "plugins" in document:
-        document = _shaped(document, _LIST, place, report)
-        _expect_name(document["name"], name)
-        if not document["plugins"]:
-            hint = "put the bridge plugin into this file: those of a directory beside it (CNI 1.1) are not read"
-            raise CniFault("RX504", "plugins: empty", hint)
+        document = _shaped(document, _LIST, (), place, report, faults)
+        if "name" in document:
+            faults.take(("name",), _expect_name, document["name"], name)
+        if not document.get("plugins"):
+            if "plugins" in document:
+                hint = "put the bridge plugin into this file: those of a directory beside it (CNI 1.1) are not read"
+                faults.add(CniFault("RX504", "empty", hint, ("plugins",)))
+            raise faults
         first, *others = document["plugins"]
-        for other in others:
+        at = ("plugins", 0)
+        for index, other in enumerate(others, 1):
             if other.get("type") == "firewall" and other.get("ingressPolicy", "open") != "open":
                 # Unlike this plugin's other settings, it keeps frames away from the container.
-                raise CniFault("RX507", "ingressPolicy of the plugin firewall is not supported", "use a bridge of its own")
+                message, hint = "not supported", "use a bridge of its own"
+                faults.add(CniFault("RX507", message, hint, ("plugins", index, "ingressPolicy")))
             kind = other.get("type")
             kind = kind if isinstance(kind, str) else "plugin"
             report.ignore("RX509", (*place, kind), _CHAINED.get(kind, "runx calls no plugin"))
     else:
         first = document
-        if not isinstance(document.get("name"), str):
-            raise CniFault("RX504", "name: missing" if "name" not in document else "name: must be a string")
-        _expect_name(document["name"], name)
+        if isinstance(document.get("name"), str):
+            faults.take(("name",), _expect_name, document["name"], name)
+        else:
+            faults.add(CniFault("RX504", "missing" if "name" not in document else "must be a string", path=("name",)))
     kind = first.get("type")
     if kind != "bridge":
-        what = f"type {quote(kind)} is not supported" if isinstance(kind, str) else "type: missing"
-        raise CniFault("RX506", what, 'a container is attached to a bridge of the host: "type": "bridge"')
-    return _shaped(first, _BRIDGE, place, report)
+        what = f"{quote(kind)} is not supported" if isinstance(kind, str) else "missing"
+        hint = 'a container is attached to a bridge of the host: "type": "bridge"'
+        faults.add(CniFault("RX506", what, hint, (*at, "type")))
+        raise faults
+    return _shaped(first, _BRIDGE, at, place, report, faults), at
 
 
 def _expect_name(found: str, wanted: str) -> None:
@@ -206,11 +238,16 @@ def _expect_name(found: str, wanted: str) -> None:
         raise CniFault("RX505", f"holds the network {quote(found)}, not {quote(wanted)}", "name the network as its file does")
 
 
-def _shaped(value: dict[str, Any], shape: dict[str, Any], place: Path, report: Report) -> dict[str, Any]:
+def _shaped(
+    value: dict[str, Any], shape: dict[str, Any], at: Path, place: Path, report: Report, faults: Faults
+) -> dict[str, Any]:
+    """What of the value has the shape. at: its path in the file."""
     own = Report()
+    # "name" stands beside the plugins of a list, and has been looked at.
     result: dict[str, Any] = checked(value, shape, (), own)
-    if own.errors:
-        raise CniFault("RX504", "; ".join(f"{path_text(fault.path)}: {fault.message}" for fault in own.errors.values()))
+    for fault in own.errors.values():
+        if fault.path != ("name",) or shape is not _BRIDGE:
+            faults.add(CniFault("RX504", fault.message, path=(*at, *fault.path)))
     for path, notice in own.notices.items():
         report.ignore(notice.id, (*place, *path), notice.message)
     return result

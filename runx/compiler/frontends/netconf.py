@@ -8,9 +8,9 @@ from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-from runx.compiler.diagnostics import CompileError, Path, Report, quote
+from runx.compiler.diagnostics import CompileError, Path, Report, path_text, quote
 from runx.compiler.frontends.cni import read_network
-from runx.compiler.frontends.cni_ipam import CniFault
+from runx.compiler.frontends.cni_ipam import Faults
 from runx.compiler.grammar import Lark, Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, load_grammar
 from runx.compiler.model.request import NetworkRequest
 from runx.compiler.source import Source
@@ -62,16 +62,27 @@ def _read_all(env: Sequence[str], read: Callable[[str], bytes], report: Report) 
             report.error("RX501", place, f"NETCONF: {error}", _HINT)
             continue
         try:
-            document = Source(read(netconf.file)).document
-            yield read_network(document, *netconf, place, report)
-        except CniFault as fault:
-            report.error(fault.fault_id, place, f"NETCONF: {netconf.file}: {fault}", fault.hint)
+            source = Source(read(netconf.file))
         except CompileError as error:
             # The place, but no part of the text: the author of the variable may not be allowed to read the file.
             where = error.message.removeprefix("config.json")
             report.error("RX503", place, f"NETCONF: {netconf.file}{where.splitlines()[0]}", "a CNI configuration is JSON")
+            continue
         except RunxError as error:
             report.error(error.fault_id, place, f"NETCONF: {error.message}", error.hint)
+            continue
+        try:
+            yield read_network(source.document, *netconf, place, report)
+        except Faults as faults:
+            _tell(faults, source, netconf.file, place, report)
+
+
+def _tell(faults: Faults, source: Source, file: str, place: Path, report: Report) -> None:
+    """Report the faults of a file, in its order. place: of the entry that names the file."""
+    located = [(source.locate(fault.path) if fault.path else None, fault) for fault in faults.found]
+    for number, (at, fault) in enumerate(sorted(located, key=lambda pair: pair[0] or (0, 0))):
+        where = f"{file}:{at.line}:{at.column}: {path_text(fault.path)}" if at else file
+        report.error_within(fault.fault_id, place, (file, number), f"NETCONF: {where}: {fault}", fault.hint)
 
 
 def parse_netconf(text: str) -> Netconf:

@@ -11,9 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from runx.compiler.diagnostics import CompileError, Diagnostic, Elsewhere, Location, Path, did_you_mean, quote
 from runx.compiler.model import xl_keys
-from runx.compiler.model.plan import ARM
 from runx.compiler.source import DEPTH_LIMIT, SIZE_LIMIT, location
-from runx.errors import RunxError
 from runx.paths import DEFAULT_IMAGES, DEFAULT_STATE_ROOT
 
 MIN_MEMORY_MIB = 64
@@ -39,7 +37,7 @@ POD_MACHINES = ("container", "pod")
 """What is a virtual machine: each container of a pod, or the pod."""
 ANNOTATIONS = (
     "org.runx.exec", "org.runx.kernel", "org.runx.pods.machine", "org.runx.ramdisk", "org.runx.root.carrier",
-    "org.runx.root.write_back", "org.runx.xlconf",
+    "org.runx.root.layer_size", "org.runx.root.write_back", "org.runx.sync_clock", "org.runx.xlconf",
 )  # fmt: skip
 """The annotations of a container that runx knows."""
 
@@ -66,6 +64,7 @@ class HostConfig(NamedTuple):
     vcpus: int = 1
     domain_type: Literal["auto", "pv", "pvh"] = "auto"
     kernel_parameters: tuple[str, ...] = ()
+    sync_clock: bool = True
     network_host: str = ""
     """A bridge; "" for none."""
     anti_spoofing: Literal["mac", "addresses", ""] = "mac"
@@ -108,16 +107,6 @@ class HostConfig(NamedTuple):
         """The place of a setting that the file sets, for messages."""
         return (Elsewhere(self.file, self.lines[key]), *key.split("."))
 
-    def type(self, machine: str) -> Literal["pv", "pvh"]:
-        """Domain type for guests of `machine`. A PV guest needs no hardware support and starts fastest on x86_64. Arm has one
-        type, which xl calls pvh (xl.cfg(5)). Raises RunxError for another type."""
-        if self.domain_type == "auto":
-            return "pvh" if machine in ARM else "pv"
-        if self.domain_type == "pv" and machine in ARM:
-            message = f"{self.where('defaults.type')}: defaults.type: there are no pv guests on Arm"
-            raise RunxError(message, 'write "auto" or "pvh"', "RX605")
-        return self.domain_type
-
 
 class Setting(NamedTuple):
     """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, seconds, type, words, path,
@@ -140,8 +129,9 @@ SETTINGS = (
         "defaults", "vcpus", "count", "vcpus",
         "virtual CPUs of a virtual machine whose container has neither a quota nor a cpuset",
     ),
-    Setting("defaults", "type", "type", "domain_type", "kind of virtual machine: pv, pvh, or auto: pv on x86, pvh on Arm"),
+    Setting("defaults", "type", "type", "domain_type", "kind of virtual machine: pv, pvh, or auto: pvh where the hardware can"),
     Setting("defaults", "kernel_parameters", "words", "kernel_parameters", "added to the command line of every guest's kernel"),
+    Setting("defaults", "sync_clock", "flag", "sync_clock", "clocks of guests are kept at the host's time"),
     Setting(
         "network", "host", "bridge", "network_host",
         "bridge in place of the host's network, with DHCP; without it, the host's network is refused",
@@ -317,7 +307,8 @@ def _mib(value: Any) -> int:
     return int(written[1]) * units[written[2]] if written else 0
 
 
-def _size(value: Any) -> int:
+def mib_of(value: Any) -> int:
+    """A size such as "2GiB" in MiB. Raises ValueError with the form that it must have."""
     if not MIN_MEMORY_MIB <= _mib(value) <= MAX_SIZE_MIB:
         raise ValueError(f'a size from {MIN_MEMORY_MIB} MiB to {MAX_SIZE_MIB >> 10} GiB such as "256MiB" or "2GiB"')
     return _mib(value)
@@ -450,7 +441,7 @@ def _flag(value: Any) -> bool:
 
 
 _READERS = {
-    "size": _size,
+    "size": mib_of,
     "part": _part,
     "count": _count,
     "seconds": _seconds,

@@ -17,6 +17,10 @@ class NoFilters(Exception):
     is_elsewhere = False
 
 
+class NoAnswer(Exception):
+    """This host does not tell what was asked. The text is the reason."""
+
+
 class FilterError(Exception):
     """libseccomp cannot compile this profile. The text is the reason. `place`: of the fault in the profile."""
 
@@ -116,6 +120,9 @@ class Facts(Protocol):
 
     def machine(self) -> str:
         """The architecture of its guests, as `./build` names it."""
+
+    def virt_caps(self) -> frozenset[str]:
+        """The words of `xl info` for what its hardware and Xen offer guests (xl(1), virt_caps). Raises NoAnswer."""
 
     def filter(self, profile: dict[str, Any]) -> bytes:
         """The program, an array of struct sock_filter, that the host's libseccomp makes of a seccomp profile for its guests.

@@ -8,7 +8,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from runx import paths
-from runx.compiler.host.facts import SMALL, KernelFiles, Kind, NoFilters, SandboxFacts, SmallFile, bridge_directory, not_a_network
+from runx.compiler.host.facts import (
+    SMALL,
+    KernelFiles,
+    Kind,
+    NoAnswer,
+    NoFilters,
+    SandboxFacts,
+    SmallFile,
+    bridge_directory,
+    not_a_network,
+)
 from runx.compiler.host.overlay_layers import RootFacts, look
 from runx.compiler.source import SIZE_LIMIT
 from runx.errors import RunxError, reason
@@ -28,7 +38,12 @@ class HostFacts:
         self._config_name = config_name
         self._host_config = host_config
         self._kernel_mounts: Mounts | None = None
+        self._virt_caps: frozenset[str] | NoAnswer | None = None
 
+    xl_info: Callable[[], str] | None = None
+    """What `xl info` says, or RunxError; None where it is not to be asked. The compiler starts no program itself."""
+    keeps_virt_caps = False
+    """Whether an answer is kept until the host boots again. False changes nothing on the host."""
     filter_cache = ""
     """The directory where filters are kept; "" for none."""
     keeps_filters = False
@@ -179,6 +194,18 @@ class HostFacts:
 
     def machine(self) -> str:
         return paths.machine()
+
+    def virt_caps(self) -> frozenset[str]:
+        from runx.compiler.host.virt_caps import virt_caps  # for x86 with `auto`
+
+        if self._virt_caps is None:
+            try:
+                self._virt_caps = virt_caps(self.xl_info, keep=self.keeps_virt_caps)
+            except NoAnswer as error:
+                self._virt_caps = error
+        if isinstance(self._virt_caps, NoAnswer):
+            raise self._virt_caps
+        return self._virt_caps
 
     def kind(self, path: str) -> Kind:
         return _kind(lambda: os.stat(path).st_mode)

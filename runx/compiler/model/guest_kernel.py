@@ -1,6 +1,6 @@
 """What the guest's kernel has. `./build kernel-table` writes this, from what the kernel itself says."""
 
-FRAGMENTS = "c847c1dfcf90c6a1fed0098a0fa67e70bdf0bc0bcde5872773e71bb629815217"
+FRAGMENTS = "03185e7d6b32abe0f7559fdb44b882884dae2199173ba91dde900d213b990e84"
 """Hash of the configuration from which the kernel was made (guest-assets/kernel)."""
 
 CONFIG = {

@@ -141,6 +141,8 @@ class Domain(_Part):
     name: str
     """Domain name, derived from the container's id and the state root; at most 80 characters of `[A-Za-z0-9_+.-]`."""
     type: Literal["pv", "pvh"]
+    type_reason: str
+    """Why it is this type."""
     machine: str
     """The architecture, as `./build` names it."""
     kernel: str
@@ -487,6 +489,8 @@ class VmPlan(_Part):
     """Devices of the host that are put there first."""
     exec: bool = False
     """More processes may be started in the container: PID 1 of its guest takes sessions over the link."""
+    sync_clock: bool = False
+    """The supervisor keeps the guest's clock at the host's time."""
     cgroups_path: str | None = None
     """linux.cgroupsPath as given. The supervisor joins this cgroup, so that engines find a live one for their statistics."""
     ignored: tuple[Ignored, ...] = ()

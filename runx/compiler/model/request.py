@@ -146,6 +146,13 @@ class Container(NamedTuple):
     pod: Pod | None = None
 
     @property
+    def why_not_with_runx(self) -> str:
+        """Why PID 1 of the guest is not runx's, which serves the container while it runs; "" if it is."""
+        if self.is_sandbox and not self.is_pod:
+            return "a pod's sandbox has no virtual machine"
+        return "the ramdisk is the container's own" if self.ramdisk else ""
+
+    @property
     def is_sandbox(self) -> bool:
         """Whether it only holds the namespaces of a pod, and runs no program."""
         return self.pod is not None and self.pod.part == "sandbox"

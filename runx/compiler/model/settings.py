@@ -208,7 +208,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("linux.mountLabel", "ignored", _CONFINED.format("SELinux"), sandbox=False),
     Setting("linux.uidMappings", "vm", _MAPPED, sandbox=False),
     Setting("linux.gidMappings", "vm", _MAPPED, sandbox=False),
-    Setting("linux.timeOffsets", "ignored", "the virtual machine keeps its own time"),
+    Setting("linux.timeOffsets", "ignored", "the virtual machine has one clock, kept at the host's time"),
     Setting(
         "linux.netDevices", "carried",
         "moved into the container's network namespace, whose interfaces become the guest's at start (docs/networking.md)",

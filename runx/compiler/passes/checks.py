@@ -4,7 +4,7 @@ A check reads the container and the host's facts, and writes to the report, whic
 """
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.oci.overlay_options import directories_of
@@ -273,36 +273,45 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
         return
     if container.is_sandbox or container.ramdisk:
         return
-    mounts = {mount.destination: mount.type for mount in container.mounts}
-    above = {"/"} | {part for destination in mounts for part in parents(destination)}
+    mounts = {mount.destination: mount for mount in container.mounts}  # of several at one place, the last one is seen
+    above = _all_above(mounts)
     seen: set[str] = set()
     for index, entry in enumerate(container.document.get("linux", {}).get("devices", ())):
         path: Path = ("linux", "devices", index)
         place = posixpath.normpath("/" + entry.get("path", "").lstrip("/"))
-        if mounts.get(place) == "bind":
+        if place in mounts and mounts[place].type == "bind":
             report.ignore("RX412", path, f"there is a mount at {quote(place)}, as in runc")
         elif place in above or place in mounts:
             report.error("RX413", (*path, "path"), f"{quote(place)} is a directory", "name a file such as /dev/x")
         elif place in seen:
             report.ignore("RX412", path, f"a device stands before it at {quote(place)}, as in runc")
-        elif holder := _no_room_in(container, place, facts):
+        elif holder := _no_room_in(mounts, place, facts):
             message = f"{quote(place)} cannot be made: the bind mount at {quote(holder)} is read-only, and has no such file"
             report.error("RX415", (*path, "path"), message, "make an empty file of that name in its source")
         seen.add(place)
 
 
-def _no_room_in(container: Container, place: str, facts: Facts) -> str:
+def _no_room_in(mounts: Mapping[str, MountRequest], place: str, facts: Facts) -> str:
     """The destination of the read-only bind mount that `place` is in, if its source has no such file; "" if there is room."""
-    holders = [mount for mount in container.mounts if place.startswith(mount.destination.rstrip("/") + "/")]
-    # The mount with the longest path is seen; of several at one place, the last one.
-    mount = max(reversed(holders), key=lambda mount: len(mount.destination), default=None)
+    mount = next((mounts[part] for part in parents(place) if part in mounts), None)
     if not mount or mount.type != "bind" or mount.options.data or "ro" not in mount.options.flags:
         return ""
     return mount.destination if facts.kind(mount.source + place[len(mount.destination) :]) == "missing" else ""
 
 
+def _all_above(paths: Iterable[str]) -> set[str]:
+    """The directories above all of these paths, and the root."""
+    above = {"/"}
+    for path in paths:
+        for part in parents(path):
+            if part in above:
+                break  # and so is what is above it
+            above.add(part)
+    return above
+
+
 def parents(path: str) -> Iterator[str]:
-    """The directories above a path, but for the root."""
+    """The directories above a path, but for the root, the lowest first."""
     while (path := posixpath.dirname(path)) != "/":
         yield path
 

@@ -3,8 +3,8 @@
 import json
 import re
 
-from runx.compiler.diagnostics import Report, did_you_mean, quote
-from runx.compiler.frontends.oci.runx_extensions import EXEC_ANNOTATION
+from runx.compiler.diagnostics import Report, did_you_mean
+from runx.compiler.frontends.oci.runx_extensions import EXEC_ANNOTATION, asked_flag
 from runx.compiler.host.config import ANNOTATIONS, HostConfig
 from runx.compiler.model import xl_keys
 from runx.compiler.model.plan import XlValue
@@ -36,17 +36,14 @@ def allows_exec(container: Container, host: HostConfig, report: Report) -> bool:
     """Whether more processes may be started in the container: policy.exec, which an annotation may narrow and not widen. A fault
     goes to `report`."""
     path = ("annotations", EXEC_ANNOTATION)
-    asked = container.annotations.get(EXEC_ANNOTATION)
-    if asked not in (None, "true", "false"):
-        report.error("RX715", path, f"{quote(asked)} is neither true nor false", "use one of them, or leave it out")
-    if container.is_sandbox or container.ramdisk:
-        if asked == "true":
-            why = "a pod's sandbox runs no program" if container.is_sandbox else "the ramdisk is the container's own"
+    asked = asked_flag(EXEC_ANNOTATION, container.annotations, "RX715", report)
+    if why := container.why_not_with_runx or ("a pod's sandbox runs no program" if container.is_pod else ""):
+        if asked:
             report.ignore("RX717", path, f"nothing can be started in it: {why}")
         return False
-    if asked == "true" and not host.exec:
+    if asked and not host.exec:
         report.error("RX716", path, f"not allowed by policy.exec ({host.where('policy.exec')})", _HINT)
-    return host.exec and asked != "false"
+    return host.exec and asked is not False
 
 
 def with_host_network(container: Container, host: HostConfig) -> Container:

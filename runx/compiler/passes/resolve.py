@@ -31,6 +31,7 @@ from runx.compiler.model.plan import (
 from runx.compiler.model.request import BootFile, Container, MountRequest
 from runx.compiler.model.xl_keys import YIELDING
 from runx.compiler.passes.anti_spoofing import anti_spoofing
+from runx.compiler.passes.guest_type import guest_type
 from runx.compiler.passes.mount_carrier import Unshared, is_node_of_guest
 from runx.compiler.passes.own_ramdisk import terminal_alone
 from runx.compiler.passes.pods import SHM, has_own_names, join, shares_ipc
@@ -45,6 +46,11 @@ PASSTHROUGH_CMDLINE = ("console=hvc0", "panic=-1")
 # console: hvc0 is Xen's console. Its output becomes the container's log. quiet, loglevel: only emergencies, as each line costs
 # time on that console. panic: restart at once instead of hanging. A restart destroys the domain.
 CMDLINE = ("console=hvc0", "quiet", "loglevel=1", "panic=-1")
+
+PRIVILEGED_CMDLINE = ("sysctl.kernel.io_uring_disabled=1", "sysctl.kernel.unprivileged_userns_clone=0")
+"""Much code of the kernel that docker's default seccomp profile keeps from processes without CAP_SYS_ADMIN. Here it is kept from
+them without a profile, too. runx.toml (kernel_parameters) and linux.sysctl come later, and may allow it. A kernel that lacks a
+parameter goes on."""
 
 SHARES_CMDLINE = ("init_on_alloc=1",)
 """Linux does not set the state of a new 9p client on Xen (net/9p/trans_xen.c, p9_xen_create). If that memory held a 1 or a 2
@@ -84,11 +90,20 @@ class Carried(NamedTuple):
 
     root: RootChoice
     write_back: Literal["exit", "never", ""]
+    layer_mib: int | None
+    """None without a layer."""
     unshared: Unshared
 
 
+class Grants(NamedTuple):
+    """What the host does for the container while it runs, as it was decided."""
+
+    exec: bool
+    sync_clock: bool
+
+
 def resolve(
-    container: Container, place: Place, host: HostConfig, facts: Facts, carried: Carried, may_exec: bool, report: Report
+    container: Container, place: Place, host: HostConfig, facts: Facts, carried: Carried, grants: Grants, report: Report
 ) -> VmPlan:
     """The plan. Raises RunxError if the state directory's path cannot be in xl's configuration, or if this host does not have the
     type of virtual machine."""
@@ -112,7 +127,8 @@ def resolve(
         network_namespace=container.network_namespace,
         network_devices=container.network_devices,
         takes_interfaces=has_machine and not container.networks,
-        exec=may_exec,
+        exec=grants.exec,
+        sync_clock=grants.sync_clock,
         cgroups_path=container.cgroups_path,
         ignored=tuple(
             Ignored(id=notice.id, path=path_text(path), reason=notice.message) for path, notice in report.notices.items()
@@ -143,6 +159,7 @@ def _domain(
             "RX902",
         )
     machine = facts.machine()
+    kind = guest_type(host, facts, own_kernel=container.kernel is not None)
     root = carried.root
     disks = _disks(container, place, root, host)
     shares = (Share(tag=POD_SHARE),) if container.is_pod else _shares(mounts, with_root=root.carrier == "9p")
@@ -150,14 +167,15 @@ def _domain(
     yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
     set_here = dict(zip(YIELDING, yielding, strict=True))
     cmdline = (
-        *(PASSTHROUGH_CMDLINE if container.ramdisk else CMDLINE),
+        *(PASSTHROUGH_CMDLINE if container.ramdisk else (*CMDLINE, *PRIVILEGED_CMDLINE)),
         *(SHARES_CMDLINE if shares or carried.write_back == "exit" else ()),
         *(DISKS_CMDLINE if (disks and not container.ramdisk) or container.is_pod else ()),
         *(IMAGES_CMDLINE if root.carrier == "ram" else ()),
     )
     return Domain(
         name=domain_name(place.container_id, place.state_root),
-        type=host.type(machine),
+        type=kind.type,
+        type_reason=kind.reason,
         machine=machine,
         kernel=_boot_file(container.kernel, f"{place.state_dir}/kernel") or host.kernel or f"{place.assets}/kernel",
         own_kernel=_in_root(container.kernel),
@@ -284,7 +302,6 @@ def _shares(mounts: tuple[Mount, ...], with_root: bool) -> tuple[Share, ...]:
 def _root(container: Container, place: Place, carried: Carried, host: HostConfig) -> Root:
     root = carried.root
     made = root.facts
-    has_layer = root.carrier == "disk" and made is not None and not container.root_read_only
     return Root(
         carrier=root.carrier,
         reason=root.reason,
@@ -293,8 +310,8 @@ def _root(container: Container, place: Place, carried: Carried, host: HostConfig
         served_read_only=bool(container.ramdisk) and container.root_read_only,
         lower=made.lower if made else (),
         lower_options=made.options if made else (),
-        layer_mib=host.layer_mib if has_layer else None,
-        layer_of=(made.upper or made.path) if made and has_layer else "",
+        layer_mib=carried.layer_mib,
+        layer_of=(made.upper or made.path) if made and carried.layer_mib is not None else "",
         write_back=carried.write_back,
         cache_mib=host.cache_mib if made else None,
         keep_free_mib=host.keep_free_mib if made else None,

@@ -49,7 +49,7 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
     if container.joins and asked == "ram":
         if by in (_OPTION, ROOT_CARRIER_ANNOTATION):
             message = "the carrier is ram, but images in memory come with the start of a machine, and this one is the pod's"
-            report.error("RX219", origin, message, "use disk or 9p, or leave it out")
+            report.error("RX225", origin, message, "use disk or 9p, or leave it out")
         asked, by = "auto", "ram comes with the start of a machine, and this one is the pod's"
     is_hosts = by not in (_OPTION, ROOT_CARRIER_ANNOTATION)
     if container.image is not None and container.ramdisk is None:

@@ -1,7 +1,7 @@
 """A configuration of the sandbox of a pod, which holds namespaces, or the pod's virtual machine, and runs no program."""
 
 from runx.compiler.diagnostics import Report
-from runx.compiler.frontends.oci.runx_extensions import POD_MACHINE_ANNOTATION
+from runx.compiler.frontends.oci.runx_extensions import POD_MACHINE_ANNOTATION, SYNC_CLOCK_ANNOTATION
 from runx.compiler.host.config import ANNOTATIONS
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import Capabilities, Process
@@ -65,7 +65,8 @@ def check_sandbox(container: Container, facts: Facts, report: Report) -> None:  
                     report.ignore("RX023", (*path, inside), reason)
             continue
         report.ignore("RX023", path, reason)
+    of_the_machine = (POD_MACHINE_ANNOTATION, *((SYNC_CLOCK_ANNOTATION,) if container.is_pod else ()))
     about = reason if container.is_pod else "it is about a virtual machine, which the sandbox of a pod does not have"
     for name in container.annotations:
-        if name in ANNOTATIONS and name != POD_MACHINE_ANNOTATION:
+        if name in ANNOTATIONS and name not in of_the_machine:
             report.ignore("RX023", ("annotations", name), about)

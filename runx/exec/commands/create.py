@@ -18,6 +18,7 @@ from runx.exec.ninep import export_names, exports
 from runx.exec.storage import small_files
 from runx.exec.storage.disk_mounts import prepare
 from runx.exec.supervisor.launch import SupervisorProcess
+from runx.exec.xen import xl
 from runx.linux import descriptors, netns
 from runx.linux.files import write_atomically
 from runx.linux.proc import start_time
@@ -25,8 +26,9 @@ from runx.log import Log
 
 if TYPE_CHECKING:
     from runx.compiler.host.config import HostConfig
-    from runx.compiler.model.plan import Disk, Domain, Joined
+    from runx.compiler.model.plan import Disk, Domain, Joined, Process
     from runx.compiler.pipeline import Compilation
+    from runx.exec.commands.program import Program
     from runx.exec.container.cgroup import Group, Limits
     from runx.exec.plan_json import VmPlan
 
@@ -80,11 +82,19 @@ def create(root: str, container_id: str, options: CreateOptions) -> int:
         record.pid, record.pid_start = supervisor.pid, start_time(supervisor.pid)
         record.save()  # so that `delete` can end the supervisor if this process is killed
         with collector.paused():
-            group, limits = _compile_into(record, root, options)
+            group, limits, program = _compile_into(record, root, options)
         of_create = hooks.load(record.directory, *_BEFORE_CREATED)
+        if program and not of_create:
+            program.check()
         if group:
             _join(record, group, limits)
-        supervisor.go((lambda pid: _run_hooks(of_create, record, pid, options.log)) if of_create else None)
+
+        def run_hooks(pid: int) -> None:
+            _run_hooks(of_create, record, pid, options.log)
+            if program:
+                program.check()
+
+        supervisor.go(run_hooks if of_create else None)
         if options.pidfd_socket:
             _send_pidfd(options.pidfd_socket, record)
         if options.pid_file:
@@ -130,8 +140,9 @@ def _run_hooks(of_create: list[Hook], record: Record, pid: int, log: Log) -> Non
         os.close(network)
 
 
-def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[Group | None, Limits]":
-    """Write the plan and the artifacts into the container's directory; the control group to join, if any, and its limits."""
+def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[Group | None, Limits, Program | None]":
+    """Write the plan and the artifacts into the container's directory; the control group to join, if any, and its limits; and
+    the program to look for before the container is created, None if only the guest can."""
     import json
 
     from runx.compiler.host.host_facts import HostFacts
@@ -141,6 +152,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     container_id = os.path.basename(record.directory)
     facts = HostFacts(config_name=options.config)
     facts.filter_cache, facts.keeps_filters = paths.FILTER_CACHE, True
+    facts.xl_info, facts.keeps_virt_caps = xl.info, True
     inputs = Inputs(options.bundle, container_id, root, paths.assets_dir(), facts, root_carrier=options.root_carrier)
     result = compile(inputs)
     plan = result.plan
@@ -155,7 +167,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     record.network_namespace = plan.network_namespace or ""
     record.network_devices = [f"{device.name}:{device.new_name}" for device in plan.network_devices]
     record.takes_interfaces = plan.takes_interfaces
-    record.exec = plan.exec
+    record.exec, record.sync_clock = plan.exec, plan.sync_clock
     record.kill_answer_s, record.kill_end_s = result.host.kill_answer_s, result.host.kill_end_s
     if plan.root.cache_mib is not None:
         record.packs = "ramdisk" if plan.root.images else "disks"
@@ -165,6 +177,7 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
         _write_joined(record, result, plan.joined)
         exports.keep(directory, as_read, export_names.JOINED)
     if plan.domain:
+        record.say("info", f"the virtual machine is of type {plan.domain.type} ({plan.domain.type_reason})")
         _write_machine(record, result, plan.domain)
         prepare(directory, as_read)
         if plan.is_pod:
@@ -184,7 +197,20 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     group = _group(record, plan.cgroups_path, options.cgroup_manager)
     record.save()
     record.reserve()
-    return group, Limits(result.host.host_memory_mib << 20, result.host.host_cpus)
+    program = None if plan.is_pod else _program(as_read, plan.process)
+    return group, Limits(result.host.host_memory_mib << 20, result.host.host_cpus), program
+
+
+def _program(plan: "VmPlan", process: "Process") -> "Program | None":
+    """The program, if its file is in the root filesystem on the host, and no hook of the guest can bring it."""
+    machine = plan["domain"] or plan["joined"]
+    if not machine or not process.args or any(disk["holds"] == "image" for disk in machine["disks"]):
+        return None
+    if any(hook["kind"] == "startContainer" for hook in plan["hooks"]):
+        return None
+    from runx.exec.commands.program import Program
+
+    return Program(plan["root"]["path"], [mount["destination"] for mount in plan["mounts"]], process.args, process.env)
 
 
 def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> None:

@@ -3,9 +3,9 @@
 from runx.errors import RunxError
 
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION, ENDING = range(0x01, 0x0C)
-WRITTEN_BACK, LAYER = 0x0C, 0x0D
+WRITTEN_BACK, LAYER, TIME = 0x0C, 0x0D, 0x0E
 STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER, SPACE, EXEC = range(0x41, 0x4C)
-CONTAINER, PLACE = 0x4C, 0x4D
+ASK_TIME, ADJUST_TIME, CONTAINER, PLACE = range(0x4C, 0x50)
 
 VERSION = 2
 PAYLOAD_LIMIT = 4096
@@ -19,6 +19,7 @@ INPUT_WINDOW = 32 * 1024
 """Bytes of input that the host may send before the guest gives credit."""
 
 _HEADER_SIZE = 4
+_TIME_MOST = 2**63 - 1
 _OF_SESSIONS = (FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED)
 """Types of frames that the guest sends of any session. All others are of session 0."""
 _SIZES = {
@@ -30,8 +31,9 @@ _SIZES = {
     STDIN_CLOSED: (0, 0),
     QUESTION: (12, PAYLOAD_LIMIT),  # a DNS message has a header of that size (RFC 1035)
     ENDING: (1, 1),
-    WRITTEN_BACK: (13, PAYLOAD_LIMIT),
+    WRITTEN_BACK: (1, PAYLOAD_LIMIT),
     LAYER: (0, 0),
+    TIME: (8, 8),
 }
 """Least and most bytes of payloads that have a fixed form."""
 
@@ -67,7 +69,7 @@ class Decoder:
         while len(buffer) - at >= _HEADER_SIZE:
             kind, session, low, high = buffer[at : at + _HEADER_SIZE]
             length = low | high << 8
-            if session > self._last_session or not HELLO <= kind <= LAYER or (session and kind not in _OF_SESSIONS):
+            if session > self._last_session or not HELLO <= kind <= TIME or (session and kind not in _OF_SESSIONS):
                 raise LinkError(f"no such frame: type {kind:#04x}, second byte {session:#04x}")
             least, most = _SIZES.get(kind, (0, PAYLOAD_LIMIT))
             if not least <= length <= most:
@@ -137,10 +139,19 @@ def space(limit: int, held: int) -> bytes:
     return frame(SPACE, limit.to_bytes(8, "little") + held.to_bytes(8, "little"))
 
 
-def parse_written_back(payload: bytes) -> tuple[bool, int, int, str]:
-    """Whether all was written, bytes, entries, and what went wrong, of a WRITTEN_BACK."""
-    text = payload[13:].decode("utf-8", "backslashreplace")
-    return payload[0] == 0, int.from_bytes(payload[1:9], "little"), int.from_bytes(payload[9:13], "little"), text
+def adjust_time(difference_ns: int) -> bytes:
+    """The frame that has the guest add so many nanoseconds to its clock; as many as the frame can say."""
+    return frame(ADJUST_TIME, max(-_TIME_MOST, min(difference_ns, _TIME_MOST)).to_bytes(8, "little", signed=True))
+
+
+def parse_time(payload: bytes) -> int:
+    """The guest's time in nanoseconds since 1970, of a TIME."""
+    return int.from_bytes(payload, "little")
+
+
+def parse_written_back(payload: bytes) -> tuple[bool, str]:
+    """Whether all was sent, and what went wrong, of a WRITTEN_BACK."""
+    return payload[0] == 0, payload[1:].decode("utf-8", "backslashreplace")
 
 
 def parse_credit(payload: bytes) -> tuple[int, int]:

@@ -60,8 +60,8 @@ class Record:
     LINES = (
         "cgroups", "console", "console_socket", "cpu_percent", "disks", "domain", "domid", "exec", "exit_status",
         "keep_free_mib", "kill_answer_s", "kill_end_s", "log", "log_json", "macs", "network_devices", "network_namespace",
-        "oci", "packs", "pid", "pid_namespace", "pid_start", "pod", "scope", "shares", "status", "taken", "takes_interfaces",
-        "terminal", "writes_back",
+        "oci", "packs", "pid", "pid_namespace", "pid_start", "pod", "scope", "shares", "status", "sync_clock", "taken",
+        "takes_interfaces", "terminal", "writes_back",
     )  # fmt: skip
     __slots__ = ("directory", "lock", "roots_made", *LINES)
 
@@ -120,6 +120,8 @@ class Record:
         """Path of the network namespace that the container joins; "" if it has one of its own."""
         self.network_devices: list[str] = []
         """Devices of the host that move into the container's network namespace, as `host_devices.take` takes them."""
+        self.sync_clock = False
+        """Whether the guest's clock is kept at the host's time. Not of a guest that an older version has made."""
         self.takes_interfaces = False
         """Whether the guest gets the interfaces in the container's network namespace."""
         self.taken: list[str] = []
@@ -271,6 +273,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "pid": int,
     "network_devices": _between(" "),
     "shares": _between(" "),
+    "sync_clock": bool,
     "taken": _between(" "),
     "takes_interfaces": bool,
     "terminal": _rows_and_columns,
@@ -286,6 +289,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "macs": " ".join,
     "network_devices": " ".join,
     "shares": " ".join,
+    "sync_clock": lambda is_kept: "1" if is_kept else "",
     "taken": " ".join,
     "takes_interfaces": lambda takes: "1" if takes else "",
     "terminal": lambda size: f"{size[0]} {size[1]}" if size else "",

@@ -3,9 +3,12 @@
 With the level `mac`, the sender's MAC address decides. With `addresses`, a frame must be IPv4, ARP or IPv6 without a VLAN tag,
 and its sender's address must be the guest's. It must not be a router advertisement or redirect, or a DHCP server's. Headers in
 front of ICMPv6 and UDP are followed (RFC 7113); a frame whose headers do not end, or go on in the next fragment, is refused.
+
+What a guest says to a DHCP server is checked as well: servers know a client by its MAC address or by an identifier, so neither
+may be another's, and a guest cannot give an address back that it would go on to use (RFC 2131; RFC 2132, 9.6, 9.14).
 """
 
-from ipaddress import IPv4Address, IPv6Address, ip_interface
+import socket
 
 from runx.exec.network.packet_program import ALL, VLAN_TAG_PRESENT, PacketProgram
 
@@ -20,7 +23,17 @@ _EXTENSIONS = (0, 43, 60)
 """Hop-by-hop options, routing, destination options: headers with the next one's number and a length in units of 8 bytes."""
 _EXTENSIONS_LIMIT = 6
 """Extension headers of a packet that are followed. RFC 8200 has no use for more."""
-_DHCP_SERVER, _DHCPV6_SERVER = 67, 547
+_DHCP_CLIENT, _DHCP_SERVER, _DHCPV6_SERVER = 68, 67, 547
+_BROADCAST = 0xFFFFFFFF
+_BOOTP = 8
+"""Offset of a DHCP message in a UDP packet."""
+_OPTIONS = 240
+"""Offset of the options in a DHCP message, after the magic cookie."""
+_OPTIONS_LIMIT = 24
+"""Options of a client's message that are looked at. busybox sends 6, systemd-networkd and dhcpcd about a dozen."""
+_PAD, _OVERLOAD, _KIND, _CLIENT, _END_OF_OPTIONS = 0, 52, 53, 61, 255
+_DISCOVER, _REQUEST, _INFORM = 1, 3, 8
+"""What a client may say. DECLINE and RELEASE give an address back to the server, which may lease it to another."""
 _ADVERTISEMENT, _REDIRECT = 134, 137
 _SOLICITATION, _NEIGHBOUR = 135, 136
 _WITHOUT_ADDRESS = (131, 132, 133, 143)
@@ -47,24 +60,35 @@ def mac_program(mac: str) -> PacketProgram:
     return program
 
 
-def addresses_program(mac: str, addresses: "Iterable[str]") -> PacketProgram:
-    """The program of the level `addresses`. addresses: the guest's own, beside those made of its MAC address."""
-    known = [ip_interface(address).ip for address in addresses]
-    of_4 = [int(address) for address in known if isinstance(address, IPv4Address)]
-    of_6 = [address.packed for address in known if isinstance(address, IPv6Address)]
+def addresses_program(mac: str, addresses: "Iterable[str]", *, by_dhcp: bool = False) -> PacketProgram:
+    """The program of the level `addresses`.
+
+    addresses: the guest's own, beside those made of its MAC address; with or without `/` and a length. by_dhcp: whether it may
+    ask a DHCP server for one.
+    """
+    of_4: list[int] = []
+    of_6: list[bytes] = []
+    for text in addresses:
+        address = text.partition("/")[0]
+        if ":" in address:
+            of_6.append(socket.inet_pton(socket.AF_INET6, address))
+        else:
+            of_4.append(int.from_bytes(socket.inet_pton(socket.AF_INET, address), "big"))
     program = PacketProgram()
     _check_mac(program, mac, 6)
     program.load(4, VLAN_TAG_PRESENT)
     program.jump_unless(0, "refuse")
     program.load(2, 12)
-    if of_4:
+    if of_4 or by_dhcp:
         program.jump_if(_IPV4, "ipv4")
+    if of_4:
         program.jump_if(_ARP, "arp")
     program.jump_unless(_IPV6, "refuse")
     _ipv6(program, interface_identifier(mac), of_6)
-    if of_4:
+    if of_4 or by_dhcp:
         program.label("ipv4")
-        _ipv4(program, of_4)
+        _ipv4(program, mac, of_4, by_dhcp)
+    if of_4:
         program.label("arp")
         _arp(program, mac, of_4)
     _end(program)
@@ -86,14 +110,17 @@ def _check_mac(program: PacketProgram, mac: str, offset: int) -> None:
     program.jump_unless(int.from_bytes(octets[4:], "big"), "refuse")
 
 
-def _ipv4(program: PacketProgram, own: list[int]) -> None:
+def _ipv4(program: PacketProgram, mac: str, own: list[int], by_dhcp: bool) -> None:
     program.load(1, _ETHERNET)
     program.mask(0xF0)
     program.jump_unless(0x40, "refuse")
     program.load(4, _ETHERNET + 12)
     for address in own:
         program.jump_if(address, "ipv4 own")
-    program.jump("refuse")
+    if by_dhcp:
+        _without_an_address(program)
+    else:
+        program.jump("refuse")
     program.label("ipv4 own")
     program.load(1, _ETHERNET + 9)
     program.jump_unless(_UDP, "accept")
@@ -103,7 +130,77 @@ def _ipv4(program: PacketProgram, own: list[int]) -> None:
     program.load_header_length(_ETHERNET)
     program.load_at_index(2, _ETHERNET)
     program.jump_if(_DHCP_SERVER, "refuse")
-    program.jump("accept")
+    program.load_at_index(2, _ETHERNET + 2)
+    program.jump_unless(_DHCP_SERVER, "accept")
+    program.label("dhcp client")
+    _dhcp_client(program, mac)
+
+
+def _without_an_address(program: PacketProgram) -> None:
+    """What a host may send that has none: its question to all DHCP servers. The source is in the accumulator."""
+    program.jump_unless(0, "refuse")
+    program.load(1, _ETHERNET + 9)
+    program.jump_unless(_UDP, "refuse")
+    program.load(2, _ETHERNET + 6)
+    program.mask(0x1FFF)
+    program.jump_unless(0, "refuse")
+    program.load(4, _ETHERNET + 16)
+    program.jump_unless(_BROADCAST, "refuse")
+    program.load_header_length(_ETHERNET)
+    program.load_at_index(4, _ETHERNET)
+    program.jump_if(_DHCP_CLIENT << 16 | _DHCP_SERVER, "dhcp client")
+    program.jump("refuse")
+
+
+def _dhcp_client(program: PacketProgram, mac: str) -> None:
+    """A message to a DHCP server, whose UDP header is at the index. It is refused if it speaks for another, or as a relay."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    message = _ETHERNET + _BOOTP
+    program.load(2, _ETHERNET + 6)
+    program.mask(0x2000)
+    program.jump_unless(0, "refuse")  # in fragments, what is checked could be in another one
+    for size, offset, value in (
+        (1, 0, 1),  # a request
+        (2, 1, 0x0106),  # of a host with an Ethernet address
+        (4, 24, 0),  # that no relay has passed on
+        (4, 28, int.from_bytes(octets[:4], "big")),
+        (2, 32, int.from_bytes(octets[4:], "big")),
+        (4, 236, 0x63825363),  # with DHCP's options
+        (2, _OPTIONS, _KIND << 8 | 1),
+    ):
+        program.load_at_index(size, message + offset)
+        program.jump_unless(value, "refuse")
+    program.load_at_index(1, message + _OPTIONS + 2)
+    for kind in (_DISCOVER, _REQUEST, _INFORM):
+        program.jump_if(kind, "dhcp options")
+    program.jump("refuse")
+    program.label("dhcp options")
+    program.set_accumulator(message + _OPTIONS + 3)
+    program.add_index()
+    program.index_from_accumulator()
+    for number in range(_OPTIONS_LIMIT):
+        program.load_at_index(1, 0)
+        program.jump_if(_END_OF_OPTIONS, "accept")
+        program.jump_unless(_PAD, f"option {number}")
+        program.set_accumulator(1)
+        program.jump(f"next option {number}")
+        program.label(f"option {number}")
+        program.jump_if(_KIND, "refuse")  # the second one
+        program.jump_if(_OVERLOAD, "refuse")  # there would be more in other fields
+        program.jump_unless(_CLIENT, f"other option {number}")
+        program.load_at_index(4, 0)
+        program.jump_unless(int.from_bytes(bytes([_CLIENT, 7, 1]) + octets[:1], "big"), "refuse")
+        program.load_at_index(4, 4)
+        program.jump_unless(int.from_bytes(octets[1:5], "big"), "refuse")
+        program.load_at_index(1, 8)
+        program.jump_unless(octets[5], "refuse")
+        program.label(f"other option {number}")
+        program.load_at_index(1, 1)
+        program.add(2)
+        program.label(f"next option {number}")
+        program.add_index()
+        program.index_from_accumulator()
+    program.jump("refuse")
 
 
 def _arp(program: PacketProgram, mac: str, own: list[int]) -> None:

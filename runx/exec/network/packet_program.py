@@ -1,5 +1,7 @@
 """Programs of the kernel's packet filter (Linux, Documentation/networking/filter.rst, classic BPF), written with labels."""
 
+import struct
+
 # linux/filter.h, linux/bpf_common.h: class, size, mode
 _LOAD = {4: 0x20, 2: 0x28, 1: 0x30}
 _LOAD_AT_X = {4: 0x40, 2: 0x48, 1: 0x50}
@@ -7,6 +9,8 @@ _JUMP, _JUMP_EQUAL = 0x05, 0x15
 _RETURN = 0x06
 VLAN_TAG_PRESENT = 0xFFFFF000 + 48
 """An offset: 1 if the frame had a VLAN tag, which the kernel has taken out of it (SKF_AD_OFF, SKF_AD_VLAN_TAG_PRESENT)."""
+PACKET_TYPE = 0xFFFFF000 + 4
+"""An offset: PACKET_OUTGOING and the like of packet(7) (SKF_AD_PKTTYPE)."""
 ALL = 0xFFFFFFFF
 
 
@@ -95,6 +99,10 @@ class PacketProgram:
             else:
                 made.append((operation, 0, 0, operand))
         return made
+
+    def packed(self) -> bytes:
+        """The instructions as the kernel takes them: an array of struct sock_filter."""
+        return b"".join(struct.pack("=HBBI", *instruction) for instruction in self.instructions())
 
     def bytecode(self) -> str:
         """The text that tc-bpf(8) takes: the number of instructions, then each."""

@@ -6,8 +6,8 @@ import stat
 import time
 from struct import Struct
 
-from runx.exec.ninep import layer, limits, wire
-from runx.exec.ninep.attribute import Attribute
+from runx.exec.ninep import limits, wire
+from runx.exec.ninep.attribute import CAPABILITY, Attribute, is_guests
 from runx.exec.ninep.fids import Fid
 from runx.exec.ninep.nodes import Held, refuse
 
@@ -95,17 +95,8 @@ def statfs(share: "Share", message: bytes) -> bytes:
     return _STATFS.pack(_MAGIC, s.f_bsize, *counts, s.f_fsid & 0xFFFFFFFFFFFFFFFF, s.f_namemax)
 
 
-_CAPABILITY = b"security.capability"
-_GUESTS = (b"user.", b"system.posix_acl_access", b"system.posix_acl_default", _CAPABILITY)
-"""What a program in a container of runc may set. Others (trusted.overlay.opaque, security.selinux) steer the host."""
-
-
-def _is_guests(name: bytes) -> bool:
-    return name.startswith(_GUESTS[0]) or name in _GUESTS[1:]
-
-
 def _checked(name: bytes) -> bytes:
-    if not _is_guests(name) or b"\0" in name:
+    if not is_guests(name) or b"\0" in name:
         refuse(errno.EOPNOTSUPP)
     return name
 
@@ -118,7 +109,7 @@ def xattrwalk(share: "Share", message: bytes) -> bytes:
         value = os.getxattr(fid.node.name, _checked(name))
     else:
         known = (os.fsencode(found) for found in os.listxattr(fid.node.name))
-        value = b"".join(found + b"\0" for found in known if _is_guests(found))
+        value = b"".join(found + b"\0" for found in known if is_guests(found))
     made = Fid(fid.node, fid.uid)
     made.attribute = Attribute(value, Held(share.fids.attributes, len(value), errno.ENOMEM))
     share.fids.add(new, made)
@@ -132,14 +123,12 @@ def xattrcreate(share: "Share", message: bytes) -> bytes:
     fid = share.fids.get(number)
     if fid.node.rules.read_only:
         refuse(errno.EROFS)
-    if fid.node.rules.no_capabilities and name == _CAPABILITY:
+    if fid.node.rules.no_capabilities and name == CAPABILITY:
         refuse(errno.EPERM)
     if fid.file is not None or fid.attribute is not None:
         refuse(errno.EBADF)
     if size > limits.ATTRIBUTE_MAX:
         refuse(errno.E2BIG)
     held = Held(share.fids.attributes, size, errno.ENOMEM)
-    if not (name == layer.ATTRIBUTES and fid.node.rules.is_layer):
-        _checked(name)
-    fid.attribute = Attribute(bytearray(), held, name, size, flags & (os.XATTR_CREATE | os.XATTR_REPLACE))
+    fid.attribute = Attribute(bytearray(), held, _checked(name), size, flags & (os.XATTR_CREATE | os.XATTR_REPLACE))
     return b""

@@ -26,7 +26,7 @@ _FIRST_MAX = 4096
 class Channel:
     """One ring of a share."""
 
-    __slots__ = ("connection", "guard", "late", "notify", "read_now", "ring")
+    __slots__ = ("connection", "guard", "late", "notify", "read_now", "ring", "untold")
 
     def __init__(self, connection: "Connection", ring: Ring, notify: "Callable[[], None]") -> None:
         """notify: tells the guest to look at the ring."""
@@ -39,6 +39,8 @@ class Channel:
         """Answers without room in the ring."""
         self.read_now = 0
         """Reads that `next` has answered, for its caller to count."""
+        self.untold = False
+        """There are answers of which the guest has not been told."""
 
     def next(self, scratch: Scratch) -> "bytes | memoryview":
         """The next whole request, or nothing: there is none, or no room for its answer, of which the guest tells when it has
@@ -89,30 +91,41 @@ class Channel:
             size = wire.COUNTED.size + done
             ring.put(0, wire.COUNTED.pack(size, kind + 1, tag, done))
             ring.produce(size)
+            self.untold = False
             self.notify()
             self.read_now += 1
             return True
 
-    def deliver(self, answer: bytes) -> None:
-        """Write an answer, or keep it until there is room. Raises RingError."""
+    def deliver(self, answer: bytes, *, more: bool = False) -> None:
+        """Write an answer, or keep it until there is room. more: `tell` is called soon, so the guest need not hear of this one
+        alone. Raises RingError."""
         with self.guard:
             if self.late or self.ring.room() < len(answer):
                 self.late.append(answer)
                 return
-            self._put(answer)
+            self.ring.put(0, answer)
+            self.ring.produce(len(answer))
+            self.untold = True
+        if not more:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell the guest of answers, if it has not been told."""
+        if self.untold:
+            self.untold = False
+            self.notify()
 
     def _deliver_late(self) -> bool:
         with self.guard:
             while self.late:
                 if self.ring.room() < len(self.late[0]):
                     return False
-                self._put(self.late.pop(0))
+                answer = self.late.pop(0)
+                self.ring.put(0, answer)
+                self.ring.produce(len(answer))
+                self.untold = True
+        self.tell()
         return True
-
-    def _put(self, answer: bytes) -> None:
-        self.ring.put(0, answer)
-        self.ring.produce(len(answer))
-        self.notify()
 
 
 class Request:

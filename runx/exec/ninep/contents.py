@@ -63,7 +63,10 @@ def lopen(share: "Share", message: bytes) -> bytes:
     fid = share.fids.get(number)
     if fid.file is not None or fid.attribute is not None:
         refuse(errno.EBADF)
-    fid.file = _open(share, fid.node, flags)
+    if fid.node.rules.takes_changes and share.changes is not None:
+        fid.attribute = share.changes
+    else:
+        fid.file = _open(share, fid.node, flags)
     return fid.node.qid + _WHOLE_FILE
 
 
@@ -169,7 +172,7 @@ def write(share: "Share", message: "bytes | memoryview") -> bytes:
     fid = share.fids.get(number)
     data = memoryview(message)[wire.READ.size :]
     if fid.attribute is not None:
-        fid.attribute.write(offset, bytes(data))
+        fid.attribute.write(offset, data)
         return _NUMBER.pack(count)
     file = fid.file
     if file is None or not file.writes:

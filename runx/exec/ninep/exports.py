@@ -7,7 +7,7 @@ server of the shares more memory than all else that it does.
 
 import os
 
-from runx.exec.ninep.export_names import JOINED, LAYER, LAYER_TAG, POD_TAG, SHARES
+from runx.exec.ninep.export_names import CHANGES, JOINED, LAYER, LAYER_ROOT, LAYER_TAG, POD_TAG, SHARES
 from runx.exec.ninep.nodes import Rules
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
@@ -75,7 +75,6 @@ class Bind:
             no_devices=self.no_devices,
             no_set_id=self.no_set_id,
             no_capabilities=self.no_capabilities,
-            is_layer=self.is_layer,
         )
 
 
@@ -95,10 +94,17 @@ class Export:
         return first.rules if not first.name and not first.has_slots else Rules(read_only=True)
 
     @property
+    def is_layer(self) -> bool:
+        """It takes what a container has written. The guest sees the file CHANGES there, and not the root filesystem."""
+        return self.binds[0].is_layer
+
+    @property
     def entries(self) -> "dict[bytes, Rules] | None":
         """See share.Share."""
         if self.binds[0].has_slots:
             return {}
+        if self.is_layer:
+            return {CHANGES.encode(): Rules(read_only=True, takes_changes=True)}
         return {bind.name.encode(): bind.rules for bind in self.binds} if self.binds[0].name else None
 
 
@@ -126,7 +132,7 @@ def keep(directory: str, plan: "VmPlan", name: str = SHARES) -> None:
             fields += ["mounts", str(entry["slot"]), entry["source"], entry["origin"], words, ",".join(entry["data"])]
     _keep(f"{directory}/{name}", fields)
     # What is mounted below the root filesystem is none of it.
-    of_the_layer = [LAYER_TAG, "", root["path"], "root.path", "layer", ""]
+    of_the_layer = [LAYER_TAG, LAYER_ROOT, root["path"], "root.path", "layer", ""]
     _keep(f"{directory}/{LAYER}", of_the_layer if root["write_back"] == "exit" else [])
 
 

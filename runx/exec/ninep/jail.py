@@ -5,7 +5,7 @@ import resource
 
 from runx.errors import RunxError
 from runx.exec.ninep import syscalls
-from runx.exec.ninep.export_names import SLOTS, slot
+from runx.exec.ninep.export_names import CHANGES, SLOTS, slot
 from runx.linux import confine, kernel_files, mount, overlay
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
@@ -62,6 +62,8 @@ def enter(place: str, exports: "list[Export]", descriptors: int) -> None:
         raise RunxError(f"cannot make namespaces for the server of shares: {error.strerror}", "runx must run as root") from None
     for export in exports:
         os.mkdir(f"{place}/{export.tag}", 0o755)  # in the guest, processes of any user pass through it
+        if export.is_layer:
+            os.mknod(f"{place}/{export.tag}/{CHANGES}", 0o600)
         for bind in export.binds:
             if bind.has_slots:
                 _make_slots(f"{place}/{bind.place}")

@@ -33,7 +33,7 @@ def refuse(code: int) -> "NoReturn":
 class Rules:
     """What the guest may do below a certain directory."""
 
-    __slots__ = ("is_layer", "no_capabilities", "no_devices", "no_set_id", "read_only")
+    __slots__ = ("no_capabilities", "no_devices", "no_set_id", "read_only", "takes_changes")
 
     def __init__(
         self,
@@ -42,11 +42,11 @@ class Rules:
         no_devices: bool = False,
         no_set_id: bool = False,
         no_capabilities: bool = False,
-        is_layer: bool = False,
+        takes_changes: bool = False,
     ) -> None:
         self.read_only = read_only
-        self.is_layer = is_layer
-        """It takes what a container has written: see layer.py."""
+        self.takes_changes = takes_changes
+        """It is the file that takes what a container has written (changes.py)."""
         self.no_devices = no_devices
         """Nodes of devices cannot be made."""
         self.no_set_id = no_set_id

@@ -7,11 +7,13 @@ Orders and reports are messages of words, on a pair of sockets. Shares are numbe
     close N                  the guest's driver goes
     offer N NAME WORD ...    an entry of the share exists from now on, with these rules (exports.Bind), or has them
     withdraw N NAME          it does not exist any more
-    sync N                   write to the disk what the guest has sent
+    room N BYTES             as much may be written to a root filesystem, if the share is for that
+    sync N                   write to the disk what the guest has sent for it
     end                      let go of everything, and end
     connected N              report: the share is served
     closed N REASON          report: it is not any more
-    synced N REASON          report: that was done; with a reason, it was not
+    synced N NAMES BYTES REASON
+                             report: that was done, of so much; with a reason, it was not
     fault REASON             report: the server ends
 """
 
@@ -160,8 +162,10 @@ class Server:
                 self._connections[int(number)].share.offer(name.encode(), Rules.of_words(rules))
             case ["withdraw", number, name]:
                 self._connections[int(number)].share.withdraw(name.encode())
-            case ["sync", number]:
-                self._report(f"synced {number} {self._connections[int(number)].share.sync()}".rstrip())
+            case ["room", number, size] if changes := self._connections[int(number)].share.changes:
+                changes.allow(int(size))
+            case ["sync", number] if changes := self._connections[int(number)].share.changes:
+                self._report(f"synced {number} {changes.settled()}")
             case _:  # `end`, or the supervisor has gone
                 for connection in self._connections:
                     self._let_go(connection)

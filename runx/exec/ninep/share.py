@@ -4,13 +4,15 @@ import errno
 import os
 import stat
 
-from runx.errors import reason
 from runx.exec.ninep import nodes
 from runx.exec.ninep.fids import Fids
 from runx.exec.ninep.holders import Locks
 from runx.exec.ninep.nodes import Devices, Node, Rules, refuse
 from runx.exec.ninep.wal import Users
-from runx.linux.mount import sync_file_system
+
+TYPE_CHECKING = False  # as typing's, which costs the server memory
+if TYPE_CHECKING:
+    from runx.exec.ninep.changes import Changes
 
 
 class Share:
@@ -30,6 +32,8 @@ class Share:
         self.fids = Fids()
         self.locks = Locks()
         self.databases = Users()
+        self.changes: Changes | None = None
+        """What takes a container's changes, if the share is for that."""
 
     def offer(self, name: bytes, rules: Rules) -> None:
         """Have an entry of the directory exist for the guest, with these rules; for one that exists they hold from now on."""
@@ -52,18 +56,6 @@ class Share:
         self.fids.clear()
         self.locks.clear()
         self.databases.clear()
-
-    def sync(self) -> str:
-        """Have the file system of the share's directory write all to its disk: "", or why it could not."""
-        try:
-            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.root.fd)
-            try:
-                sync_file_system(fd)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            return reason(error)
-        return ""
 
     def step(self, node: Node, name: bytes) -> Node:
         """The node of an entry of a directory. Raises OSError."""

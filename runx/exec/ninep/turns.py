@@ -88,10 +88,17 @@ class Turns:
                 self._current = None
                 self._scratch = Scratch()  # the other one is in use as long as that request is
                 request.channel.connection.stalled.append(request)
+                request.channel.tell()  # of answers before this one
                 start_new_thread(self._lead, ())
 
     def answer_all(self, channel: "Channel") -> bool:
-        """Answer what is in a ring, up to a number; whether there may be more. Raises Relieved, RingError."""
+        """Answer what is in a ring, up to a number; whether there may be more. The guest is told once of all answers, unless one
+        takes long. Raises Relieved, RingError."""
+        has_more = self._answer_some(channel)
+        channel.tell()
+        return has_more
+
+    def _answer_some(self, channel: "Channel") -> bool:
         connection = channel.connection
         for _ in range(_AT_ONCE):
             if not connection.may_take_more:
@@ -120,7 +127,7 @@ class Turns:
         answer = session.answer(connection.share, message, channel.ring.size)
         if request.claim():
             self._current = None
-            channel.deliver(answer)
+            channel.deliver(answer, more=True)
             return
         with self._guard:
             connection.stalled.remove(request)

@@ -7,6 +7,8 @@ from runx.exec.console.kernel_log import KernelConsole
 from runx.exec.console.ring import PvConsole
 from runx.exec.storage import small_files
 from runx.exec.supervisor import dns
+from runx.exec.supervisor.boot import Boot, Devices
+from runx.exec.supervisor.clock import GuestClock
 from runx.exec.supervisor.killing import Killing
 from runx.exec.supervisor.lifecycle import refuse
 from runx.exec.supervisor.loop import Ended
@@ -41,6 +43,8 @@ def meet(record: "Record", store: "XenStore", session: Session, network: "Networ
     console_nodes.publish(store, record.domid)
     store.watch(console.frontend + "/state", "console")
     guest = GuestLink(record, session, network, console, kernel_log, allowance)
+    devices = Devices(record, store, lambda: console.fd >= 0, kernel_log.last_words)
+    guest.last_parts = (Boot(record, session, guest.to_guest, devices), *guest.last_parts)
     if record.writes_back:
         from runx.exec.supervisor.write_back import WriteBack  # containers that are read-only, or by 9p, have none
 
@@ -96,8 +100,9 @@ class GuestLink:
         layer = layer_of(record.disks)
         self._space = LayerSpace(record, layer, self.to_guest) if layer else None
         self._killing = Killing(session, self.to_guest, (record.kill_answer_s, record.kill_end_s), record.say)
-        of_the_layer: tuple[Part, ...] = (self._space,) if self._space else ()
-        self.last_parts: tuple[Part, ...] = (*of_the_layer, self.to_guest, self._killing)
+        self._clock = GuestClock(self.to_guest, record.say) if record.sync_clock else None
+        others: tuple[Part | None, ...] = (self._space, self._clock)
+        self.last_parts: tuple[Part, ...] = (*(part for part in others if part), self.to_guest, self._killing)
 
     # -- before the guest runs -----------------------------------------------------------------------------------------
 
@@ -120,6 +125,11 @@ class GuestLink:
         if self.write_back:
             self._record.say("info", "what the container writes is in its root filesystem on the host when it has ended")
         self._session.signals.machine_started()
+
+    def machine_resumed(self) -> None:
+        """The guest runs again."""
+        if self._clock:
+            self._clock.ask()
 
     def event(self, token: str) -> None:
         """Something changed in xenstore that a console asked to be told of."""
@@ -192,9 +202,16 @@ class GuestLink:
                 session.ending = payload[0]
             elif kind == link.EXIT:
                 session.status = payload[0]
+            elif kind == link.TIME:
+                self._hear_time(payload)
             elif kind in (link.LAYER, link.WRITTEN_BACK):
                 self._write_back(kind, payload)
         return len(data)
+
+    def _hear_time(self, payload: bytes) -> None:
+        if not self._clock:
+            raise link.LinkError("the time, which was not asked for")
+        self._clock.heard(link.parse_time(payload))
 
     def _write_back(self, kind: int, payload: bytes) -> None:
         if not self.write_back or self._session.ending is None:

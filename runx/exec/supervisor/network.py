@@ -6,6 +6,8 @@ from runx.linux import netns
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
     from runx.exec.container.record import Record
+    from runx.exec.supervisor.allowance import Allowance
+    from runx.exec.supervisor.loop import Part
     from runx.exec.xen.xenstore import XenStore
 
 
@@ -23,14 +25,23 @@ class Network:
         """Numbers of the network devices with which the domain was created."""
         self.script = b""
         """Sets the guest's interfaces up; empty without any, and before `take`."""
+        self.parts: tuple[Part, ...] = ()
+        """Of the loop: what learns the guest's addresses, where the host checks them and a DHCP server gives them."""
 
     def claim(self) -> None:
         """Claim the network namespace for this virtual machine, if it takes interfaces. Raises RunxError if another has it."""
         self._claim = netns.claim() if self._record.takes_interfaces else None
 
-    def attach_to_bridges(self) -> None:
-        """Attach the interfaces with which the domain was created to their bridges. Raises RunxError."""
-        ports.attach(self._store, self._record.domid, self._record.directory, self._host_network)
+    def attach_to_bridges(self, allowance: "Allowance") -> None:
+        """Attach the interfaces with which the domain was created to their bridges. Raises RunxError.
+
+        This process may not be confined yet. allowance: of the guest, which can cause answers of a DHCP server.
+        """
+        leased = ports.attach(self._store, self._record.domid, self._record.directory, self._host_network)
+        if leased:
+            from runx.exec.network.leases import Leases  # for few containers
+
+            self.parts = (Leases(leased, self._host_network, allowance, self._record.say),)
 
     def take(self) -> None:
         """Give the guest what the engine has put into the container's network namespace. Raises RunxError."""

@@ -54,6 +54,9 @@ class Passthrough:
         """The guest is all the process there is, as far as the host knows."""
         self._session.process_started()
 
+    def machine_resumed(self) -> None:
+        pass
+
     def event(self, token: str) -> None:
         """xenconsoled has published the pty."""
         if token == "console":

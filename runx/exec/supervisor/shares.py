@@ -200,8 +200,12 @@ class Shares:
         """Have an entry of the first share exist no more."""
         self._tell(f"withdraw 0 {name}")
 
+    def allow(self, number: int, size: int) -> None:
+        """Let a share take so many bytes of changes, if it is for that."""
+        self._tell(f"room {number} {size}")
+
     def sync(self, number: int) -> None:
-        """Have what the guest has sent to a share written to the disk; the report is `synced`."""
+        """Have the changes that the guest has sent to a share written to the disk; the report is `synced`."""
         self._tell(f"sync {number}")
 
     def is_ready(self, ready: "dict[int, int]") -> bool:

@@ -14,6 +14,7 @@ from runx.exec.supervisor.packing import BEING_MADE, Packing
 from runx.exec.supervisor.session import STATUS_BROKEN
 from runx.exec.supervisor.shares import Shares
 from runx.exec.xen import domain, xl
+from runx.exec.xen.xenstore import XenStoreError
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
         def machine_started(self) -> None:
             """The domain runs."""
 
+        def machine_resumed(self) -> None:
+            """The domain runs again, after a pause."""
+
         def event(self, token: str) -> None:
             """Something changed in xenstore that the guest's consoles watch with this token."""
 
@@ -78,7 +82,8 @@ that end in that time."""
 
 
 LOOKS = 6
-"""How often xl is asked in a row if it fails, each time after twice the time, before the container is given up: half a minute."""
+"""How often xl is asked in a row if it fails, each time after twice the time and with a warning. Then it is asked at the last
+interval, of half a minute: an xl that fails is no reason to end a container."""
 
 
 class VirtualMachine:
@@ -140,7 +145,7 @@ class VirtualMachine:
             self._logs = (qemu_log.QemuLog(qemu_log.path_of(record.domain)),)
         record.domid = domain.create(self._store, record.directory, record.domain, self._host_network, devices, of_qemu)
         self._forget_images()
-        self._network.attach_to_bridges()
+        self._network.attach_to_bridges(self._allowance)
         self._shares.publish()
         self._guest = self._meet()
         if record.is_pod and self._guest.sessions:
@@ -212,7 +217,8 @@ class VirtualMachine:
     @property
     def last_parts(self) -> "tuple[Part, ...]":
         members = (self._members,) if self._members else ()
-        return (self, self._shares, *self._logs, *members, *self._the_guest().last_parts, self._allowance)
+        of_machine = (self._shares, *self._network.parts, *self._logs, *members)
+        return (self, *of_machine, *self._the_guest().last_parts, self._allowance)
 
     @property
     def deliver(self) -> "Callable[[int], None]":
@@ -280,6 +286,7 @@ class VirtualMachine:
     def resume(self) -> None:
         """Let them run again. Raises RunxError."""
         self._call(xl.unpause)
+        self._the_guest().machine_resumed()
 
     def _call(self, call: "Callable[[int], None]") -> None:
         if not self._guest:
@@ -316,10 +323,17 @@ class VirtualMachine:
                 self._allowance.was_told()
                 if not self._shares.event(token):
                     guest.event(token)
-            elif self._has_gone():
+            elif self._seems_gone():
                 guest.domain_ended("destroyed")
             elif self._look_at is None and self._record.status != "created":  # a paused domain cannot end by itself
                 self._look_at = time.monotonic() + LOOK_AGAIN_S
+
+    def _seems_gone(self) -> bool:
+        """As `_has_gone`; False if xenstored does not say, since xl is asked too."""
+        try:
+            return self._has_gone()
+        except XenStoreError:
+            return False
 
     def _look_whether_alive(self) -> None:
         self._look_at = None
@@ -327,10 +341,10 @@ class VirtualMachine:
             how = xl.ended(self._record.domid)
         except RunxError as error:
             self._failed_looks += 1
-            if self._failed_looks == LOOKS:
-                raise
-            delay_s = LOOK_AGAIN_S * 2 ** (self._failed_looks - 1)
-            self._record.say("warning", f"whether the domain lives is asked again in {delay_s:g} s: {error.message}")
+            delay_s = LOOK_AGAIN_S * 2 ** (min(self._failed_looks, LOOKS) - 1)
+            if self._failed_looks <= LOOKS:
+                more = ", and at that interval from then on" if self._failed_looks == LOOKS else ""
+                self._record.say("warning", f"whether the domain lives is asked again in {delay_s:g} s{more}: {error.message}")
             self._look_at = time.monotonic() + delay_s
             return
         self._failed_looks = 0

@@ -25,6 +25,8 @@ _RING_ORDER = 6
 """Two rings of 256 KiB: memory without gaps, of which a guest that was busy may have little. The guest's msize fits to it."""
 _SYNC_LIMIT_S = 60.0
 """How long the host's file system may take to write all to its disk, until the layer stays."""
+_ANSWER_LIMIT_S = 5.0
+"""How long the server may take to say why the guest could not send all."""
 _STAYS = "; its layer stays, and has it at the next start"
 _IS_LOST = "; it is lost, as the root filesystem was in memory"
 
@@ -40,9 +42,12 @@ class WriteBack:
         self._give_up = give_up
         self._shares = Shares(record, store, export_names.LAYER, [export_names.LAYER_TAG], first=len(record.shares))
         self._asked_at: float | None = None
+        self._store = store
         self._sync_until: float | None = None
-        """The guest has written all. When to give up waiting until the host's disk has it; None without that."""
-        self._words = ""
+        """The guest sends no more. When to give up waiting for what the server says of it; None before that."""
+        self._problem = ""
+        """Why the guest has not sent all, as it says."""
+        self._sent_at = 0.0
         self._is_over = False
         """No more is expected of the guest or the server."""
         self._is_complete = False
@@ -63,22 +68,23 @@ class WriteBack:
             self._fail(f"no server for it: {reason(error)}")
 
     def written(self, payload: bytes) -> None:
-        """The guest has written its changes, or could not (WRITTEN_BACK). Raises LinkError out of turn."""
+        """The guest has sent its changes, or could not (WRITTEN_BACK). Raises LinkError out of turn."""
         if self._sync_until is not None:
             raise link.LinkError("the layer is written back twice")
         if self._is_over:
             return  # the share has failed, which the guest has seen as well
-        is_done, size, entries, problem = link.parse_written_back(payload)
-        if is_done and self._asked_at is None and not entries:
-            self._is_over = self._is_complete = True  # the layer is empty
+        is_done, problem = link.parse_written_back(payload)
+        if not is_done:
+            self._problem = problem or "the guest did not say why"
+        if self._asked_at is None:
+            if is_done:
+                self._is_over = self._is_complete = True  # the layer is empty
+            else:
+                self._fail(self._problem)
             return
-        if not is_done or self._asked_at is None:
-            self._fail(problem or "the guest did not say why")
-            return
-        now = time.monotonic()
-        took_s = now - self._asked_at
-        self._words = f"wrote back {entries} files, {size / 1e6:.1f} MB in {took_s:.1f} s"
-        self._sync_until = now + _SYNC_LIMIT_S
+        # The server knows whether all has come, and has better words if it has refused something.
+        self._sent_at = time.monotonic()
+        self._sync_until = self._sent_at + (_SYNC_LIMIT_S if is_done else _ANSWER_LIMIT_S)
         self._shares.sync(0)
 
     def event(self, token: str) -> bool:
@@ -100,27 +106,39 @@ class WriteBack:
         if self._shares.is_ready(ready):
             self._heed(self._shares.report())
         if self.is_pending and self._sync_until is not None and time.monotonic() >= self._sync_until:
-            self._fail(f"the host's file system did not write it to its disk within {_SYNC_LIMIT_S:.0f} s")
+            self._fail(self._problem or f"the host's file system did not write it to its disk within {_SYNC_LIMIT_S:.0f} s")
 
     def _heed(self, words: str) -> None:
         kind, _, rest = words.partition(" ")
         try:
             if kind == "ready":
+                self._shares.allow(0, self._room())
                 self._shares.publish(_RING_ORDER)
             elif kind == "synced":
-                problem = rest.partition(" ")[2]
+                _, names, size, *problem = rest.split(" ", 3)
                 if problem:
-                    raise RunxError(f"the host's file system did not write it to its disk: {problem}")
-                self._succeed()
+                    raise RunxError(self._problem if self._problem and problem == [export_names.NOT_ALL] else problem[0])
+                self._succeed(int(names), int(size))
             else:
                 self._shares.heed(words)
         except RunxError as error:
             self._fail(error.message)
 
-    def _succeed(self) -> None:
+    def _room(self) -> int:
+        """Bytes that a container can have written: the size of its layer, or the memory that it may have. Raises RunxError."""
+        try:
+            if self._layer:
+                return os.stat(self._layer).st_size
+            return int(self._store.read(f"/local/domain/{self._record.domid}/memory/static-max") or 0) << 10
+        except (OSError, ValueError) as error:
+            why = reason(error) if isinstance(error, OSError) else str(error)
+            raise RunxError(f"how much it may be is not known: {why}") from None
+
+    def _succeed(self, names: int, size: int) -> None:
         if not self._is_over:
             self._is_over = self._is_complete = True
-            self._record.say("info", self._words)
+            took_s = self._sent_at - (self._asked_at or 0.0)
+            self._record.say("info", f"wrote back {names} files, {size / 1e6:.1f} MB in {took_s:.1f} s")
 
     def _fail(self, why: str) -> None:
         """The container ends as it would; what it wrote stays where it is."""
@@ -137,7 +155,7 @@ class WriteBack:
     def close(self) -> None:
         """End the server. The guest writes nothing from now on."""
         if self._asked_at is not None and not self._is_over:
-            self._fail("the virtual machine ended before all was written")
+            self._fail(self._problem or "the virtual machine ended before all was written")
         self._shares.close()
 
     def drop_layer(self) -> None:

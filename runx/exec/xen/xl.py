@@ -152,12 +152,17 @@ def set_schedule(scheduler: str, domain: str, weight: int, cap_percent: int) -> 
     _checked(["xl", f"sched-{scheduler}", "-d", domain, "-w", str(weight), "-c", str(cap_percent)])
 
 
-def scheduler() -> str:
-    """Name of the host's scheduler (xl(1), `info`)."""
+def info() -> str:
+    """What xl says of the host: lines of `name : value`. Raises RunxError with xl's words."""
     code, output = _run(["xl", "info"])
     if code:
         raise failure("xl info", code, output)
-    found = [line.partition(":")[2].strip() for line in output.splitlines() if line.startswith("xen_scheduler")]
+    return output
+
+
+def scheduler() -> str:
+    """Name of the host's scheduler (xl(1), `info`)."""
+    found = [line.partition(":")[2].strip() for line in info().splitlines() if line.startswith("xen_scheduler")]
     return found[0] if found else "unknown"
 
 

@@ -11,10 +11,13 @@ import pytest
 from cli.test_plan import bundle, run
 
 from compiler_cases import CASES, TextFacts
+from runx import paths
 from runx.compiler.diagnostics import CompileError
 from runx.compiler.host.config import SETTINGS, HostConfig, read_host_config
+from runx.compiler.host.facts import NoAnswer
 from runx.compiler.host.host_facts import HostFacts
 from runx.compiler.model.plan import Domain
+from runx.compiler.passes.guest_type import guest_type
 from runx.compiler.passes.memory import memory_mib
 from runx.compiler.pipeline import Inputs, compile
 from runx.errors import RunxError
@@ -62,7 +65,7 @@ def test_without_a_file_all_are_defaults() -> None:
         ("[policy]\nown_kernels = 1\n", "runx.toml:2:1: policy.own_kernels: must be true or false, not 1"),
         (
             "[policy]\nannotations = ['org.runx.x']\n",
-            "org.runx.exec, org.runx.kernel, org.runx.ramdisk, org.runx.root.carrier, org.runx.root.write_back, org.runx.xlconf",
+            "org.runx.root.layer_size, org.runx.root.write_back, org.runx.sync_clock, org.runx.xlconf",
         ),
         ("[root]\nwrite_back = 'now'\n", 'root.write_back: must be exit or never, not "now"'),
         ("[root]\ncarrier = 'nfs'\n", 'root.carrier: must be auto, disk, 9p or ram, not "nfs"'),
@@ -238,7 +241,7 @@ def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert [line.partition("#")[2].split(": ")[0].strip() for line in lines if "=" in line] == [
-        f"{file}:3", f"{file}:5", *["default"] * 24, f"{file}:7", *["default"] * 3,
+        f"{file}:3", f"{file}:5", *["default"] * 28, f"{file}:7", *["default"] * 3,
     ]  # fmt: skip
     assert tomllib.loads(done.stdout.decode())["paths"]["kernel"] == '/k "'
     file.write_bytes(done.stdout)
@@ -300,16 +303,100 @@ def test_the_pipeline_page_names_the_passes_that_apply_it() -> None:
 @pytest.mark.parametrize(
     ("machine", "toml", "kind"),
     [
-        ("x86_64", "", "pv"),
-        ("x86_64", "type = 'pvh'", "pvh"),
-        ("aarch64", "", "pvh"),
-        ("arm", "type = 'auto'", "pvh"),
-        ("arm", "type = 'pvh'", "pvh"),
-        ("riscv64", "", "pv"),
+        ("x86_64", "", "pv auto: xl info (virt_caps) has no hvm"),
+        ("x86_64", "type = 'pvh'", "pvh defaults.type, runx.toml:2"),
+        ("aarch64", "", "pvh auto: Arm has no other"),
+        ("arm", "type = 'auto'", "pvh auto: Arm has no other"),
+        ("arm", "type = 'pvh'", "pvh defaults.type, runx.toml:2"),
+        ("riscv64", "", "pv auto: xl info (virt_caps) has no hvm"),
     ],
 )
 def test_the_type_of_a_guest(machine: str, toml: str, kind: str) -> None:
-    assert on(machine, toml).type == kind
+    domain = on(machine, toml)
+    assert f"{domain.type} {domain.type_reason}" == kind
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "own_kernel", "kind"),
+    [
+        ("pv hvm hvm_directio pv_directio hap iommu_hap_pt_share", False, "pvh auto: xl info (virt_caps) has hvm and hap"),
+        ("hvm hvm_directio", False, "pvh auto: xl info (virt_caps) has hvm"),
+        ("pv hvm shadow", False, "pv auto: xl info (virt_caps) has hvm without hap, with which pvh would be slow"),
+        ("pv hvm hap", True, "pv auto: the container's own kernel may not be made for pvh"),
+        ("hvm hap shadow", True, "pvh auto: xl info (virt_caps) has no pv"),
+        ("", False, "pv auto: xl info (virt_caps) has no hvm"),
+    ],
+)
+def test_the_hardware_decides(capabilities: str, own_kernel: bool, kind: str) -> None:
+    class Facts(TextFacts):
+        def virt_caps(self) -> frozenset[str]:
+            return frozenset(capabilities.split())
+
+    found = guest_type(HostConfig(), Facts(""), own_kernel=own_kernel)  # type: ignore[arg-type]
+    assert f"{found.type} {found.reason}" == kind
+
+
+class Xl:
+    """Counts how often xl is asked."""
+
+    def __init__(self, said: str) -> None:
+        self.said, self.asked = said, 0
+
+    def info(self) -> str:
+        self.asked += 1
+        if not self.said:
+            raise RunxError("xl is not here")
+        return self.said
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(paths, "VIRT_CAPS", f"{tmp_path}/caps")
+    return tmp_path / "caps"
+
+
+def facts_with(xl: Xl, *, keep: bool = True) -> HostFacts:
+    facts = HostFacts()
+    facts.xl_info, facts.keeps_virt_caps = xl.info, keep
+    return facts
+
+
+def test_xl_is_asked_once(kept: Path) -> None:
+    xl = Xl("host   : dom0\nvirt_caps              : pv hvm hap\nxen_major : 4\n")
+    looking = facts_with(xl, keep=False)
+    assert looking.virt_caps() == looking.virt_caps() == {"pv", "hvm", "hap"}
+    assert xl.asked == 1 and not kept.exists(), "runx plan changes nothing"
+    for _ in range(2):
+        assert facts_with(xl).virt_caps() == {"pv", "hvm", "hap"}
+    assert xl.asked == 2 and kept.read_text() == "pv hvm hap\n"
+    assert HostFacts().virt_caps() == {"pv", "hvm", "hap"}
+
+
+@pytest.mark.parametrize("said", ["", "xen_major : 4\n"])
+def test_what_xl_does_not_say_is_asked_again(kept: Path, said: str) -> None:
+    xl = Xl(said)
+    for _ in range(2):
+        facts = facts_with(xl)
+        for _ in range(2):
+            with pytest.raises(NoAnswer):
+                facts.virt_caps()
+        assert guest_type(HostConfig(), facts).reason.startswith("auto: whether the hardware has hvm is not known: xl i")
+    assert xl.asked == 2 and not kept.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of others")
+@pytest.mark.parametrize("change", ["chown 1000", "chmod 666", "link"])
+def test_what_others_may_have_written_is_not_believed(kept: Path, change: str) -> None:
+    kept.write_text("pv\n")
+    kept.chmod(0o644)
+    assert HostFacts().virt_caps() == {"pv"}
+    if change == "link":
+        kept.rename(f"{kept}.2")
+        kept.symlink_to(f"{kept}.2")
+    else:
+        subprocess.run([*change.split(), kept], check=True)
+    assert facts_with(Xl("virt_caps : hvm\n")).virt_caps() == {"hvm"}
+    assert kept.read_text() == "hvm\n" and not kept.is_symlink() and kept.stat().st_uid == 0
 
 
 def test_arm_has_no_pv_guests() -> None:

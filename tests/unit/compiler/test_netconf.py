@@ -122,7 +122,7 @@ def test_names() -> None:
     found = interface({"dns": {"nameservers": ["10.0.0.1"], "domain": "a.b", "search": ["c", "d"], "options": ["ndots:1"]}})
     assert (found.nameservers, found.search, found.dns_options) == (("10.0.0.1",), ("c", "d"), ("ndots:1",))
     assert interface({"dns": {"domain": "a.b"}}).search == ("a.b",)
-    with pytest.raises(CompileError, match=r'dns\.nameservers: "10\.0\.0" is no IP address'):
+    with pytest.raises(CompileError, match=r'net\.conf:1:59: dns\.nameservers\[0\]: "10\.0\.0" is no IP address'):
         interface({"dns": {"nameservers": ["10.0.0"]}})
 
 
@@ -300,6 +300,31 @@ def lease(directory: Path, event: str, held: str = "", **variables: str) -> list
     environment |= {"interface": "eth0", "ip": "10.0.0.9", "mask": "24"} | variables
     subprocess.run(["/bin/sh", "-s", event], input=script.encode(), env=environment, check=True)
     return (directory / "calls").read_text().splitlines()
+
+
+def take_lease(directory: Path, client: str) -> "subprocess.CompletedProcess[str]":
+    """Run take-lease with this script for udhcpc."""
+    (directory / "bin").mkdir()
+    (directory / "bin/udhcpc").write_text(f"#!/bin/sh\n{client}\n")
+    (directory / "bin/udhcpc").chmod(0o755)
+    script = (SCRIPTS / "take-lease").read_text().replace("/run/network/", f"{directory}/")
+    environment = {"PATH": f"{directory}/bin:/bin"}
+    return subprocess.run(["/bin/sh", "-s", "eth0"], input=script, env=environment, capture_output=True, text=True)
+
+
+STEPS = "for step in 'started, v1.37.0' 'broadcasting discover' 'broadcasting discover'; do echo \"udhcpc: $step\" >&2; done; "
+
+
+def test_the_log_has_the_lease_and_no_steps(tmp_path: Path) -> None:
+    lease = "udhcpc: lease of 10.0.0.9 obtained from 10.0.0.1, lease time 3600"
+    done = take_lease(tmp_path, f"[ \"$*\" = '-i eth0 -n -t 10 -T 2' ] && {STEPS} echo 'ip: no such route'; echo '{lease}' >&2")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"ip: no such route\n{lease}\n")
+
+
+def test_the_log_says_why_there_is_no_lease(tmp_path: Path) -> None:
+    done = take_lease(tmp_path, f"{STEPS} echo 'udhcpc: no lease, failing' >&2; exit 1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "udhcpc: started, v1.37.0\nudhcpc: no lease, failing\n"
 
 
 def test_a_lease_is_taken(tmp_path: Path) -> None:

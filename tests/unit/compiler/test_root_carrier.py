@@ -269,6 +269,38 @@ def test_when_changes_are_written_back(
     assert [notice.id for notice in plan.ignored if "write_back" in notice.id + notice.path] == ["RX218"] * ignored
 
 
+@pytest.mark.parametrize(
+    ("option", "asked", "toml", "mib", "ignored"),
+    [
+        ("disk", "2GiB", "", 2048, 0),
+        ("disk", "10GiB", "", 10240, 0),
+        ("disk", "300 MiB", "[root]\nlayer_size = '1GiB'\n", 300, 0),
+        ("9p", "2GiB", "", None, 1),
+        ("ram", "2GiB", "", None, 1),
+    ],
+)
+def test_a_container_may_have_a_smaller_layer(option: str, asked: str, toml: str, mib: int | None, ignored: int) -> None:
+    config = {**CONFIG, "annotations": {"org.runx.root.layer_size": asked}}
+    facts = Facts(config, **({"toml": toml} if toml else {}))
+    plan = compile(Inputs("/b", container_id="c", state_root="/s", assets="/a", facts=facts, root_carrier=option)).plan
+    assert plan.root.layer_mib == mib and bool(plan.root.layer_of) == (mib is not None)
+    assert [notice.id for notice in plan.ignored if "layer_size" in notice.path] == ["RX224"] * ignored
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("11GiB", r'"11GiB" is more than root\.layer_size \(default\), 10240 MiB'),
+        ("32MiB", '"32MiB" is not a size from 64 MiB to 16384 GiB'),
+        ("much", '"much" is not a size'),
+        ("", '"" is not a size'),
+    ],
+)
+def test_layers_that_no_container_may_have(asked: str, message: str) -> None:
+    with pytest.raises(CompileError, match=r'annotations\["org\.runx\.root\.layer_size"\]: ' + message):
+        root("disk", config={"annotations": {"org.runx.root.layer_size": asked}})
+
+
 def test_a_moment_that_is_none() -> None:
     with pytest.raises(CompileError, match=r'annotations\["org.runx.root.write_back"\]: "now" is none of exit, never'):
         root("disk", config={"annotations": {"org.runx.root.write_back": "now"}})

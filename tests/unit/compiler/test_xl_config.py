@@ -24,7 +24,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 def domain(**changes: object) -> Domain:
     values: dict[str, object] = {
-        "name": "d", "type": "pv", "machine": "x86_64", "kernel": "/k", "base_ramdisk": "/b", "ramdisk": "/r",
+        "name": "d", "type": "pv", "type_reason": "", "machine": "x86_64", "kernel": "/k", "base_ramdisk": "/b", "ramdisk": "/r",
         "memory_mib": 64, "vcpus": 1, "cmdline": ("console=hvc0",), "shares": (),
     }  # fmt: skip
     return Domain.model_validate(values | changes)

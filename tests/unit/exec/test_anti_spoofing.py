@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from frames import OTHER_MAC, Frame, ethernet, frames, icmpv6, ipv4, ipv6, link_local, udp
+from frames import OTHER_MAC, Frame, ethernet, frames, icmpv6, ipv4, ipv6, link_local, udp, unaddressed
 from runx.exec.network import ports
 from runx.exec.network.anti_spoofing import addresses_program, mac_program
 from runx.exec.network.packet_program import PacketProgram
@@ -23,7 +23,7 @@ class Filtered:
     def __init__(self, program: PacketProgram) -> None:
         self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._far.setblocking(False)
-        code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program.instructions())
+        code = program.packed()
         buffer = ctypes.create_string_buffer(code, len(code))
         descriptor = struct.pack("HP", len(code) // 8, ctypes.addressof(buffer))
         self._far.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, descriptor)
@@ -66,6 +66,34 @@ def test_an_interface_without_an_address_has_those_of_its_mac_alone() -> None:
     assert not only.passes(ethernet(0x86DD, ipv6(ADDRESS_6, icmpv6(128)), MAC))
     assert not only.passes(ethernet(0x0800, ipv4(ADDRESS, udp(1, 2)), MAC))
     assert not only.passes(next(frame.data for frame in ALL if frame.name == "arp"))
+
+
+UNADDRESSED = unaddressed(MAC)
+
+
+@pytest.mark.parametrize("frame", UNADDRESSED, ids=[frame.name for frame in UNADDRESSED])
+def test_questions_for_an_address(frame: Frame) -> None:
+    """Before and while it has an address by DHCP; not if it has another's word for it, as from NETCONF."""
+    assert Filtered(addresses_program(MAC, [], by_dhcp=True)).passes(frame.data) == frame.by_address
+    assert Filtered(addresses_program(MAC, [ADDRESS], by_dhcp=True)).passes(frame.data) == frame.by_address
+    assert not Filtered(addresses_program(MAC, [ADDRESS])).passes(frame.data)
+
+
+def test_who_has_no_address_yet_sends_nothing_else() -> None:
+    before = Filtered(addresses_program(MAC, [], by_dhcp=True))
+    passed = [frame.name for frame in ALL if before.passes(frame.data) and frame.data[12:14] != b"\x86\xdd"]
+    assert not passed
+
+
+def test_who_has_an_address_by_dhcp_sends_as_with_a_static_one() -> None:
+    leased = Filtered(addresses_program(MAC, [ADDRESS, ADDRESS_6], by_dhcp=True))
+    assert [frame.name for frame in ALL if leased.passes(frame.data)] == [frame.name for frame in ALL if frame.by_address]
+
+
+def test_programs_are_short_enough_for_tc() -> None:
+    """tc(8) builds its request in 16 KiB."""
+    longest = addresses_program(MAC, [ADDRESS, ADDRESS_6], by_dhcp=True)
+    assert len(longest.packed()) < 12 * 1024
 
 
 def test_another_machines_frames_are_of_its_own(by_mac: Filtered) -> None:

@@ -39,7 +39,8 @@ def test_a_life(host: Host) -> None:
         "annotations": {"org.example.key": 'a "value"'},
     }
     (name,) = host.xen.domains().values()
-    assert host.xen.calls()[0][:5] == ["xl", "create", "-p", "-e", "-q"][1:] + [str(host.root / "c" / "domain.cfg")]
+    first = next(call for call in host.xen.calls() if call[0] != "info")
+    assert first[:5] == ["xl", "create", "-p", "-e", "-q"][1:] + [str(host.root / "c" / "domain.cfg")]
     assert host.xen.permissions["/local/domain/1/device/console/1"] == ["n1", "r0"]
     assert host.xen.permissions["/local/domain/0/backend/console/1/1"] == ["n0", "r1"]
 
@@ -155,7 +156,7 @@ def test_a_destroyed_domain_ends_its_container(host: Host) -> None:
 
 @pytest.mark.parametrize("recovers", [True, False])
 def test_an_xl_that_fails_for_a_while(host: Host, recovers: bool) -> None:
-    """One failure says nothing about the container. It is asked again, more and more rarely, but not for ever."""
+    """A failure says nothing about the container: xl is asked again, more and more rarely. KILL does not need its answer."""
     host.supervise_through(patch="from runx.exec.supervisor import vm; vm.LOOK_AGAIN_S = 0.05")
     host.create()
     assert host.runx("start", "c").returncode == 0
@@ -168,12 +169,15 @@ def test_an_xl_that_fails_for_a_while(host: Host, recovers: bool) -> None:
     if recovers:
         assert host.state()["status"] == "running"
         (host.xen.directory / "faults" / "list").unlink()
+    else:
+        time.sleep(0.05 * 2**6 + 1)  # longer than the last interval
+        assert host.state()["status"] == "running"
+        assert host.runx("kill", "c", "KILL").returncode == 0
     host.await_status("stopped")
     told = [line for line in host.log.read_text().splitlines() if "asked again" in line]
     assert '"level":"warning"' in told[0] and "in 0.05 s: xl list failed with exit status 3: libxl: error: cannot get" in told[0]
     if not recovers:
-        assert len(told) == 5
-        assert "the container is ended: xl list failed" in host.last_error()
+        assert len(told) == 6 and "in 1.6 s, and at that interval from then on: xl list failed" in told[-1]
     (host.xen.directory / "faults" / "list").unlink(missing_ok=True)
 
 
@@ -181,11 +185,11 @@ def test_sockets_of_socket_activation_are_not_handed_on(host: Host, monkeypatch:
     monkeypatch.setenv("LISTEN_FDS", "2")
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     host.create("of-another-program")
-    assert "LISTEN_FDS" not in (host.log.read_text() if host.log.exists() else "")
+    assert "LISTEN_FDS" not in host.log.read_text()
     monkeypatch.delenv("LISTEN_PID")
     host.create("ours")
-    last = json.loads(host.log.read_text().splitlines()[-1])
-    assert (last["level"], last["msg"].partition(":")[0]) == ("warning", "LISTEN_FDS=2")
+    told = [json.loads(line) for line in host.log.read_text().splitlines()]
+    assert [line["msg"].partition(":")[0] for line in told if line["level"] == "warning"] == ["LISTEN_FDS=2"]
     for container in ("of-another-program", "ours"):
         assert host.runx("delete", "--force", container).returncode == 0
 

@@ -180,6 +180,7 @@ def as_now(text: str) -> str:
         ("packs=", "pid="),
         ("pid_namespace=", "pid_start="),
         ("pod=", "scope="),
+        ("sync_clock=", "taken="),
     ):
         text = text.replace(f"\n{before}", f"\n{new}\n{before}")
     return text + "writes_back=\n"
@@ -220,6 +221,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "scope": "runx-c.scope",
         "shares": ["root", "mounts"],
         "status": "stopped",
+        "sync_clock": False,
         "taken": ["eth0", "eth1,allmulticast"],
         "takes_interfaces": True,
         "terminal": (33, 101),

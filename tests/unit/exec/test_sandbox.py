@@ -355,5 +355,6 @@ def test_what_is_kept_of_a_sandbox(sandbox: Host) -> None:
     assert facts.sandbox(str(sandbox.root / "none")) is None
     sandbox.config["annotations"] = {}
     sandbox.write_config()
+    (sandbox.bundle / "rootfs/pause").touch(0o755)
     sandbox.create("d")
     assert facts.sandbox(str(sandbox.root / "d")) is None, "a container's own are not for others"

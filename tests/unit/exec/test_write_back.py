@@ -92,7 +92,7 @@ def end(tmp_path: Path) -> Iterator[End]:
 
 
 def written(outcome: int = 0, text: bytes = b"") -> bytes:
-    return bytes((outcome,)) + (3_400_000).to_bytes(8, "little") + (12).to_bytes(4, "little") + text
+    return bytes((outcome,)) + text
 
 
 def test_the_share_is_there_when_the_guest_asks_and_the_layer_goes(end: End) -> None:
@@ -104,11 +104,49 @@ def test_the_share_is_there_when_the_guest_asks_and_the_layer_goes(end: End) -> 
     assert not end.part.is_pending
     end.part.written(written())
     assert end.part.is_pending, "the host's disk does not have it yet"
-    end.turn_until(lambda: not end.part.is_pending)
+    end.part._heed("synced 0 12 3400000")
+    assert not end.part.is_pending
     assert [(level, message[:27]) for level, message in end.said] == [("info", "wrote back 12 files, 3.4 MB")]
     assert end.layer.exists(), "the domain has it until it has gone"
     end.finish()
     assert not end.layer.exists()
+
+
+def test_a_guest_that_says_too_much_is_not_believed(end: End) -> None:
+    """Nothing has come: the server says so."""
+    end.part.ask()
+    end.part.written(written())
+    end.turn_until(lambda: not end.part.is_pending)
+    ((level, message),) = end.said
+    assert level == "warning" and "not all of it has come; its layer stays" in message
+    end.finish()
+    assert end.layer.exists()
+
+
+def test_the_servers_words_are_better_than_the_guests(end: End) -> None:
+    end.part.ask()
+    end.part.written(written(1, b"sending it: input/output error"))
+    end.part._heed("synced 0 2 0 /a: writing it: no space left on device")
+    assert "/a: writing it: no space left on device; its layer stays" in end.said[0][1]
+    end.finish()
+    assert end.layer.exists() and len(end.said) == 1
+
+
+def test_all_that_came_before_kill_is_enough(end: End) -> None:
+    end.part.ask()
+    end.part.written(written(1, b"SIGKILL came"))
+    end.part._heed("synced 0 2 0")
+    end.finish()
+    assert not end.layer.exists() and end.said[0][0] == "info"
+
+
+def test_the_server_may_take_as_much_as_the_layer_has(end: End, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(end.part._shares, "_tell", told.append)
+    os.truncate(end.layer, 5 << 20)
+    end.part.ask()
+    end.turn_until(lambda: bool(end.store.nodes))
+    assert told[0] == f"room 0 {5 << 20}"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +160,7 @@ def test_the_share_is_there_when_the_guest_asks_and_the_layer_goes(end: End) -> 
 def test_the_layer_stays_if_something_was_not_written(end: End, payload: bytes, why: str) -> None:
     end.part.ask()
     end.part.written(payload)
+    end.turn_until(lambda: bool(end.said))
     end.finish()
     ((level, message),) = end.said
     assert level == "warning" and why in message and "its layer stays" in message
@@ -148,7 +187,7 @@ def test_a_broken_rule_ends_it_and_the_guest_is_told(end: End) -> None:
 
 
 def test_an_empty_layer_goes_without_a_server(end: End) -> None:
-    end.part.written(bytes(13))
+    end.part.written(bytes(1))
     assert not end.part.is_pending
     end.finish()
     assert not end.layer.exists() and end.said == [] and end.store.nodes == {}

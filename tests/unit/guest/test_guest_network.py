@@ -205,9 +205,9 @@ def test_a_compiled_network_is_what_the_plan_says(case: Case, tmp_path: Path, sp
     script = next(file.content.decode() for file in artifacts.overlay if file.path == "runx/network")
     interfaces = plan.machine.interfaces
     spaces.append(space := Namespace(tmp_path, [interface.mac for interface in interfaces]))
-    asked = re.findall(r"^.* udhcpc -i (\w+) .*$", script, re.MULTILINE)
+    asked = re.findall(r"^.* take-lease (\w+)$", script, re.MULTILINE)
     assert asked == [interface.name for interface in interfaces if interface.address is None and not interface.layer2]
-    script = re.sub(r"^.* udhcpc .*$", ":", script, flags=re.MULTILINE)
+    script = re.sub(r"^.* take-lease .*$", ":", script, flags=re.MULTILINE)
     space.run(script.replace("/run/network", f"{tmp_path}/network"))
 
     found = {link["address"]: link for link in json.loads(space.run("ip -json addr show")) if link["link_type"] == "ether"}

@@ -13,7 +13,8 @@ import pytest
 
 from runx.exec.ninep import limits, wire
 from runx.exec.ninep.nodes import Rules
-from runxtools.testing.nineclient import NOFID, ROOT, Client, served
+from runxtools.ninep.client import NOFID, ROOT, Client
+from runxtools.testing.nineclient import served
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files of other users are made")
 
@@ -313,39 +314,28 @@ def test_capabilities_of_files_and_acls(place: Path, client: Client) -> None:
     assert os.getxattr(place / "file", "system.posix_acl_access") == acl
 
 
-def exact(uid: int, gid: int, mode: int, atime_ns: int, mtime_ns: int) -> bytes:
-    return struct.pack("<IIIqq", uid, gid, mode, atime_ns, mtime_ns)
+def test_an_access_list_is_removed_as_old_kernels_do_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client asks for an empty list, without XATTR_REPLACE. Linux 6.1's setxattr(2) refuses that."""
+    set_attribute = os.setxattr
 
+    def as_linux_6_1(path: object, name: bytes, value: bytes, *rest: object) -> None:
+        if not value:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        set_attribute(path, name, value, *rest)  # type: ignore[arg-type]
 
-EXACT = b"trusted.runx.attributes"
-
-
-def test_exact_attributes_where_a_layer_is_written_back(place: Path) -> None:
-    (place / "file").touch()
-    (place / "link").symlink_to("nowhere")
-    with served(place, Rules(is_layer=True)) as client:
+    monkeypatch.setattr(os, "setxattr", as_linux_6_1)
+    (place / "dir").mkdir()
+    entries = ((1, 7, NOFID), (2, 4, 1000), (4, 5, NOFID), (16, 5, NOFID), (32, 5, NOFID))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    with served(place, Rules()) as client:
         client.begin()
-        file, link = client.walk(b"file"), client.walk(b"link")
-        client.setxattr(file, EXACT, exact(5, 6, 0o106755, 1234567890987654321, -5))
-        status = (place / "file").stat()
-        assert (status.st_uid, status.st_gid, status.st_mode) == (5, 6, 0o106755)
-        assert (status.st_atime_ns, status.st_mtime_ns) == (1234567890987654321, -5)
-        client.setxattr(link, EXACT, exact(7, 8, 0o777, 1, 987654321012345678))
-        status = (place / "link").lstat()
-        assert (status.st_uid, status.st_gid, status.st_mtime_ns) == (7, 8, 987654321012345678)
-        for wrong in (b"", exact(0, 0, 0, 0, 0)[:-1], exact(0xFFFFFFFF, 0, 0, 0, 0)):
-            with refused(errno.EINVAL):
-                client.setxattr(client.walk(b"file"), EXACT, wrong)
-        with refused(errno.EOPNOTSUPP):
-            client.setxattr(client.walk(b"file"), b"trusted.other", b"value")
-        with refused(errno.EOPNOTSUPP):
-            client.getxattr(client.walk(b"file"), EXACT)
-    assert os.listxattr(place / "file") == []
-    with served(place) as client:
-        client.begin()
-        with refused(errno.EOPNOTSUPP):
-            client.setxattr(client.walk(b"file"), EXACT, exact(0, 0, 0, 0, 0))
-    assert (place / "file").stat().st_uid == 5
+        fid = client.walk(b"dir")
+        for name in (b"system.posix_acl_default", b"system.posix_acl_access"):
+            client.setxattr(fid, name, acl)
+            assert name.decode() in os.listxattr(place / "dir")
+            client.setxattr(fid, name, b"")
+            client.setxattr(fid, name, b"")
+    assert not os.listxattr(place / "dir")
 
 
 def test_attributes_have_a_limit_together(place: Path, client: Client) -> None:

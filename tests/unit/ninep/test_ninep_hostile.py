@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from runx.exec.ninep import wire
+from runxtools.ninep.client import ROOT, Client
 from runxtools.testing import hostile_share
-from runxtools.testing.nineclient import ROOT, Client, served
+from runxtools.testing.nineclient import served
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the server acts for any user")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from runx.exec.ninep import exports, jail, process, ring, syscalls
+from runx.exec.ninep import changes, export_names, exports, jail, layer, process, ring, syscalls
 from runx.linux import confine, memory, xen
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
@@ -44,10 +44,17 @@ def plan(root: Path | None = None, *mounts: dict[str, Any]) -> dict[str, Any]:
 
 
 def kept(directory: Path, content: dict[str, Any]) -> list[exports.Export]:
-    """The shares of a plan, as `create` keeps them and the server reads them."""
-    (directory / "exports").unlink(missing_ok=True)
+    """The shares of a plan, as `create` keeps them and the server reads them: those for its end, if its root is written back."""
+    for name in (export_names.SHARES, export_names.LAYER):
+        (directory / name).unlink(missing_ok=True)
     exports.keep(str(directory), content)  # type: ignore[arg-type]
-    return exports.load(f"{directory}/exports")
+    of_the_end = content["root"]["write_back"] == "exit"
+    return exports.load(f"{directory}/{export_names.LAYER if of_the_end else export_names.SHARES}")
+
+
+def written_back(root: Path) -> dict[str, Any]:
+    """A plan whose root filesystem takes what the container wrote."""
+    return {"root": {"carrier": "disk", "path": str(root), "write_back": "exit"}, "mounts": []}
 
 
 @pytest.fixture
@@ -343,6 +350,50 @@ def test_ioctls_of_other_devices_are_refused(tmp_path: Path, place: Path) -> Non
     assert inside(place, plan(tmp_path), lambda: fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid()), locked=True) == "ENOSYS"
 
 
+def test_what_a_container_wrote_is_taken_in_the_jail(tmp_path: Path, place: Path) -> None:
+    """With the few system calls that it has. Links of the root filesystem lead nowhere there; the tree has nothing else."""
+    root = tmp_path / "root"
+    (root / "old/deep").mkdir(parents=True)
+    (root / "old/deep/file").write_text("old")
+    os.setxattr(root / "old", "user.gone", b"1")
+
+    def act() -> object:
+        top = layer.Root(os.open("/layer/root", os.O_PATH))
+        taken = changes.Changes(top)
+        taken.allow(1 << 20)
+        facts = functools.partial(layer.Facts, uid=1, gid=2, atime_ns=3, mtime_ns=4)
+
+        def make(name: bytes, mode: int, data: bytes = b"", attribute: bytes = b"", **words: Any) -> None:
+            top.begin(name, facts(mode), words.get("device", 0), 100, words.get("target", b""), is_opaque=False)
+            if data:
+                top.data(0, data)
+            if attribute:
+                top.attribute(attribute, b"value")
+            top.place()
+
+        make(b"", stat.S_IFDIR | 0o755)
+        make(b"old", stat.S_IFDIR | 0o700, attribute=b"user.new")
+        top.remove(b"deep")
+        make(b"file", stat.S_IFREG | 0o6755, b"text", b"user.some")
+        make(b"link", stat.S_IFLNK | 0o777, target=b"/nowhere")
+        make(b"fifo", stat.S_IFIFO | 0o600)
+        make(b"null", stat.S_IFCHR | 0o600, device=os.makedev(1, 3))
+        make(b"new", stat.S_IFDIR | 0o750)
+        top.leave()
+        top.leave()
+        top.link(b"second", b"old/file")
+        top.finish()
+        taken._is_complete = True
+        return [taken.settled(), os.listdir("/"), sorted(os.listdir("/layer"))]
+
+    assert inside(place, written_back(root), act, locked=True) == ["7 4", ["layer"], ["changes", "root"]]
+    status = (root / "old/file").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode, status.st_size) == (1, 2, stat.S_IFREG | 0o6755, 100)
+    assert (root / "second").samefile(root / "old/file") and os.listxattr(root / "old") == ["user.new"]
+    assert sorted(os.listdir(root / "old")) == ["fifo", "file", "link", "new", "null"]
+    assert (root / "old").stat().st_mtime_ns == 4 and sorted(os.listdir(root)) == ["old", "second"]
+
+
 # -- the process -----------------------------------------------------------------------------------------------------------
 
 
@@ -381,8 +432,6 @@ def test_the_process(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatc
     with server(tmp_path, plan(None, {"source": str(volume)}), monkeypatch) as (pid, control, words):
         assert words == "ready"
         assert os.listdir(f"/proc/{pid}/root") == ["mounts"]
-        control.send(b"sync 0")
-        assert control.recv(4096) == b"synced 0"
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         wanted = sum(1 << number for number in (0, 1, 2, 3, 4, 27, 31))

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from runx.exec.ninep.nodes import Rules
-from runxtools.testing.nineclient import Client, served
+from runxtools.ninep.client import Client
+from runxtools.testing.nineclient import served
 
 READ, WRITE, UNLOCK, WAITS = 0, 1, 2, 1
 TRY = """

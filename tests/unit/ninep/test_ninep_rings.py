@@ -11,8 +11,9 @@ import pytest
 
 from runx.exec.ninep import session, wire
 from runx.exec.ninep.share import Share
-from runxtools.testing.nineclient import ROOT
-from runxtools.testing.nineguest import IN_CONS, IN_PROD, ORDER, OUT_CONS, OUT_PROD, WORD, Frontend, GuestClient, machine
+from runxtools.ninep.client import ROOT
+from runxtools.ninep.frontend import IN_CONS, IN_PROD, ORDER, OUT_CONS, OUT_PROD, WORD, Frontend, GuestClient
+from runxtools.testing.nineguest import machine
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files of other users are made")
 

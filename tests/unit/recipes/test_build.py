@@ -4,6 +4,7 @@ import gzip
 import io
 import marshal
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -99,6 +100,19 @@ def test_every_architecture_has_a_readable_configuration() -> None:
     for arch in ARCHES:
         values = kconfig.read_fragments([folder / "common.config", folder / f"{arch}.config"], kernel_source.SERIES)
         assert values["CONFIG_9P_FS"] == "y" and values["CONFIG_PCI"] == "n"
+
+
+def test_the_hardening_that_the_document_names_is_in_the_configuration() -> None:
+    section = (CHECKOUT / "docs/guest.md").read_text().partition("\n### Hardening\n")[2].partition("\n### ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| ")]
+    named = {row[0]: set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", row[1])) for row in rows}
+    wanted = {f"CONFIG_{name}" for what in ("stacks", "memory", "the kernel's messages") for name in named[what]}
+    folder = CHECKOUT / "guest-assets/kernel"
+    for arch in ARCHES:
+        values = kconfig.read_fragments([folder / "common.config", folder / f"{arch}.config"], kernel_source.SERIES)
+        lacking = {name for name in wanted if values.get(name) != "y"}
+        assert lacking == ({"CONFIG_RANDOMIZE_KSTACK_OFFSET"} if arch == "arm" else set()), arch
+    assert len(wanted) > 9
 
 
 def test_fragments_are_merged(tmp_path: Path) -> None:
@@ -401,6 +415,18 @@ def test_install_again_replaces_what_was_there(staged: tuple[Settings, Path]) ->
     (here.results / installer.ADDED).unlink()
     installer.install(here.out, here.arch, place)
     assert not added.exists(), "the kernel is one without them"
+
+
+def test_the_manifest_of_the_guest_is_installed(staged: tuple[Settings, Path]) -> None:
+    here, dest = staged
+    place = installer.place("/opt/runx", str(dest), sys.executable)
+    target = dest / "opt/runx/share/runx" / here.arch.name / installer.MANIFEST
+    (here.results / installer.MANIFEST).write_text("{}")
+    installer.install(here.out, here.arch, place)
+    assert target.read_text() == "{}"
+    (here.results / installer.MANIFEST).unlink()
+    installer.install(here.out, here.arch, place)
+    assert not target.exists(), "it would be another guest's"
 
 
 def test_install_leaves_a_strangers_directory_alone(staged: tuple[Settings, Path]) -> None:

@@ -41,8 +41,9 @@ def environment(checkout: Path) -> Path:
     """A fresh virtual environment into which pip has installed the checkout, with the versions the tests run with."""
     directory = checkout.parent / "venv"
     run(sys.executable, "-m", "venv", directory, cwd=checkout)
-    pins = checkout / "requirements-dev.txt"
-    run(directory / "bin/python", "-m", "pip", "install", "--quiet", "--no-input", "-c", pins, ".", cwd=checkout)
+    pip = (directory / "bin/python", "-m", "pip", "install", "--quiet", "--no-input")
+    run(*pip, "--require-hashes", "-r", checkout / "requirements.txt", cwd=checkout)
+    run(*pip, ".", cwd=checkout)
     return directory
 
 

@@ -117,6 +117,16 @@ def test_commands_of_several_runtimes() -> None:
     assert {figure.what for figure in figures[-2:]} == {"runx: a life", "runc: a life"}
 
 
+def test_a_session_is_measured_against_what_it_is_made_of() -> None:
+    """Time beside `state`, without that of a process; output beside the container's."""
+    rounds = [{"process": 2.0, "state": 10.0, "exec": 32.0, "session": 45e6, "container": 50e6}] * 3
+    time, output = double.session_figures(rounds)
+    assert (time.value, time.ratio, time.kept) == (30.0, 3.0, True)
+    assert (output.value, output.ratio, output.kept) == (45.0, 0.9, True)
+    slow = double.session_figures([{**rounds[0], "exec": 32.1, "session": 44e6}])
+    assert [figure.kept for figure in slow] == [False, False]
+
+
 def test_many_at_once() -> None:
     def row(seconds: float) -> dict[str, float]:
         return {"seconds": seconds, "mib": 4}

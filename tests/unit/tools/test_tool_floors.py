@@ -14,10 +14,11 @@ OF_TESTS = {path.stem for path in (CHECKOUT / "tests").rglob("*.py")} | {"tests"
 FLOORS = (
     ("runxtools.errors", "runxtools.checkout", "runxtools.machine"),
     ("runxtools.arches", "runxtools.cache", "runxtools.command", "runxtools.ociimage", "runxtools.process", "runxtools.progress"),
-    ("runxtools.packages", "runxtools.runner", "runxtools.venv"),
+    ("runxtools.hashes", "runxtools.packages", "runxtools.runner", "runxtools.venv"),
     ("runxtools.apt", "runxtools.installer"),
     ("runxtools.bootstrap",),
     ("runxtools.tree",),
+    ("runxtools.ninep",),
     ("runxtools.double", "runxtools.engines", "runxtools.lab", "runxtools.pythons", "runxtools.specification"),
     ("runxtools.testing",),
     ("runxtools.bench", "runxtools.fault_table", "runxtools.plan_schema", "runxtools.support_table"),

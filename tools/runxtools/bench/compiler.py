@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from runxtools.errors import ToolError
 
@@ -23,10 +24,17 @@ print((time.perf_counter() - begin) * 1000)
 """
 
 
+def make_program(root: Path, config: dict[str, Any]) -> None:
+    """Make a root filesystem in which the program of a configuration exists. Nothing runs it."""
+    path = root / config["process"]["args"][0].lstrip("/")
+    path.parent.mkdir(parents=True)
+    path.touch(0o755)
+
+
 def make_bundle(directory: Path, example: Path) -> None:
     """Make a bundle of the configuration `example`: with paths that exist here, and environment up to SIZE bytes."""
-    (directory / "rootfs").mkdir(parents=True)
     config = json.loads(example.read_text())
+    make_program(directory / "rootfs", config)
     config["root"]["path"] = "rootfs"
     config.pop("hooks", None)
     config["process"]["terminal"] = False  # no engine takes one here

@@ -18,6 +18,8 @@ from runxtools.machine import Machine
 
 OUTPUT_SIZE = 256 * 1024 * 1024
 """Bytes of a container's standard output: some seconds."""
+SESSION_SIZE = 64 * 1024 * 1024
+"""Bytes that a session prints: about a second."""
 NETWORK_SIZE = {"lab": 128 << 20, "xl-double": 512 << 20}
 """Bytes to send: one or two seconds."""
 RUNX = "/usr/local/bin/runx"
@@ -35,6 +37,7 @@ def measure_double(rounds: int) -> list[Figure]:
     with Double() as double:
         return [
             measure_output(double, rounds),
+            *measure_sessions(double, rounds),
             *measure_network(double, "xl-double", str(ASSETS / "network.py"), rounds),
             *many_figures(lines(double, str(ASSETS / "lives.py"), "many", MANY_ROUNDS, *COUNTS)),
             *command_figures(lines(double, str(ASSETS / "lives.py"), "commands", rounds, RUNX, *filter(shutil.which, OTHERS))),
@@ -64,6 +67,34 @@ def measure_output(double: Double, rounds: int) -> Figure:
                 raise ToolError("a container on xl-double failed: tools/xl-double runx run ...")
             rates.append(rest / seconds / 1e6)
     return Figure("xl-double: a container's stdout", "MB/s", rates, limit=30, at_least=True)
+
+
+def measure_sessions(double: Double, rounds: int) -> list[Figure]:
+    """Time and output of processes that exec starts (`bench-assets/sessions.py`)."""
+    put = """
+        mkdir -p /run/bench/runx
+        printf '[policy]\\nexec = true\\n' > /run/bench/runx/runx.toml
+        mount -t overlay -o lowerdir=/run/bench:/etc overlay /etc
+    """
+    double.run(["sh", "-euc", put], check=True)
+    try:
+        return session_figures(lines(double, str(ASSETS / "sessions.py"), rounds, SESSION_SIZE))
+    finally:
+        double.run(["sh", "-euc", "umount /etc; rm -r /run/bench"], check=True)
+
+
+def session_figures(rounds: Sequence[dict[str, float]]) -> list[Figure]:
+    """Figures of the output of sessions.py."""
+    rates = {of: [round_[of] / 1e6 for round_ in rounds] for of in ("session", "container")}
+    above = [round_["exec"] - round_["process"] for round_ in rounds]
+    state = [round_["state"] for round_ in rounds]
+    return [
+        Figure("xl-double: exec of true, above a process of this machine, against state", "ms", above, state, 3),
+        Figure(
+            "xl-double: stdout of a session, against the container's", "MB/s", rates["session"], rates["container"], 0.9,
+            at_least=True,
+        ),
+    ]  # fmt: skip
 
 
 def measure_network(host: Machine, name: str, program: str, rounds: int) -> list[Figure]:

@@ -1,6 +1,7 @@
 """tools/bench: runx's own work, with an xl that does next to nothing."""
 
 import ctypes
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from runxtools import cache
 from runxtools.bench import compiler
+from runxtools.bench.compiler import make_program
 from runxtools.bench.figures import ASSETS, Figure
 from runxtools.bench.shares import SERVER_LIMIT_MIB
 from runxtools.checkout import CHECKOUT
@@ -30,7 +32,7 @@ class Host:
         self.root = directory / "state"
         self.bundle = directory / "bundle"
         self._environment = environment
-        (self.bundle / "rootfs").mkdir(parents=True)
+        make_program(self.bundle / "rootfs", json.loads(CONFIG.read_text()))
         shutil.copy(CONFIG, self.bundle / "config.json")
         self._output = os.open(directory / "output", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

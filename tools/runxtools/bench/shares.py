@@ -3,19 +3,28 @@
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runx.exec.ninep import limits, wire
+from runx.exec.ninep.changes import Changes
+from runx.exec.ninep.layer import Root
 from runx.linux import memory
 from runxtools.bench.figures import ASSETS, Figure, lines
 from runxtools.machine import Machine
-from runxtools.testing.nineclient import ROOT
-from runxtools.testing.nineguest import Frontend, GuestClient, machine
+from runxtools.ninep.client import ROOT
+from runxtools.ninep.frontend import Frontend, GuestClient
+from runxtools.testing import changerecords
+from runxtools.testing.nineguest import machine
 
 SMALL_LIMIT_US = 8
 LARGE_LIMIT_US = 100
 """Processor time of the server for one request: attributes of a file; 512 KiB read or written."""
+FILE_LIMIT_US = 100
+"""Processor time of the server for a small file that a container has written."""
+PIECE = 61440
+"""Bytes of changes in a request (guest-assets/init/layer/writer.c)."""
 SERVER_LIMIT_MIB = 6
 """Pss of a server, beside its rings."""
 COST_LIMIT_MIB = 8
@@ -57,7 +66,42 @@ def measure_shares(rounds: int) -> list[Figure]:
         Figure(f"{what} a walk and its end, with two events", "us", samples["walk"]),
         Figure(f"{what} reading 512 KiB, with its event", "us", samples["read"], limit=LARGE_LIMIT_US),
         Figure(f"{what} writing 512 KiB, with its event", "us", samples["write"], limit=LARGE_LIMIT_US),
+        *_changes(rounds),
     ]
+
+
+def _changes(rounds: int) -> list[Figure]:
+    """What it costs to take small files that a container has written, in a file system in memory."""
+    count, inside = 5000, 100
+    files = [changerecords.file(b"file-%d" % number, b"content of a small file\n") for number in range(inside)]
+    stream = changerecords.whole(*(changerecords.directory(b"%d" % number, *files) for number in range(count // inside)))
+    requests = -(-len(stream) // PIECE)
+    times = [_take_us(stream) / count for _ in range(rounds)]
+    what = f"server of shares: {count} small files of a container in {requests} requests, processor time for one"
+    return [Figure(what, "us", times, limit=FILE_LIMIT_US)]
+
+
+def _take_us(stream: bytes) -> float:
+    """Processor time of taking changes, in a process of its own."""
+    ours, theirs = os.pipe()
+    with tempfile.TemporaryDirectory(prefix="runx-bench-", dir="/dev/shm") as name:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.umask(0)
+                taken = Changes(Root(os.open(name, os.O_PATH)))
+                taken.allow(1 << 30)
+                os.chdir("/proc/self/fd")
+                before = time.process_time_ns()
+                for at in range(0, len(stream), PIECE):
+                    taken.write(at, memoryview(stream)[at : at + PIECE])
+                os.write(theirs, str((time.process_time_ns() - before) / 1000).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        os.close(theirs)
+        with open(ours, "rb") as pipe:
+            return float(pipe.read())
 
 
 def _many(client: GuestClient) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runxtools.double import linux
+from runxtools.double import linux, place
 from runxtools.double.xenstored import XenStored
 
 CGROUPS = "/sys/fs/cgroup"
@@ -35,6 +35,7 @@ def main(state: str, group: str) -> None:
     with open("/proc/sys/kernel/hostname", "w") as file:
         file.write("dom0")
     server = XenStored(Path(state, "xenstored"))
+    server.delay_s = lambda: float(place.fault(state, "slow-xenstored") or 0)
     read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(write_end)

@@ -19,12 +19,13 @@ import tty
 import uuid
 from typing import Any
 
+from runx.exec.ninep import export_names
 from runx.linux import loop
-from runxtools.double import linux, place, ramdisk, vif
+from runxtools.double import layer_share, linux, place, ramdisk, vif
 
 RING_REFERENCE, PORT = 8, 1
 """Grant and event channel of hvc1, as a guest's kernel numbers them: the first eight grants are Xen's."""
-_INIT_WAIT, _INITIALISED, _CONNECTED, _CLOSING = "2", "3", "4", "5"  # enum xenbus_state
+_INITIALISING, _INIT_WAIT, _INITIALISED, _CONNECTED, _CLOSING = "1", "2", "3", "4", "5"  # enum xenbus_state
 _HVC0_LIMIT = 1024 * 1024
 """Unread bytes of hvc0 that xenconsoled keeps; it drops more."""
 _NODES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
@@ -255,6 +256,10 @@ class Domain:
                 return self._plug(json.loads(spec))
             case ["block-detach", name]:
                 return self._unplug(name)
+            case ["xenconsoled", "ends"]:
+                self._end_xenconsoled()
+            case ["xenconsoled", "begins"]:
+                self._begin_xenconsoled()
             case ["set", name, value]:
                 self.record[name] = value if name == "cpus" else int(value)
                 self._save()
@@ -273,6 +278,9 @@ class Domain:
             self._shut_down("crash")
             return
         has_console = self._connect_console()
+        if place.fault(self.state_directory, "devices-hang") is not None:
+            os.write(self.hvc0_guest, b"XENBUS: Timeout connecting to devices\r\n")
+            return
         self._make_dev(has_console)
         ours, theirs = socket.socketpair()
         fds = [self.hvc0_guest, self.hvc1, self.hvc1_guest, self.ring, self.port.fileno(), theirs.fileno()]
@@ -296,12 +304,19 @@ class Domain:
         devices = f"{self.path}/device/9pfs"
         for number in self.store.directory(devices):
             place = f"{self.directory}/share-{number}"
-            if place in self.trees:
+            if os.path.exists(place):
                 continue
             tag, backend = self.store.read(f"{devices}/{number}/tag"), self.store.read(f"{devices}/{number}/backend")
-            if tag is None or backend is None or self.store.read(f"{backend}/state") != _INIT_WAIT:
+            # A guest's kernel begins when its own state says so, which is written last.
+            if self.store.read(f"{devices}/{number}/state") != _INITIALISING or not tag or not backend:
+                continue
+            if self.store.read(f"{backend}/state") != _INIT_WAIT:
                 continue
             os.mkdir(place)
+            if tag == export_names.LAYER_TAG:
+                self.layer = layer_share.LayerShare(self.store, self.directory, f"{devices}/{number}", place)
+                self.store.watch(self.layer.watched, "layer")
+                continue
             linux.move_tree(linux.tree_of(int(self.store.read(f"{backend}/server") or 0), f"/{tag}"), place)
             self.trees.append(place)
             os.symlink(place, f"{self.directory}/tag-{tag}")  # when all is there: the program `guest` looks for it
@@ -324,11 +339,14 @@ class Domain:
         return True
 
     backend_state = ""
+    layer: layer_share.LayerShare | None = None
 
     def _look_at_backend(self) -> None:
         for _, token in self.store.events():
             if token == "shares" and self.guest is not None and place.fault(self.state_directory, "no-late-shares") is None:
                 self._shares()  # one that was added
+            if token == "layer" and self.layer:
+                self.layer.look()
             if token != "backend":
                 continue
             state = self.store.read(self.backend_state)
@@ -392,6 +410,8 @@ class Domain:
         if self._destroyed:
             return
         self._destroyed = self.gone = True
+        if self.layer:
+            self.layer.end()
         if self.guest is not None and self.guest.returncode is None:
             self._freeze(False)
             self.orders.close()  # this kills PID 1
@@ -435,8 +455,27 @@ class Domain:
 
     # -- hvc0 ----------------------------------------------------------------------------------------------------------
 
+    def _begin_xenconsoled(self) -> None:
+        """Publish a new pty, as an xenconsoled that was started again."""
+        self.pty, self.pty_user = os.openpty()
+        tty.setraw(self.pty_user)
+        os.set_blocking(self.pty, False)
+        for fd in (self.hvc0, self.pty):
+            self.selector.register(fd, selectors.EVENT_READ, self._move_hvc0)
+        self.store.write(f"{self.path}/console/tty", os.ttyname(self.pty_user))
+
+    def _end_xenconsoled(self) -> None:
+        """Leave hvc0 to itself, as when xenconsoled is killed. The node of the pty stays."""
+        for fd in (self.hvc0, self.pty):
+            self.selector.unregister(fd)
+        for fd in (self.pty, self.pty_user):
+            os.close(fd)
+        self.pty = -1
+
     def _move_hvc0(self) -> None:
         """Relay hvc0 between the guest's end and the published pty, like xenconsoled."""
+        if self.pty < 0:
+            return
         while data := _read(self.hvc0):
             self.undelivered += data[: _HVC0_LIMIT - len(self.undelivered)]
         while data := _read(self.pty):

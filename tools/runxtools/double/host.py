@@ -147,6 +147,12 @@ class Double:
         """Order a fault (docs/double.md, "Faults")."""
         (self.directory / "faults" / name).write_text(words)
 
+    def order(self, domid: int, words: str) -> None:
+        """Give an order to a domain, as xl does. Raises toolstack.XlError."""
+        from runxtools.double.toolstack import Xl
+
+        Xl(str(self.directory)).ask(domid, words)
+
     def no_fault(self, name: str) -> None:
         (self.directory / "faults" / name).unlink()
 

@@ -65,6 +65,25 @@ def tree_of(pid: int, path: str) -> int:
     return tree
 
 
+_SYS_PIDFD_GETFD = 438
+
+
+def descriptor_of(pid: int, number: int) -> int:
+    """A copy of a descriptor of another process (pidfd_getfd(2)). Raises OSError."""
+    process = os.pidfd_open(pid)
+    try:
+        found: int = _libc.syscall(_SYS_PIDFD_GETFD, process, number, 0)
+        _checked(f"pidfd_getfd of {pid}", found if found < 0 else 0)
+        return found
+    finally:
+        os.close(process)
+
+
+def end_with_parent() -> None:
+    """Have this process be killed when its parent ends (PR_SET_PDEATHSIG)."""
+    _checked("prctl", _libc.prctl(1, 9, 0, 0, 0))
+
+
 def move_tree(tree: int, target: str) -> None:
     """Attach the mounts of a descriptor, and close it. Raises OSError."""
     try:

@@ -280,6 +280,7 @@ class Xl:
             "xen_minor": 17,
             "xen_extra": ".0 (xl-double: no hypervisor)",
             "xen_version": "4.17.0",
+            "virt_caps": "pv",
             "xen_caps": "xen-3.0-x86_64",
             "xen_scheduler": "credit2",
         }

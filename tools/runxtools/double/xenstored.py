@@ -8,6 +8,7 @@ import os
 import selectors
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class XenStored:
         self.nodes: dict[str, bytes] = {"/": b"", "/local": b"", "/local/domain": b"", "/vm": b"", "/tool": b""}
         self.permissions: dict[str, list[str]] = {}
         self._domains: set[str] = set()
+        self.delay_s: Callable[[], float] = lambda: 0.0
+        """How long each answer takes, asked for each."""
         self._changes = 0
         """How often something was changed."""
         self._last_transaction = 0
@@ -125,6 +128,8 @@ class XenStored:
         if length > _PAYLOAD_LIMIT:
             return False
         payload = client.recv(length, socket.MSG_WAITALL) if length else b""
+        if delay_s := self.delay_s():
+            time.sleep(delay_s)
         words = payload.split(b"\0", 1) if kind == WRITE else payload.split(b"\0")
         path = words[0].decode("utf-8", "replace")
         if not path.startswith(("/", "@")):  # relative to the client's own domain

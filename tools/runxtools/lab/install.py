@@ -20,7 +20,7 @@ HOST_PACKAGES = (Package("python3-pip", "/usr/lib/python3/dist-packages/pip", "f
 _SOURCES = (
     "build",
     "pyproject.toml",
-    "requirements-dev.txt",
+    "requirements.txt",
     "tools/runxtools/installer.py",
     "runx",
     "grammars",

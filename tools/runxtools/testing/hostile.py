@@ -118,9 +118,16 @@ class Carrier:
 class Conversation:
     """A context in which a guest that has been started speaks, with pipes for its streams and no Xen."""
 
-    def __init__(self, directory: Path, reader: str = "reads", allowance: Allowance | None = None, sessions: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        reader: str = "reads",
+        allowance: Allowance | None = None,
+        sessions: int = 0,
+        keeps_clock: bool = False,
+    ) -> None:
         """allowance: what the supervisor may spend on the guest; None: as much as it likes. sessions: how many further processes
-        the host starts at once; 0: exec is not allowed."""
+        the host starts at once; 0: exec is not allowed. keeps_clock: the guest is asked for its time."""
         self.reader = reader
         self.carriers: list[Carrier] = []
         self.delivered = {link.STDOUT: b"", link.STDERR: b""}
@@ -137,6 +144,7 @@ class Conversation:
         record.status = "running"
         record.kill_answer_s, record.kill_end_s = 1, 8
         record.exec = sessions > 0
+        record.sync_clock = keeps_clock
         nothing: Any = SimpleNamespace(watch=lambda *_: None, script=b"")
         self._kernel_log = directory / "console.log"
         kernel_log = KernelConsole(nothing, 1, str(self._kernel_log))
@@ -203,8 +211,8 @@ class Conversation:
         for out in self.session.outputs.values():
             assert out.pending <= link.OUTPUT_WINDOW
         of_sessions = (2 * link.PAYLOAD_LIMIT + 50 * len(self.carriers)) if self.carriers else 0
-        most = 2 * link.PAYLOAD_LIMIT + 41 + of_sessions
-        assert len(self.guest.to_guest.waiting) <= most, "input, credit, KILL, and that readers have gone"
+        most = 2 * link.PAYLOAD_LIMIT + 41 + 16 + of_sessions
+        assert len(self.guest.to_guest.waiting) <= most, "input, credit, KILL, that readers have gone, and the time"
         assert self._kernel_log.stat().st_size <= LOG_LIMIT
         assert len(self.said) <= 1 + 3 * len(self.carriers)
         assert not fcntl.fcntl(self.stdin, fcntl.F_GETFD) & ~fcntl.FD_CLOEXEC

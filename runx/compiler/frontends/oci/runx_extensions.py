@@ -4,7 +4,7 @@ filesystem (org.runx.kernel or RUNX_KERNEL, org.runx.ramdisk or RUNX_RAMDISK).""
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from runx.compiler.diagnostics import Path, Report, did_you_mean
+from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
 from runx.compiler.model.request import BootFile
 
 PREFIX = "org.runx."
@@ -12,7 +12,9 @@ EXEC_ANNOTATION = PREFIX + "exec"
 XLCONF_ANNOTATION = PREFIX + "xlconf"
 POD_MACHINE_ANNOTATION = PREFIX + "pods.machine"
 ROOT_CARRIER_ANNOTATION = PREFIX + "root.carrier"
+ROOT_LAYER_SIZE_ANNOTATION = PREFIX + "root.layer_size"
 ROOT_WRITE_BACK_ANNOTATION = PREFIX + "root.write_back"
+SYNC_CLOCK_ANNOTATION = PREFIX + "sync_clock"
 KINDS: tuple[Literal["kernel", "ramdisk"], ...] = ("kernel", "ramdisk")
 
 
@@ -33,6 +35,17 @@ def asked(
     return annotations[annotation], ("annotations", annotation)
 
 
+def asked_flag(name: str, annotations: Mapping[str, str], fault_id: str, report: Report) -> bool | None:
+    """The value of an annotation that is true or false; None if there is none, or another word, which is a fault."""
+    value = annotations.get(name)
+    if value not in (None, "true", "false"):
+        report.error(
+            fault_id, ("annotations", name), f"{quote(value)} is neither true nor false", "use one of them, or leave it out"
+        )
+        return None
+    return None if value is None else value == "true"
+
+
 def read_own_file(
     kind: Literal["kernel", "ramdisk"], env: Sequence[str], annotations: Mapping[str, str], report: Report
 ) -> BootFile | None:
@@ -44,8 +57,8 @@ def read_own_file(
 def check_annotations(annotations: Mapping[str, str], report: Report) -> None:
     """Report annotations for runx that runx does not know."""
     of_kinds = (PREFIX + kind for kind in KINDS)
-    of_root = (ROOT_CARRIER_ANNOTATION, ROOT_WRITE_BACK_ANNOTATION)
-    known = (*of_kinds, EXEC_ANNOTATION, XLCONF_ANNOTATION, POD_MACHINE_ANNOTATION, *of_root)
+    of_root = (ROOT_CARRIER_ANNOTATION, ROOT_LAYER_SIZE_ANNOTATION, ROOT_WRITE_BACK_ANNOTATION)
+    known = (*of_kinds, EXEC_ANNOTATION, XLCONF_ANNOTATION, POD_MACHINE_ANNOTATION, *of_root, SYNC_CLOCK_ANNOTATION)
     for name in annotations:
         if name.startswith(PREFIX) and name not in known:
             report.ignore("RX703", ("annotations", name), f"means nothing to runx{did_you_mean(name, known)}")

@@ -1,4 +1,4 @@
-"""Who decides whether more processes can be started in a container."""
+"""Who decides whether more processes can be started in a container, and whether its clock is kept."""
 
 import json
 from typing import Any
@@ -68,3 +68,38 @@ def test_a_ramdisk_of_the_containers_own_has_no_exec() -> None:
     made = plan(ALLOWED, ramdisk="/r", exec="true")
     assert not made.exec
     assert "RX717" in [notice.id for notice in made.ignored]
+
+
+OFF = "[defaults]\nsync_clock = false\n"
+
+
+@pytest.mark.parametrize(
+    ("toml", "annotations", "kept"),
+    [
+        ("", {}, True),
+        (OFF, {}, False),
+        ("", {"sync_clock": "false"}, False),
+        (OFF, {"sync_clock": "true"}, True),
+        ("", {"ramdisk": "/r"}, False),
+    ],
+)
+def test_the_annotation_goes_before_the_setting_of_the_clock(toml: str, annotations: dict[str, str], kept: bool) -> None:
+    assert plan(toml, **annotations).sync_clock == kept
+
+
+@pytest.mark.parametrize(
+    ("toml", "value", "message"),
+    [
+        ("", "yes", '"yes" is neither true nor false'),
+        ("[policy]\nannotations = []\n", "true", "not allowed by policy.annotations (runx.toml:2)"),
+    ],
+)
+def test_words_about_the_clock_that_are_refused(toml: str, value: str, message: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        plan(toml, sync_clock=value)
+    assert message in caught.value.message
+
+
+def test_nobody_keeps_the_clock_beside_a_ramdisk_of_the_containers_own() -> None:
+    assert "RX241" in [notice.id for notice in plan("", ramdisk="/r", sync_clock="true").ignored]
+    assert "RX241" not in [notice.id for notice in plan("", ramdisk="/r").ignored]
