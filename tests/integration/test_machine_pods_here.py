@@ -41,13 +41,14 @@ def test_a_pod_of_podman(host: Double, engine: list[str]) -> None:  # noqa: F811
 def test_a_disk_that_cannot_be_attached(host: Double, pod: Pod) -> None:
     """It is an error of `create`, with xl's words, and nothing is left."""
     first = pod.run("one", WAIT)
-    before = host.run(["losetup", "--list", "--noheadings"], check=True).stdout
+    loops = ["sh", "-c", 'losetup -ln -O BACK-FILE | grep -F "$1"', "sh", pod.cri.home]
+    before = host.run(loops, check=True).stdout
     host.fault("block-attach-fails", "no such backend")
     try:
         with pytest.raises(CallError, match=r"xl block-attach failed .* no such backend"):
             pod.cri.call("StartContainer", container_id=pod.create("two", "true"))
     finally:
         host.no_fault("block-attach-fails")
-    assert host.run(["losetup", "--list", "--noheadings"], check=True).stdout == before
+    assert host.run(loops, check=True).stdout == before
     assert execute(pod, first, "true") == ("", 0)
     assert pod.end(pod.run("two", "exit 7", attempt=1)).exit_code == 7

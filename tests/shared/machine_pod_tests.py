@@ -94,10 +94,10 @@ def test_what_containers_share(pod: Pod, shared: list[dict[str, Any]]) -> None:
     assert execute(pod, two, "cat", "/dev/shm/one") == ("1\n", 0)
     assert execute(pod, one, "touch", "/only-one") == ("", 0)
     assert execute(pod, two, "ls", "/only-one")[1] == 1
-    processes = pod.cri.host.run([RUNX, "--root", pod.cri.states, "ps", two], check=True).stdout.decode()
-    assert processes.count("while :") == 1, processes
-    assert "sleep" in execute(pod, one, "ps")[0]
-    assert execute(pod, one, "ps")[0].count("while :") == 1
+    ps = [RUNX, "--root", pod.cri.states, "ps", two]
+    until(lambda: pod.cri.host.run(ps, check=True).stdout.count(b"while :") == 1)
+    until(lambda: "sleep" in execute(pod, one, "ps")[0])
+    until(lambda: execute(pod, one, "ps")[0].count("while :") == 1)  # a shell that is to become sleep has the same words
     assert execute(pod, one, "cat", "/proc/self/cgroup")[0].splitlines()[-1] == "0::/"
 
 
@@ -139,8 +139,9 @@ def test_init_containers_logs_and_statuses(pod: Pod) -> None:
     web = pod.run("web", SERVE)
     assert pod.end(pod.run("bad", "exit 5")).exit_code == 5
     missing = pod.create("missing", "true", command=["/no-such-program"])
-    pod.cri.call("StartContainer", container_id=missing)
-    assert pod.end(missing).exit_code == 127
+    with pytest.raises(CallError, match="stat /no-such-program: no such file or directory"):
+        pod.cri.call("StartContainer", container_id=missing)
+    assert pod.container(missing).exit_code in (127, 128), "containerd 1.6 says 128 whatever the runtime's status is"
     polite = pod.run("polite", "trap 'echo stopping; exit 6' TERM; echo ready; while :; do sleep 0.1; done")
     pod.stop(polite, timeout_s=60)
     assert (pod.end(polite).exit_code, pod.log("polite")) == (6, "ready\nstopping\n")
@@ -153,7 +154,7 @@ def test_init_containers_logs_and_statuses(pod: Pod) -> None:
 _TRACES = """
     ls /proc/$1/fd | wc -l
     xenstore-ls | grep -c .
-    cat /sys/block/loop*/loop/backing_file 2> /dev/null | wc -l
+    losetup -ln -O BACK-FILE | grep -cF "$3"
     ls /run/runx-loops | wc -l
     cat /proc/$2/mountinfo | wc -l
     ls /proc/$2/fd | wc -l
@@ -167,7 +168,7 @@ def test_restarts_leave_nothing(host: Machine, cri: Cri, pod: Pod, shared: list[
     (server,) = host.run(["cat", children], check=True).stdout.decode().split()
 
     def traces() -> list[str]:
-        return host.run(["sh", "-c", _TRACES, "sh", str(pod.sandbox), server], check=True).stdout.decode().split()
+        return host.run(["sh", "-c", _TRACES, "sh", str(pod.sandbox), server, cri.home], check=True).stdout.decode().split()
 
     def guest() -> str:
         return execute(pod, other, "sh", "-c", "ls /dev | wc -l; cat /proc/mounts | wc -l; ls /proc | grep -c '^[0-9]'")[0]

@@ -70,6 +70,7 @@ class Cri:
     def __init__(self, host: Machine, home: str, client: Client) -> None:
         self.host = host
         self.call = client.call
+        self.home = home
         self.states = f"{home}/states/k8s.io"
         self._traces = {
             "domain": ("xl list", "^(?!Name |Domain-0 )"),
