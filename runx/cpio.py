@@ -47,6 +47,22 @@ def archive(files: Iterable[OverlayFile]) -> bytes:
     return b"".join(parts)
 
 
+def links(targets: "Iterable[tuple[str, str]]") -> bytes:
+    """An archive of symbolic links, of pairs of a path and what it leads to, and of the directories above them."""
+    parts: list[bytes] = []
+    made: set[str] = set()
+    for number, (path, target) in enumerate(targets):
+        above = path.rpartition("/")[0]
+        for directory in (above.rpartition("/")[0], above):
+            if directory and directory not in made:
+                made.add(directory)
+                parts.append(header(0, directory, stat.S_IFDIR | 0o755, 0))
+        content = target.encode()
+        parts.append(header(number, path, stat.S_IFLNK | 0o777, len(content)) + content + padding(len(content)))
+    parts.append(end(sum(map(len, parts))))
+    return b"".join(parts)
+
+
 def end(size: int) -> bytes:
     """The trailer of an archive of `size` bytes, and padding."""
     trailer = header(0, TRAILER, 0, 0)

@@ -17,10 +17,12 @@ from runx.compiler.diagnostics import visible
 from runx.compiler.model.plan import (
     Capabilities,
     Device,
+    Disk,
     Domain,
     Guest,
     Hook,
     Interface,
+    Joined,
     Mount,
     Pod,
     Process,
@@ -56,6 +58,8 @@ def _plan(console: Console, plan: VmPlan) -> None:
     _section(console, "Container", [("id", plan.id), ("bundle", plan.bundle), ("OCI version", plan.oci_version)])
     if plan.pod:
         _section(console, "Pod", _pod(plan.pod))
+    if plan.joined:
+        _section(console, "Joins the pod's virtual machine", _joined(plan.joined))
     if plan.domain:
         _section(console, "Domain", _domain(plan.domain))
         _table(console, "Settings of XLCONF", ("key", "value", "from"), map(_xl_setting, plan.domain.xl_settings))
@@ -65,7 +69,7 @@ def _plan(console: Console, plan: VmPlan) -> None:
         _section(console, "Network", _engine_network(plan))
     for interface in plan.domain.interfaces if plan.domain else ():
         _section(console, f"Network {interface.name}", _interface(interface))
-    if plan.console == "link":
+    if plan.console in ("link", "pod"):
         _section(console, "Process", [*_process(plan.process), ("exec", "allowed" if plan.exec else "not allowed")])
         clock = "kept at the host's time" if plan.sync_clock else "its own"
         _section(console, "Guest", [*_guest(plan.guest), ("clock", clock)])
@@ -82,12 +86,12 @@ def _plan(console: Console, plan: VmPlan) -> None:
 
 
 def _artifacts(console: Console, artifacts: Artifacts) -> None:
-    if not artifacts.domain_cfg:
-        return
-    _text(console, "domain.cfg", artifacts.domain_cfg)
-    _text(console, "cmdline", artifacts.cmdline)
+    if artifacts.domain_cfg:
+        _text(console, "domain.cfg", artifacts.domain_cfg)
+        _text(console, "cmdline", artifacts.cmdline)
     rows = ((file.path, f"{file.mode:04o}", f"{len(file.content)} bytes") for file in artifacts.overlay)
-    _table(console, "overlay (added to the ramdisk)", ("file", "mode", "size"), rows)
+    to = "added to the ramdisk" if artifacts.domain_cfg else "sent to the pod's machine"
+    _table(console, f"overlay ({to})", ("file", "mode", "size"), rows)
     for file in artifacts.overlay:
         if file.path == "runx/seccomp":
             continue  # a program for the kernel; its description is with the process
@@ -98,8 +102,25 @@ def _pod(pod: Pod) -> Iterable[tuple[str, str]]:
     yield "part", f"{pod.part}, from {pod.origin}"
     if pod.sandbox_id:
         yield "sandbox", pod.sandbox_id
-    if pod.part == "sandbox":
+    if pod.machine:
+        yield "virtual machine", "one for the pod" if pod.part == "sandbox" else "that of the pod"
+    elif pod.part == "sandbox":
         yield "virtual machine", "none: a process of runx holds the pod's network namespace, and nothing of the image runs"
+
+
+def _joined(joined: Joined) -> Iterable[tuple[str, str]]:
+    yield "of the sandbox", joined.sandbox
+    for number, disk in enumerate(joined.disks):
+        yield f"disk {number}", _disk(disk)
+    yield "PID namespace", {"own": "its own", "pod": "the pod's"}.get(joined.pid_namespace, f"that of {joined.pid_namespace}")
+    if joined.own_namespaces:
+        yield "its own", ", ".join(joined.own_namespaces)
+    yield from joined.control_group
+
+
+def _disk(disk: Disk) -> str:
+    of = f", made of {disk.made_of}" if disk.made_of else ""
+    return f"{disk.source} ({disk.format}, {'read-only' if disk.read_only else 'written to'}{of})"
 
 
 def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
@@ -123,8 +144,7 @@ def _domain(domain: Domain) -> Iterable[tuple[str, str]]:
     if domain.irqs:
         yield "interrupts", ", ".join(map(str, domain.irqs))
     for disk in domain.disks:
-        of = f", made of {disk.made_of}" if disk.made_of else ""
-        yield f"disk {disk.vdev}", f"{disk.source} ({disk.format}, {'read-only' if disk.read_only else 'written to'}{of})"
+        yield f"disk {disk.vdev}", _disk(disk)
     for share in domain.shares:
         yield f"share {share.tag}", "over 9p"
 
@@ -171,7 +191,10 @@ def _mount(mount: Mount) -> tuple[str, ...]:
 
 
 def _engine_network(plan: VmPlan) -> Iterable[tuple[str, str]]:
-    yield "interfaces", "those of the namespace when the container starts" if plan.domain else "are for the pod's containers"
+    if plan.joined:
+        yield "interfaces", "those of the pod's machine"
+    else:
+        yield "interfaces", "those of the namespace when the container starts" if plan.domain else "are for the pod's containers"
     yield "namespace", plan.network_namespace or "a new one, which the engine may fill"
     for device in plan.network_devices:
         yield "device of the host", device.name if device.name == device.new_name else f"{device.name}, as {device.new_name}"

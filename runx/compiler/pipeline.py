@@ -20,6 +20,7 @@ from runx.compiler.passes.guest_kernel import as_guest_has
 from runx.compiler.passes.kernel_files import without_kernel_files
 from runx.compiler.passes.layer_size import choose_layer_size
 from runx.compiler.passes.mount_carrier import unshared_mounts
+from runx.compiler.passes.pods import with_pod_machine
 from runx.compiler.passes.policy import allows_exec, check_policy, with_host_network
 from runx.compiler.passes.resolve import Carried, Grants, Place, resolve
 from runx.compiler.passes.root_carrier import choose_root
@@ -28,7 +29,7 @@ from runx.compiler.passes.seccomp import with_filter
 from runx.compiler.passes.shares import check_shares, with_engines_files_guarded
 from runx.compiler.passes.sizing import sizing_of
 from runx.compiler.passes.sync_clock import syncs_clock
-from runx.compiler.passes.update import kept_limits
+from runx.compiler.passes.update import kept_limits, kept_of_joined
 from runx.compiler.passes.write_back import choose_write_back
 from runx.compiler.source import Source
 from runx.cpio import OverlayFile, archive
@@ -53,21 +54,22 @@ class Inputs(NamedTuple):
 
 
 class Artifacts(NamedTuple):
-    """The files of a container, as text and bytes. A sandbox has the plan alone."""
+    """The files of a container, as text and bytes. A sandbox without a machine has the plan alone, a container that joins its
+    pod's machine the plan and the overlay."""
 
     plan_json: str
     domain_cfg: str
     cmdline: str
     overlay: tuple[OverlayFile, ...]
     overlay_cpio: bytes
-    """To be appended to a copy of the base initrd."""
+    """To be appended to a copy of the base initrd; for a container that joins its pod's machine, sent over the link."""
 
 
 class Compilation(NamedTuple):
     plan: VmPlan
     artifacts: Artifacts
     kept_limits: str
-    """For `runx update`, as text (passes/update.py); empty if there is no virtual machine."""
+    """For `runx update`, as text (passes/update.py); empty for a sandbox without a virtual machine."""
     host: HostConfig
     """The settings that the host has for the executor itself."""
 
@@ -85,7 +87,9 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
         raise _with_faults_of_the_bundle(error, inputs) from None
     report = Report()
     source = Source(facts.config(bundle), inputs.name)
-    container = with_host_network(as_sandbox(read_container(source, bundle, _netconf_of(inputs, host), report)), host)
+    container = read_container(source, bundle, _netconf_of(inputs, host), report)
+    container = as_sandbox(with_pod_machine(container, inputs.state_root, host, facts, report))
+    container = with_host_network(container, host)
     container = as_guest_has(container, host, inputs.assets, facts, report)
     container = with_engines_files_guarded(without_kernel_files(container, facts, report), host, report)
     check(container, facts, report)
@@ -108,6 +112,8 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     if domain:
         sizing = sizing_of(container, len(domain.shares), len(domain.disks), plan.root.images_mib, host)
         kept = kept_limits(container.document.get("linux", {}).get("resources", {}), sizing, domain)
+    elif plan.joined:
+        kept = kept_of_joined(container.document.get("linux", {}).get("resources", {}))
     return Compilation(plan, artifacts(plan, program, copies), kept, host)
 
 
@@ -171,10 +177,10 @@ def _bytes_shown(path: str) -> str:
 def artifacts(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> Artifacts:
     """The files made from a plan. Raises RunxError for a value that a file cannot hold."""
     plan_json = _plan_json(plan)
-    if plan.domain is None:
-        return Artifacts(plan_json, "", "", (), b"")
-    cmdline = command_line(plan.domain)
     files = overlay(plan, seccomp_program, copies)
+    if plan.domain is None:
+        return Artifacts(plan_json, "", "", files, archive(files) if files else b"")
+    cmdline = command_line(plan.domain)
     return Artifacts(
         plan_json=plan_json,
         domain_cfg=xl_config(plan.domain, cmdline),

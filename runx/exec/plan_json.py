@@ -7,6 +7,12 @@ test compares both. Every key is there: a value that is not set is null.
 from typing import Literal, TypedDict
 
 
+class Share(TypedDict):
+    """A tree of the host that runx serves to the guest over 9p."""
+
+    tag: str
+
+
 class Disk(TypedDict):
     """A file of the host as a disk of the guest."""
 
@@ -14,6 +20,7 @@ class Disk(TypedDict):
     path: str
     read_only: bool
     holds: Literal["image", "base", "engine", "added", "layer"]
+    script: str
     made_of: str
 
 
@@ -35,8 +42,17 @@ class Domain(TypedDict):
     memory_mib: int
     own_kernel: str | None
     ramdisk: str
+    shares: list[Share]
     disks: list[Disk]
     interfaces: list[Interface]
+
+
+class Joined(TypedDict):
+    """What a container adds to the virtual machine of its pod."""
+
+    sandbox: str
+    disks: list[Disk]
+    pid_namespace: str
 
 
 class RootImage(TypedDict):
@@ -97,6 +113,7 @@ class VmPlan(TypedDict):
 
     bundle: str
     domain: Domain | None
+    joined: Joined | None
     root: Root
     mounts: list[Mount]
     hooks: list[Hook]

@@ -24,6 +24,7 @@ MS_BIND = 1 << 12
 MS_REC = 1 << 14
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
 
 _mount = libc.function("mount", "zzzLz")
 _umount2 = libc.function("umount2", "zi")
@@ -31,6 +32,8 @@ _pivot_root = libc.function("pivot_root", "zz")
 _unshare = libc.function("unshare", "i")
 _setns = libc.function("setns", "ii")
 _syncfs = libc.function("syncfs", "i")
+_open_tree = libc.function("syscall", "lizL")
+_move_mount = libc.function("syscall", "lizizL")
 _mount_setattr = libc.function("syscall", "lizLPL")
 
 
@@ -61,6 +64,22 @@ def make_read_only(target: str) -> None:
     attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)  # set, clear, propagation, user namespace
     result = _mount_setattr(_SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), _AT_RECURSIVE, attributes, len(attributes))
     libc.check(result, target)
+
+
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT = 428, 429
+_OPEN_TREE_CLONE, _MOVE_FROM_EMPTY_PATH = 1, 4
+
+
+def copy_tree(path: str) -> int:
+    """A descriptor of a copy of the mounts at and below a path, attached nowhere (open_tree(2)). Raises OSError."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+    return libc.check(_open_tree(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags), path)
+
+
+def attach_tree(tree: int, target: str) -> None:
+    """Attach the mounts of such a descriptor at a path of this mount namespace (move_mount(2)). Raises OSError."""
+    words = (tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_FROM_EMPTY_PATH)
+    libc.check(_move_mount(_SYS_MOVE_MOUNT, *words), target)
 
 
 def sync_file_system(fd: int) -> None:

@@ -17,7 +17,7 @@ from runxtools.testing.containers import LIMIT_S
 _MESSAGES = """
 KeyValue: string key 1, string value 2
 NamespaceOption: int32 network 1, int32 pid 2, int32 ipc 3, string target_id 4
-Mount: string container_path 1, string host_path 2, bool readonly 3
+Mount: string container_path 1, string host_path 2, bool readonly 3, int32 propagation 5
 ImageSpec: string image 1
 ImageStatusRequest: ImageSpec image 1
 Image: string id 1
@@ -27,7 +27,8 @@ UInt64Value: uint64 value 1
 PodSandboxMetadata: string name 1, string uid 2, string namespace 3, uint32 attempt 4
 DNSConfig: string* servers 1, string* searches 2, string* options 3
 LinuxSandboxSecurityContext: NamespaceOption namespace_options 1
-LinuxPodSandboxConfig: string cgroup_parent 1, LinuxSandboxSecurityContext security_context 2, KeyValue* sysctls 3
+LinuxPodSandboxConfig: string cgroup_parent 1, LinuxSandboxSecurityContext security_context 2, KeyValue* sysctls 3, \
+    LinuxContainerResources resources 5
 PodSandboxConfig: PodSandboxMetadata metadata 1, string hostname 2, string log_directory 3, DNSConfig dns_config 4, \
     KeyValue* labels 6, KeyValue* annotations 7, LinuxPodSandboxConfig linux 8
 RunPodSandboxRequest: PodSandboxConfig config 1, string runtime_handler 2
@@ -92,7 +93,7 @@ StatusResponse: RuntimeStatus status 1
 """
 """Messages by name; each line is a field: type (with * if it is repeated), name and number."""
 
-POD, CONTAINER, NODE = 0, 1, 2
+POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3
 """Values of NamespaceMode."""
 READY, NOT_READY = 0, 1
 """Values of PodSandboxState."""

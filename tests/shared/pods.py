@@ -37,6 +37,7 @@ disabled_plugins = [
     default_runtime_name = "runx"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx]
     runtime_type = "io.containerd.runc.v2"
+    pod_annotations = ["org.runx.*"]
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx.options]
       BinaryName = "{runx}"
       Root = "{home}/states"
@@ -69,6 +70,7 @@ class Cri:
     def __init__(self, host: Machine, home: str, client: Client) -> None:
         self.host = host
         self.call = client.call
+        self.home = home
         self.states = f"{home}/states/k8s.io"
         self._traces = {
             "domain": ("xl list", "^(?!Name |Domain-0 )"),

@@ -119,7 +119,7 @@ class Case:
         if directory != given.get("directory"):
             return None
         sysctl = tuple((name, value) for name, value in given.get("sysctl", ()))
-        return SandboxFacts(given.get("hostname"), given.get("domainname"), sysctl)
+        return SandboxFacts(given.get("hostname"), given.get("domainname"), sysctl, given.get("is_machine", False))
 
     def has_program(self, name: str) -> bool:
         return name not in self.settings.get("programs_missing", ())

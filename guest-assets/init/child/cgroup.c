@@ -16,7 +16,6 @@
 #include "common/file.h"
 #include "common/report.h"
 
-#define HIERARCHY "/run/cgroup"
 #define CONTAINER HIERARCHY "/container"
 
 /* Enables all controllers, for programs that run containers inside this one. Only "pids" must be there. */
@@ -90,6 +89,31 @@ void cgroup_join(pid_t pid, int report)
         failed = "joining the cgroup";
     if (failed)
         report_failure(report, STATUS_SETUP_FAILED, "pids limit: %s: %s", failed, reason(errno));
+}
+
+void cgroup_join_group(const char *group, pid_t pid, int report)
+{
+    char path[128];
+    snprintf(path, sizeof path, HIERARCHY "/%s/cgroup.procs", group);
+    if (!write_file(path, "0") && (errno != EBUSY || !pid || !join_cgroup_of(pid)))
+        report_failure(report, STATUS_SETUP_FAILED, "control group: joining it: %s", reason(errno));
+}
+
+void cgroup_write(const char *group, const struct process *p, int report)
+{
+    char path[256];
+    for (size_t i = 0; i < p->control_group_count; i += 2) {
+        const char *file = p->control_group[i], *value = p->control_group[i + 1];
+        if (snprintf(path, sizeof path, HIERARCHY "/%s/%s", group, file) >= (int)sizeof path)
+            report_failure(report, STATUS_SETUP_FAILED, "control group: %s: %s", file, reason(ENAMETOOLONG));
+        if (write_file(path, value))
+            continue;
+        /* EINVAL: the kernel can never have so many tasks. A weight is among others, of which a kernel without them knows nothing. */
+        if (!strcmp(file, "pids.max") && errno == EINVAL && write_file(path, "max"))
+            continue;
+        if (strcmp(file, "cpu.weight") || errno != ENOENT)
+            report_failure(report, STATUS_SETUP_FAILED, "control group: %s %s: %s", file, value, reason(errno));
+    }
 }
 
 void cgroup_limit(int limit, const char *most, int report)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "child/hooks.h"
+#include "child/pause.h"
 #include "child/schedule.h"
 #include "common/common.h"
 #include "common/error_text.h"
@@ -230,12 +231,14 @@ void exec_process(struct process *p, int report)
         SETUP_STEP(prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0), "keeping capabilities");
         apply_capabilities(p, report);
     }
-    const char *program = find_program(p, report);
+    const char *program = p->pod ? NULL : find_program(p, report);
     if (p->no_new_privs)
         SETUP_STEP(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
     if (p->has_filter && p->no_new_privs)
         load_filter(p, report);
     hooks_run(p, report); /* with the user and the rights of the process */
+    if (p->pod)
+        pause_run(report);
 
     SETUP_STEP(write(report, (char[]){REPORT_EXECUTING}, 1), "report");
     execve(program, p->args, p->env);

@@ -65,6 +65,9 @@ struct process {
     bool network_follows;      /* the host sends /runx/network over the link */
     bool sessions;             /* the host may start more processes */
     bool sync_clock;           /* the host keeps the clock */
+    bool pod;                  /* it waits for the containers of a pod */
+    char **control_group;      /* a file of the container's control group, its content, and so on; NULL terminated */
+    size_t control_group_count;
     const char *layer;         /* the disk that the container writes to; NULL: none */
     const char *hook_state[2]; /* the JSON text for hooks, before and after the process's pid */
     struct hook *hooks;

@@ -224,6 +224,23 @@ static const char *read_sync_clock(const struct record *record, struct process *
     return read_flag(record, &p->sync_clock);
 }
 
+static const char *read_pod(const struct record *record, struct process *p)
+{
+    return read_flag(record, &p->pod);
+}
+
+static const char *read_control_group(const struct record *record, struct process *p)
+{
+    if (record->count % 2)
+        return fault("control_group: %zu values do not make pairs", record->count);
+    for (size_t i = 0; i < record->count; i += 2)
+        if (strchr(record->values[i], '/'))
+            return fault("control_group: \"%s\" is no file of a control group", record->values[i]);
+    p->control_group = record->values;
+    p->control_group_count = record->count;
+    return NULL;
+}
+
 static const char *read_layer(const struct record *record, struct process *p)
 {
     if (record->count != 1 || record->values[0][0] != '/')
@@ -310,6 +327,8 @@ static const struct {
     {"network_follows", read_network_follows},
     {"sessions", read_sessions},
     {"sync_clock", read_sync_clock},
+    {"pod", read_pod},
+    {"control_group", read_control_group},
     {"layer", read_layer},
     {"hook_state", read_hook_state},
     {"hook", read_hook},
@@ -333,6 +352,8 @@ const char *process_file_parse(char *text, size_t size, struct process *p)
     const char *wrong = records_read(text, size, apply_record, p);
     if (wrong)
         return wrong;
+    if (!p->args && p->control_group_count)
+        return NULL; /* new limits alone */
     if (!p->args)
         return "no record \"args\"";
     if (!p->cwd)
@@ -349,6 +370,8 @@ const char *process_file_read(const char *path, struct process *p)
     if (!text)
         return reason(errno);
     const char *wrong = process_file_parse(text, size, p);
+    if (!wrong && !p->args)
+        wrong = "no record \"args\"";
     if (!wrong && p->has_filter && !(p->filter = read_whole("/runx/seccomp", &p->filter_size)))
         wrong = fault("seccomp: /runx/seccomp: %s", reason(errno));
     return wrong;

@@ -1,6 +1,7 @@
 #include "child/processes.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,14 +29,40 @@ static long field(const char *name, int index)
     return value;
 }
 
-static void show(const char *pid, const char *own_mounts, int level, int out)
+/* Whether a process is in the control group GROUP, or in one that it has made. */
+static bool is_in(const char *pid, const char *group)
+{
+    char path[300], text[512];
+    size_t length = strlen(group);
+    snprintf(path, sizeof path, "/proc/%s/cgroup", pid);
+    if (!read_file(path, text, sizeof text))
+        return false;
+    const char *at = strstr(text, "0::/");
+    return at && !strncmp(at + 4, group, length) && (at[4 + length] == '\n' || at[4 + length] == '/');
+}
+
+/* How many PID namespaces a process is below that of PID 1. */
+static int level_of(pid_t pid)
+{
+    char path[40];
+    int level = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    if (!read_file(path, status, sizeof status))
+        return 0;
+    const char *at = strstr(status, "\nNSpid:");
+    for (at = at ? at + 7 : ""; *at && *at != '\n'; at++)
+        level += *at == '\t';
+    return level < 0 ? 0 : level;
+}
+
+static void show(const char *pid, const char *own_mounts, const char *group, int level, int out)
 {
     char path[300], mounts[64], words[1024];
     snprintf(path, sizeof path, "/proc/%s/ns/mnt", pid);
     ssize_t length = readlink(path, mounts, sizeof mounts - 1);
     mounts[length > 0 ? length : 0] = '\0';
     /* PID 1 and its helpers are outside, and threads of the kernel. */
-    if (length <= 0 || !strcmp(mounts, own_mounts))
+    if (length <= 0 || !strcmp(mounts, own_mounts) || (group && !is_in(pid, group)))
         return;
     snprintf(path, sizeof path, "/proc/%s/status", pid);
     if (!read_file(path, status, sizeof status))
@@ -58,8 +85,9 @@ static void show(const char *pid, const char *own_mounts, int level, int out)
     dprintf(out, "%ld %ld %ld %s\n", number, level && above == outermost ? 0 : above, uid, *words ? words : name);
 }
 
-void processes_main(bool in_pid_namespace, const struct child_pipes *pipes)
+void processes_main(bool in_pid_namespace, const char *group, pid_t pid, const struct child_pipes *pipes)
 {
+    int level = group ? level_of(pid) : in_pid_namespace;
     char own[64];
     ssize_t length = readlink("/proc/self/ns/mnt", own, sizeof own - 1);
     own[length > 0 ? length : 0] = '\0';
@@ -71,6 +99,6 @@ void processes_main(bool in_pid_namespace, const struct child_pipes *pipes)
     struct dirent *entry;
     while (directory && (entry = readdir(directory)))
         if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-            show(entry->d_name, own, in_pid_namespace ? 1 : 0, pipes->out);
+            show(entry->d_name, own, group, level, pipes->out);
     _exit(!directory);
 }

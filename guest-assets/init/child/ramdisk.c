@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/common.h"
@@ -97,6 +99,34 @@ static void do_attach(char **a)
         close(loop);
 }
 
+/* SOURCE TARGET */
+static void do_place(char **a)
+{
+    make_directory(a[1]);
+    if (mount(a[0], a[1], NULL, MS_BIND, NULL) < 0)
+        fail("%s: %s", a[1], reason(errno));
+}
+
+/* PATH: the kernel makes its node when the host has attached the disk. */
+static void do_await_disk(char **a)
+{
+    enum { WAIT_MS = 60 * 1000, RETRY_MS = 2 };
+    struct stat status;
+    for (int waited = 0; stat(a[0], &status) < 0; waited += RETRY_MS) {
+        if (errno != ENOENT || waited >= WAIT_MS)
+            fail("%s", reason(errno));
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+    }
+}
+
+/* KIND */
+static void do_unshare(char **a)
+{
+    int kind = !strcmp(a[0], "ipc") ? CLONE_NEWIPC : !strcmp(a[0], "uts") ? CLONE_NEWUTS : 0;
+    if (!kind || unshare(kind) < 0)
+        fail("%s", reason(kind ? errno : EINVAL));
+}
+
 static void do_directory(char **a)
 {
     make_directory(a[0]);
@@ -129,6 +159,9 @@ static void do_sysctl(char **a)
 /* In the order of docs/guest.md. */
 static const struct command COMMANDS[] = {
     {"attach", 4, 2, do_attach},
+    {"place", 2, 1, do_place},
+    {"await_disk", 1, 0, do_await_disk},
+    {"unshare", 1, 0, do_unshare},
     {"directory", 1, 0, do_directory},
     {"up", 1, 0, do_up},
     {"sysctl", 2, 0, do_sysctl},

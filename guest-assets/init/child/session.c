@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "child/archive.h"
 #include "child/become.h"
 #include "child/cgroup.h"
 #include "child/process_file.h"
@@ -31,6 +32,28 @@ static void bound(struct process *p, const struct process *container)
     p->has_capabilities = true;
 }
 
+/* The container's own process, which an archive describes. */
+static const struct process *process_of(const struct container *container, int report)
+{
+    static struct process found;
+    size_t size;
+    char *text = archive_find(container->archive, container->archive_size, "runx/process", &size);
+    const char *wrong = text ? process_file_parse(text, size, &found) : "there is none";
+    if (!wrong && found.has_filter &&
+        !(found.filter = archive_find(container->archive, container->archive_size, "runx/seccomp", &found.filter_size)))
+        wrong = "there is no filter";
+    if (wrong)
+        report_failure(report, STATUS_SETUP_FAILED, "the record of the container: %s", wrong);
+    return &found;
+}
+
+/* New limits alone. */
+static _Noreturn void limit(const char *group, const struct process *p, int report)
+{
+    cgroup_write(group, p, report);
+    _exit(write(report, (char[]){REPORT_EXECUTING}, 1) != 1);
+}
+
 static int open_namespace(pid_t pid, const char *name, int report)
 {
     char path[40];
@@ -41,6 +64,21 @@ static int open_namespace(pid_t pid, const char *name, int report)
     return fd;
 }
 
+/* The namespaces that a container of a pod may have for itself. */
+static void enter_kinds(pid_t pid, int report)
+{
+    static const struct {
+        const char *name;
+        int kind;
+    } KINDS[] = {{"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS}};
+    for (size_t i = 0; i < ARRAY_SIZE(KINDS); i++) {
+        int fd = open_namespace(pid, KINDS[i].name, report);
+        if (setns(fd, KINDS[i].kind) < 0)
+            report_failure(report, STATUS_SETUP_FAILED, "entering the container: %s", reason(errno));
+        close(fd);
+    }
+}
+
 void session_main(char *text, size_t size, const struct container *container, const struct child_pipes *pipes)
 {
     static struct process p;
@@ -49,10 +87,18 @@ void session_main(char *text, size_t size, const struct container *container, co
     const char *wrong = process_file_parse(text, size, &p);
     if (wrong)
         report_failure(report, STATUS_SETUP_FAILED, "the session's record: %s", wrong);
-    bound(&p, container->process);
+    if (container->group && !p.args)
+        limit(container->group, &p, report);
+    if (!p.args)
+        report_failure(report, STATUS_SETUP_FAILED, "the session's record: no record \"args\"");
+    bound(&p, container->group ? process_of(container, report) : container->process);
     become_prepare(&p, report);
     int mounts = open_namespace(container->pid, "mnt", report);
-    if (p.pids_limit) {
+    if (container->group) {
+        cgroups = open_namespace(container->pid, "cgroup", report);
+        enter_kinds(container->pid, report);
+        cgroup_join_group(container->group, container->pid, report);
+    } else if (p.pids_limit) {
         cgroups = open_namespace(container->pid, "cgroup", report);
         cgroup_join(container->pid, report);
     }

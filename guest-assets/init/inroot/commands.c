@@ -28,8 +28,6 @@
 #include "inroot/options.h"
 #include "inroot/path.h"
 
-#define NODES "/nodes"
-
 /* The path by which mount(2) finds the file of FD. The next call but one overwrites it. */
 static const char *name_of(int fd)
 {

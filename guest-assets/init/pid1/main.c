@@ -22,6 +22,7 @@
 #include "pid1/dns_relay.h"
 #include "pid1/end.h"
 #include "pid1/ending.h"
+#include "pid1/groups.h"
 #include "pid1/kernel_log.h"
 #include "pid1/link.h"
 #include "pid1/log.h"
@@ -172,7 +173,9 @@ int pid1_main(const char *device)
     if (wrong)
         fatal(STATUS_SETUP_FAILED, "/runx/process: %s", wrong);
     space_of(process.layer);
-    if (process.sessions)
+    if (process.pod && !groups_open())
+        fatal(STATUS_SETUP_FAILED, "control groups: %s", reason(errno));
+    if (process.sessions || process.pod)
         sessions_allow(&process);
     if (process.sync_clock)
         clock_allow();

@@ -27,9 +27,7 @@ static pid_t fork_and_return(void)
 
 pid_t namespace_fork_into_new(void)
 {
-    if (unshare(CLONE_NEWPID) < 0)
-        fatal(STATUS_SETUP_FAILED, "making a PID namespace: %s", reason(errno));
-    return fork_and_return();
+    return unshare(CLONE_NEWPID) < 0 ? -1 : fork_and_return();
 }
 
 pid_t namespace_fork_into(pid_t process)

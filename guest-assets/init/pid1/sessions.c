@@ -5,13 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "child/container.h"
 #include "child/processes.h"
 #include "child/session.h"
 #include "common/common.h"
 #include "common/error_text.h"
 #include "pid1/birth.h"
+#include "pid1/groups.h"
 #include "pid1/link.h"
 #include "pid1/log.h"
 #include "pid1/namespace.h"
@@ -20,12 +25,17 @@
 
 struct session {
     unsigned number;
-    char *record; /* what EXEC has brought so far; NULL when the child is there */
+    char *record; /* what EXEC has brought so far; NULL when the child is there. CONTAINER: as long as the container is there */
     size_t size, room;
     int error; /* an errno: the record could not be kept; told when it is complete */
     pid_t pid; /* 0: there is no child yet */
     bool ended;
     int wait_status;
+    bool has_place;
+    unsigned place;             /* of PLACE: another session, or 0 */
+    char group[GROUP_NAME_MAX]; /* of a container: its control group */
+    bool is_container, is_gone; /* is_gone: all processes of the container, and with them its mounts */
+    int log;                    /* of a container: a file in memory with what its set-up says; -1: none */
     struct birth birth;
     struct streams streams;
 };
@@ -39,14 +49,32 @@ static void forget(struct session *s)
     sessions[s->number - 1] = NULL;
     birth_close(&s->birth);
     streams_close(&s->streams);
+    if (s->log >= 0)
+        close(s->log);
     free(s->record);
     free(s);
+}
+
+/* Waits a short time for the end of a container whose child has failed, and is at its end: the host takes its disks away. */
+static void see_off(struct session *s)
+{
+    enum { WAIT_MS = 5000 };
+    group_kill(s->group);
+    for (int waited = 0; waited < WAIT_MS; waited++) {
+        if (s->pid && !s->ended && waitpid(s->pid, NULL, WNOHANG))
+            s->ended = true;
+        if ((!s->pid || s->ended) && group_remove(s->group))
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
 }
 
 /* Tells the host why there is no process: the last frame of the session. The child, if there is one, is reaped by its pid. */
 static void fail(struct session *s, int status, const char *text, size_t length)
 {
     char payload[1 + REPORT_MAX] = {(char)status};
+    if (s->is_container && s->group[0])
+        see_off(s);
     if (length > REPORT_MAX)
         length = REPORT_MAX;
     memcpy(payload + 1, text, length);
@@ -61,30 +89,84 @@ static void fail_by(struct session *s, const char *what)
     fail(s, STATUS_SETUP_FAILED, text, (size_t)length);
 }
 
-static void start(struct session *s)
+/* The session that PLACE has named, if its process runs; NULL for session 0, and for one that does not. */
+static const struct session *neighbour(const struct session *s)
 {
-    struct child_pipes pipes = {.log = -1, .layer = -1, .network = -1};
-    struct container place = {container, child.pid};
-    static const char GONE[] = "the container's process has ended";
-    if (s->error) {
-        errno = s->error;
-        fail_by(s, "exec");
-        return;
+    const struct session *other = s->has_place && s->place ? sessions[s->place - 1] : NULL;
+    return other && other->is_container && other->pid && other->streams.started && !other->ended ? other : NULL;
+}
+
+/* Forks the child of a container, into the PID namespace that it is to have. */
+static pid_t fork_container(const struct session *s)
+{
+    const struct session *other = neighbour(s);
+    if (!s->has_place)
+        return namespace_fork_into_new();
+    if (other)
+        return namespace_fork_into(other->pid);
+    if (s->place) {
+        errno = ESRCH;
+        return -1;
     }
-    if (!child.started || child.ended) {
-        fail(s, STATUS_SETUP_FAILED, GONE, sizeof GONE - 1);
+    return container->pid_namespace ? namespace_fork_into(child.pid) : fork();
+}
+
+static void start_container(struct session *s)
+{
+    struct child_pipes pipes = {.layer = -1, .network = -1};
+    s->log = memfd_create("log", MFD_CLOEXEC);
+    if (s->log < 0 || !group_make(s->number, s->group)) {
+        fail_by(s, "control group");
         return;
     }
     if (!birth_prepare(&s->birth, s->number, &s->streams, &pipes)) {
         fail_by(s, "pipe");
         return;
     }
+    pipes.log = s->log;
+    s->pid = fork_container(s);
+    if (!s->pid)
+        container_main(s->record, s->size, s->group, &pipes);
+    birth_close_ends(&pipes);
+    if (s->pid < 0) {
+        s->pid = 0;
+        fail_by(s, "fork");
+    }
+}
+
+static void start(struct session *s)
+{
+    struct child_pipes pipes = {.log = -1, .layer = -1, .network = -1};
+    const struct session *other = neighbour(s);
+    struct container place = {.process = container, .pid = child.pid};
+    static const char GONE[] = "the container's process has ended";
+    if (s->error) {
+        errno = s->error;
+        fail_by(s, "exec");
+        return;
+    }
+    if (!child.started || child.ended || (container->pod && !s->is_container && !other)) {
+        fail(s, STATUS_SETUP_FAILED, GONE, sizeof GONE - 1);
+        return;
+    }
+    if (s->is_container) {
+        start_container(s);
+        return;
+    }
+    if (other)
+        place = (struct container){
+            .pid = other->pid, .archive = other->record, .archive_size = other->size, .group = other->group};
+    if (!birth_prepare(&s->birth, s->number, &s->streams, &pipes)) {
+        fail_by(s, "pipe");
+        return;
+    }
     /* A list of the processes is made outside: the container's /proc may hide some, or be missing. */
     bool lists = !s->size;
-    s->pid = container->pid_namespace && !lists ? namespace_fork_into(child.pid) : fork();
+    bool is_inside = (other || container->pid_namespace) && !lists;
+    s->pid = is_inside ? namespace_fork_into(place.pid) : fork();
     if (!s->pid) {
         if (lists)
-            processes_main(container->pid_namespace, &pipes);
+            processes_main(container->pid_namespace, place.group, place.pid, &pipes);
         s->record[s->size] = '\0';
         session_main(s->record, s->size, &place, &pipes);
     }
@@ -98,10 +180,11 @@ static void start(struct session *s)
 }
 
 /* Takes a part of the record. The empty one is the end. */
-static void take_record(struct session *s, const unsigned char *part, size_t length)
+static void take_record(struct session *s, bool is_container, const unsigned char *part, size_t length)
 {
     if (s->pid)
         return;
+    s->is_container = is_container;
     if (!length) {
         start(s);
         return;
@@ -124,23 +207,27 @@ void sessions_take_frame(unsigned number, unsigned type, const unsigned char *pa
 {
     struct session *s = sessions[number - 1];
     if (!s) {
-        if (type != FRAME_HOST_EXEC)
+        bool is_place = type == FRAME_HOST_PLACE && container->pod;
+        if (type != FRAME_HOST_EXEC && !is_place && !(type == FRAME_HOST_CONTAINER && container->pod))
             return; /* the host sent it before it read of the session's end */
         if (refused[number - 1] || !(s = calloc(1, sizeof *s))) {
             static const char TEXT[] = {STATUS_SETUP_FAILED, 'o', 'u', 't', ' ', 'o', 'f', ' ', 'm', 'e', 'm', 'o', 'r', 'y'};
-            refused[number - 1] = length;
-            if (!length)
+            refused[number - 1] = length || is_place;
+            if (!refused[number - 1])
                 link_send(frame_of(number, FRAME_FATAL), TEXT, sizeof TEXT);
             return;
         }
         s->number = number;
-        s->birth.reports = s->birth.terminal = -1;
+        s->birth.reports = s->birth.terminal = s->log = -1;
         streams_open(&s->streams, number, -1, -1, -1);
         sessions[number - 1] = s;
     }
-    if (type == FRAME_HOST_EXEC)
-        take_record(s, payload, length);
-    else if (type == FRAME_HOST_SIGNAL && length == 1) {
+    if (type == FRAME_HOST_EXEC || (type == FRAME_HOST_CONTAINER && container->pod)) {
+        take_record(s, type == FRAME_HOST_CONTAINER, payload, length);
+    } else if (type == FRAME_HOST_PLACE && length == 1 && payload[0] <= SESSIONS_MOST && container->pod) {
+        s->has_place = true;
+        s->place = payload[0];
+    } else if (type == FRAME_HOST_SIGNAL && length == 1) {
         if (s->pid && !s->ended)
             kill(s->pid, payload[0]);
     } else if (!streams_take_frame(&s->streams, type, payload, length))
@@ -155,6 +242,8 @@ static void child_ended(pid_t pid, int status)
             sessions[i]->wait_status = status;
             streams_lose_input(&sessions[i]->streams);
             streams_close_terminal_end(&sessions[i]->streams);
+            if (sessions[i]->is_container)
+                group_kill(sessions[i]->group);
         }
 }
 
@@ -163,6 +252,17 @@ void sessions_allow(const struct process *of_container)
     container = of_container;
     link_allow_sessions();
     reap_tells(child_ended);
+}
+
+/* The set-up of a container has said why it failed. */
+static void fail_as_its_log_says(struct session *s)
+{
+    static char text[REPORT_MAX];
+    off_t end = lseek(s->log, 0, SEEK_END), from = end > REPORT_MAX ? end - REPORT_MAX : 0;
+    ssize_t length = pread(s->log, text, sizeof text, from);
+    while (length > 0 && text[length - 1] == '\n')
+        length--;
+    fail(s, STATUS_SETUP_FAILED, text, length > 0 ? (size_t)length : 0);
 }
 
 static void take_report(struct session *s)
@@ -174,7 +274,10 @@ static void take_report(struct session *s)
     case BIRTH_GOES_ON:
         return;
     case BIRTH_FAILED:
-        fail(s, status, text, length);
+        if (!length && s->log >= 0)
+            fail_as_its_log_says(s);
+        else
+            fail(s, status, text, length);
         return;
     case BIRTH_DONE:
         link_send(frame_of(s->number, FRAME_STARTED), NULL, 0);
@@ -192,9 +295,12 @@ void sessions_relay(void)
         struct session *s = sessions[(first + i) % SESSIONS_MOST];
         if (!s || !s->streams.started)
             continue;
+        if (s->is_container && s->ended && !s->is_gone)
+            s->is_gone = group_remove(s->group);
+        bool is_over = s->ended && (s->is_gone || !s->is_container);
         /* What others still have open is no output of this process any more. */
-        streams_relay(&s->streams, s->ended);
-        if (s->ended && streams_drained(&s->streams) && link_has_room()) {
+        streams_relay(&s->streams, is_over);
+        if (is_over && streams_drained(&s->streams) && link_has_room()) {
             link_send(frame_of(s->number, FRAME_EXIT), (uint8_t[]){status_of(s->wait_status)}, 1);
             forget(s);
         }
@@ -205,6 +311,8 @@ bool sessions_are_due(void)
 {
     for (size_t i = 0; i < SESSIONS_MOST; i++) {
         const struct session *s = sessions[i];
+        if (s && s->is_container && s->ended && !s->is_gone)
+            return true;
         if (s && s->streams.started && s->ended &&
             (streams_drained(&s->streams) || (s->streams.out.fd >= 0 && s->streams.out.window) ||
              (s->streams.err.fd >= 0 && s->streams.err.window)))

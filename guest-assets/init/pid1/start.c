@@ -32,7 +32,7 @@ void start_child(struct process *process)
     network_script_start(log[1], process->network_follows);
     child.pid = process->pid_namespace ? namespace_fork_into_new() : fork();
     if (child.pid < 0)
-        fatal(STATUS_SETUP_FAILED, "fork: %s", reason(errno));
+        fatal(STATUS_SETUP_FAILED, "forking the process: %s", reason(errno));
     if (!child.pid) {
         network_script_close();
         pipes.log = log[1];

@@ -9,9 +9,9 @@ from runx.cpio import OverlayFile
 
 def overlay(plan: VmPlan, seccomp_program: bytes = b"", copies: tuple[OverlayFile, ...] = ()) -> tuple[OverlayFile, ...]:
     """The overlay's files, in order; none if nothing of runx is in the guest. copies: the files of mounts by value."""
-    if plan.console != "link":
+    if plan.console not in ("link", "pod") or not (plan.domain or plan.joined):
         return ()
-    network = network_script(plan)
+    network = network_script(plan) if plan.domain else ""
     files: tuple[OverlayFile, ...] = (
         OverlayFile("runx/setup", 0o600, setup_record(plan)),
         *([OverlayFile("runx/network", 0o700, network.encode())] if network else []),

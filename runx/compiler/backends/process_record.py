@@ -21,12 +21,26 @@ def process_record(plan: VmPlan) -> bytes:
     """The records of a container."""
     hooks = [hook for hook in plan.hooks if hook.kind == "startContainer"]
     state = _record("hook_state", _hook_state(plan)) if hooks else b""
-    follows = _record("network_follows", ["1"]) if plan.takes_interfaces else b""
-    sessions = _record("sessions", ["1"]) if plan.exec else b""
-    clock = _record("sync_clock", ["1"]) if plan.sync_clock else b""
-    layer = b"".join(_record("layer", [f"/dev/{disk.vdev}"]) for disk in plan.machine.disks if disk.holds == "layer")
-    of_the_guest = follows + sessions + clock + layer + state
-    return records_of(plan.process) + of_the_guest + b"".join(_record("hook", _hook(hook, plan.process)) for hook in hooks)
+    process = plan.process
+    if plan.is_pod:
+        process = process.model_copy(update={"terminal": False})  # it neither reads nor writes
+    if plan.joined:
+        # PID 1 of the pod's machine is told of namespaces, and its control groups have the limit.
+        process = process.model_copy(update={"pid_namespace": False, "pids_limit": None})
+    return records_of(process) + _of_the_guest(plan) + state + b"".join(_record("hook", _hook(hook, process)) for hook in hooks)
+
+
+def _of_the_guest(plan: VmPlan) -> bytes:
+    if plan.joined:
+        return _record("control_group", [word for pair in plan.joined.control_group for word in pair])
+    records = [
+        _record("network_follows", ["1"] if plan.takes_interfaces else []),
+        _record("sessions", ["1"] if plan.exec and not plan.is_pod else []),
+        _record("pod", ["1"] if plan.is_pod else []),
+        _record("sync_clock", ["1"] if plan.sync_clock else []),
+        *(_record("layer", [f"/dev/{disk.vdev}"]) for disk in plan.machine.disks if disk.holds == "layer"),
+    ]
+    return b"".join(records)
 
 
 def records_of(process: Process) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runx.compiler.backends.records import record
-from runx.compiler.model.plan import Device, Disk, Mount, Root, VmPlan
+from runx.compiler.model.plan import POD_SHARE, POD_SHM, Device, Disk, Mount, Root, VmPlan
 
 # mmap: shared mappings work, and changes of the host are seen. msize: the largest that the rings take. locktimeout: seconds after
 # which a lock is asked for again that another machine or the host holds; the default is 30. posixacl: access control lists count.
@@ -51,45 +51,102 @@ def setup_record(plan: VmPlan) -> bytes:
 
 def _steps(plan: VmPlan) -> Iterator[_Step]:
     """Each step. The order is runc's (libcontainer/rootfs_linux.go, standard_init_linux.go)."""
-    domain = plan.machine
-    if plan.root.carrier == "disk":
-        disk = domain.disks[0]
-        if disk.holds != "image":
-            yield from _made_disks(domain.disks, plan.root)
-        else:
-            yield from _read_only_image(disk) if disk.read_only else _writable_image(disk)
-    if plan.root.carrier == "ram":
-        yield from _images_in_memory(plan.root)
-    for share in domain.shares:
-        target = "/newroot" if share.tag == "root" else f"/shares/{share.tag}"
-        hint = "dom0 serves this directory over 9p, which did not work"
-        yield _Step(f"share {share.tag}", [record("attach", "9p", share.tag, target, _9P)], hint)
-    yield _Step("loopback", [record("up", "lo")])
+    if plan.is_pod:
+        yield from _pod_steps(plan)
+        return
+    if plan.joined:
+        yield from _joined_root(plan)
+    else:
+        yield from _root(plan)
+        yield _Step("loopback", [record("up", "lo")])
+    shares = _OF_JOINED if plan.joined else _MOUNTS
     for mount in plan.mounts:
-        yield _Step(f"{mount.origin} {mount.destination}", _mount(mount))
+        yield _Step(f"{mount.origin} {mount.destination}", _mount(mount, shares))
     for device in plan.guest.devices:
         yield _Step(f"device {device.path}", [_device(device)])
     if not any(mount.destination == "/dev" and mount.carrier == "9p" for mount in plan.mounts):
         yield _Step("links of /dev", [record("symlink", target, path) for target, path in _LINKS])
     yield _Step("process.cwd", [record("mkdir", plan.process.cwd)])
-    if domain.interfaces or plan.takes_interfaces:
+    interfaces = plan.domain.interfaces if plan.domain else ()
+    if interfaces or plan.takes_interfaces:
         # /runx/network ran beside this so far; PID 1 gives a line when it has done its work (docs/guest.md).
         yield _Step("network", [record("await_network")])
-        if domain.interfaces and not any(mount.destination == "/etc/resolv.conf" for mount in plan.mounts):
+        if interfaces and not any(mount.destination == "/etc/resolv.conf" for mount in plan.mounts):
             yield _Step("resolv.conf", [record("bind_existing", _RESOLV_CONF, "/etc/resolv.conf")])
     late = [mount for mount in plan.mounts if _late_read_only(mount)]
     yield _Step("read-only mounts", [record("readonly", mount.destination) for mount in late])
     # The share itself is served writable, so that the mount points above could be made.
     yield _Step("root.readonly", [record("readonly", "/")] if plan.root.read_only else [])
-    for what, name in (("hostname", plan.guest.hostname), ("domainname", plan.guest.domainname)):
-        yield _Step(what, [record("sysctl", f"kernel/{what}", name)] if name else [])
-    for name, value in plan.guest.sysctl:
-        yield _Step(f"sysctl {name}", [record("sysctl", name, value)])
+    yield from _settings(plan)
     yield _Step("linux.readonlyPaths", [record("readonly", path) for path in plan.guest.readonly_paths])
     yield _Step("linux.maskedPaths", [record("mask", path) for path in plan.guest.masked_paths])
     # Last: nothing can be bound out of an unbindable root, and mounts in a shared one would also be mounted in its peers.
     propagation = plan.guest.root_propagation
     yield _Step("linux.rootfsPropagation", [record("propagation", "/", propagation)] if propagation in _PROPAGATED else [])
+
+
+def _settings(plan: VmPlan) -> Iterator[_Step]:
+    for what, name in (("hostname", plan.guest.hostname), ("domainname", plan.guest.domainname)):
+        yield _Step(what, [record("sysctl", f"kernel/{what}", name)] if name else [])
+    for name, value in plan.guest.sysctl:
+        yield _Step(f"sysctl {name}", [record("sysctl", name, value)])
+
+
+def _root(plan: VmPlan) -> Iterator[_Step]:
+    """The root, and the share of bind mounts, of a machine of the container's own."""
+    domain = plan.machine
+    if plan.root.carrier == "disk":
+        disk = domain.disks[0]
+        if disk.holds != "image":
+            places = [f"/dev/{disk.vdev}" for disk in domain.disks]
+            yield from _made_disks(domain.disks, places, plan.root)
+        else:
+            yield from _read_only_image(disk) if disk.read_only else _writable_image(disk)
+    if plan.root.carrier == "ram":
+        yield from _images_in_memory(plan.root)
+    for share in domain.shares:
+        yield _share(share.tag, "/newroot" if share.tag == "root" else f"/shares/{share.tag}")
+
+
+def _share(tag: str, target: str) -> _Step:
+    hint = "dom0 serves this directory over 9p, which did not work"
+    return _Step(f"share {tag}", [record("attach", "9p", tag, target, _9P)], hint)
+
+
+_MOUNTS = "/shares/mounts"
+_OF_JOINED = "/runx/shares"
+"""Directory of links to the entries of the pod's share that are the container's. The supervisor of the pod's machine makes them,
+as those of disks, and sends them before this file."""
+
+
+def _pod_steps(plan: VmPlan) -> Iterator[_Step]:
+    """The machine of a pod, before it has containers."""
+    yield _share(POD_SHARE, f"/shares/{POD_SHARE}")
+    size = next((word for mount in plan.mounts for word in mount.data if word.startswith("size=")), _SHM_SIZE)
+    options = f"nosuid,nodev,noexec,mode=1777,{size}"
+    yield _Step("shared memory", [record("attach", "tmpfs", "shm", POD_SHM, options)])
+    yield _Step("loopback", [record("up", "lo")])
+    if plan.machine.interfaces or plan.takes_interfaces:
+        yield _Step("network", [record("await_network")])
+    yield from _settings(plan)
+
+
+_SHM_SIZE = "size=65536k"
+"""As all engines have it (containerd's CRI plugin, podman)."""
+
+
+def _joined_root(plan: VmPlan) -> Iterator[_Step]:
+    """The root of a container that joins its pod's machine: disks that have been attached, or an entry of the pod's share."""
+    assert plan.joined, "a container that joins"
+    kinds = plan.joined.own_namespaces
+    yield _Step("linux.namespaces", [record("unshare", kind) for kind in kinds])
+    if plan.root.carrier == "disk":
+        disks = plan.joined.disks
+        places = [f"/runx/disks/{number}" for number in range(len(disks))]
+        yield _Step("disks", [record("await_disk", place) for place in places])
+        yield from _made_disks(disks, places, plan.root)
+    else:
+        yield _Step("root", [record("place", f"{_OF_JOINED}/root", "/newroot")])
 
 
 def _writable_image(disk: Disk) -> Iterator[_Step]:
@@ -122,16 +179,16 @@ def _overlay(lower: str, changes: str, options: tuple[str, ...]) -> bytes:
     return record("attach", "overlay", "overlay", "/newroot", words)
 
 
-def _made_disks(disks: tuple[Disk, ...], root: Root) -> Iterator[_Step]:
+def _made_disks(disks: tuple[Disk, ...], places: list[str], root: Root) -> Iterator[_Step]:
     """The disks that runx has made of the root filesystem, joined by an overlay: the base, the added files, and the layer of
-    changes. A read-only root has no layer: then mount points are made in memory."""
+    changes. A read-only root has no layer: then mount points are made in memory. places: their paths in the guest."""
     hint = "the disks of the root filesystem could not be mounted: a kernel of its own needs blkfront, EROFS, ext4 and overlay"
     # noinit_itable: tables of unused inodes are zero already (mke2fs on a sparse file).
     kinds = {"base": ("erofs", "ro"), "engine": ("erofs", "ro"), "added": ("erofs", "ro"), "layer": ("ext4", "noinit_itable")}
     records = []
-    for disk in disks:
+    for disk, place in zip(disks, places, strict=True):
         kind, words = kinds[disk.holds]
-        records.append(record("attach", kind, f"/dev/{disk.vdev}", f"/disks/{disk.vdev}", words))
+        records.append(record("attach", kind, place, f"/disks/{disk.vdev}", words))
     lower = [f"/disks/{disk.vdev}" for disk in reversed(disks) if disk.holds != "layer"]
     if disks[-1].holds == "layer":
         layer = f"/disks/{disks[-1].vdev}"
@@ -177,10 +234,10 @@ def _images_in_memory(root: Root) -> Iterator[_Step]:
     yield _Step("root", [*attached, *joined, *above, *_kept("/overlay", root)], hint)
 
 
-def _mount(mount: Mount) -> list[bytes]:
+def _mount(mount: Mount, shares: str) -> list[bytes]:
     flags = tuple(flag for flag in mount.flags if flag != "ro") if _late_read_only(mount) else mount.flags
-    if mount.comes_to:
-        records = [record("bind", mount.comes_to, mount.destination, ",".join(flags) or _NONE)]
+    if source := mount.found_at(shares):
+        records = [record("bind", source, mount.destination, ",".join(flags) or _NONE)]
     else:
         options = ",".join((*flags, *mount.data)) or _NONE
         records = [record("mount", mount.type, mount.source, mount.destination, options)]

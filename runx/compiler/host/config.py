@@ -33,9 +33,11 @@ CARRIERS = ("auto", "disk", "9p", "ram")
 """Carriers of a root filesystem."""
 WRITE_BACK = ("exit", "never")
 """When what a container has written comes into its root filesystem on the host."""
+POD_MACHINES = ("container", "pod")
+"""What is a virtual machine: each container of a pod, or the pod."""
 ANNOTATIONS = (
-    "org.runx.exec", "org.runx.kernel", "org.runx.ramdisk", "org.runx.root.carrier", "org.runx.root.layer_size",
-    "org.runx.root.write_back", "org.runx.sync_clock", "org.runx.xlconf",
+    "org.runx.exec", "org.runx.kernel", "org.runx.pods.machine", "org.runx.ramdisk", "org.runx.root.carrier",
+    "org.runx.root.layer_size", "org.runx.root.write_back", "org.runx.sync_clock", "org.runx.xlconf",
 )  # fmt: skip
 """The annotations of a container that runx knows."""
 
@@ -74,6 +76,9 @@ class HostConfig(NamedTuple):
     ram_limit_mib: int = 64
     by_value: tuple[str, ...] = BY_VALUE
     in_memory: tuple[str, ...] = IN_MEMORY
+    pod_machine: str = "container"
+    pod_memory_mib: int = 512
+    pod_vcpus: int = 2
     kill_answer_s: int = 1
     kill_end_s: int = 8
     host_memory_mib: int = 1024
@@ -105,7 +110,7 @@ class HostConfig(NamedTuple):
 
 class Setting(NamedTuple):
     """How a setting is written in runx.toml. `kind` is the form of its value: size, part, count, seconds, type, words, path,
-    flag, bridge, spoofing, names, keys, state, carrier, moment, directories or rules. `field`: of HostConfig."""
+    flag, bridge, spoofing, names, keys, state, carrier, moment, machine, directories or rules. `field`: of HostConfig."""
 
     section: str
     name: str
@@ -157,6 +162,12 @@ SETTINGS = (
         "bind mounts of small files that are copied into the guest: DESTINATION SOURCE",
     ),
     Setting("mounts", "in_memory", "rules", "in_memory", "bind mounts of directories that become a tmpfs of the guest"),
+    Setting(
+        "pods", "machine", "machine", "pod_machine",
+        "what is a virtual machine: container, each container of a pod, or pod, all of them together",
+    ),
+    Setting("pods", "memory", "size", "pod_memory_mib", "memory of a pod's machine whose pod has no limit"),
+    Setting("pods", "vcpus", "count", "pod_vcpus", "virtual CPUs of a pod's machine whose pod has no quota"),
     Setting("kill", "answer_timeout", "seconds", "kill_answer_s", "seconds after KILL until a guest has to answer"),
     Setting("kill", "end_timeout", "seconds", "kill_end_s", "seconds after KILL until a guest has to have ended"),
     Setting("host", "memory_limit", "size", "host_memory_mib", "memory that dom0 may use for one container"),
@@ -339,6 +350,12 @@ def _moment(value: Any) -> str:
     return str(value)
 
 
+def _machine(value: Any) -> str:
+    if value not in POD_MACHINES:
+        raise ValueError(" or ".join(POD_MACHINES))
+    return str(value)
+
+
 class _EntryError(ValueError):
     """An entry of a list is not what it must be."""
 
@@ -431,6 +448,7 @@ _READERS = {
     "type": _type,
     "carrier": _carrier,
     "moment": _moment,
+    "machine": _machine,
     "rules": _rules,
     "words": _words,
     "names": _names,

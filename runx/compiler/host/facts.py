@@ -47,6 +47,8 @@ class SandboxFacts(NamedTuple):
     hostname: str | None = None
     domainname: str | None = None
     sysctl: tuple[tuple[str, str], ...] = ()
+    is_machine: bool = False
+    """The pod is one virtual machine, which the sandbox has."""
 
 
 class KernelFiles(NamedTuple):

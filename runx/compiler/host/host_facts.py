@@ -177,10 +177,11 @@ class HostFacts:
             plan = json.loads(read_file(f"{directory}/plan.json"))
         except (OSError, RunxError, ValueError):
             return None  # it belongs to another runtime, or has gone
-        if plan["domain"] is not None:
+        if (plan["pod"] or {}).get("part") != "sandbox":
             return None
         guest = plan["guest"]
-        return SandboxFacts(guest["hostname"], guest["domainname"], tuple((name, value) for name, value in guest["sysctl"]))
+        sysctl = tuple((name, value) for name, value in guest["sysctl"])
+        return SandboxFacts(guest["hostname"], guest["domainname"], sysctl, plan["domain"] is not None)
 
     def host_config(self) -> tuple[str, bytes] | None:
         path = self._host_config or paths.HOST_CONFIG

@@ -39,11 +39,18 @@ else:
     )
 
 
+POD_SHARE = "pod"
+"""Tag of the share of a pod's machine. Its entries come and go with the pod's containers."""
+POD_SHM = "/shares/shm"
+"""Where a pod's machine has the shared memory of its containers, /dev/shm."""
+
+
 class Share(_Part):
     """A tree of the host that runx serves to the guest over 9p."""
 
     tag: str
-    """Mount tag in the guest: `root`, the root filesystem, or `mounts`, which has an entry for each bind mount."""
+    """Mount tag in the guest: `root`, the root filesystem, `mounts`, which has an entry for each bind mount, or `pod`, which has
+    those of all containers of a pod."""
 
 
 class Interface(_Part):
@@ -258,9 +265,13 @@ class Mount(_Part):
     @property
     def comes_to(self) -> str:
         """Source of the bind mount in the guest, outside the container's root; "" for a file system that the guest makes."""
+        return self.found_at("/shares/mounts")
+
+    def found_at(self, share: str) -> str:
+        """The same, if the entries of the share are in that directory of the guest."""
         if self.slot is None:
             return self.source if self.type == "bind" else ""
-        return f"/shares/mounts/{self.slot}" if self.carrier == "9p" else copy_of(self.slot)
+        return f"{share}/{self.slot}" if self.carrier == "9p" else copy_of(self.slot)
 
 
 class Device(_Part):
@@ -409,12 +420,31 @@ class Pod(_Part):
     """The part that a container has in a pod, several containers that Kubernetes or an engine treats as one."""
 
     part: Literal["sandbox", "container"]
-    """`sandbox`: it holds the namespaces of the pod and runs no program of its own, so it has no virtual machine.
-    `container`: it shares these namespaces."""
+    """`sandbox`: it holds the namespaces of the pod and runs no program of its own, so it has no virtual machine unless the pod
+    is one. `container`: it shares these namespaces."""
     sandbox_id: str
     """The id of the sandbox; "" if the configuration does not tell it."""
     origin: str
     """The setting that says so: `annotations["io.kubernetes.cri.container-type"]`."""
+    machine: bool = False
+    """The pod is one virtual machine: the sandbox has it, and the pod's containers join it."""
+
+
+class Joined(_Part):
+    """What a container adds to the virtual machine of its pod."""
+
+    sandbox: str
+    """Absolute path of the state directory of the pod's sandbox, whose supervisor has the machine."""
+    disks: tuple[Disk, ...] = ()
+    """Disks that are attached while the machine runs. Their `vdev` is chosen then; the guest finds them as /runx/disks/0 and so
+    on."""
+    pid_namespace: str
+    """`own`: a new PID namespace. `pod`: that of the sandbox. A path `/proc/PID/ns/pid`: that of the container whose supervisor
+    has this pid."""
+    own_namespaces: tuple[Literal["ipc", "uts"], ...] = ()
+    """Namespaces that the container has for itself in the guest. All others are the pod's."""
+    control_group: tuple[tuple[str, str], ...] = ()
+    """Files of its control group in the guest, and what is written to them (cgroups(7), version 2): `memory.max`."""
 
 
 class Ignored(_Part):
@@ -436,12 +466,15 @@ class VmPlan(_Part):
     oci_version: str
     annotations: tuple[tuple[str, str], ...] = ()
     pod: Pod | None = None
-    console: Literal["link", "passthrough", "none"] = "link"
+    console: Literal["link", "passthrough", "pod", "none"] = "link"
     """How streams, signals and the exit status travel. `link`: docs/console-link.md. `passthrough`: hvc0 unchanged, if the
-    ramdisk is the container's own. `none`: there is no guest. `process` has only the terminal then, as with `passthrough`."""
+    ramdisk is the container's own. `pod`: a session of the link of the pod's machine. `none`: there is no guest. `process` has
+    only the terminal then, as with `passthrough`."""
     domain: Domain | None
-    """None: the container is the sandbox of a pod, which has a supervisor and no virtual machine. The pod's containers take the
-    settings in `guest`."""
+    """None: the container joins the machine of its pod, or it is the sandbox of a pod, which has a supervisor and no virtual
+    machine. The pod's containers take the settings in `guest`."""
+    joined: Joined | None = None
+    """For a container that joins the machine of its pod."""
     root: Root
     mounts: tuple[Mount, ...] = ()
     process: Process
@@ -461,6 +494,16 @@ class VmPlan(_Part):
     cgroups_path: str | None = None
     """linux.cgroupsPath as given. The supervisor joins this cgroup, so that engines find a live one for their statistics."""
     ignored: tuple[Ignored, ...] = ()
+
+    @property
+    def is_pod(self) -> bool:
+        """Whether it is the sandbox of a pod that is one virtual machine."""
+        return self.domain is not None and self.pod is not None and self.pod.part == "sandbox"
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """Those that it brings, in their order."""
+        return self.domain.disks if self.domain else self.joined.disks if self.joined else ()
 
     @property
     def machine(self) -> Domain:

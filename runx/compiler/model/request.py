@@ -148,14 +148,24 @@ class Container(NamedTuple):
     @property
     def why_not_with_runx(self) -> str:
         """Why PID 1 of the guest is not runx's, which serves the container while it runs; "" if it is."""
-        if self.is_sandbox:
+        if self.is_sandbox and not self.is_pod:
             return "a pod's sandbox has no virtual machine"
         return "the ramdisk is the container's own" if self.ramdisk else ""
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether it only holds the namespaces of a pod, without a virtual machine."""
+        """Whether it only holds the namespaces of a pod, and runs no program."""
         return self.pod is not None and self.pod.part == "sandbox"
+
+    @property
+    def is_pod(self) -> bool:
+        """Whether it is a sandbox with the virtual machine of its pod."""
+        return self.pod is not None and self.pod.machine and self.pod.part == "sandbox"
+
+    @property
+    def joins(self) -> bool:
+        """Whether it joins the virtual machine of its pod."""
+        return self.pod is not None and self.pod.machine and self.pod.part == "container"
 
     def asks_for(self, path: Path) -> bool:
         """Whether the configuration has something at a path of names. Engines write 0, "", false and [] for nothing."""

@@ -11,9 +11,10 @@ from runx.compiler.frontends.oci.overlay_options import directories_of
 from runx.compiler.host.config import MAX_VCPUS, MIN_MEMORY_MIB
 from runx.compiler.host.facts import Facts, bridge_directory
 from runx.compiler.model.request import Container, MountRequest
-from runx.compiler.model.settings import IGNORED, REFUSED, places
+from runx.compiler.model.settings import IGNORED, LEFT_BY_SANDBOX, REFUSED, places
 from runx.compiler.passes.mount_carrier import is_node_of_guest
 from runx.compiler.passes.own_ramdisk import check_own_ramdisk
+from runx.compiler.passes.pods import check_joined
 from runx.compiler.passes.sandbox import check_sandbox
 
 HOST_NAME_MAX = 64
@@ -173,6 +174,7 @@ _OF_THE_POD = {
     "user": "ids are the virtual machine's own, its root is not the host's",
 }
 """Namespaces of its pod that a container joins under other runtimes, and what it has instead."""
+_JOINED = ("ipc", "uts", "pid")
 _OF_A_SANDBOX = "each virtual machine of the pod has its own, and the sandbox runs no program that would need one"
 
 
@@ -188,9 +190,11 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
         seen.add(kind)
         if path and kind == "network":
             _network_namespace(("linux", "namespaces", index, "path"), path, facts, report)
-        elif container.is_sandbox and kind != "network":
+        elif container.is_sandbox and not container.is_pod and kind != "network":
             report.ignore("RX402", ("linux", "namespaces", index), _OF_A_SANDBOX)
-        elif path and container.pod and kind in _OF_THE_POD:
+        elif path and container.joins and kind in _JOINED:
+            pass  # carried: the other containers of the pod are in the same machine
+        elif path and container.pod and not container.is_pod and kind in _OF_THE_POD:
             report.ignore("RX403", ("linux", "namespaces", index), _OF_THE_POD[kind])
         elif path:
             message = f"a virtual machine cannot join the {kind} namespace of another container or of the host"
@@ -202,7 +206,7 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
     if "network" not in seen and not container.host_bridge:
         hint = 'add {"type": "network"}; with ctr, leave --net-host out; or network.host in runx.toml'
         report.error("RX406", ("linux", "namespaces"), "the network of the host cannot be used in a virtual machine", hint)
-    if container.is_sandbox:
+    if container.is_sandbox or container.joins:
         return
     for kind in ("ipc", "uts", "mount"):
         if kind not in seen:
@@ -313,10 +317,10 @@ def parents(path: str) -> Iterator[str]:
 
 
 def _not_carried(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
-    if container.is_sandbox:
+    if container.is_sandbox and not container.is_pod:
         return
     for path, reason in IGNORED:
-        if container.asks_for(path):
+        if container.asks_for(path) and not (container.is_pod and path in LEFT_BY_SANDBOX):
             report.ignore("RX020", path, reason)
 
 
@@ -337,5 +341,6 @@ CHECKS = (
     _not_carried,
     check_own_ramdisk,
     check_sandbox,
+    check_joined,
 )
 """In the order of reading: the files first, notices last."""

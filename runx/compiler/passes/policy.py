@@ -37,7 +37,7 @@ def allows_exec(container: Container, host: HostConfig, report: Report) -> bool:
     goes to `report`."""
     path = ("annotations", EXEC_ANNOTATION)
     asked = asked_flag(EXEC_ANNOTATION, container.annotations, "RX715", report)
-    if why := container.why_not_with_runx:
+    if why := container.why_not_with_runx or ("a pod's sandbox runs no program" if container.is_pod else ""):
         if asked:
             report.ignore("RX717", path, f"nothing can be started in it: {why}")
         return False
@@ -52,6 +52,8 @@ def with_host_network(container: Container, host: HostConfig) -> Container:
     if "network" in container.namespaces or container.networks or not host.network_host:
         return container
     bridge = host.network_host
+    if container.joins:
+        return container._replace(host_bridge=bridge)  # its pod's machine is there
     asked, named = ("linux", "namespaces"), host.origin("network.host")
     request = NetworkRequest("host", bridge, None, None, (), (), (), (), (), path=asked, bridge_origin=named)
     return container._replace(networks=(request,), host_bridge=bridge)

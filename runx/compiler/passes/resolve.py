@@ -13,6 +13,8 @@ from runx.compiler.host.config import HostConfig
 from runx.compiler.host.facts import Facts, SandboxFacts
 from runx.compiler.host.overlay_layers import RootFacts
 from runx.compiler.model.plan import (
+    POD_SHARE,
+    POD_SHM,
     Device,
     Disk,
     Domain,
@@ -32,6 +34,7 @@ from runx.compiler.passes.anti_spoofing import anti_spoofing
 from runx.compiler.passes.guest_type import guest_type
 from runx.compiler.passes.mount_carrier import Unshared, is_node_of_guest
 from runx.compiler.passes.own_ramdisk import terminal_alone
+from runx.compiler.passes.pods import SHM, has_own_names, join, shares_ipc
 from runx.compiler.passes.root_carrier import RootChoice
 from runx.compiler.passes.shares import withheld
 from runx.compiler.passes.sizing import size_of, sizing_of
@@ -105,15 +108,17 @@ def resolve(
     """The plan. Raises RunxError if the state directory's path cannot be in xl's configuration, or if this host does not have the
     type of virtual machine."""
     mounts = _mounts(container, facts, carried.unshared)
-    domain = None if container.is_sandbox else _domain(container, place, host, facts, mounts, carried, report)
+    has_machine = container.is_pod or not (container.is_sandbox or container.joins)
+    domain = _domain(container, place, host, facts, mounts, carried, report) if has_machine else None
     return VmPlan(
         id=place.container_id,
         bundle=place.bundle,
         oci_version=container.oci_version,
         pod=container.pod,
-        console="none" if container.is_sandbox else "passthrough" if container.ramdisk else "link",
+        console=_console(container, has_machine),
         annotations=tuple(sorted(container.annotations.items())),
         domain=domain,
+        joined=join(container, place.state_root, _disks(container, place, carried.root, host)),
         root=_root(container, place, carried, host),
         mounts=mounts,
         process=terminal_alone(container.process) if container.ramdisk else container.process,
@@ -121,7 +126,7 @@ def resolve(
         hooks=container.hooks,
         network_namespace=container.network_namespace,
         network_devices=container.network_devices,
-        takes_interfaces=not (container.networks or container.is_sandbox),
+        takes_interfaces=has_machine and not container.networks,
         exec=grants.exec,
         sync_clock=grants.sync_clock,
         cgroups_path=container.cgroups_path,
@@ -129,6 +134,12 @@ def resolve(
             Ignored(id=notice.id, path=path_text(path), reason=notice.message) for path, notice in report.notices.items()
         ),
     )
+
+
+def _console(container: Container, has_machine: bool) -> Literal["link", "passthrough", "pod", "none"]:
+    if has_machine:
+        return "passthrough" if container.ramdisk else "link"
+    return "pod" if container.joins else "none"
 
 
 def _domain(
@@ -151,14 +162,14 @@ def _domain(
     kind = guest_type(host, facts, own_kernel=container.kernel is not None)
     root = carried.root
     disks = _disks(container, place, root, host)
-    shares = _shares(mounts, with_root=root.carrier == "9p")
+    shares = (Share(tag=POD_SHARE),) if container.is_pod else _shares(mounts, with_root=root.carrier == "9p")
     size = size_of(container.limits, sizing_of(container, len(shares), len(disks), root.images_mib, host), report)
     yielding = (size.cpus, size.cap_percent, size.cpu_weight, container.hardware.device_tree)
     set_here = dict(zip(YIELDING, yielding, strict=True))
     cmdline = (
         *(PASSTHROUGH_CMDLINE if container.ramdisk else (*CMDLINE, *PRIVILEGED_CMDLINE)),
         *(SHARES_CMDLINE if shares or carried.write_back == "exit" else ()),
-        *(DISKS_CMDLINE if disks and not container.ramdisk else ()),
+        *(DISKS_CMDLINE if (disks and not container.ramdisk) or container.is_pod else ()),
         *(IMAGES_CMDLINE if root.carrier == "ram" else ()),
     )
     return Domain(
@@ -186,14 +197,20 @@ def _domain(
 
 def _guest(container: Container, place: Place, mounts: tuple[Mount, ...], facts: Facts) -> Guest:
     pod = _of_the_pod(container, place, facts)
-    return Guest(
+    if container.joins and not has_own_names(container):
+        names = SandboxFacts()  # the machine has them
+    else:
         # runc leaves the host's name. A virtual machine has no name until it gets one.
-        hostname=container.hostname or pod.hostname or (None if container.is_sandbox else place.container_id[:64]),
-        domainname=container.domainname or pod.domainname,
+        bare = container.is_sandbox and not container.is_pod
+        hostname = container.hostname or pod.hostname or (None if bare else place.container_id[:64])
+        names = SandboxFacts(hostname, container.domainname or pod.domainname)
+    return Guest(
+        hostname=names.hostname,
+        domainname=names.domainname,
         devices=() if container.is_sandbox else _devices(container, mounts),
         masked_paths=container.masked_paths,
         readonly_paths=container.readonly_paths,
-        sysctl=tuple({**dict(pod.sysctl), **container.sysctl}.items()),
+        sysctl=tuple({**(dict(pod.sysctl) if not container.joins else {}), **container.sysctl}.items()),
         root_propagation=container.root_propagation,
     )
 
@@ -373,8 +390,11 @@ def _mounts(container: Container, facts: Facts, unshared: Unshared) -> tuple[Mou
         if container.ramdisk and request.type != "bind":
             continue  # nothing of runx is in the guest to make the mount
         if index in unshared.memory_kib:
-            mounts.append(_in_memory(request, unshared.memory_kib[index]))
+            of_pod = request.destination == SHM and shares_ipc(container)
+            mounts.append(_of_the_machine(request) if of_pod else _in_memory(request, unshared.memory_kib[index]))
             continue
+        if container.is_pod:
+            continue  # the pod's machine has no root: it has its containers' shared memory
         carrier: Literal["9p", "value", "guest"]
         of_guest = request.type != "bind" or (is_node_of_guest(request, facts) and not container.ramdisk)
         carrier = "guest" if of_guest else "value" if index in unshared.files else "9p"
@@ -396,6 +416,20 @@ def _in_memory(request: MountRequest, size_kib: int) -> Mount:
         source="tmpfs",
         flags=options.flags,
         data=("mode=1777", f"size={size_kib}k"),
+        propagation=options.propagation,
+        origin=path_text(request.path),
+    )
+
+
+def _of_the_machine(request: MountRequest) -> Mount:
+    """The directory of shared memory that all containers of a pod have, in the pod's machine."""
+    options = request.options
+    return Mount(
+        destination=request.destination,
+        carrier="guest",
+        type="bind",
+        source=POD_SHM,
+        flags=options.flags,
         propagation=options.propagation,
         origin=path_text(request.path),
     )

@@ -46,6 +46,11 @@ def choose_root(container: Container, host: HostConfig, option: str, facts: Fact
     if container.is_sandbox:
         return RootChoice("none", "the sandbox of a pod runs no program")
     asked, by, origin = _asked(container, host, option, report)
+    if container.joins and asked == "ram":
+        if by in (_OPTION, ROOT_CARRIER_ANNOTATION):
+            message = "the carrier is ram, but images in memory come with the start of a machine, and this one is the pod's"
+            report.error("RX225", origin, message, "use disk or 9p, or leave it out")
+        asked, by = "auto", "ram comes with the start of a machine, and this one is the pod's"
     is_hosts = by not in (_OPTION, ROOT_CARRIER_ANNOTATION)
     if container.image is not None and container.ramdisk is None:
         if asked in ("9p", "ram") and not is_hosts:

@@ -32,16 +32,20 @@ class Size(NamedTuple):
     cpu_weight: int | None
 
 
+POD_DISKS = 8
+"""Disks for which a pod's machine has memory beside its containers' limits. Their number is not known when it is made."""
+
+
 def sizing_of(container: Container, shares: int, disks: int, images_mib: int, host: HostConfig) -> Sizing:
     """For a container whose machine has this number of 9p shares and disks, and images of its root in memory of this size."""
     hardware = container.hardware
     return Sizing(
         hardware.memory_bytes,
         hardware.vcpus,
-        host.memory_mib,
-        host.vcpus,
+        host.pod_memory_mib if container.is_pod else host.memory_mib,
+        host.pod_vcpus if container.is_pod else host.vcpus,
         shares=shares,
-        disks=disks,
+        disks=POD_DISKS if container.is_pod else disks,
         interfaces=len(container.networks) or 1,  # an engine usually puts one into the namespace
         images_mib=images_mib,
     )

@@ -26,6 +26,9 @@ def console(root: str, container_id: str, *, follow: bool = False) -> None:
         raise RunxError(f'the console of container "{container_id}" is its standard output', hint)
     if record.is_sandbox:
         raise RunxError(f'container "{container_id}" is the sandbox of a pod, which has no virtual machine, and so no console')
+    if record.joins:
+        hint = f"runx console {record.pod}"
+        raise RunxError(f'container "{container_id}" is in the virtual machine of its pod, which has the console', hint)
     try:
         log = os.open(record.directory + "/console.log", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from runx.exec.container import record as records
 from runx.exec.container.hooks import Hook
 from runx.exec.container.record import Record
 from runx.exec.network import macs, ports
-from runx.exec.ninep import exports
+from runx.exec.ninep import export_names, exports
 from runx.exec.storage import small_files
 from runx.exec.storage.disk_mounts import prepare
 from runx.exec.supervisor.launch import SupervisorProcess
@@ -26,7 +26,7 @@ from runx.log import Log
 
 if TYPE_CHECKING:
     from runx.compiler.host.config import HostConfig
-    from runx.compiler.model.plan import Domain, Process
+    from runx.compiler.model.plan import Disk, Domain, Joined, Process
     from runx.compiler.pipeline import Compilation
     from runx.exec.commands.program import Program
     from runx.exec.container.cgroup import Group, Limits
@@ -173,11 +173,17 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
         record.packs = "ramdisk" if plan.root.images else "disks"
     _write(f"{directory}/plan.json", result.artifacts.plan_json.encode())
     as_read: VmPlan = json.loads(result.artifacts.plan_json)
+    if plan.joined:
+        _write_joined(record, result, plan.joined)
+        exports.keep(directory, as_read, export_names.JOINED)
     if plan.domain:
         record.say("info", f"the virtual machine is of type {plan.domain.type} ({plan.domain.type_reason})")
         _write_machine(record, result, plan.domain)
         prepare(directory, as_read)
-        exports.keep(directory, as_read)
+        if plan.is_pod:
+            exports.keep_pod(directory)
+        else:
+            exports.keep(directory, as_read)
         assert as_read["domain"], "the plan has one"
         interfaces = as_read["domain"]["interfaces"]
         if interfaces:
@@ -191,13 +197,14 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     group = _group(record, plan.cgroups_path, options.cgroup_manager)
     record.save()
     record.reserve()
-    return group, Limits(result.host.host_memory_mib << 20, result.host.host_cpus), _program(as_read, plan.process)
+    program = None if plan.is_pod else _program(as_read, plan.process)
+    return group, Limits(result.host.host_memory_mib << 20, result.host.host_cpus), program
 
 
 def _program(plan: "VmPlan", process: "Process") -> "Program | None":
     """The program, if its file is in the root filesystem on the host, and no hook of the guest can bring it."""
-    domain = plan["domain"]
-    if not domain or not process.args or any(disk["holds"] == "image" for disk in domain["disks"]):
+    machine = plan["domain"] or plan["joined"]
+    if not machine or not process.args or any(disk["holds"] == "image" for disk in machine["disks"]):
         return None
     if any(hook["kind"] == "startContainer" for hook in plan["hooks"]):
         return None
@@ -210,12 +217,10 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     """Write the files that `xl create` needs: configuration, ramdisk, copies of the container's own kernel and ramdisk."""
     directory, root_path = record.directory, result.plan.root.path
     record.domain = domain.name
+    record.pod = "machine" if result.plan.is_pod else ""
     record.shares = [share.tag for share in domain.shares]
     record.writes_back = result.plan.root.write_back == "exit"
-    record.disks = [
-        f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
-        for disk in domain.disks
-    ]
+    record.disks = _lines_of(domain.disks)
     record.cpu_percent = domain.cap_percent or 100 * domain.vcpus
     record.keep_free_mib = result.plan.root.keep_free_mib or 0
     if domain.own_kernel or domain.own_ramdisk:
@@ -241,12 +246,35 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
             raise RunxError(f"{where}: paths.initrd: {domain.base_ramdisk} is no ramdisk that ./build has made")
         # The kernel unpacks one archive after the other; each must begin at a multiple of four bytes.
         _write(domain.ramdisk, base + b"\0" * (-len(base) % 4) + result.artifacts.overlay_cpio + _null_streams())
+    _keep_for_later(record, result)
+
+
+def _lines_of(disks: "tuple[Disk, ...]") -> list[str]:
+    """Disks as Record.disks has them."""
+    return [
+        f"{'ro' if disk.read_only else 'rw'} {disk.format if disk.holds == 'image' else disk.holds} {disk.source}"
+        for disk in disks
+    ]
+
+
+def _write_joined(record: Record, result: "Compilation", joined: "Joined") -> None:
+    """Write what a container brings to the machine of its pod."""
+    directory = record.directory
+    record.pod, record.pid_namespace = os.path.basename(joined.sandbox), joined.pid_namespace
+    record.disks = _lines_of(joined.disks)
+    _write(f"{directory}/limits.json", result.kept_limits.encode())
+    _write(f"{directory}/overlay", result.artifacts.overlay_cpio + _null_streams())
+    _keep_for_later(record, result)
+
+
+def _keep_for_later(record: Record, result: "Compilation") -> None:
+    """Keep what further processes inherit, and of which files there are copies in the guest."""
     contents = {file.path: file.content for file in result.artifacts.overlay}
-    if record.exec:
-        process_record.keep(directory, contents["runx/process"])
+    if record.exec or record.console == "pod":
+        process_record.keep(record.directory, contents["runx/process"])
     copies = [(mount.comes_to, mount.source) for mount in result.plan.mounts if mount.carrier == "value"]
     if copies:
-        small_files.keep(directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
+        small_files.keep(record.directory, [(inside, source, contents[inside[1:]]) for inside, source in copies])
 
 
 def _key_of(path: str, host: "HostConfig") -> str:

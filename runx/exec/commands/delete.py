@@ -91,7 +91,8 @@ def destroy_container(record: Record) -> None:
         xl.destroy(record.domain)  # by its name, which no other domain has. The supervisor sees it and ends.
     if record.supervised() and record.pid != os.getpid():  # our own pid is there while `create` undoes its work
         # Only a supervisor with a domain ends by itself.
-        _end_supervisor(record, 0 if is_being_made or record.is_sandbox else _END_TIMEOUT_S)
+        has_domain = not (record.is_sandbox or record.joins)
+        _end_supervisor(record, _END_TIMEOUT_S if has_domain and not is_being_made else 0)
         record = _as_it_is_now(record)
     if is_being_made:
         from runx.exec.xen import domain

@@ -79,6 +79,8 @@ def _write(container_id: str, data: dict[str, Any]) -> None:
 def _measure(record: Record) -> dict[str, Any]:
     if record.is_sandbox:
         return _measure_supervisor(record)
+    if record.joins:
+        raise RunxError("what a container uses of the virtual machine of its pod is not told", f"runx events {record.pod}")
     usage = _NOTHING if record.has_no_domain_yet else xl.usage(record.domain)
     return {
         # xl says tenths of a second.

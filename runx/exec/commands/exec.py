@@ -70,7 +70,9 @@ def check_allowed(record: "Record") -> None:
     """Raise RunxError unless the container allows exec."""
     if record.is_sandbox:
         raise RunxError("exec is not possible in the sandbox of a pod: it is no virtual machine, and nothing runs there")
-    if record.console != "link":
+    if record.is_pod:
+        raise RunxError("exec is not possible in the sandbox of a pod: no program runs there", "name a container of the pod")
+    if record.console not in ("link", "pod"):
         raise RunxError("exec is not possible in a container with a ramdisk of its own: PID 1 is not runx's")
     if not record.exec:
         raise RunxError(NOT_ALLOWED, _HINT)

@@ -36,7 +36,8 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
 
     SIGKILL ends every container. The supervisor has the guest of a container that was started end it in order, and destroys the
     domain if that takes too long (supervisor/killing.py); this function does not wait for that. It destroys the domain itself if
-    the supervisor does not answer, and if there is nothing to lose. A sandbox has no domain: its supervisor is killed. There is
+    the supervisor does not answer, and if there is nothing to lose. A sandbox has no domain: its supervisor is killed, and so is
+    that of a container in its pod's machine if it does not answer. There is
     no domain either as long as the root filesystem is being made: the supervisor ends that.
 
     all_processes: a stopped container is no error; callers of `kill --all` expect that. Else it raises RunxError "container not
@@ -53,8 +54,9 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
         raise RunxError("container not running")
     if not number:
         return  # the caller asks whether the container runs
-    if number == _signal.SIGKILL and record.is_sandbox:
-        _end(record)
+    if number == _signal.SIGKILL and (record.is_sandbox or record.joins):
+        if not record.joins or not _asks_for_the_end(record):
+            _end(record)
     elif number == _signal.SIGKILL and not record.has_no_domain_yet:
         if not ends_in_order(record):
             _destroy(record.domain)
@@ -64,8 +66,12 @@ def kill(root: str, container_id: str, signal: str, *, all_processes: bool = Fal
 
 def ends_in_order(record: Record) -> bool:
     """Have the supervisor end a container in order, if its guest can do that; whether the supervisor has taken that on."""
-    if record.status not in ("running", "paused") or record.console != "link" or not record.kill_end_s:
+    if record.status not in ("running", "paused") or record.console not in ("link", "pod") or not record.kill_end_s:
         return False
+    return _asks_for_the_end(record)
+
+
+def _asks_for_the_end(record: Record) -> bool:
     try:
         control.request(record.directory, f"signal {_signal.SIGKILL}", _TAKEN_LIMIT_S)
     except RunxError:

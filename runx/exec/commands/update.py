@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, path_text
-from runx.compiler.passes.update import change
+from runx.compiler.passes.update import change, change_joined
 from runx.compiler.source import Source
 from runx.errors import RunxError, reason
+from runx.exec.commands import guest_limits
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE, Record
 from runx.exec.xen import xl
@@ -60,12 +61,19 @@ def update(root: str, container_id: str, resources: str, settings: dict[str, str
         _must_live(record)
         kept = _kept(record)
         report = Report()
-        after = change(kept, asked, report)
+        files: tuple[tuple[str, str], ...] = ()
+        if record.joins:
+            after, files = change_joined(kept, asked, report)
+        else:
+            after = change(kept, asked, report)
         if source:
             report.raise_errors(source.locate, source.name, source.text)
         elif report.errors:
             raise RunxError("\n".join(f"{_option(path)}: {fault.message}" for path, fault in report.errors.items()))
-        _apply(record.domain, kept["size"], after["size"])
+        if record.joins:
+            guest_limits.write(record.directory, files)
+        else:
+            _apply(record.domain, kept["size"], after["size"])
         _keep(record, after)
     finally:
         os.close(lock)

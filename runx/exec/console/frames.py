@@ -5,14 +5,14 @@ from runx.errors import RunxError
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION, ENDING = range(0x01, 0x0C)
 WRITTEN_BACK, LAYER, TIME = 0x0C, 0x0D, 0x0E
 STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER, SPACE, EXEC = range(0x41, 0x4C)
-ASK_TIME, ADJUST_TIME = 0x4C, 0x4D
+ASK_TIME, ADJUST_TIME, CONTAINER, PLACE = range(0x4C, 0x50)
 
 VERSION = 2
 PAYLOAD_LIMIT = 4096
 SESSIONS_MOST = 64
 """Sessions at once, beside session 0."""
 RECORD_LIMIT = 4 * 1024 * 1024
-"""Bytes of all EXEC frames of a session."""
+"""Bytes of all EXEC or CONTAINER frames of a session."""
 OUTPUT_WINDOW = 128 * 1024
 """Bytes of one output stream that the guest may send before the host gives credit."""
 INPUT_WINDOW = 32 * 1024

@@ -63,6 +63,11 @@ def text(records: Records) -> bytes:
     return out
 
 
+def limits(words: list[bytes]) -> bytes:
+    """The text for new limits of a container in its pod's machine: names of files of its control group, each with its content."""
+    return b"\0".join((b"control_group", str(len(words)).encode(), *words)) + b"\0"
+
+
 def with_process(records: Records, process: dict[str, Any]) -> tuple[Records, list[str]]:
     """The records with an OCI `process` object (config.md, "Process") over them; and what of it has no effect. Raises RunxError
     naming what is wrong with it."""

@@ -60,8 +60,8 @@ class Record:
     LINES = (
         "cgroups", "console", "console_socket", "cpu_percent", "disks", "domain", "domid", "exec", "exit_status",
         "keep_free_mib", "kill_answer_s", "kill_end_s", "log", "log_json", "macs", "network_devices", "network_namespace",
-        "oci", "packs", "pid", "pid_start", "scope", "shares", "status", "sync_clock", "taken", "takes_interfaces",
-        "terminal", "writes_back",
+        "oci", "packs", "pid", "pid_namespace", "pid_start", "pod", "scope", "shares", "status", "sync_clock", "taken",
+        "takes_interfaces", "terminal", "writes_back",
     )  # fmt: skip
     __slots__ = ("directory", "lock", "roots_made", *LINES)
 
@@ -75,6 +75,8 @@ class Record:
         """creating, created, running, paused or stopped, as last written; `current_status` checks whether it is still true."""
         self.pid = 0
         """Process id of the supervisor; before there is one, that of `create`."""
+        self.pid_namespace = ""
+        """Of a container that joins its pod's machine: `own`, `pod`, or a path, as in the plan."""
         self.pid_start = ""
         """Start time of that process, as `proc.start_time` gives it: another process with the same number has another one."""
         self.domain = ""
@@ -95,7 +97,8 @@ class Record:
         self.log_json = True
         """Whether lines of that log are JSON."""
         self.console = ""
-        """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "none" without one."""
+        """How the supervisor meets the guest: "link", "passthrough" for a guest of the container's own, "pod" through that of the
+        pod's machine, "none" without one."""
         self.disks: list[str] = []
         """For each disk `ro` or `rw`, the kind of disk and the path of its file, separated by spaces (storage/disk_lock.py)."""
         self.cpu_percent = 100
@@ -104,6 +107,9 @@ class Record:
         """What the layer leaves free on its file system (supervisor/space.py)."""
         self.shares: list[str] = []
         """Tags of the domain's 9p shares."""
+        self.pod = ""
+        """"machine": the container is the sandbox of a pod that is one machine. For a container that joins such a machine, the id
+        of the sandbox."""
         self.packs = ""
         """What the images of the root filesystem, which the supervisor has made, become: "disks" or "ramdisk"; "" without any."""
         self.console_socket = ""
@@ -137,9 +143,19 @@ class Record:
         return self.console == "none"
 
     @property
+    def is_pod(self) -> bool:
+        """Whether the container is the sandbox of a pod that is one virtual machine."""
+        return self.pod == "machine"
+
+    @property
+    def joins(self) -> bool:
+        """Whether the container joins the virtual machine of its pod."""
+        return self.console == "pod"
+
+    @property
     def has_no_domain_yet(self) -> bool:
         """Whether the container has been created, but its domain only appears when images of its root filesystem are there."""
-        return self.status in LIVE and self.domid < 0 and not self.is_sandbox
+        return self.status in LIVE and self.domid < 0 and self.domain != ""
 
     def say(self, level: str, message: str) -> None:
         """Append a line to the log that the container was created with, if there is one (Log.append)."""

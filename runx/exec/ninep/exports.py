@@ -7,7 +7,7 @@ server of the shares more memory than all else that it does.
 
 import os
 
-from runx.exec.ninep.export_names import CHANGES, LAYER, LAYER_ROOT, LAYER_TAG, SHARES
+from runx.exec.ninep.export_names import CHANGES, JOINED, LAYER, LAYER_ROOT, LAYER_TAG, POD_TAG, SHARES
 from runx.exec.ninep.nodes import Rules
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
@@ -22,6 +22,7 @@ class Bind:
     """A file or directory of the host in the server's own tree."""
 
     __slots__ = (
+        "has_slots",
         "is_file",
         "is_layer",
         "name",
@@ -34,11 +35,12 @@ class Bind:
         "recursive",
         "source",
         "tag",
+        "words",
     )
 
     def __init__(self, tag: str, name: str, source: str, origin: str, words: str, overlay: str = "") -> None:
         """tag: the share that it is in. name: of the entry there; "" if it is the share itself. origin: its name in config.json,
-        for messages. words: `file`, `recursive`, `read-only`, `no-devices`, `no-set-id`, `no-capabilities` and `layer`,
+        for messages. words: `file`, `recursive`, `read-only`, `no-devices`, `no-set-id`, `no-capabilities`, `layer` and `slots`,
         separated by spaces. overlay: options of an overlay that is mounted in place of the source, separated by commas; "" for a
         bind."""
         self.tag = tag
@@ -46,14 +48,20 @@ class Bind:
         self.source = source
         self.origin = origin
         self.overlay = overlay
+        self.words = words.split(" ")
         flags = words.split(" ")
         self.is_file = "file" in flags
         self.recursive = "recursive" in flags
         self.read_only = "read-only" in flags
         self.no_devices = "no-devices" in flags
         self.is_layer = "layer" in flags
+        self.has_slots = "slots" in flags
         self.no_set_id = "no-set-id" in flags
         self.no_capabilities = "no-capabilities" in flags
+
+    def at(self, tag: str, name: str) -> "Bind":
+        """The same in another share, or by another name."""
+        return Bind(tag, name, self.source, self.origin, " ".join(self.words), self.overlay)
 
     @property
     def place(self) -> str:
@@ -82,7 +90,8 @@ class Export:
     @property
     def rules(self) -> Rules:
         """Of the share's own directory."""
-        return self.binds[0].rules if not self.binds[0].name else Rules(read_only=True)
+        first = self.binds[0]
+        return first.rules if not first.name and not first.has_slots else Rules(read_only=True)
 
     @property
     def is_layer(self) -> bool:
@@ -92,13 +101,20 @@ class Export:
     @property
     def entries(self) -> "dict[bytes, Rules] | None":
         """See share.Share."""
+        if self.binds[0].has_slots:
+            return {}
         if self.is_layer:
             return {CHANGES.encode(): Rules(read_only=True, takes_changes=True)}
         return {bind.name.encode(): bind.rules for bind in self.binds} if self.binds[0].name else None
 
 
-def keep(directory: str, plan: "VmPlan") -> None:
-    """Keep the shares of a plan in the container's directory."""
+def keep_pod(directory: str) -> None:
+    """Keep the share of a pod's machine, which has no entries yet."""
+    _keep(f"{directory}/{SHARES}", [POD_TAG, "", "", "pods.machine", "slots", ""])
+
+
+def keep(directory: str, plan: "VmPlan", name: str = SHARES) -> None:
+    """Keep the shares of a plan in the container's directory. name: of the file; JOINED for entries of the share of a pod."""
     fields: list[str] = []
     root = plan["root"]
     if root["carrier"] == "9p":
@@ -114,7 +130,7 @@ def keep(directory: str, plan: "VmPlan") -> None:
                 no_capabilities="capabilities" in entry["withheld"],
             )
             fields += ["mounts", str(entry["slot"]), entry["source"], entry["origin"], words, ",".join(entry["data"])]
-    _keep(f"{directory}/{SHARES}", fields)
+    _keep(f"{directory}/{name}", fields)
     # What is mounted below the root filesystem is none of it.
     of_the_layer = [LAYER_TAG, LAYER_ROOT, root["path"], "root.path", "layer", ""]
     _keep(f"{directory}/{LAYER}", of_the_layer if root["write_back"] == "exit" else [])
@@ -125,6 +141,17 @@ def _keep(path: str, fields: list[str]) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
             file.write("".join(field + "\0" for field in fields).encode("utf-8", "surrogateescape"))
+
+
+def load_joined(directory: str) -> list[Bind]:
+    """The entries of a container that joins its pod's machine. Their names are those of its own plan: `root` for the root."""
+    path = f"{directory}/{JOINED}"
+    if not os.path.exists(path):
+        return []
+    binds = [bind for export in load(path) for bind in export.binds]
+    for bind in binds:
+        bind.name = bind.name or bind.tag
+    return binds
 
 
 def _words(**flags: bool) -> str:

@@ -5,12 +5,12 @@ import resource
 
 from runx.errors import RunxError
 from runx.exec.ninep import syscalls
-from runx.exec.ninep.export_names import CHANGES
+from runx.exec.ninep.export_names import CHANGES, SLOTS, slot
 from runx.linux import confine, kernel_files, mount, overlay
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
-    from runx.exec.ninep.exports import Export
+    from runx.exec.ninep.exports import Bind, Export
 
 _CAPABILITIES = frozenset(
     (
@@ -65,24 +65,42 @@ def enter(place: str, exports: "list[Export]", descriptors: int) -> None:
         if export.is_layer:
             os.mknod(f"{place}/{export.tag}/{CHANGES}", 0o600)
         for bind in export.binds:
-            if bind.overlay:
-                _overlay(bind.origin, bind.overlay, f"{place}/{bind.place}")
-            else:
-                _bind(bind.origin, bind.source, f"{place}/{bind.place}", is_file=bind.is_file, recursive=bind.recursive)
-    # As with runc, what the host mounts or unmounts later does not change a container.
-    mount.mount("none", place, mount.MS_REC | mount.MS_PRIVATE)
-    for export in exports:
-        for bind in export.binds:
-            _leave_out_kernel_files(bind.origin, bind.source, os.path.realpath(f"{place}/{bind.place}"))
+            if bind.has_slots:
+                _make_slots(f"{place}/{bind.place}")
+    assemble(place, [bind for export in exports for bind in export.binds if not bind.has_slots])
     for export in exports:
         for bind in export.binds:
             if bind.read_only:
                 _make_read_only(bind.origin, f"{place}/{bind.place}")
     try:
         _become_root(place)
+        if any(bind.has_slots for export in exports for bind in export.binds):
+            # Nothing has a copy of this tree but the double, whose guest sees so what comes later.
+            mount.mount("none", "/", mount.MS_SHARED)
         _allow_descriptors(descriptors)
     except OSError as error:
         raise RunxError(f"cannot make a root directory for the server of shares: {error.strerror}") from None
+
+
+def assemble(place: str, binds: "list[Bind]") -> None:
+    """Mount entries below `place`, in a mount namespace of this process. Raises RunxError, which names the one that failed."""
+    for bind in binds:
+        if bind.overlay:
+            _overlay(bind.origin, bind.overlay, f"{place}/{bind.place}")
+        else:
+            _bind(bind.origin, bind.source, f"{place}/{bind.place}", is_file=bind.is_file, recursive=bind.recursive)
+    # As with runc, what the host mounts or unmounts later does not change a container.
+    mount.mount("none", place, mount.MS_REC | mount.MS_PRIVATE)
+    for bind in binds:
+        _leave_out_kernel_files(bind.origin, bind.source, os.path.realpath(f"{place}/{bind.place}"))
+
+
+def _make_slots(place: str) -> None:
+    """Make the places of entries that come later: then this tree cannot be written to."""
+    for number in range(SLOTS):
+        os.mkdir(f"{place}/{slot(number, is_file=False)}", 0o755)
+        name = f"{place}/{slot(number, is_file=True)}"
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
 
 
 def _allow_descriptors(wanted: int) -> None:

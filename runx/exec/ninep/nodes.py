@@ -54,6 +54,21 @@ class Rules:
         self.no_capabilities = no_capabilities
         """Files cannot be given capabilities."""
 
+    def change(self, other: "Rules") -> None:
+        """Become as other rules, for all that has these."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
+
+    @classmethod
+    def of_words(cls, words: "list[str]") -> "Rules":
+        """Rules from the words of exports.Bind."""
+        return cls(
+            read_only="read-only" in words,
+            no_devices="no-devices" in words,
+            no_set_id="no-set-id" in words,
+            no_capabilities="no-capabilities" in words,
+        )
+
     def check_mode(self, mode: int, before: int = 0) -> None:
         """Raise OSError if a file that is no directory must not get this mode. before: its present mode."""
         if self.no_set_id and mode & ~before & (stat.S_ISUID | stat.S_ISGID):

@@ -5,6 +5,8 @@ Orders and reports are messages of words, on a pair of sockets. Shares are numbe
     domain DOMID             the domain whose shares these are; comes first
     connect N REF PORT ...   the guest's driver is there: grant and event channel of each ring
     close N                  the guest's driver goes
+    offer N NAME WORD ...    an entry of the share exists from now on, with these rules (exports.Bind), or has them
+    withdraw N NAME          it does not exist any more
     room N BYTES             as much may be written to a root filesystem, if the share is for that
     sync N                   write to the disk what the guest has sent for it
     end                      let go of everything, and end
@@ -21,6 +23,7 @@ import time
 
 from runx.errors import RunxError
 from runx.exec.ninep.connection import Channel, Connection
+from runx.exec.ninep.nodes import Rules
 from runx.exec.ninep.ring import RINGS_MAX, RingError
 from runx.exec.ninep.turns import Relieved, Turns
 from runx.linux.cpu_share import CpuShare
@@ -155,6 +158,10 @@ class Server:
                 self._connect(self._connections[int(number)], list(map(int, values)))
             case ["close", number]:
                 self._close(self._connections[int(number)], "")
+            case ["offer", number, name, *rules]:
+                self._connections[int(number)].share.offer(name.encode(), Rules.of_words(rules))
+            case ["withdraw", number, name]:
+                self._connections[int(number)].share.withdraw(name.encode())
             case ["room", number, size] if changes := self._connections[int(number)].share.changes:
                 changes.allow(int(size))
             case ["sync", number] if changes := self._connections[int(number)].share.changes:

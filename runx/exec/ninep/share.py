@@ -12,15 +12,13 @@ from runx.exec.ninep.wal import Users
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from runx.exec.ninep.changes import Changes
 
 
 class Share:
     """See the module."""
 
-    def __init__(self, directory: int, rules: Rules, entries: "Mapping[bytes, Rules] | None" = None) -> None:
+    def __init__(self, directory: int, rules: Rules, entries: "dict[bytes, Rules] | None" = None) -> None:
         """directory: an O_PATH descriptor of the directory that is shared; it is the share's from now on.
 
         entries: rules for the entries of that directory, which itself cannot be written to then; others do not exist for the
@@ -36,6 +34,21 @@ class Share:
         self.databases = Users()
         self.changes: Changes | None = None
         """What takes a container's changes, if the share is for that."""
+
+    def offer(self, name: bytes, rules: Rules) -> None:
+        """Have an entry of the directory exist for the guest, with these rules; for one that exists they hold from now on."""
+        if self.entries is None:
+            self.entries = {}
+        known = self.entries.get(name)
+        if known is None:
+            self.entries[name] = rules
+        else:
+            known.change(rules)  # nodes that the guest has of it share the object
+
+    def withdraw(self, name: bytes) -> None:
+        """Have an entry exist no more."""
+        if self.entries:
+            self.entries.pop(name, None)
 
     def reset(self) -> None:
         """Forget the client: its fids, its locks, and what was agreed."""

@@ -34,11 +34,11 @@ def make(directory: str, plan: "VmPlan") -> list[int]:
 
     The descriptors keep the images until they are closed. directory: the container's. Raises RunxError.
     """
-    root, domain, cache_mib = plan["root"], plan["domain"], plan["root"]["cache_mib"]
+    root, machine, cache_mib = plan["root"], plan["domain"] or plan["joined"], plan["root"]["cache_mib"]
     keep_free_mib = root["keep_free_mib"]
-    assert domain and cache_mib is not None and keep_free_mib is not None, "a plan with images has all"
+    assert machine and cache_mib is not None and keep_free_mib is not None, "a plan with images has all"
     disks: Sequence[Disk | RootImage] = root["images"] or [
-        disk for disk in domain["disks"] if disk["holds"] not in ("image", "engine")
+        disk for disk in machine["disks"] if disk["holds"] not in ("image", "engine")
     ]
     # With the engine's own images there may be none of ours. The layer is beside the engine's directory then.
     images = next((os.path.dirname(disk["source"]) for disk in disks if disk["holds"] != "layer"), "")

@@ -117,7 +117,7 @@ def _make_and_keep(directory: str, done: int, hold: int) -> None:
         os.write(done, b"m")
         os.read(hold, 1)
     except BaseException:
-        for disk in plan["domain"]["disks"]:
+        for disk in (plan["domain"] or plan["joined"])["disks"]:
             disk_lock.forget_file(disk["source"])
         raise
 

@@ -28,6 +28,17 @@ def changed(directory: str) -> list[tuple[str, bytes]]:
 
     The command is empty for a file that cannot be sent: it is missing, too large, or has NUL bytes, which no command can have.
     """
+    found = []
+    for inside, path, content in contents_changed(directory):
+        if content is None or b"\0" in content:
+            found.append((path, b""))
+        else:
+            found.append((path, b"printf %s '" + content.replace(b"'", b"'\\''") + f"' > {inside}\n".encode()))
+    return found
+
+
+def contents_changed(directory: str) -> list[tuple[str, str, bytes | None]]:
+    """Files that have changed: path in the guest, path on the host, and content; None for one that is missing or too large."""
     try:
         with open(f"{directory}/{_NAME}", "rb") as file:
             fields = file.read().decode("utf-8", "surrogateescape").split("\0")
@@ -37,10 +48,8 @@ def changed(directory: str) -> list[tuple[str, bytes]]:
     for at in range(0, len(fields), 3):
         inside, path, crc = fields[at : at + 3]
         content = _read(path)
-        if content is None or b"\0" in content:
-            found.append((path, b""))
-        elif str(binascii.crc32(content)) != crc:
-            found.append((path, b"printf %s '" + content.replace(b"'", b"'\\''") + f"' > {inside}\n".encode()))
+        if content is None or str(binascii.crc32(content)) != crc:
+            found.append((inside, path, content))
     return found
 
 

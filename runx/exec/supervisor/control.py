@@ -86,14 +86,19 @@ def begin(directory: str, line: str, fds: "tuple[int, ...]") -> _socket.socket:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         connection.connect(_address(directory_fd))
-        packed = b"".join(fd.to_bytes(_FD_SIZE, sys.byteorder) for fd in fds)
-        connection.sendmsg([line.encode() + b"\n"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
+        send(connection, line, fds)
     except OSError:
         connection.close()
         raise
     finally:
         os.close(directory_fd)
     return connection
+
+
+def send(connection: _socket.socket, line: str, fds: "tuple[int, ...]") -> None:
+    """Send a line with descriptors (unix(7), SCM_RIGHTS). Raises OSError."""
+    packed = b"".join(fd.to_bytes(_FD_SIZE, sys.byteorder) for fd in fds)
+    connection.sendmsg([line.encode() + b"\n"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)] if fds else [])
 
 
 def receive_all(fd: int) -> tuple[str, list[int]]:

@@ -55,7 +55,7 @@ def meet(record: "Record", store: "XenStore", session: Session, network: "Networ
 
 def _sessions(record: "Record", container: Session, to_guest: ToGuest) -> "Sessions | None":
     """Further processes, for a container that allows exec."""
-    if not record.exec:
+    if not record.exec and not record.is_pod:
         return None
     from runx.exec.supervisor.sessions import Sessions  # few containers do
 
@@ -87,13 +87,13 @@ class GuestLink:
         """Bytes that the ring had taken when the guest was heard last."""
         self.write_back: WriteBack | None = None
         """Takes what the container has written, at its end; None without a layer that the host is to have."""
-        self._decoder = link.Decoder(sessions=record.exec)
+        self._decoder = link.Decoder(sessions=record.exec or record.is_pod)
         self._script = b""
         """Sets the guest's network up; empty before `start`."""
         self.to_guest = ToGuest(console, session)
         self._dns = dns.Relay(self.to_guest)
         self.sessions = _sessions(record, session, self.to_guest)
-        """Others than session 0; None unless the container allows exec."""
+        """Others than session 0; None unless the container allows exec, or is the machine of a pod."""
         self.first_parts: tuple[Part, ...] = (self, Streams(session, self.to_guest), self._dns, kernel_log)
         if self.sessions:
             self.first_parts = (*self.first_parts, self.sessions)
@@ -242,7 +242,7 @@ class GuestLink:
 
     def execute(self, connection: int, fds: list[int]) -> None:
         """Start a further process (Sessions.begin). Raises RunxError."""
-        if self.sessions:
+        if self.sessions and self._record.exec:
             self.sessions.begin(connection, fds)
         else:
             refuse(connection, fds)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
             Raises RunxError."""
 
         @property
+        def join(self) -> Callable[[int, str], None]:
+            """Take a container into the machine of a pod, by the connection to its supervisor and its id. Raises RunxError."""
+
+        @property
         def deliver(self) -> Callable[[int], None]:
             """Deliver a signal to a container that has been started. Raises RunxError if it is not taken, or Ended."""
 
@@ -83,6 +87,12 @@ class Lifecycle:
                 raise Ended(128 + number) from None
         self._machine.deliver(number)
 
+    def join(self, connection: int, container_id: str) -> None:
+        """Take a container into the machine of a pod, which runs. Raises RunxError; else the connection is the container's."""
+        if self._record.status != "running":
+            raise RunxError(f"cannot join the machine of a pod in the {self._record.status} state")
+        self._machine.join(connection, container_id)
+
     def execute(self, connection: int, fds: list[int], *, while_paused: bool) -> None:
         """Start a further process in a running container. Raises RunxError if it cannot be; the descriptors are closed then.
 
@@ -93,6 +103,11 @@ class Lifecycle:
             self._machine.execute(connection, fds)
         else:
             refuse(connection, fds, f"cannot exec in a {status} container")
+
+
+def takes_none_in(_connection: int, _container_id: str) -> None:
+    """Refuse a container that would join."""
+    raise RunxError("the container is not the sandbox of a pod that is one virtual machine")
 
 
 def refuse(_connection: int, fds: list[int], why: str = "no process can be started in this container") -> None:

@@ -43,6 +43,10 @@ def _machine(record: Record, session: Session, host_network: int) -> "Machine":
         from runx.exec.supervisor.sandbox import Sandbox
 
         return Sandbox(record, session)
+    if record.joins:
+        from runx.exec.supervisor.joined import Joined
+
+        return Joined(record, session)
     store = _connect()
     network = Network(record, store, host_network)
     allowance = Allowance(record.cpu_percent)

@@ -30,6 +30,8 @@ _WITHOUT_MEANING = (*IGNORED_BY_DEFAULT, signal.SIGSTOP, signal.SIGTSTP, signal.
 class Passthrough:
     """Carries bytes between the streams and the pty of hvc0. Nothing is read that cannot be passed on, in either direction."""
 
+    sessions = None
+
     def __init__(self, record: "Record", store: "XenStore", session: Session) -> None:
         """The domain is paused. Raises RunxError."""
         self._record = record

@@ -1,4 +1,4 @@
-"""The part of the loop that serves the commands' requests over the control socket: start, pause, resume, signal, exec."""
+"""The part of the loop that serves the commands' requests over the control socket: start, pause, resume, signal, exec, join."""
 
 import select
 import time
@@ -52,6 +52,9 @@ class Requests:
         try:
             if word == "exec":
                 self._lifecycle.execute(connection, fds, while_paused=argument == "paused")
+                return
+            if word == "join":
+                self._lifecycle.join(connection, argument)
                 return
             if word == "start":
                 self._lifecycle.start()

@@ -5,7 +5,7 @@ there is no domain, and nothing of the image runs. The virtual machines of the p
 """
 
 from runx.exec import confinement
-from runx.exec.supervisor.lifecycle import refuse
+from runx.exec.supervisor.lifecycle import refuse, takes_none_in
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -56,6 +56,7 @@ class Sandbox:
         """Nothing but the status changes: `finished` heeds a signal that has waited."""
 
     execute = staticmethod(refuse)
+    join = staticmethod(takes_none_in)
 
     def deliver(self, number: int) -> None:
         """Heed a signal to a sandbox that has been started."""

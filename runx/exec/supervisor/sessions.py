@@ -29,6 +29,11 @@ class _Running:
     """A session, its carrier, and the record that the guest has not got yet."""
 
     def __init__(self, session: Session, connection: int, record: int, to_guest: "ToGuest") -> None:
+        self.kind = link.EXEC
+        self.place = -1
+        """The container of a pod that the process is in, or whose PID namespace a container joins; -1 for none."""
+        self.listener: Callable[[str], None] | None = None
+        """Hears what happens to a container of a pod, in place of a carrier."""
         self.session = session
         self.connection = connection
         """-1: the carrier has gone."""
@@ -58,6 +63,8 @@ class _Running:
 
     def tell(self, line: str) -> None:
         """Tell the carrier."""
+        if self.listener:
+            self.listener(" ".join(line.split()))
         if self.connection >= 0:
             try:
                 os.write(self.connection, (" ".join(line.split()) + "\n").encode("utf-8", "replace")[: control.LINE_LIMIT])
@@ -89,12 +96,42 @@ class Sessions:
         self._had_room = False
         self._turns = 0
 
-    def begin(self, connection: int, fds: list[int]) -> None:
+    def begin(self, connection: int, fds: list[int], place: int = -1) -> None:
         """Start a process as soon as the container's process runs. Raises RunxError if it cannot be.
 
         connection: to the carrier, which belongs to the session after a success. fds: a file with the record of the process, and
-        its standard streams, which belong to it, or are closed after an error.
+        its standard streams, which belong to it, or are closed after an error. place: the session of the container of a pod that
+        it is in.
         """
+        self._begin(connection, fds).place = place
+
+    def begin_container(self, listener: "Callable[[str], None]", fds: list[int], place: int) -> int:
+        """As `begin`, for a container of a pod, whose record is its archive; the number of its session.
+
+        listener: hears what a carrier would. place: the session whose PID namespace it joins, 0 for the pod's; -1: its own.
+        """
+        running = self._begin(-1, fds)
+        running.kind, running.place, running.listener = link.CONTAINER, place, listener
+        return running.session.number
+
+    def signal(self, number: int, signal_number: int) -> None:
+        """Deliver a signal to the process of a session."""
+        if running := self._running.get(number):
+            self._obey(running, ["signal", str(signal_number)])
+
+    def kill(self, number: int) -> None:
+        """End the process of a session, in front of signals that wait."""
+        if running := self._running.get(number):
+            running.is_abandoned = True
+            if running.has_begun:
+                self._to_guest.put(link.signal(signal.SIGKILL, number))
+
+    def resize(self, number: int, rows: int, columns: int) -> None:
+        """Tell the process of a session the size of its terminal."""
+        if running := self._running.get(number):
+            self._obey(running, ["size", str(rows), str(columns)])
+
+    def _begin(self, connection: int, fds: list[int]) -> _Running:
         try:
             if self._is_over or self._container.ending is not None or self._container.status is not None:
                 raise RunxError(STOPPED)
@@ -110,8 +147,9 @@ class Sessions:
         record, stdin, stdout, stderr = fds
         session = Session(number, self._log, (stdin, stdout, stderr))
         session.signals.machine_started()
-        self._running[number] = _Running(session, connection, record, self._to_guest)
+        running = self._running[number] = _Running(session, connection, record, self._to_guest)
         self._log("info", f"session {number} begins")
+        return running
 
     # -- as a part of the loop -----------------------------------------------------------------------------------------
 
@@ -143,10 +181,12 @@ class Sessions:
 
     def _send_record(self, running: _Running) -> None:
         number = running.session.number
+        if running.place >= 0 and not running.is_known:
+            self._to_guest.put(link.frame(link.PLACE, bytes((running.place,)), number))
         while not running.has_begun and self._to_guest.has_room_for_others:
             running.is_known = True
             part = os.read(running.record, link.PAYLOAD_LIMIT)
-            self._to_guest.put(link.frame(link.EXEC, part, number))
+            self._to_guest.put(link.frame(running.kind, part, number))
             if not part:
                 running.close_record()
                 self._to_guest.sessions.append(running.session)

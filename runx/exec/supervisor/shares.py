@@ -187,6 +187,19 @@ class Shares:
             how = rest if kind in ("fault", "error") else self._how_it_ended()
             raise RunxError(f"the server of the container's shares has ended: {how.strip()}")
 
+    @property
+    def server(self) -> int:
+        """The pid of the server; -1 if there is none."""
+        return self._pid
+
+    def offer(self, name: str, words: "list[str]") -> None:
+        """Have an entry of the first share exist, with these rules (exports.Bind)."""
+        self._tell(" ".join(("offer", "0", name, *words)))
+
+    def withdraw(self, name: str) -> None:
+        """Have an entry of the first share exist no more."""
+        self._tell(f"withdraw 0 {name}")
+
     def allow(self, number: int, size: int) -> None:
         """Let a share take so many bytes of changes, if it is for that."""
         self._tell(f"room {number} {size}")

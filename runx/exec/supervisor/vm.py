@@ -8,12 +8,14 @@ from runx.errors import RunxError
 from runx.exec import confinement
 from runx.exec.ninep import export_names
 from runx.exec.supervisor import loop
-from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT, refuse
+from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT, refuse, takes_none_in
 from runx.exec.supervisor.loop import Ended
+from runx.exec.supervisor.packing import BEING_MADE, Packing
 from runx.exec.supervisor.session import STATUS_BROKEN
 from runx.exec.supervisor.shares import Shares
 from runx.exec.xen import domain, xl
 from runx.exec.xen.xenstore import XenStoreError
+from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from runx.exec.container.record import Record
-    from runx.exec.storage.packer import Packer
     from runx.exec.supervisor.allowance import Allowance
     from runx.exec.supervisor.loop import Part
+    from runx.exec.supervisor.members import Members
     from runx.exec.supervisor.network import Network
     from runx.exec.supervisor.session import Session
+    from runx.exec.supervisor.sessions import Sessions
     from runx.exec.xen.xenstore import XenStore
 
     class Guest(Protocol):
@@ -43,6 +46,10 @@ if TYPE_CHECKING:
         @property
         def execute(self) -> Callable[[int, list[int]], None]:
             """Start a further process. Raises RunxError, with the descriptors closed."""
+
+        @property
+        def sessions(self) -> Sessions | None:
+            """Processes beside the container's own; None if there can be none."""
 
         def prepare(self) -> None:
             """Collect what the guest will need, before the domain runs. Raises RunxError."""
@@ -69,12 +76,6 @@ if TYPE_CHECKING:
             """Nothing of the domain is left."""
 
 
-_PATIENCE_S = 0.5
-"""How long `create` waits for images of the root filesystem. It takes about as long for everything else, and containerd 2.3.0 and
-2.3.1 give up a `create` after 2 s."""
-_BEING_MADE = "the images of the root filesystem are being made"
-STATUS_NO_ROOT = 125
-"""Exit status of a container whose root filesystem could not be made, as when the guest cannot assemble it."""
 LOOK_AGAIN_S = 1.0
 """How long to wait before asking xl whether the domain that ended, as xenstored says, is ours. One look answers for all domains
 that end in that time."""
@@ -108,12 +109,9 @@ class VirtualMachine:
         self._meet = meet
         self._shares = Shares(record, store, export_names.SHARES, record.shares)
         self._guest: Guest | None = None
-        self._packer: Packer | None = None
-        """Makes images of the root filesystem; None once they are disks, or without any."""
-        self._failure: RunxError | None = None
-        """Why the machine could not be completed."""
-        self._is_to_start = False
-        """`start` came before the machine was complete."""
+        self._packing = Packing(record, session, "the virtual machine follows")
+        self._members: Members | None = None
+        """The containers of a pod whose machine it is."""
         self._logs: tuple[Part, ...] = ()
         """What looks after the log of QEMU, if there is one."""
         self._loops: list[int] = []
@@ -133,24 +131,14 @@ class VirtualMachine:
         _check_devices()
         self._shares.start()
         self._network.claim()
-        if self._record.packs:
-            from runx.exec.storage.packer import Packer  # for few containers
-
-            self._packer = Packer(self._record.directory)
-            self._packer.wait(_PATIENCE_S, caller)
-            if not self._packer.is_done:
-                self._record.say("info", f"{_BEING_MADE}; the virtual machine follows")
-                return
-        self._make_domain()
+        if self._packing.begin(caller):
+            self._make_domain()
 
     def _make_domain(self) -> None:
         record = self._record
-        if self._packer:
-            self._packer.check()
+        self._packing.check()
         devices, of_qemu = self._attach_disks()
-        if self._packer:
-            self._packer.end()  # the disks are locked, or the images are in the ramdisk
-            self._packer = None
+        self._packing.end()  # the disks are locked, or the images are in the ramdisk
         if of_qemu:
             from runx.exec.supervisor import qemu_log  # for few containers
 
@@ -160,6 +148,10 @@ class VirtualMachine:
         self._network.attach_to_bridges(self._allowance)
         self._shares.publish()
         self._guest = self._meet()
+        if record.is_pod and self._guest.sessions:
+            from runx.exec.supervisor.members import Members  # for few containers
+
+            self._members = Members(record, self._shares, self._guest.sessions, record.say)
         self._store.watch("@releaseDomain", "release")
         confinement.supervisor()  # the guest does not run yet
 
@@ -180,33 +172,7 @@ class VirtualMachine:
 
         serving: parts of the loop that are served meanwhile. The container's exit status if it ended before it was complete.
         """
-        if not self._packer:
-            return None
-        begin = time.monotonic()
-        try:
-            while not self._packer.is_done:
-                loop.turn((self._packer, self._shares, *serving))
-            self._record.say("info", f"the images of the root filesystem were made after {time.monotonic() - begin:.1f} s more")
-            self._complete()
-            while self._failure and not self._is_to_start:
-                loop.turn(serving)  # `start` fails, with the reason
-        except Ended as end:
-            return end.status
-        return STATUS_NO_ROOT if self._failure else None
-
-    def _complete(self) -> None:
-        try:
-            self._make_domain()
-            self._record.save_if_possible()
-            if self._is_to_start:
-                self._start()
-        except RunxError as error:
-            self._failure = error
-            message = f"the container is ended: {error.message}" + (f" ({error.hint})" if error.hint else "")
-            if self._is_to_start:
-                self._session.say(message)
-            else:
-                self._record.say("error", message)
+        return self._packing.complete((self._shares,), serving, self._make_domain, self._start)
 
     def _attach_disks(self) -> tuple[list[str], list[int]]:
         """Lock the files of the disks, and make loop devices of those that the kernel serves. The device of each disk, "" for
@@ -250,15 +216,28 @@ class VirtualMachine:
 
     @property
     def last_parts(self) -> "tuple[Part, ...]":
-        return (self, self._shares, *self._network.parts, *self._logs, *self._the_guest().last_parts, self._allowance)
+        members = (self._members,) if self._members else ()
+        of_machine = (self._shares, *self._network.parts, *self._logs, *members)
+        return (self, *of_machine, *self._the_guest().last_parts, self._allowance)
 
     @property
     def deliver(self) -> "Callable[[int], None]":
+        if self._members:
+            return self._deliver_to_pod
         return self._guest.deliver if self._guest else _end_before_it_runs
+
+    def _deliver_to_pod(self, number: int) -> None:
+        deliver, members = self._the_guest().deliver, self._members
+        if number not in _ENDING_A_POD or not members or not members.hold(lambda: deliver(number)):
+            deliver(number)
 
     @property
     def execute(self) -> "Callable[[int, list[int]], None]":
         return self._guest.execute if self._guest else refuse
+
+    @property
+    def join(self) -> "Callable[[int, str], None]":
+        return self._members.join if self._members else takes_none_in
 
     @property
     def finished(self) -> "Callable[[], int | None]":
@@ -273,10 +252,7 @@ class VirtualMachine:
     def start(self) -> None:
         """Let the domain run, with the engine's interfaces; as soon as there is one. Raises RunxError; another start is possible
         then."""
-        if self._packer or self._failure:
-            self._is_to_start = True
-            if self._failure:
-                raise self._failure
+        if self._packing.delays_start():
             return
         self._start()
 
@@ -314,7 +290,7 @@ class VirtualMachine:
 
     def _call(self, call: "Callable[[int], None]") -> None:
         if not self._guest:
-            raise RunxError(f"the virtual machine does not run yet: {_BEING_MADE}")
+            raise RunxError(f"the virtual machine does not run yet: {BEING_MADE}")
         try:
             call(self._record.domid)
         except RunxError:
@@ -380,15 +356,18 @@ class VirtualMachine:
     def remove(self) -> None:
         """Leave nothing of the machine, however far `make` has come. Raises RunxError."""
         try:
+            if self._members:
+                self._members.close()
             if self._guest:
                 self._guest.close()
-            if self._packer:
-                self._packer.end()
+            self._packing.end()
             if self._record.packs:
                 self._forget_images()
         finally:
             self._shares.close()
             self._remove_domain()
+            if self._members:
+                self._members.machine_removed()
             if self._guest:
                 self._guest.domain_removed()
 
@@ -403,6 +382,10 @@ class VirtualMachine:
 
             loop_marks.release(record.directory)
         self._network.release()
+
+
+_ENDING_A_POD = (signal.SIGTERM, signal.SIGINT)
+"""Signals that end the process of a pod's machine, as in sandbox.py."""
 
 
 def _end_before_it_runs(number: int) -> None:

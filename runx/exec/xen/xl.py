@@ -181,6 +181,20 @@ def network_detach(domid: int, device: str) -> str:
     return _run(["xl", "network-detach", str(domid), device])[1]
 
 
+def block_attach(domid: int, disk: str) -> None:
+    """Give a running domain one more disk, as xl-disk-configuration(5) writes it. Raises RunxError with xl's words."""
+    code, output = _run(["xl", "block-attach", str(domid), disk])
+    if code or "libxl: error:" in output:
+        raise failure("xl block-attach", code, output)
+
+
+def block_detach(domid: int, vdev: str) -> None:
+    """Take a disk away from a running domain. Raises RunxError with xl's words, also if the guest does not let go of it."""
+    code, output = _run(["xl", "block-detach", str(domid), vdev])
+    if code or "libxl: error:" in output:
+        raise failure("xl block-detach", code, output)
+
+
 def _checked(argv: list[str]) -> None:
     code, output = _run(argv)
     if code or "libxl: error:" in output:  # pause and unpause exit with 0 in any case

@@ -96,7 +96,19 @@ def places(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
 
 @pytest.mark.parametrize(
     "name",
-    ["schedule", "seccomp", "root-disk-layers", "root-ram-layers", "hooks", "process", "vm-section", "xlconf", "cri-sandbox"],
+    [
+        "schedule",
+        "seccomp",
+        "root-disk-layers",
+        "root-ram-layers",
+        "hooks",
+        "process",
+        "vm-section",
+        "xlconf",
+        "cri-sandbox",
+        "pod-machine",
+        "pod-machine-disks",
+    ],
 )
 def test_every_place_of_a_plan(name: str) -> None:
     """A plan that an explanation makes up may say `disk` and have no disks, or a word that no table has."""

@@ -241,7 +241,7 @@ def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert [line.partition("#")[2].split(": ")[0].strip() for line in lines if "=" in line] == [
-        f"{file}:3", f"{file}:5", *["default"] * 25, f"{file}:7", *["default"] * 3,
+        f"{file}:3", f"{file}:5", *["default"] * 28, f"{file}:7", *["default"] * 3,
     ]  # fmt: skip
     assert tomllib.loads(done.stdout.decode())["paths"]["kernel"] == '/k "'
     file.write_bytes(done.stdout)

@@ -17,7 +17,7 @@ from runx.exec.container.record import Record
 from runx.exec.supervisor.session import Session
 from runxtools.testing.hostile import HELLO, LOG_LIMIT, READERS, STARTED, Conversation
 
-KINDS = st.integers(0, 15) | st.integers(0x40, 0x4D) | st.just(255)
+KINDS = st.integers(0, 15) | st.integers(0x40, 0x4F) | st.just(255)
 PAYLOADS = st.binary(max_size=40) | st.integers(0, 5000).map(lambda size: b"x" * size)
 
 

@@ -66,9 +66,12 @@ def test_differences_are_found() -> None:
     assert in_json(str | None) != in_json(str)
     assert in_json(Literal["a"]) != in_json(Literal["a", "b"])
     assert in_json(tuple[str, ...]) == in_json(list[str]) != in_json(list[int])
-    assert keys({"bundle": "", "domain": {"disks": [{}]}, "root": {}, "mounts": [], "hooks": []}, plan_json.VmPlan, "")[:4] == [
+    assert keys(
+        {"bundle": "", "domain": {"disks": [{}]}, "joined": None, "root": {}, "mounts": [], "hooks": []}, plan_json.VmPlan, ""
+    )[:5] == [
         ".domain.memory_mib",
         ".domain.own_kernel",
         ".domain.ramdisk",
+        ".domain.shares",
         ".domain.interfaces",
     ]

@@ -171,13 +171,15 @@ terminal=
 
 
 def as_now(text: str) -> str:
-    """The text of this version, in which seven attributes are new."""
+    """The text of this version, in which these attributes are new."""
     for new, before in (
         ("cpu_percent=100", "disks="),
         ("exec=", "exit_status="),
         ("keep_free_mib=0\nkill_answer_s=0\nkill_end_s=0", "log="),
         ("macs=\nnetwork_devices=", "network_namespace="),
         ("packs=", "pid="),
+        ("pid_namespace=", "pid_start="),
+        ("pod=", "scope="),
         ("sync_clock=", "taken="),
     ):
         text = text.replace(f"\n{before}", f"\n{new}\n{before}")
@@ -213,7 +215,9 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "oci": '{"ociVersion": "1.0.2", "id": "c"}',
         "packs": "",
         "pid": 4711,
+        "pid_namespace": "",
         "pid_start": "1234567",
+        "pod": "",
         "scope": "runx-c.scope",
         "shares": ["root", "mounts"],
         "status": "stopped",

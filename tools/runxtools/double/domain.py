@@ -81,14 +81,15 @@ class Domain:
         self.vifs = vif.Vifs(self.store, self.domid)
         for spec in self.config["vif"]:
             self.vifs.attach(spec)
-        for number, disk in enumerate(self.config["disks"]):
-            self._attach(disk, f"{_VBDS}/{self.domid}/{51712 + 16 * number}")
+        for disk in self.config["disks"]:
+            self._attach(disk)
         self._save()
 
     vifs: vif.Vifs | None = None
 
-    def _attach(self, disk: dict[str, str], backend: str) -> None:
+    def _attach(self, disk: dict[str, str]) -> None:
         """Attach a disk by its script, as libxl and blkback do (Xen, docs/misc/block-scripts.txt)."""
+        backend = f"{_VBDS}/{self.domid}/{_device_number(disk['vdev'])}"
         self.store.write(f"{backend}/params", disk["target"])
         self.store.write(f"{backend}/script", disk["script"])
         subprocess.run([disk["script"], "add"], env={**os.environ, "XENBUS_PATH": backend}, check=False)
@@ -102,6 +103,54 @@ class Domain:
         os.close(fd)
         if self.store.read(f"{backend}/physical-device") != f"{os.major(number):x}:{os.minor(number):x}":
             raise OSError(f"{disk['script']} add: another device than {disk['target']}")
+
+    def _plug(self, disk: dict[str, str]) -> str:
+        """Attach a disk while the guest may run: what is wrong with it, or an empty string."""
+        name = disk["vdev"]
+        if name in self.disks:
+            return f"device already exists in xenstore: {name}"
+        try:
+            self._attach(disk)
+        except OSError as error:
+            return str(error)
+        if self.guest is not None:
+            self._make_disk_node(name)
+        return ""
+
+    def _unplug(self, name: str) -> str:
+        """Take a disk away, which the guest must have let go of: what is wrong, or an empty string."""
+        fd = self.disks.get(name)
+        if fd is None:
+            return f"Device {name} not connected"
+        number = os.fstat(fd).st_rdev
+        if self.guest is not None and self.guest.poll() is None and self._is_mounted(number):
+            return "unable to remove device: the guest has it in use"  # libxl waits for that, and gives up
+        backend = f"{_VBDS}/{self.domid}/{_device_number(name)}"
+        script = self.store.read(f"{backend}/script")
+        subprocess.run([str(script), "remove"], env={**os.environ, "XENBUS_PATH": backend}, check=False)
+        os.close(self.disks.pop(name))
+        self.store.remove(backend)
+        if self.guest is not None:
+            os.unlink(f"{self.directory}/dev/{name}")
+        return ""
+
+    def _is_mounted(self, device: int) -> bool:
+        """Whether a process of the guest has a file system of a device mounted."""
+        mark = f" {os.major(device)}:{os.minor(device)} "
+        for group, _, _ in os.walk(self.group):
+            with open(f"{group}/cgroup.procs", encoding="ascii") as file:
+                pids = file.read().split()
+            for pid in pids:
+                try:
+                    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                        if mark in file.read():
+                            return True
+                except OSError:
+                    pass  # it has ended
+        return False
+
+    def _make_disk_node(self, name: str) -> None:
+        os.mknod(f"{self.directory}/dev/{name}", stat.S_IFBLK | 0o600, os.fstat(self.disks[name]).st_rdev)
 
     def _listen(self, name: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX)
@@ -203,6 +252,10 @@ class Domain:
                 self.vifs.attach(spec)
             case ["network-detach", number] if self.vifs:
                 self.vifs.detach(number)
+            case ["block-attach", spec]:
+                return self._plug(json.loads(spec))
+            case ["block-detach", name]:
+                return self._unplug(name)
             case ["xenconsoled", "ends"]:
                 self._end_xenconsoled()
             case ["xenconsoled", "begins"]:
@@ -315,8 +368,8 @@ class Domain:
         for number in range(_LOOPS):  # devtmpfs makes these if this machine's kernel has them
             os.mknod(f"{dev}/loop{number}", stat.S_IFBLK | 0o600, os.makedev(7, number))
         os.umask(0o022)
-        for name, fd in self.disks.items():
-            os.mknod(f"{dev}/{name}", stat.S_IFBLK | 0o600, os.fstat(fd).st_rdev)
+        for name in self.disks:
+            self._make_disk_node(name)
         consoles = {"console": self.hvc0_guest, "hvc0": self.hvc0_guest, **({"hvc1": self.hvc1_guest} if has_console else {})}
         for name, fd in consoles.items():
             os.close(os.open(f"{dev}/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -431,6 +484,14 @@ class Domain:
             del self.undelivered[: _write(self.pty, self.undelivered)]
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.undelivered else 0)
         self.selector.modify(self.pty, events, self._move_hvc0)
+
+
+def _device_number(name: str) -> int:
+    """The number of a disk, xvda and so on, in xenstore (Xen, docs/man/xen-vbd-interface.7)."""
+    index = 0
+    for letter in name.removeprefix("xvd"):
+        index = 26 * index + ord(letter) - ord("a") + 1
+    return 202 << 8 | (index - 1) << 4 if index <= 16 else 1 << 28 | (index - 1) << 8
 
 
 def _read(fd: int) -> bytes:

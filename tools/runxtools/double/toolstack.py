@@ -38,6 +38,8 @@ class Xl:
     def call(self, argv: list[str]) -> int:
         """Run one command line: its exit status."""
         commands: dict[str, Callable[[list[str]], None]] = {
+            "block-attach": self.block_attach,
+            "block-detach": self.block_detach,
             "create": self.create,
             "destroy": self.destroy,
             "domid": self.domid,
@@ -312,6 +314,25 @@ class Xl:
         if (said := place.fault(self.state, "network-detach-fails")) is not None:
             raise XlError(said.strip())
         self.ask(self.find(name), f"network-detach {number}")
+
+    def block_attach(self, words: list[str]) -> None:
+        name, *specs = words
+        if (said := place.fault(self.state, "block-attach-fails")) is not None:
+            raise XlError(f"libxl: error: {said.strip()}\nlibxl_device_disk_add failed.")
+        disk = _disk(",".join(specs))
+        try:
+            self.ask(self.find(name), f"block-attach {json.dumps(disk, separators=(',', ':'))}")
+        except XlError as error:
+            raise XlError(f"{error}\nlibxl_device_disk_add failed.") from None
+
+    def block_detach(self, words: list[str]) -> None:
+        name, device = _two([word for word in words if word != "--force"])
+        if (said := place.fault(self.state, "block-detach-fails")) is not None:
+            raise XlError(f"libxl: error: {said.strip()}\nlibxl_device_disk_remove failed.")
+        try:
+            self.ask(self.find(name), f"block-detach {device}")
+        except XlError as error:
+            raise XlError(f"{error}\nlibxl_device_disk_remove failed.") from None
 
     def vcpu_set(self, words: list[str]) -> None:
         name, value = _two([word for word in words if word != "--ignore-host"])

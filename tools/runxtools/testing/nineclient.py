@@ -5,7 +5,7 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from runxtools.ninep.client import MESSAGE_MAX, Client
 
 
 @contextmanager
-def served(directory: Path, rules: Rules | None = None, entries: Mapping[bytes, Rules] | None = None) -> Iterator[Client]:
+def served(directory: Path, rules: Rules | None = None, entries: dict[bytes, Rules] | None = None) -> Iterator[Client]:
     """A client of a server of this directory, which runs in a child."""
     with served_share(Share(open_directory(str(directory)), rules or Rules(), entries)) as client:
         yield client

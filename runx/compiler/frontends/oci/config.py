@@ -16,7 +16,7 @@ from runx.compiler.frontends.oci.linux import (
     read_sysctl,
 )
 from runx.compiler.frontends.oci.mounts import read_mounts
-from runx.compiler.frontends.oci.pods import read_pod
+from runx.compiler.frontends.oci.pods import read_pod, read_pod_limits
 from runx.compiler.frontends.oci.process import read_process
 from runx.compiler.frontends.oci.runx_extensions import XLCONF_ANNOTATION, asked, check_annotations, read_own_file
 from runx.compiler.frontends.oci.schema import CONFIG
@@ -49,6 +49,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
     vm_kernel, vm_ramdisk, kernel_parameters = read_vm_boot(vm, report)
     env = document.get("process", {}).get("env", ())
     check_annotations(annotations, report)
+    pod = read_pod(annotations, document.get("process", {}).get("args", ()))
     return Container(
         document=document,
         bundle=bundle,
@@ -67,7 +68,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         root_propagation=read_root_propagation(linux.get("rootfsPropagation", ""), report),
         cgroups_path=linux.get("cgroupsPath") or None,
         namespaces=namespaces,
-        limits=read_limits(resources, report),
+        limits=read_pod_limits(annotations, read_limits(resources, report), pod, report),
         kernel=_first(vm_kernel, read_own_file("kernel", env, annotations, report), report),
         ramdisk=_first(vm_ramdisk, read_own_file("ramdisk", env, annotations, report), report),
         kernel_parameters=kernel_parameters,
@@ -78,7 +79,7 @@ def read_container(source: Source, bundle: str, read_netconf: Callable[[str, str
         networks=_networks(env, lambda path: read_netconf(path, root_path), report),
         xlconf=_xlconf(env, annotations, report),
         hooks=read_hooks(document.get("hooks", {}), document.get("ociVersion", ""), report),
-        pod=read_pod(annotations, document.get("process", {}).get("args", ())),
+        pod=pod,
     )
 
 

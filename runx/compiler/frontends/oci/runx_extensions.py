@@ -10,6 +10,7 @@ from runx.compiler.model.request import BootFile
 PREFIX = "org.runx."
 EXEC_ANNOTATION = PREFIX + "exec"
 XLCONF_ANNOTATION = PREFIX + "xlconf"
+POD_MACHINE_ANNOTATION = PREFIX + "pods.machine"
 ROOT_CARRIER_ANNOTATION = PREFIX + "root.carrier"
 ROOT_LAYER_SIZE_ANNOTATION = PREFIX + "root.layer_size"
 ROOT_WRITE_BACK_ANNOTATION = PREFIX + "root.write_back"
@@ -57,7 +58,7 @@ def check_annotations(annotations: Mapping[str, str], report: Report) -> None:
     """Report annotations for runx that runx does not know."""
     of_kinds = (PREFIX + kind for kind in KINDS)
     of_root = (ROOT_CARRIER_ANNOTATION, ROOT_LAYER_SIZE_ANNOTATION, ROOT_WRITE_BACK_ANNOTATION)
-    known = (*of_kinds, EXEC_ANNOTATION, XLCONF_ANNOTATION, *of_root, SYNC_CLOCK_ANNOTATION)
+    known = (*of_kinds, EXEC_ANNOTATION, XLCONF_ANNOTATION, POD_MACHINE_ANNOTATION, *of_root, SYNC_CLOCK_ANNOTATION)
     for name in annotations:
         if name.startswith(PREFIX) and name not in known:
             report.ignore("RX703", ("annotations", name), f"means nothing to runx{did_you_mean(name, known)}")

@@ -1,0 +1,309 @@
+"""The containers of a pod that is one virtual machine, as the supervisor of that machine has them (docs/executor.md).
+
+Each has a supervisor of its own (joined.py), which engines know, and which asks this one over its control socket. The connection
+stays. It says, a line each:
+
+    start            the process may run: with its archive and its standard streams
+    signal NUMBER    deliver a signal
+    size ROWS COLUMNS
+    exec             start a further process: with its carrier's connection, its record and its streams
+
+and hears: `joined`, `error MESSAGE`, `started`, `failed STATUS MESSAGE`, `exit STATUS`. After the last three of these, but for
+`started`, nothing of the container is left in the machine. When the connection ends, the container does.
+"""
+
+import _socket  # as in control.py
+import os
+import select
+import sys
+
+from runx.errors import RunxError
+from runx.exec.container import record as records
+from runx.exec.supervisor import control
+from runx.exec.supervisor.attachment import Attachment, Names
+from runx.exec.supervisor.session import STATUS_KILLED
+from runx.linux.signals import signal
+
+TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runx.exec.container.record import Record
+    from runx.exec.supervisor.jobs import Job
+    from runx.exec.supervisor.sessions import Sessions
+    from runx.exec.supervisor.shares import Shares
+
+_LINE_LIMIT = 4096
+_START_FDS, _EXEC_FDS = 4, 5
+
+
+class _Member:
+    """One container."""
+
+    def __init__(self, record: "Record", connection: int, attachment: Attachment) -> None:
+        self.record = record
+        self.connection = connection
+        """-1: its supervisor has gone."""
+        self.attachment = attachment
+        self.job: Job | None = None
+        self.is_attached = False
+        self.is_leaving = False
+        """The job detaches."""
+        self.number = 0
+        """Of its session; 0 before it has one."""
+        self.last_words = ""
+        """What to tell at the end."""
+        self.said = b""
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.record.directory)
+
+    def tell(self, line: str) -> None:
+        if self.connection >= 0:
+            try:
+                os.write(self.connection, (" ".join(line.split()) + "\n").encode("utf-8", "replace")[-_LINE_LIMIT:])
+            except OSError:
+                pass  # it has gone, which its connection will say
+
+    def close(self) -> None:
+        if self.connection >= 0:
+            os.close(self.connection)
+        self.connection = -1
+
+
+class Members:
+    """The part of the loop that has to do with the containers of the pod."""
+
+    def __init__(self, pod: "Record", shares: "Shares", sessions: "Sessions", log: "Callable[[str, str], None]") -> None:
+        """log: takes the level and text of a message."""
+        self._pod = pod
+        self._shares = shares
+        self._sessions = sessions
+        self._log = log
+        self._names = Names(shares)
+        self._members: list[_Member] = []
+        self._queue: list[_Member] = []
+        """Those for which a job is to be done. One at a time: the next may have what the last one has made, or removes."""
+        self._is_over = False
+        self._held: Callable[[], None] | None = None
+        """Ends the machine; called when the last container has left."""
+
+    def hold(self, end: "Callable[[], None]") -> bool:
+        """Whether a signal that ends the machine in order has to wait until its containers have ended: engines may send it to
+        all at once, and each container has its time. Then `end` is called."""
+        if self._members:
+            if not self._held:
+                self._log("info", f"the pod's machine ends when its containers have, of which there are {len(self._members)}")
+            self._held = end
+        return bool(self._members)
+
+    def join(self, connection: int, container_id: str) -> None:
+        """Begin to take a container into the machine. Raises RunxError; else the connection belongs to the container."""
+        if self._is_over:
+            raise RunxError("the pod's machine is ending")
+        record = records.load(os.path.dirname(self._pod.directory), container_id)
+        if record.pod != os.path.basename(self._pod.directory):
+            raise RunxError(f"container {container_id} is in another pod")
+        if any(member.name == container_id for member in self._members):
+            raise RunxError(f"container {container_id} is in the pod's machine already, or leaves it just now")
+        member = _Member(record, connection, Attachment(self._pod, record, self._names, self._shares.server))
+        self._members.append(member)
+        self._queue.append(member)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Begin the next job, unless one is under way. When the machine ends, nothing is detached from it any more."""
+        while self._queue and not self._is_over and not any(member.job for member in self._members):
+            member = self._queue.pop(0)
+            if member.is_leaving:
+                member.job = member.attachment.undo()
+            elif member.connection < 0:
+                self._forget(member)
+            else:
+                try:
+                    member.job = member.attachment.begin()
+                except RunxError as error:
+                    self._leave(member, f"error {error.message}" + (f" ({error.hint})" if error.hint else ""))
+
+    # -- as a part of the loop -----------------------------------------------------------------------------------------
+
+    def watch(self, poller: select.poll) -> None:
+        for member in self._members:
+            if member.connection >= 0:
+                poller.register(member.connection, select.POLLIN)
+            if member.job:
+                poller.register(member.job.fd, select.POLLIN)
+
+    def handle(self, ready: dict[int, int]) -> None:
+        for member in tuple(self._members):
+            if member.job and member.job.fd in ready:
+                self._job_has_ended(member)
+            if member.connection in ready:
+                self._hear(member)
+
+    def _job_has_ended(self, member: _Member) -> None:
+        assert member.job
+        fds, error = member.job.end()
+        member.job = None
+        if member.is_leaving:
+            if error:
+                self._log("warning", f"container {member.name}: {error.message}; it stays until the pod's end")
+            member.attachment.undone(error)
+            self._forget(member)
+            self._advance()
+            return
+        member.attachment.done(fds)
+        if error:
+            self._leave(member, f"error {error.message}" + (f" ({error.hint})" if error.hint else ""))
+        elif member.connection < 0:
+            self._leave(member, "")
+        else:
+            member.is_attached = True
+            member.tell("joined")
+        self._advance()
+
+    def _leave(self, member: _Member, last_words: str) -> None:
+        """Detach what the container has in the machine, and then tell its supervisor the last words."""
+        member.last_words = last_words
+        member.is_leaving = True
+        member.number = 0
+        self._queue.append(member)
+        self._advance()
+
+    def _forget(self, member: _Member) -> None:
+        self._members.remove(member)
+        if member.last_words:
+            member.tell(member.last_words)
+        member.close()
+        if self._held and not self._members and not self._is_over:
+            self._held()
+            self._held = None
+
+    # -- what its supervisor says --------------------------------------------------------------------------------------
+
+    def _hear(self, member: _Member) -> None:
+        data, fds = _receive(member.connection)
+        if not data:
+            member.close()
+            if member.number:
+                self._sessions.kill(member.number)
+            elif member.is_attached and not member.is_leaving:
+                self._leave(member, "")
+            return
+        *lines, member.said = (member.said + data).split(b"\n")
+        for at, line in enumerate(lines):
+            last = at == len(lines) - 1
+            self._obey(member, line.decode("ascii", "replace").split(), fds if last else [])
+
+    def _obey(self, member: _Member, words: list[str], fds: list[int]) -> None:
+        match words:
+            case ["start"] if len(fds) == _START_FDS and member.is_attached and not member.number:
+                self._start(member, fds)
+                return
+            case ["exec"] if len(fds) == _EXEC_FDS:
+                self._execute(member, fds)
+                return
+            case ["signal", number] if number.isdigit() and 0 < int(number) <= 64 and member.number:
+                if int(number) == signal.SIGKILL:
+                    self._sessions.kill(member.number)
+                else:
+                    self._sessions.signal(member.number, int(number))
+            case ["size", rows, columns] if rows.isdigit() and columns.isdigit() and member.number:
+                self._sessions.resize(member.number, int(rows), int(columns))
+        for fd in fds:
+            os.close(fd)
+
+    def _start(self, member: _Member, fds: list[int]) -> None:
+        archive, *streams = fds
+        record = os.memfd_create("archive", os.MFD_CLOEXEC)
+        try:
+            _write(record, member.attachment.links())
+            while data := os.read(archive, 1 << 16):
+                _write(record, data)
+            os.lseek(record, 0, os.SEEK_SET)
+            place = self._place_of(member)
+        except (OSError, RunxError) as error:
+            for fd in (record, *streams):
+                os.close(fd)
+            words = error.message if isinstance(error, RunxError) else str(error)
+            self._leave(member, f"failed 125 {words}")
+            return
+        finally:
+            os.close(archive)
+
+        def listener(line: str) -> None:
+            if line == "started":
+                member.tell(line)
+            else:
+                self._leave(member, line)
+
+        try:
+            member.number = self._sessions.begin_container(listener, [record, *streams], place)
+        except RunxError as error:
+            self._leave(member, f"failed 125 {error.message}")
+
+    def _place_of(self, member: _Member) -> int:
+        """The session whose PID namespace the container joins; -1 for one of its own. Raises RunxError."""
+        asked = member.record.pid_namespace
+        if asked in ("own", "pod"):
+            return -1 if asked == "own" else 0
+        pid = asked.removeprefix("/proc/").partition("/")[0]
+        if pid == str(os.getpid()):
+            return 0
+        for other in self._members:
+            if str(other.record.pid) == pid and other.number:
+                return other.number
+        raise RunxError(f"linux.namespaces: {asked} is not of the pod's sandbox, nor of a container of the pod that runs")
+
+    def _execute(self, member: _Member, fds: list[int]) -> None:
+        connection, *rest = fds
+        try:
+            if not member.number:
+                for fd in rest:
+                    os.close(fd)
+                raise RunxError("container not running")
+            self._sessions.begin(connection, rest, member.number)
+        except RunxError as error:
+            control.answer(connection, error.message)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """The machine ends: take no more in."""
+        self._is_over = True
+
+    def machine_removed(self) -> None:
+        """Nothing of the machine is left."""
+        for member in tuple(self._members):
+            if member.job:
+                fds, _ = member.job.end()
+                if not member.is_leaving:
+                    member.attachment.done(fds)
+            member.attachment.close()
+            member.last_words = member.last_words or f"exit {STATUS_KILLED}"
+            self._forget(member)
+
+
+def _receive(connection: int) -> tuple[bytes, list[int]]:
+    """What has come, and the descriptors that belong to its last line."""
+    socket = _socket.socket(fileno=connection)
+    try:
+        room = _socket.CMSG_SPACE(_EXEC_FDS * 4)
+        data, ancillary, _, _ = socket.recvmsg(_LINE_LIMIT, room, _socket.MSG_CMSG_CLOEXEC)
+    except OSError:
+        return b"", []
+    finally:
+        socket.detach()
+    fds = [
+        int.from_bytes(content[at : at + 4], sys.byteorder)
+        for level, kind, content in ancillary
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        for at in range(0, len(content), 4)
+    ]
+    return data, fds
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

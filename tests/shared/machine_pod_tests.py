@@ -1,0 +1,272 @@
+"""Pods that are one virtual machine each (pods.machine = "pod"), called as by a kubelet.
+
+Modules of the lab and of the double import these tests; their conftest.py has the fixtures `host` and `scratch`.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cri import EXITED, NOT_READY, POD, RUNNING, TARGET, CallError, pairs
+from pod_tests import SERVE, WAIT, cri, nothing_is_left  # noqa: F401  # fixtures
+from pods import Cri, Pod, until
+from programs import compiled
+from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S, RUNX
+
+_PUT = """
+    mkdir -p /run/settings/runx
+    printf '[pods]\\nmachine = "pod"\\n[policy]\\nexec = true\\n' > /run/settings/runx/runx.toml
+    mount -t overlay -o lowerdir=/run/settings:/etc overlay /etc
+"""
+
+
+@pytest.fixture(autouse=True)
+def pods_are_machines(host: Machine) -> Iterator[None]:
+    """runx.toml, in an overlay on /etc, which the double shares with its host."""
+    host.run(["sh", "-euc", _PUT], check=True)
+    yield
+    host.run(["sh", "-euc", "umount /etc; rm -r /run/settings"], check=True)
+
+
+@pytest.fixture
+def pod(cri: Cri, nothing_is_left: None, scratch: str) -> Pod:  # noqa: F811
+    return Pod(cri, scratch)
+
+
+@pytest.fixture(scope="module")
+def meet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled("meet", tmp_path_factory.mktemp("meet"))
+
+
+@pytest.fixture
+def shared(host: Machine, scratch: str, meet: Path) -> list[dict[str, Any]]:
+    """The mounts of a volume that several containers have, and of the program `meet`."""
+    host.run(["mkdir", f"{scratch}/volume", f"{scratch}/programs"], check=True)
+    host.put(meet, f"{scratch}/programs/meet")
+    return [
+        {"container_path": "/volume", "host_path": f"{scratch}/volume"},
+        {"container_path": "/programs", "host_path": f"{scratch}/programs", "readonly": True},
+    ]
+
+
+def execute(pod: Pod, container: str, *words: str) -> tuple[str, int]:
+    done = pod.cri.call("ExecSync", container_id=container, cmd=list(words), timeout=60)
+    return (done.stdout + done.stderr).decode(), done.exit_code
+
+
+def domains(host: Machine) -> list[str]:
+    return host.run(["xl", "list"], check=True).stdout.decode().splitlines()[2:]
+
+
+def test_three_containers_at_once(host: Machine, pod: Pod, shared: list[dict[str, Any]]) -> None:
+    """A server that listens on localhost alone; a sidecar that passes on to it; one that keeps a log, which comes by a socket."""
+    server = pod.run("server", f"echo page > /tmp/page; httpd -p 127.0.0.1:80 -h /tmp; {WAIT}", mounts=shared)
+    pod.run("log", "exec /programs/meet listen /volume/log /volume/lines; : echo ready", mounts=shared)
+    pass_on = "busybox nc -ll -p 8080 -e wget -q -O - http://127.0.0.1/page &"
+    sidecar = pod.run("sidecar", f"{pass_on} {WAIT}", mounts=shared)
+    assert len(domains(host)) == 1
+    assert pod.states() == {"server": RUNNING, "log": RUNNING, "sidecar": RUNNING}
+
+    nc = ["sh", "-c", f"busybox nc -w 5 {pod.status().network.ip} 8080 < /dev/null"]
+    until(lambda: host.run(nc, timeout=LIMIT_S).stdout == b"page\n")
+    for name, container in (("server", server), ("sidecar", sidecar)):
+        assert execute(pod, container, "/programs/meet", "say", "/volume/log", f"from {name}") == ("", 0)
+    until(lambda: host.run(["cat", f"{pod.logs}/../volume/lines"]).stdout == b"from server\nfrom sidecar\n")
+    assert execute(pod, server, "sh", "-c", "echo refused > /programs/x")[1] == 1, "read-only"
+
+    pod.stop(sidecar)
+    assert pod.end(sidecar).exit_code == 137
+    assert pod.container(server).state == RUNNING
+    pod.cri.call("StopPodSandbox", pod_sandbox_id=pod.id)
+    assert pod.states() == {"server": EXITED, "log": EXITED, "sidecar": EXITED}
+    assert domains(host) == []
+
+
+def test_what_containers_share(pod: Pod, shared: list[dict[str, Any]]) -> None:
+    """Network, names and shared memory; but neither processes nor files of their roots."""
+    script = f"echo $$ $(hostname); echo 1 > /dev/shm/one; touch /mine; {WAIT}"
+    one, two = (pod.run(name, script, mounts=shared) for name in ("one", "two"))
+    assert pod.log("one") == pod.log("two") == "1 web-0\nready\n"
+    assert execute(pod, two, "cat", "/dev/shm/one") == ("1\n", 0)
+    assert execute(pod, one, "touch", "/only-one") == ("", 0)
+    assert execute(pod, two, "ls", "/only-one")[1] == 1
+    ps = [RUNX, "--root", pod.cri.states, "ps", two]
+    until(lambda: pod.cri.host.run(ps, check=True).stdout.count(b"while :") == 1)
+    until(lambda: "sleep" in execute(pod, one, "ps")[0])
+    until(lambda: execute(pod, one, "ps")[0].count("while :") == 1)  # a shell that is to become sleep has the same words
+    assert execute(pod, one, "cat", "/proc/self/cgroup")[0].splitlines()[-1] == "0::/"
+
+
+def test_memory_that_two_containers_map_of_one_file(pod: Pod, shared: list[dict[str, Any]]) -> None:
+    pod.run("one", "/programs/meet map /dev/shm/number 42 & echo ready; wait", mounts=shared)
+    two = pod.run("two", WAIT, mounts=shared)
+    until(lambda: "mapped" in pod.log("one"))
+    assert execute(pod, two, "/programs/meet", "read", "/dev/shm/number") == ("42\n", 0)
+
+
+def test_the_pods_processes(cri: Cri, nothing_is_left: None, scratch: str) -> None:  # noqa: F811
+    """One PID namespace for all (shareProcessNamespace), whose first process waits for what others leave."""
+    pod = Pod(cri, scratch, pid=POD)
+    one = pod.run("one", f"(sleep 1000 &); {WAIT}")
+    two = pod.run("two", f"echo $$; {WAIT}")
+    assert int(pod.log("two").splitlines()[0]) > 1
+    assert "sleep 1000" in execute(pod, two, "ps")[0]
+    pod.stop(one)
+    pod.end(one)
+    assert "sleep 1000" not in execute(pod, two, "ps")[0], "what a container leaves ends with it"
+    assert pod.container(two).state == RUNNING
+
+
+def test_a_debug_container(pod: Pod) -> None:
+    """`kubectl debug --target`: in the PID namespace of another container."""
+    target = pod.run("one", WAIT)
+    namespaces = {"namespace_options": {"pid": TARGET, "target_id": target}}
+    debug = pod.run("debug", f"ps; {WAIT}", linux={"security_context": namespaces})
+    assert "while :" in pod.log("debug")
+    assert execute(pod, debug, "cat", "/proc/1/root/etc/hostname") == ("web-0\n", 0)
+    pod.stop(target)
+    assert pod.end(debug).exit_code == 137, "as the kernel ends a PID namespace with its first process"
+
+
+def test_init_containers_logs_and_statuses(pod: Pod) -> None:
+    first = pod.run("init", "echo prepared; echo problems >&2; exit 0")
+    assert pod.end(first).exit_code == 0
+    assert (pod.log("init"), pod.log("init", stream="stderr")) == ("prepared\n", "problems\n")
+    web = pod.run("web", SERVE)
+    assert pod.end(pod.run("bad", "exit 5")).exit_code == 5
+    missing = pod.create("missing", "true", command=["/no-such-program"])
+    with pytest.raises(CallError, match="stat /no-such-program: no such file or directory"):
+        pod.cri.call("StartContainer", container_id=missing)
+    assert pod.container(missing).exit_code in (127, 128), "containerd 1.6 says 128 whatever the runtime's status is"
+    polite = pod.run("polite", "trap 'echo stopping; exit 6' TERM; echo ready; while :; do sleep 0.1; done")
+    pod.stop(polite, timeout_s=60)
+    assert (pod.end(polite).exit_code, pod.log("polite")) == (6, "ready\nstopping\n")
+    deaf = pod.run("deaf", f"trap '' TERM; {WAIT}")
+    pod.stop(deaf, timeout_s=1)
+    assert pod.end(deaf).exit_code == 137
+    assert pod.container(web).state == RUNNING
+
+
+_TRACES = """
+    ls /proc/$1/fd | wc -l
+    xenstore-ls | grep -c .
+    losetup -ln -O BACK-FILE | grep -cF "$3"
+    ls /run/runx-loops | wc -l
+    cat /proc/$2/mountinfo | wc -l
+    ls /proc/$2/fd | wc -l
+"""
+
+
+def test_restarts_leave_nothing(host: Machine, cri: Cri, pod: Pod, shared: list[dict[str, Any]]) -> None:  # noqa: F811
+    """Descriptors, nodes in xenstore, loop devices, mounts of the share's server, control groups and mounts in the guest."""
+    other = pod.run("other", WAIT, mounts=shared)
+    children = f"/proc/{pod.sandbox}/task/{pod.sandbox}/children"
+    (server,) = host.run(["cat", children], check=True).stdout.decode().split()
+
+    def traces() -> list[str]:
+        return host.run(["sh", "-c", _TRACES, "sh", str(pod.sandbox), server, cri.home], check=True).stdout.decode().split()
+
+    def guest() -> str:
+        return execute(pod, other, "sh", "-c", "ls /dev | wc -l; cat /proc/mounts | wc -l; ls /proc | grep -c '^[0-9]'")[0]
+
+    def restart(attempt: int) -> None:
+        container = pod.run("web", SERVE, attempt=attempt, mounts=shared)
+        pod.stop(container)
+        assert pod.end(container).exit_code == 137
+        cri.call("RemoveContainer", container_id=container)
+
+    restart(0)
+    before = traces(), guest()
+    for attempt in range(1, 21):
+        restart(attempt)
+    assert (traces(), guest()) == before
+    again = pod.run("web", SERVE, attempt=21, mounts=shared)
+    assert execute(pod, other, "wget", "-q", "-O", "-", "http://localhost/page") == ("served by web-0\n", 0)
+    assert pod.container(again).state == RUNNING
+
+
+@pytest.mark.parametrize("which", ["supervisor", "shim", "pod"])
+def test_what_is_killed_can_be_removed(host: Machine, cri: Cri, pod: Pod, which: str) -> None:  # noqa: F811
+    container, other = pod.run("one", WAIT), pod.run("other", WAIT)
+    words = [RUNX, "--root", cri.states, "ps", "--format", "json", container]
+    supervisor = re.sub(r"\D", "", host.run(words, check=True).stdout.decode())
+    if which == "supervisor":
+        host.run(["kill", "-9", supervisor], check=True)
+        assert pod.end(container).exit_code == 137
+        assert execute(pod, other, "true") == ("", 0), "the others go on"
+        until(lambda: execute(pod, other, "sh", "-c", "ls /dev/xvd* 2> /dev/null | wc -l")[1] == 0)
+    elif which == "pod":
+        host.run(["kill", "-9", str(pod.sandbox)], check=True)
+        until(lambda: pod.status().state == NOT_READY)
+        assert (pod.end(container).exit_code, pod.end(other).exit_code) == (137, 137)
+    else:
+        host.run(["pkill", "-9", "-f", f"[c]ontainerd-shim-runc-v2 .*-id {pod.id} "], check=True)
+        host.run(["kill", "-9", supervisor], check=True)
+    cri.remove_pods()
+    cri.end_shim(pod.id)
+    cri.until_nothing_is_left()
+
+
+@pytest.mark.parametrize("propagation", [1, 2])
+def test_mounts_that_propagate_are_refused(pod: Pod, scratch: str, propagation: int) -> None:
+    mounts = [{"container_path": "/data", "host_path": scratch, "propagation": propagation}]
+    pod.cri.host.run(["mount", "-t", "tmpfs", "tmpfs", scratch], check=True)
+    pod.cri.host.run(["mount", "--make-shared", scratch], check=True)
+    try:
+        container = pod.create("one", "true", mounts=mounts)
+        with pytest.raises(CallError, match="a mount of the host does not reach a virtual machine"):
+            pod.cri.call("StartContainer", container_id=container)
+    finally:
+        pod.cri.host.run(["umount", scratch], check=True)
+
+
+def test_a_container_cannot_ask_for_a_machine_of_its_own(pod: Pod) -> None:
+    container = pod.create("one", "true", envs=pairs(RUNX_KERNEL="/bin/busybox"))
+    with pytest.raises(CallError, match="the pod is one"):
+        pod.cri.call("StartContainer", container_id=container)
+
+
+def test_a_terminal(pod: Pod) -> None:
+    assert pod.end(pod.run("one", "tty; exit 4", tty=True)).exit_code == 4
+    assert pod.log("one") == "/dev/pts/0\n"
+
+
+def test_the_size_is_the_pods(host: Machine, cri: Cri, nothing_is_left: None, scratch: str) -> None:  # noqa: F811
+    """As a kubelet tells it: the sum of the containers' limits."""
+    resources = {"memory_limit_in_bytes": 300 << 20, "cpu_quota": 300000, "cpu_period": 100000}
+    Pod(cri, scratch, linux={"resources": resources})
+    (line,) = domains(host)
+    memory, vcpus = map(int, line.split()[2:4])
+    assert 300 < memory < 380
+    assert vcpus == 3
+
+
+def test_a_pod_chooses(host: Machine, cri: Cri, nothing_is_left: None, scratch: str) -> None:  # noqa: F811
+    """The annotation of the sandbox goes before runx.toml, and the pod's containers follow the sandbox."""
+    pod = Pod(cri, scratch, annotations=pairs(**{"org.runx.pods.machine": "container"}))
+    assert domains(host) == []
+    pod.run("one", WAIT)
+    assert len(domains(host)) == 1
+    with pytest.raises(CallError, match="one container of a pod can run at a time"):
+        pod.cri.call("StartContainer", container_id=pod.create("two", "true"))
+
+
+def test_the_limits_of_a_container_change(pod: Pod) -> None:
+    """Where the guest has the controllers: the double's guest may have none, and the error says so then."""
+    container = pod.run("one", WAIT)
+    controllers = execute(pod, container, "cat", "/sys/fs/cgroup/cgroup.controllers")[0].split()
+
+    def update() -> None:
+        pod.cri.call("UpdateContainerResources", container_id=container, linux={"memory_limit_in_bytes": 64 << 20})
+
+    if "memory" in controllers:
+        update()
+        assert execute(pod, container, "cat", "/sys/fs/cgroup/memory.max") == (f"{64 << 20}\n", 0)
+    else:
+        with pytest.raises(CallError, match=r"memory\.max"):
+            update()
+    assert pod.container(container).state == RUNNING

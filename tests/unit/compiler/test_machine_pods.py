@@ -1,0 +1,56 @@
+"""A pod that is one machine: the limits of its containers, in the guest, and how they change."""
+
+import pytest
+
+from runx.compiler.diagnostics import Report
+from runx.compiler.model.request import Limits
+from runx.compiler.passes.pods import control_group
+from runx.compiler.passes.update import change_joined
+
+NO_LIMITS = Limits(None, None, 100_000, None, None)
+
+
+def test_no_limits_are_no_files() -> None:
+    assert control_group(NO_LIMITS, None) == ()
+
+
+@pytest.mark.parametrize(("shares", "weight"), [(2, "1"), (1024, "39"), (262144, "10000"), (0, "1"), (1 << 40, "10000")])
+def test_shares_are_a_weight_as_under_runc(shares: int, weight: str) -> None:
+    assert control_group(NO_LIMITS._replace(cpu_shares=shares), None) == (("cpu.weight", weight),)
+
+
+def test_all_limits() -> None:
+    limits = NO_LIMITS._replace(memory_bytes=1 << 26, cpu_quota_us=50_000)
+    assert control_group(limits, 0) == (("memory.max", "67108864"), ("cpu.max", "50000 100000"), ("pids.max", "0"))
+
+
+def change(kept: dict[str, object], asked: dict[str, object]) -> tuple[object, dict[str, str], Report]:
+    report = Report()
+    after, files = change_joined({"resources": kept}, asked, report)
+    return after["resources"], dict(files), report
+
+
+def test_a_change_writes_what_it_is_about_alone() -> None:
+    kept = {"memory": {"limit": 1 << 26}, "cpu": {"quota": 50_000, "period": 100_000}}
+    after, files, report = change(kept, {"memory": {"limit": 1 << 27}})
+    assert files == {"memory.max": "134217728"}
+    assert after == {**kept, "memory": {"limit": 1 << 27}}
+    assert not report.notices and not report.errors
+    assert change(kept, {"cpu": {"quota": 20_000}})[1] == {"cpu.max": "20000 100000"}
+
+
+def test_a_limit_goes_away() -> None:
+    kept = {"memory": {"limit": 1 << 26}, "cpu": {"quota": 50_000}, "pids": {"limit": 5}}
+    asked = {"memory": {"limit": -1}, "cpu": {"quota": -1}, "pids": {"limit": -1}}
+    assert change(kept, asked)[1] == {"memory.max": "max", "cpu.max": "max 100000", "pids.max": "max"}
+
+
+def test_what_cannot_be_changed_is_told() -> None:
+    _, files, report = change({}, {"cpu": {"cpus": "0-1"}, "memory": {"limit": 1 << 26}})
+    assert files == {"memory.max": "67108864"}
+    assert list(report.notices) == [("cpu", "cpus")]
+
+
+def test_a_wrong_type_changes_nothing() -> None:
+    _, files, report = change({}, {"memory": {"limit": "much"}})
+    assert files == {} and report.errors
