@@ -128,7 +128,7 @@ while :; do echo $i > /many/$i; rm /many/$i; echo more >> /synced-not; done
 
 def killed_and_started(host: Machine) -> "subprocess.CompletedProcess[bytes]":
     """Start a container again whose domain was destroyed while it wrote, after a sync(2)."""
-    container = Kept(host, _WRITES, *DISK)
+    container = Kept(host, _WRITES, *DISK, "--cap-add", "CAP_SYSLOG")  # for dmesg
     process = host.popen(container.run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         assert process.stdout is not None
