@@ -50,7 +50,7 @@ static int make_missing(int parent, const char *name, enum missing kind)
 {
     if (kind == MISSING_IS_DIRECTORY)
         return mkdirat(parent, name, 0755);
-    int fd = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0755); /* as runc: an engine may keep it */
+    int fd = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644); /* as runc since 1.1.14 */
     if (fd < 0)
         return -1;
     return close(fd);
