@@ -8,7 +8,7 @@ import pytest
 
 from runxtools.double.host import Double
 from runxtools.testing.bundles import LIMIT_S, Bundle
-from runxtools.testing.containers import REACH
+from runxtools.testing.containers import REACH, until
 from spaces import FIRST, Space, join, links
 
 
@@ -58,7 +58,7 @@ def test_a_start_that_fails_can_be_tried_again(double: Double, bundle: Bundle, p
     before, links_before = pair.state(), links(double)
     mac = pair.sh('ip -n engine -j link show net1 | sed \'s/.*"address":"//; s/".*//\'').strip()
     join(bundle, pair.path)
-    out = create(bundle, REACH + "reach 10.9.2.1 && ip -o addr")
+    out = create(bundle, REACH + "reach 10.9.2.1 && ip -o addr; echo over; sleep 1000")
     for _ in range(2):
         double.fault(fault, mac)
         failed = bundle.runx("start", "c")
@@ -69,7 +69,9 @@ def test_a_start_that_fails_can_be_tried_again(double: Double, bundle: Bundle, p
         assert pair.state() == before
         assert links(double) == links_before
     bundle.runx("start", "c", check=True)
+    until(lambda: "over\n" in out.read_text())
     assert "ALLMULTI" in pair.sh("ip -n engine link show eth0")
+    bundle.runx("kill", "c", "KILL", check=True)
     bundle.await_stopped()
     assert "eth0    inet 10.9.1.5/24" in out.read_text()
     assert "net1    inet 10.9.2.5/24" in out.read_text()
