@@ -29,7 +29,6 @@ ONLY_ON_THE_DOUBLE = (
 )
 """Tests of tests/shared that take minutes in an emulated machine, beside others with the same files and programs."""
 LONG = (
-    "test_guest_type.py",
     "test_machine_pods.py",
     "test_podman.py",
     "test_a_database_and_a_package_manager[9p]",

@@ -17,7 +17,7 @@ def test_cpu_limits_reach_the_scheduler(lab: Lab, scratch: str) -> None:
             "resources": {"cpu": {"quota": 150000, "period": 100000, "shares": 512, "cpus": "0-1,^0"}},
         },
     }
-    write = ["sh", "-c", f"mkdir -p {scratch}/bundle/rootfs; cat > {scratch}/bundle/config.json"]
+    write = ["sh", "-c", f"cd {scratch}; install -D /bin/true bundle/rootfs/bin/true; cat > bundle/config.json"]
     lab.run(write, stdin=json.dumps(config).encode(), check=True)
     container = new_id()
     runx = [RUNX, "--root", f"{scratch}/root"]
