@@ -22,6 +22,11 @@ class RunxError(Exception):
         """Text for standard error: the message, and what helps to read it. The log has the message alone."""
         return f"{self.message} [{self.fault_id}]" if self.shows_ids and self.fault_id else self.message
 
+    @property
+    def with_hint(self) -> str:
+        """Message and hint in one line, where a hint has no line of its own."""
+        return self.message + (f" ({self.hint})" if self.hint else "")
+
 
 _FULL = (28, 122)
 """ENOSPC and EDQUOT; the errno module is one more to load."""

@@ -520,7 +520,7 @@ def _of_all(name: str) -> str:
 def _report(error: RunxError, options: Arguments) -> None:
     """Write an error to the log, for engines, and to standard error."""
     log = _log(options)
-    lost = log.append("error", error.message + (f" ({error.hint})" if error.hint else ""))
+    lost = log.append("error", error.with_hint)
     sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
     log.tell_if_lost(lost)
 

@@ -102,22 +102,28 @@ def send(connection: _socket.socket, line: str, fds: "tuple[int, ...]") -> None:
 
 
 def receive_all(fd: int) -> tuple[str, list[int]]:
-    """A line as `receive`, and the descriptors that came with its beginning (unix(7), SCM_RIGHTS)."""
+    """A line as `receive`, and the descriptors that came with its beginning."""
+    data, fds = receive_some(fd, _FDS_LIMIT)
+    return (_line(fd, data) if data else ""), fds
+
+
+def receive_some(fd: int, fds_most: int) -> tuple[bytes, list[int]]:
+    """What has come, and the descriptors that came with it (unix(7), SCM_RIGHTS); nothing at the end, or if it fails."""
     connection = _socket.socket(fileno=fd)
     try:
-        room = _socket.CMSG_SPACE(_FDS_LIMIT * _FD_SIZE)
-        data, control, _, _ = connection.recvmsg(LINE_LIMIT, room, _socket.MSG_CMSG_CLOEXEC)
+        room = _socket.CMSG_SPACE(fds_most * _FD_SIZE)
+        data, ancillary, _, _ = connection.recvmsg(LINE_LIMIT, room, _socket.MSG_CMSG_CLOEXEC)
     except OSError:
-        return "", []
+        return b"", []
     finally:
         connection.detach()
     fds = [
         int.from_bytes(content[at : at + _FD_SIZE], sys.byteorder)
-        for level, kind, content in control
+        for level, kind, content in ancillary
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
         for at in range(0, len(content), _FD_SIZE)
     ]
-    return _line(fd, data), fds
+    return data, fds
 
 
 def receive(fd: int) -> str:

@@ -3,10 +3,10 @@
 import _socket
 import os
 import select
-import sys
 
 from runx.errors import RunxError
 from runx.exec import spawn
+from runx.exec.supervisor import control
 from runx.linux import descriptors, proc
 from runx.linux.signals import signal
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Work = Callable[[Callable[[int], None]], None]
-
-_FD_SIZE = 4
 
 
 class Job:
@@ -49,10 +47,10 @@ class Job:
     def _received(self) -> list[int]:
         found: list[int] = []
         while select.select([self._ours], [], [], 0)[0]:
-            data, control, _, _ = self._ours.recvmsg(16, _socket.CMSG_SPACE(_FD_SIZE), _socket.MSG_CMSG_CLOEXEC)
+            data, fds = control.receive_some(self._ours.fileno(), 1)
             if not data:
                 break
-            found += [int.from_bytes(content[:_FD_SIZE], sys.byteorder) for _, _, content in control]
+            found += fds
         return found
 
 
@@ -60,8 +58,7 @@ def _do(supervisor: int, what: str, work: "Work", output: int, socket: "_socket.
     """In the child."""
 
     def give(fd: int) -> None:
-        packed = fd.to_bytes(_FD_SIZE, sys.byteorder)
-        socket.sendmsg([b"f"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
+        control.send(socket, "descriptor", (fd,))
 
     status = 1
     try:

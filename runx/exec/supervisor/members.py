@@ -12,10 +12,8 @@ and hears: `joined`, `error MESSAGE`, `started`, `failed STATUS MESSAGE`, `exit 
 `started`, nothing of the container is left in the machine. When the connection ends, the container does.
 """
 
-import _socket  # as in control.py
 import os
 import select
-import sys
 
 from runx.errors import RunxError
 from runx.exec.container import record as records
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from runx.exec.supervisor.sessions import Sessions
     from runx.exec.supervisor.shares import Shares
 
-_LINE_LIMIT = 4096
 _START_FDS, _EXEC_FDS = 4, 5
 
 
@@ -62,7 +59,7 @@ class _Member:
     def tell(self, line: str) -> None:
         if self.connection >= 0:
             try:
-                os.write(self.connection, (" ".join(line.split()) + "\n").encode("utf-8", "replace")[-_LINE_LIMIT:])
+                os.write(self.connection, (" ".join(line.split()) + "\n").encode("utf-8", "replace")[-control.LINE_LIMIT :])
             except OSError:
                 pass  # it has gone, which its connection will say
 
@@ -124,7 +121,7 @@ class Members:
                 try:
                     member.job = member.attachment.begin()
                 except RunxError as error:
-                    self._leave(member, f"error {error.message}" + (f" ({error.hint})" if error.hint else ""))
+                    self._leave(member, f"error {error.with_hint}")
 
     # -- as a part of the loop -----------------------------------------------------------------------------------------
 
@@ -155,7 +152,7 @@ class Members:
             return
         member.attachment.done(fds)
         if error:
-            self._leave(member, f"error {error.message}" + (f" ({error.hint})" if error.hint else ""))
+            self._leave(member, f"error {error.with_hint}")
         elif member.connection < 0:
             self._leave(member, "")
         else:
@@ -183,7 +180,7 @@ class Members:
     # -- what its supervisor says --------------------------------------------------------------------------------------
 
     def _hear(self, member: _Member) -> None:
-        data, fds = _receive(member.connection)
+        data, fds = control.receive_some(member.connection, _EXEC_FDS)
         if not data:
             member.close()
             if member.number:
@@ -283,25 +280,6 @@ class Members:
             member.attachment.close()
             member.last_words = member.last_words or f"exit {STATUS_KILLED}"
             self._forget(member)
-
-
-def _receive(connection: int) -> tuple[bytes, list[int]]:
-    """What has come, and the descriptors that belong to its last line."""
-    socket = _socket.socket(fileno=connection)
-    try:
-        room = _socket.CMSG_SPACE(_EXEC_FDS * 4)
-        data, ancillary, _, _ = socket.recvmsg(_LINE_LIMIT, room, _socket.MSG_CMSG_CLOEXEC)
-    except OSError:
-        return b"", []
-    finally:
-        socket.detach()
-    fds = [
-        int.from_bytes(content[at : at + 4], sys.byteorder)
-        for level, kind, content in ancillary
-        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
-        for at in range(0, len(content), 4)
-    ]
-    return data, fds
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -102,7 +102,7 @@ class Packing:
                 start()
         except RunxError as error:
             self._failure = error
-            message = f"the container is ended: {error.message}" + (f" ({error.hint})" if error.hint else "")
+            message = f"the container is ended: {error.with_hint}"
             if self._is_to_start:
                 self._session.say(message)
             else:

@@ -71,7 +71,7 @@ class Requests:
             else:
                 raise RunxError(f"no such request: {word}")
         except RunxError as error:
-            control.answer(connection, error.message + (f" ({error.hint})" if error.hint else ""))
+            control.answer(connection, error.with_hint)
         except Ended:
             control.answer(connection)
             raise
