@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import forward_tests
 from cri import EXITED, NOT_READY, POD, RUNNING, TARGET, CallError, pairs
 from pod_tests import SERVE, WAIT, cri, nothing_is_left  # noqa: F401  # fixtures
 from pods import Cri, Pod, until
@@ -84,6 +85,14 @@ def test_three_containers_at_once(host: Machine, pod: Pod, shared: list[dict[str
     pod.cri.call("StopPodSandbox", pod_sandbox_id=pod.id)
     assert pod.states() == {"server": EXITED, "log": EXITED, "sidecar": EXITED}
     assert domains(host) == []
+
+
+def test_ports_are_forwarded(pod: Pod, tmp_path: Path) -> None:
+    """To a server of any container, as they have one localhost."""
+    one = pod.run("one", WAIT)
+    pod.run("two", f"{forward_tests.SERVE} {WAIT}", mounts=forward_tests.programs(pod, tmp_path))
+    forward_tests.check(pod, pod.sandbox)
+    until(lambda: " 01 " not in execute(pod, one, "cat", "/proc/net/tcp")[0])
 
 
 def test_what_containers_share(pod: Pod, shared: list[dict[str, Any]]) -> None:

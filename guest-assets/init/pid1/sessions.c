@@ -16,6 +16,7 @@
 #include "common/common.h"
 #include "common/error_text.h"
 #include "pid1/birth.h"
+#include "pid1/dial.h"
 #include "pid1/groups.h"
 #include "pid1/link.h"
 #include "pid1/log.h"
@@ -37,6 +38,7 @@ struct session {
     bool is_container, is_gone; /* is_gone: all processes of the container, and with them its mounts */
     int log;                    /* of a container: a file in memory with what its set-up says; -1: none */
     struct birth birth;
+    struct dial dial; /* of a connection to a server, which has no process */
     struct streams streams;
 };
 
@@ -48,6 +50,7 @@ static void forget(struct session *s)
 {
     sessions[s->number - 1] = NULL;
     birth_close(&s->birth);
+    dial_close(&s->dial);
     streams_close(&s->streams);
     if (s->log >= 0)
         close(s->log);
@@ -134,12 +137,37 @@ static void start_container(struct session *s)
     }
 }
 
+static void take_dial_news(struct session *s, enum dial_news news)
+{
+    char what[32];
+    if (news == DIAL_DONE) {
+        link_send(frame_of(s->number, FRAME_STARTED), NULL, 0);
+        s->streams.started = true;
+    } else if (news == DIAL_FAILED) {
+        snprintf(what, sizeof what, "port %u", s->dial.port);
+        fail_by(s, what);
+    }
+}
+
+static const char GONE[] = "the container's process has ended";
+
+static void dial(struct session *s, const unsigned char *payload, size_t length)
+{
+    if (s->pid || s->dial.port || s->record)
+        return;
+    if (!child.started || child.ended)
+        fail(s, STATUS_SETUP_FAILED, GONE, sizeof GONE - 1);
+    else if (length != 2 || !(payload[0] | payload[1]))
+        fail(s, STATUS_SETUP_FAILED, "no port", 7);
+    else
+        take_dial_news(s, dial_begin(&s->dial, payload[0] | (unsigned)payload[1] << 8));
+}
+
 static void start(struct session *s)
 {
     struct child_pipes pipes = {.log = -1, .layer = -1, .network = -1};
     const struct session *other = neighbour(s);
     struct container place = {.process = container, .pid = child.pid};
-    static const char GONE[] = "the container's process has ended";
     if (s->error) {
         errno = s->error;
         fail_by(s, "exec");
@@ -182,7 +210,7 @@ static void start(struct session *s)
 /* Takes a part of the record. The empty one is the end. */
 static void take_record(struct session *s, bool is_container, const unsigned char *part, size_t length)
 {
-    if (s->pid)
+    if (s->pid || s->dial.port)
         return;
     s->is_container = is_container;
     if (!length) {
@@ -207,18 +235,18 @@ void sessions_take_frame(unsigned number, unsigned type, const unsigned char *pa
 {
     struct session *s = sessions[number - 1];
     if (!s) {
-        bool is_place = type == FRAME_HOST_PLACE && container->pod;
-        if (type != FRAME_HOST_EXEC && !is_place && !(type == FRAME_HOST_CONTAINER && container->pod))
+        bool is_place = type == FRAME_HOST_PLACE && container->pod, is_dial = type == FRAME_HOST_DIAL && container->sessions;
+        if (type != FRAME_HOST_EXEC && !is_place && !is_dial && !(type == FRAME_HOST_CONTAINER && container->pod))
             return; /* the host sent it before it read of the session's end */
         if (refused[number - 1] || !(s = calloc(1, sizeof *s))) {
             static const char TEXT[] = {STATUS_SETUP_FAILED, 'o', 'u', 't', ' ', 'o', 'f', ' ', 'm', 'e', 'm', 'o', 'r', 'y'};
-            refused[number - 1] = length || is_place;
+            refused[number - 1] = (length && !is_dial) || is_place;
             if (!refused[number - 1])
                 link_send(frame_of(number, FRAME_FATAL), TEXT, sizeof TEXT);
             return;
         }
         s->number = number;
-        s->birth.reports = s->birth.terminal = s->log = -1;
+        s->birth.reports = s->birth.terminal = s->dial.fd = s->log = -1;
         streams_open(&s->streams, number, -1, -1, -1);
         sessions[number - 1] = s;
     }
@@ -227,6 +255,8 @@ void sessions_take_frame(unsigned number, unsigned type, const unsigned char *pa
     } else if (type == FRAME_HOST_PLACE && length == 1 && payload[0] <= SESSIONS_MOST && container->pod) {
         s->has_place = true;
         s->place = payload[0];
+    } else if (type == FRAME_HOST_DIAL && container->sessions) {
+        dial(s, payload, length);
     } else if (type == FRAME_HOST_SIGNAL && length == 1) {
         if (s->pid && !s->ended)
             kill(s->pid, payload[0]);
@@ -300,8 +330,11 @@ void sessions_relay(void)
         bool is_over = s->ended && (s->is_gone || !s->is_container);
         /* What others still have open is no output of this process any more. */
         streams_relay(&s->streams, is_over);
+        if (s->dial.port && streams_drained(&s->streams) && (s->streams.in < 0 || s->streams.was_cut_off))
+            s->ended = is_over = true;
         if (is_over && streams_drained(&s->streams) && link_has_room()) {
-            link_send(frame_of(s->number, FRAME_EXIT), (uint8_t[]){status_of(s->wait_status)}, 1);
+            uint8_t status = s->dial.port ? s->streams.was_cut_off : status_of(s->wait_status);
+            link_send(frame_of(s->number, FRAME_EXIT), &status, 1);
             forget(s);
         }
     }
@@ -330,7 +363,8 @@ size_t sessions_poll(struct pollfd fds[SESSIONS_POLLS])
         if (sessions[i]) {
             struct pollfd *its = fds + SESSION_POLLS * count;
             streams_poll(&sessions[i]->streams, its);
-            its[3] = (struct pollfd){.fd = sessions[i]->birth.reports, .events = POLLIN};
+            its[3] = sessions[i]->dial.fd >= 0 ? (struct pollfd){.fd = sessions[i]->dial.fd, .events = POLLOUT}
+                                               : (struct pollfd){.fd = sessions[i]->birth.reports, .events = POLLIN};
             polled[count++] = (unsigned char)i;
         }
     return SESSION_POLLS * count;
@@ -341,9 +375,13 @@ void sessions_handle(const struct pollfd *fds, size_t count)
     for (size_t n = 0; n < count / SESSION_POLLS; n++) {
         const struct pollfd *its = fds + SESSION_POLLS * n;
         struct session *s = sessions[polled[n]];
-        if (s && (its[0].revents & POLLERR))
+        if (s && ((its[0].revents & POLLERR) || streams_lost_connection(&s->streams, its[0].revents)))
             streams_lose_input(&s->streams);
-        if (s && its[3].revents && link_has_room())
+        if (!s || !its[3].revents || !link_has_room())
+            continue;
+        if (s->dial.fd >= 0)
+            take_dial_news(s, dial_proceed(&s->dial, &s->streams));
+        else
             take_report(s);
     }
 }

@@ -1,7 +1,9 @@
-"""Further processes of the container (docs/console-link.md, "Sessions"), for containers that allow them.
+"""Further processes of the container, and connections to its servers (docs/console-link.md, "Sessions"), for containers that
+allow them.
 
 Each has a small process on the host, the carrier (commands/carrier.py). It gives its descriptors to this process, says over its
-connection what happens to it, and ends with the status of the session. Its end ends the session.
+connection what happens to it, and ends with the status of the session. Its end ends the session. A connection (forwarding.py) has
+none.
 """
 
 import os
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runx.exec.console import streams
+    from runx.exec.supervisor.connection import Connection
     from runx.exec.supervisor.to_guest import ToGuest
 
 STOPPED = "cannot exec in a stopped container"
@@ -39,6 +42,8 @@ class _Running:
         """-1: the carrier has gone."""
         self.record = record
         """The file that describes the process; -1: the guest has it all."""
+        self.port = 0
+        """Of a connection: the server's, until the guest has it."""
         self.is_known = False
         """The guest has a part of the record, at least."""
         self.is_abandoned = False
@@ -50,12 +55,13 @@ class _Running:
 
     @property
     def has_begun(self) -> bool:
-        """The guest has the whole record: frames of the session may be sent and may come."""
-        return self.record < 0
+        """The guest has the whole record, or the port: frames of the session may be sent and may come."""
+        return self.record < 0 and not self.port
 
     @property
     def takes_input(self) -> bool:
-        return self.has_begun and self._to_guest.takes_input
+        has_where_to = self.session.started or self.kind != link.DIAL
+        return self.has_begun and has_where_to and self._to_guest.takes_input
 
     def take_input(self, source: "streams.Input") -> None:
         if self._to_guest.has_room_for_others:
@@ -114,6 +120,32 @@ class Sessions:
         running.kind, running.place, running.listener = link.CONTAINER, place, listener
         return running.session.number
 
+    @property
+    def takes_connections(self) -> bool:
+        """Whether `begin_connection` would not have one too many."""
+        return self._count(connections=True) < link.CONNECTIONS_MOST
+
+    def begin_connection(self, make: "Callable[[int], Connection]", port: int) -> None:
+        """Carry a connection to a port of the guest. Raises RunxError if it cannot be.
+
+        make: makes the session, with this number.
+        """
+        self._check_begins()
+        number = self._free_number()
+        running = self._running[number] = _Running(make(number), -1, -1, self._to_guest)
+        running.kind, running.port = link.DIAL, port
+        self._log("info", f"session {number} begins: a connection to port {port}")
+
+    def _count(self, *, connections: bool) -> int:
+        return sum((running.kind == link.DIAL) == connections for running in self._running.values())
+
+    def _check_begins(self) -> None:
+        if self._is_over or self._container.ending is not None or self._container.status is not None:
+            raise RunxError(STOPPED)
+
+    def _free_number(self) -> int:
+        return next(number for number in range(1, link.SESSIONS_MOST + 1) if number not in self._running)
+
     def signal(self, number: int, signal_number: int) -> None:
         """Deliver a signal to the process of a session."""
         if running := self._running.get(number):
@@ -133,13 +165,12 @@ class Sessions:
 
     def _begin(self, connection: int, fds: list[int]) -> _Running:
         try:
-            if self._is_over or self._container.ending is not None or self._container.status is not None:
-                raise RunxError(STOPPED)
+            self._check_begins()
             if len(fds) != 1 + 3:
                 raise RunxError("no such request: exec needs four descriptors")
-            number = next((n for n in range(1, link.SESSIONS_MOST + 1) if n not in self._running), 0)
-            if not number:
-                raise RunxError(f"{link.SESSIONS_MOST} processes run by exec already, as many as there may be")
+            if self._count(connections=False) >= link.PROCESSES_MOST:
+                raise RunxError(f"{link.PROCESSES_MOST} processes run by exec already, as many as there may be")
+            number = self._free_number()
         except RunxError:
             for fd in fds:
                 os.close(fd)
@@ -161,7 +192,7 @@ class Sessions:
                 poller.register(running.connection, select.POLLIN)
             if running.has_begun:
                 running.moves.watch(poller)
-            due = due or (running.record >= 0 and self._container.started and self._had_room)
+            due = due or (not running.has_begun and self._container.started and self._had_room)
         return loop.NOW if due else None
 
     def handle(self, ready: dict[int, int]) -> None:
@@ -181,6 +212,12 @@ class Sessions:
 
     def _send_record(self, running: _Running) -> None:
         number = running.session.number
+        if running.port:
+            running.is_known = True
+            self._to_guest.put(link.dial(running.port, number))
+            running.port = 0
+            self._to_guest.sessions.append(running.session)
+            return
         if running.place >= 0 and not running.is_known:
             self._to_guest.put(link.frame(link.PLACE, bytes((running.place,)), number))
         while not running.has_begun and self._to_guest.has_room_for_others:

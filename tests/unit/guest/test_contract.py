@@ -87,7 +87,7 @@ def test_types_of_frames_are_the_same() -> None:
     known = {name: value for name, value in vars(link).items() if name.isupper() and isinstance(value, int)}
     others = {
         "VERSION", "PAYLOAD_LIMIT", "OUTPUT_WINDOW", "INPUT_WINDOW", "SESSIONS_MOST", "RECORD_LIMIT", "_HEADER_SIZE",
-        "_TIME_MOST",
+        "_TIME_MOST", "CONNECTIONS_MOST", "PROCESSES_MOST",
     }  # fmt: skip
     assert {
         ("Guest to host" if number < FROM_HOST else "Host to guest", re.sub("^CREDIT_(IN|OUT)$", "CREDIT", name)): number
@@ -117,6 +117,8 @@ def test_sessions_are_the_same() -> None:
     numbers = c_constants("pid1/frames.h")
     assert said and int(said[1]) == numbers["SESSIONS_MOST"] == link.SESSIONS_MOST
     assert size(said[2]) == numbers["RECORD_LIMIT"] == link.RECORD_LIMIT
+    limits = re.search(r"At most (\d+)\s+sessions are processes, and (\d+) are connections", LINK)
+    assert limits and (int(limits[1]), int(limits[2])) == (link.PROCESSES_MOST, link.CONNECTIONS_MOST)
     listed = re.search(r"These types\s+are of any session: (.*?) of the guest;", LINK, re.DOTALL)
     assert listed
     of_guest = set(re.findall(r"[A-Z_]{4,}", listed[1]))
