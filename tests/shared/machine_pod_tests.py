@@ -160,6 +160,75 @@ def test_init_containers_logs_and_statuses(pod: Pod) -> None:
     assert pod.container(web).state == RUNNING
 
 
+_LOOK = """
+    set -e
+    top=$(mktemp -d)
+    mounts=$(ctr --address "$1/socket" --namespace k8s.io snapshot mounts "$top" "$2")
+    upper=$(printf %s "$mounts" | sed 's/.*upperdir=\\([^, ]*\\).*/\\1/')
+    lower=$(printf %s "$mounts" | sed 's/.*lowerdir=\\([^, ]*\\).*/\\1/')
+    mount -t overlay -o "lowerdir=$upper:$lower" overlay "$top"  # without an upper directory, as the container may run
+    cd "$top"
+    sh -c "$3" 2>&1 || true
+    cd /
+    umount "$top"
+    rmdir "$top"
+"""
+
+
+def in_root(pod: Pod, container: str, script: str) -> str:
+    """What a script prints, with standard error, in a root filesystem as the host has it, containerd's layers joined."""
+    words = ["sh", "-c", _LOOK, "sh", pod.cri.home, container, script]
+    return pod.cri.host.run(words, check=True, timeout=LIMIT_S).stdout.decode()
+
+
+def layers(pod: Pod) -> int:
+    """How many layers of changes there are in containerd's store."""
+    find = ["find", f"{pod.cri.home}/root", "-ignore_readdir_race", "-name", "runx-layer"]
+    return len(pod.cri.host.run(find, check=True).stdout.split())
+
+
+_WRITE = """
+    echo kept > /etc/kept && rm /bin/wget && rm -r /home && mkdir /home && echo only > /home/new
+    mkdir -p /made/deep && ln /etc/kept /made/linked && chown 1000:1000 /made/linked && chmod 4755 /made/linked
+    i=0; while [ $i -lt 300 ]; do echo $i > /made/deep/$i; i=$((i+1)); done
+"""
+_WRITTEN = """
+    cat etc/kept home/new; stat -c '%a %u:%g %h' made/linked; ls made/deep | wc -l; ls home; [ -e bin/wget ] || echo gone
+"""
+
+
+def test_what_a_container_wrote_is_in_its_root_filesystem(pod: Pod) -> None:
+    """When it has ended; others of the pod go on. As of a container in a machine of its own, for commit, diff and cp."""
+    other = pod.run("other", WAIT)
+    ended = pod.run("ended", f"{_WRITE} exit 3")
+    assert pod.end(ended).exit_code == 3
+    killed = pod.run("killed", f"{_WRITE} dd if=/dev/zero of=/big bs=1M count=20 2> /dev/null; {WAIT}")
+    assert "No such file" in in_root(pod, killed, "cat etc/kept"), "while it runs, its layer has it"
+    pod.stop(killed)
+    assert pod.end(killed).exit_code == 137
+    for container in (ended, killed):
+        written = in_root(pod, container, _WRITTEN)
+        assert written == "kept\nonly\n4755 1000:1000 2\n300\nnew\ngone\n", written
+    assert in_root(pod, killed, "stat -c %s big") == f"{20 << 20}\n"
+    assert layers(pod) == 1, "that of the one that runs"
+    assert execute(pod, other, "true") == ("", 0)
+    pod.stop(other)
+    assert pod.end(pod.run("idle", "exit 0")).exit_code == 0
+    assert layers(pod) == 0
+
+
+def test_what_cannot_be_written_back_stays_in_the_layer(host: Machine, pod: Pod) -> None:
+    """It is an error of that container alone."""
+    other = pod.run("other", WAIT)
+    container = pod.run("one", "echo kept > /kept; echo ready; while [ ! -e /end ]; do sleep 0.1; done")
+    host.run(["rm", f"{pod.cri.states}/{container}/exports-layer"], check=True)
+    assert execute(pod, container, "touch", "/end") == ("", 0)
+    assert pod.end(container).exit_code == 125
+    assert "No such file" in in_root(pod, container, "cat kept")
+    assert layers(pod) == 2
+    assert execute(pod, other, "true") == ("", 0)
+
+
 _TRACES = """
     ls /proc/$1/fd | wc -l
     xenstore-ls | grep -c .

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #include "pid1/namespace.h"
 #include "pid1/signals.h"
 #include "pid1/streams.h"
+#include "pid1/write_back.h"
 
 struct session {
     unsigned number;
@@ -37,6 +39,8 @@ struct session {
     char group[GROUP_NAME_MAX]; /* of a container: its control group */
     bool is_container, is_gone; /* is_gone: all processes of the container, and with them its mounts */
     int log;                    /* of a container: a file in memory with what its set-up says; -1: none */
+    int layer_socket;           /* brings the directory of its changes; -1: none */
+    struct write_back write_back;
     struct birth birth;
     struct dial dial; /* of a connection to a server, which has no process */
     struct streams streams;
@@ -52,8 +56,11 @@ static void forget(struct session *s)
     birth_close(&s->birth);
     dial_close(&s->dial);
     streams_close(&s->streams);
+    write_back_close(&s->write_back);
     if (s->log >= 0)
         close(s->log);
+    if (s->layer_socket >= 0)
+        close(s->layer_socket);
     free(s->record);
     free(s);
 }
@@ -114,23 +121,42 @@ static pid_t fork_container(const struct session *s)
     return container->pid_namespace ? namespace_fork_into(child.pid) : fork();
 }
 
+/* In a child: lets go of the file systems of containers that are to be unmounted when these end. */
+static void close_layers(void)
+{
+    for (size_t i = 0; i < SESSIONS_MOST; i++)
+        if (sessions[i] && sessions[i]->write_back.upper >= 0)
+            close(sessions[i]->write_back.upper);
+}
+
 static void start_container(struct session *s)
 {
     struct child_pipes pipes = {.layer = -1, .network = -1};
+    int layer[2];
     s->log = memfd_create("log", MFD_CLOEXEC);
     if (s->log < 0 || !group_make(s->number, s->group)) {
         fail_by(s, "control group");
         return;
     }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, layer) < 0) {
+        fail_by(s, "socketpair");
+        return;
+    }
+    s->layer_socket = layer[0];
+    pipes.layer = layer[1];
     if (!birth_prepare(&s->birth, s->number, &s->streams, &pipes)) {
+        close(layer[1]);
         fail_by(s, "pipe");
         return;
     }
     pipes.log = s->log;
     s->pid = fork_container(s);
-    if (!s->pid)
+    if (!s->pid) {
+        close_layers();
         container_main(s->record, s->size, s->group, &pipes);
+    }
     birth_close_ends(&pipes);
+    close(layer[1]);
     if (s->pid < 0) {
         s->pid = 0;
         fail_by(s, "fork");
@@ -193,6 +219,7 @@ static void start(struct session *s)
     bool is_inside = (other || container->pid_namespace) && !lists;
     s->pid = is_inside ? namespace_fork_into(place.pid) : fork();
     if (!s->pid) {
+        close_layers();
         if (lists)
             processes_main(container->pid_namespace, place.group, place.pid, &pipes);
         s->record[s->size] = '\0';
@@ -246,7 +273,8 @@ void sessions_take_frame(unsigned number, unsigned type, const unsigned char *pa
             return;
         }
         s->number = number;
-        s->birth.reports = s->birth.terminal = s->dial.fd = s->log = -1;
+        s->birth.reports = s->birth.terminal = s->dial.fd = s->log = s->layer_socket = -1;
+        write_back_open(&s->write_back);
         streams_open(&s->streams, number, -1, -1, -1);
         sessions[number - 1] = s;
     }
@@ -260,6 +288,8 @@ void sessions_take_frame(unsigned number, unsigned type, const unsigned char *pa
     } else if (type == FRAME_HOST_SIGNAL && length == 1) {
         if (s->pid && !s->ended)
             kill(s->pid, payload[0]);
+        else if (payload[0] == SIGKILL)
+            write_back_stop(&s->write_back);
     } else if (!streams_take_frame(&s->streams, type, payload, length))
         log_warn("init: unknown frame 0x%02x of session %u from the host\n", type, number);
 }
@@ -267,7 +297,9 @@ void sessions_take_frame(unsigned number, unsigned type, const unsigned char *pa
 static void child_ended(pid_t pid, int status)
 {
     for (size_t i = 0; i < SESSIONS_MOST; i++)
-        if (sessions[i] && sessions[i]->pid == pid) {
+        if (sessions[i] && write_back_child_ended(&sessions[i]->write_back, pid)) {
+            return;
+        } else if (sessions[i] && sessions[i]->pid == pid) {
             sessions[i]->ended = sessions[i]->streams.ended = true;
             sessions[i]->wait_status = status;
             streams_lose_input(&sessions[i]->streams);
@@ -310,6 +342,10 @@ static void take_report(struct session *s)
             fail(s, status, text, length);
         return;
     case BIRTH_DONE:
+        if (s->is_container) {
+            write_back_take(&s->write_back, s->layer_socket);
+            s->layer_socket = -1;
+        }
         link_send(frame_of(s->number, FRAME_STARTED), NULL, 0);
         s->streams.started = true;
         if (s->ended)
@@ -328,11 +364,13 @@ void sessions_relay(void)
         if (s->is_container && s->ended && !s->is_gone)
             s->is_gone = group_remove(s->group);
         bool is_over = s->ended && (s->is_gone || !s->is_container);
+        if (is_over && s->is_container && s->write_back.upper >= 0 && link_has_room())
+            write_back_proceed(&s->write_back, s->number);
         /* What others still have open is no output of this process any more. */
         streams_relay(&s->streams, is_over);
         if (s->dial.port && streams_drained(&s->streams) && (s->streams.in < 0 || s->streams.was_cut_off))
             s->ended = is_over = true;
-        if (is_over && streams_drained(&s->streams) && link_has_room()) {
+        if (is_over && s->write_back.upper < 0 && streams_drained(&s->streams) && link_has_room()) {
             uint8_t status = s->dial.port ? s->streams.was_cut_off : status_of(s->wait_status);
             link_send(frame_of(s->number, FRAME_EXIT), &status, 1);
             forget(s);
@@ -346,6 +384,8 @@ bool sessions_are_due(void)
         const struct session *s = sessions[i];
         if (s && s->is_container && s->ended && !s->is_gone)
             return true;
+        if (s && s->write_back.pid && !s->write_back.has_ended)
+            continue; /* its end is a signal */
         if (s && s->streams.started && s->ended &&
             (streams_drained(&s->streams) || (s->streams.out.fd >= 0 && s->streams.out.window) ||
              (s->streams.err.fd >= 0 && s->streams.err.window)))

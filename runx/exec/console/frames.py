@@ -24,7 +24,7 @@ INPUT_WINDOW = 32 * 1024
 
 _HEADER_SIZE = 4
 _TIME_MOST = 2**63 - 1
-_OF_SESSIONS = (FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED)
+_OF_SESSIONS = (FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, WRITTEN_BACK, LAYER)
 """Types of frames that the guest sends of any session. All others are of session 0."""
 _SIZES = {
     HELLO: (1, 1),

@@ -161,10 +161,10 @@ class Attachment:
         found += [(f"runx/shares/{name}", f"/shares/{export_names.POD_TAG}/{entry.name}") for name, entry in self._entries]
         return cpio.links(found)
 
-    def undo(self) -> Job:
-        """Start to detach all. No process of the container is left."""
+    def undo(self, also: "list[str]") -> Job:
+        """Start to detach all. No process of the container is left. also: names of further entries to remove."""
         self._gone = [entry for _, entry in self._entries if self in entry.users and self._names.leave(entry, self)]
-        names = [entry.name for entry in self._gone]
+        names = [*(entry.name for entry in self._gone), *also]
         named = [vdev(number) for number, _ in self._disks]
         domid, server = self._pod.domid, self._server
 

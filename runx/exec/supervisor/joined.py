@@ -77,8 +77,8 @@ class Joined:
             raise RunxError(line.removeprefix("error ") or f"{_POD_ENDED}, or does not answer")
         self._packing.end()  # the disks are locked
         self._forget_images()
-        if record.disks and not record.writes_back:
-            record.say("info", "what the container writes to its root stays in its layer, which only its next start sees")
+        if record.writes_back:
+            record.say("info", "what the container writes is in its root filesystem on the host when it has ended")
         confinement.supervisor()
 
     def _forget_images(self) -> None:

@@ -37,6 +37,8 @@ class _Running:
         """The container of a pod that the process is in, or whose PID namespace a container joins; -1 for none."""
         self.listener: Callable[[str], None] | None = None
         """Hears what happens to a container of a pod, in place of a carrier."""
+        self.on_changes: Callable[[int, bytes], None] | None = None
+        """Takes LAYER and WRITTEN_BACK of such a container; None if the host is not to have what it has written."""
         self.session = session
         self.connection = connection
         """-1: the carrier has gone."""
@@ -98,6 +100,8 @@ class Sessions:
         self._to_guest = to_guest
         self._log = log
         self._running: dict[int, _Running] = {}
+        self._kept: set[int] = set()
+        """Numbers of containers whose sessions may have ended, and which have not left the machine yet."""
         self._is_over = False
         self._had_room = False
         self._turns = 0
@@ -111,14 +115,28 @@ class Sessions:
         """
         self._begin(connection, fds).place = place
 
-    def begin_container(self, listener: "Callable[[str], None]", fds: list[int], place: int) -> int:
-        """As `begin`, for a container of a pod, whose record is its archive; the number of its session.
+    def begin_container(
+        self,
+        listener: "Callable[[str], None]",
+        fds: list[int],
+        place: int,
+        on_changes: "Callable[[int, bytes], None] | None",
+    ) -> int:
+        """As `begin`, for a container of a pod, whose record is its archive; the number of its session, which is its own until
+        `free`.
 
         listener: hears what a carrier would. place: the session whose PID namespace it joins, 0 for the pod's; -1: its own.
+        on_changes: takes the type and payload of frames about what the container has written; None if there are to be none.
         """
         running = self._begin(-1, fds)
         running.kind, running.place, running.listener = link.CONTAINER, place, listener
+        running.on_changes = on_changes
+        self._kept.add(running.session.number)
         return running.session.number
+
+    def free(self, number: int) -> None:
+        """Let another session have the number of a container that has left the machine."""
+        self._kept.discard(number)
 
     @property
     def takes_connections(self) -> bool:
@@ -144,7 +162,11 @@ class Sessions:
             raise RunxError(STOPPED)
 
     def _free_number(self) -> int:
-        return next(number for number in range(1, link.SESSIONS_MOST + 1) if number not in self._running)
+        numbers = range(1, link.SESSIONS_MOST + 1)
+        found = next((number for number in numbers if number not in self._running and number not in self._kept), 0)
+        if not found:
+            raise RunxError(f"{link.SESSIONS_MOST} processes and connections there are already, as many as there may be")
+        return found
 
     def signal(self, number: int, signal_number: int) -> None:
         """Deliver a signal to the process of a session."""
@@ -313,6 +335,10 @@ class Sessions:
             running.tell(f"failed {payload[0]} {text}")
             self._log("info", f"session {number} does not start: {text}")
             self._forget(running)
+        elif kind in (link.LAYER, link.WRITTEN_BACK):
+            if not running.on_changes:
+                raise link.LinkError("a layer that is not written back")
+            running.on_changes(kind, payload)
         else:
             session.status = payload[0]
             session.write_ready()

@@ -121,6 +121,9 @@ def test_none_begins_when_the_container_ends(begin: Begin) -> None:
         (of(1, link.STARTED) + of(1, link.STDOUT, b"x" * 4096) * 60, "bytes of output without credit"),
         (of(97, link.STARTED), "no such frame"),
         (of(1, link.ENDING, b"\0"), "no such frame"),
+        (of(1, link.LAYER), "out of order"),
+        (of(1, link.STARTED) + of(1, link.LAYER), "a layer that is not written back"),
+        (of(1, link.STARTED) + of(1, link.WRITTEN_BACK, b"\0"), "a layer that is not written back"),
     ],
 )
 def test_a_guest_that_is_garbage_in_a_session_loses_the_container(tmp_path: Path, speech: bytes, rule: str) -> None:
