@@ -3,6 +3,7 @@
 Modules of the lab and of the double import these tests; their conftest.py has the fixtures `host` and `scratch`.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,6 +227,45 @@ def test_what_cannot_be_written_back_stays_in_the_layer(host: Machine, pod: Pod)
     assert pod.end(container).exit_code == 125
     assert "No such file" in in_root(pod, container, "cat kept")
     assert layers(pod) == 2
+    assert execute(pod, other, "true") == ("", 0)
+
+
+def runx(pod: Pod, *words: str, status: int = 0) -> str:
+    done = pod.cri.host.run([RUNX, "--root", pod.cri.states, *words], timeout=LIMIT_S)
+    assert done.returncode == status, done
+    return (done.stdout + done.stderr).decode()
+
+
+_COUNT = "echo ready; i=0; while :; do i=$((i+1)); echo $i > /tmp/count; done"
+
+
+def test_one_container_is_paused(pod: Pod) -> None:
+    other, container = pod.run("other", WAIT), pod.run("one", _COUNT)
+
+    def use() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(runx(pod, "events", "--stats", container))["data"]
+        return found
+
+    def state() -> str:
+        found: str = json.loads(runx(pod, "state", container))["status"]
+        return found
+
+    before = use()
+    runx(pod, "pause", container)
+    assert state() == "paused"
+    stopped = use()["cpu"]["usage"]["total"]
+    assert stopped > before["cpu"]["usage"]["total"] > 0
+    assert execute(pod, other, "sleep", "0.2") == ("", 0), "others go on"
+    assert use()["cpu"]["usage"]["total"] == stopped
+    assert "not running" in runx(pod, "pause", container, status=1)
+    assert "cannot exec in a paused container" in runx(pod, "exec", container, "true", status=255)
+    runx(pod, "resume", container)
+    assert state() == "running"
+    until(lambda: use()["cpu"]["usage"]["total"] > stopped)
+    assert ("memory" in before) == ("memory" in execute(pod, other, "cat", "/sys/fs/cgroup/cgroup.controllers")[0])
+    runx(pod, "pause", container)
+    pod.stop(container)
+    assert pod.end(container).exit_code == 137
     assert execute(pod, other, "true") == ("", 0)
 
 

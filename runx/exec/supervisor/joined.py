@@ -136,11 +136,12 @@ class Joined:
         return data + (cpio.archive(changed) if changed else b"")
 
     def pause(self) -> None:
-        """Refuse: the machine is the pod's. Raises RunxError."""
-        raise RunxError("a container in the virtual machine of its pod cannot be paused alone", "pause the pod's sandbox")
+        """The guest has stopped the container's processes (commands/pause.py). Raises RunxError if there are none yet."""
+        if not self._has_started:
+            raise RunxError("the container has not joined its pod's machine yet")
 
     def resume(self) -> None:
-        """Nothing: it is never paused."""
+        """They go on, or are killed as they are."""
 
     join = staticmethod(takes_none_in)
 
