@@ -364,13 +364,13 @@ void sessions_relay(void)
         if (s->is_container && s->ended && !s->is_gone)
             s->is_gone = group_remove(s->group);
         bool is_over = s->ended && (s->is_gone || !s->is_container);
-        if (is_over && s->is_container && s->write_back.upper >= 0 && link_has_room())
+        if (is_over && link_has_room())
             write_back_proceed(&s->write_back, s->number);
         /* What others still have open is no output of this process any more. */
         streams_relay(&s->streams, is_over);
         if (s->dial.port && streams_drained(&s->streams) && (s->streams.in < 0 || s->streams.was_cut_off))
             s->ended = is_over = true;
-        if (is_over && s->write_back.upper < 0 && streams_drained(&s->streams) && link_has_room()) {
+        if (is_over && !write_back_is_pending(&s->write_back) && streams_drained(&s->streams) && link_has_room()) {
             uint8_t status = s->dial.port ? s->streams.was_cut_off : status_of(s->wait_status);
             link_send(frame_of(s->number, FRAME_EXIT), &status, 1);
             forget(s);

@@ -209,13 +209,21 @@ void write_back(struct write_back *w, bool stuck)
     write_back_close(w);
 }
 
-void write_back_begin(struct write_back *w, unsigned session)
+static void begin_for_session(struct write_back *w, unsigned session)
 {
     struct written written = {0};
-    if (has_entries(w) && begin(w, session, &written))
+    if (has_entries(w) && begin(w, session, &written)) {
+        close(w->upper); /* the child's end unmounts the file system: that may take long, and PID 1 must not wait for it */
+        w->upper = -1;
         return;
+    }
     tell(session, &written);
     write_back_close(w);
+}
+
+bool write_back_is_pending(const struct write_back *w)
+{
+    return w->upper >= 0 || w->pid;
 }
 
 bool write_back_child_ended(struct write_back *w, pid_t pid)
@@ -229,12 +237,12 @@ bool write_back_child_ended(struct write_back *w, pid_t pid)
 bool write_back_proceed(struct write_back *w, unsigned session)
 {
     struct written written = {0};
-    if (w->upper < 0)
+    if (!write_back_is_pending(w))
         return true;
     if (!w->pid)
-        write_back_begin(w, session);
+        begin_for_session(w, session);
     if (!w->has_ended)
-        return w->upper < 0;
+        return !write_back_is_pending(w);
     take_result(w, true, &written);
     tell(session, &written);
     write_back_close(w);

@@ -22,12 +22,13 @@ void write_back_take(struct write_back *, int socket);
  * is done. */
 void write_back(struct write_back *, bool stuck);
 
-/* The same for the container of a SESSION in the machine of a pod, which goes on meanwhile. */
-void write_back_begin(struct write_back *, unsigned session);
+/* The same for the container of a SESSION in the machine of a pod, which goes on meanwhile: begins, and goes on. Returns whether
+ * all is done, and the host has been told. The link has to have room. */
+bool write_back_proceed(struct write_back *, unsigned session);
+/* Whether there is something left to do. */
+bool write_back_is_pending(const struct write_back *);
 /* Whether PID, which has ended, was the child that writes. */
 bool write_back_child_ended(struct write_back *, pid_t pid);
-/* Whether all is done, and the host has been told; the link has to have room. */
-bool write_back_proceed(struct write_back *, unsigned session);
 /* The host wants the end of it. */
 void write_back_stop(struct write_back *);
 /* Lets go of the layer's file system, which is unmounted then. */
