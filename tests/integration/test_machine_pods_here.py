@@ -4,6 +4,7 @@ import pytest
 
 from cri import CallError
 from engine_tests import IMAGE
+from kube_play_tests import *  # noqa: F403
 from machine_pod_tests import *  # noqa: F403
 from machine_pod_tests import domains, execute
 from pod_tests import WAIT

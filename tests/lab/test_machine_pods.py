@@ -2,6 +2,8 @@
 
 import pytest
 
+from kube_play_tests import *  # noqa: F403
 from machine_pod_tests import *  # noqa: F403
+from podman_tests import engine  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.alone

@@ -72,6 +72,8 @@ ExecSyncRequest: string container_id 1, string* cmd 2, int64 timeout 3
 ExecSyncResponse: bytes stdout 1, bytes stderr 2, int32 exit_code 3
 ExecRequest: string container_id 1, string* cmd 2, bool tty 3, bool stdin 4, bool stdout 5, bool stderr 6
 ExecResponse: string url 1
+PortForwardRequest: string pod_sandbox_id 1, int32* port 2
+PortForwardResponse: string url 1
 
 CpuUsage: int64 timestamp 1, UInt64Value usage_core_nano_seconds 2
 MemoryUsage: int64 timestamp 1, UInt64Value working_set_bytes 2

@@ -3,6 +3,7 @@
 Modules of the lab and of the double import these tests; their conftest.py has the fixtures `host` and `scratch`.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import forward_tests
 from cri import EXITED, NOT_READY, POD, RUNNING, TARGET, CallError, pairs
 from pod_tests import SERVE, WAIT, cri, nothing_is_left  # noqa: F401  # fixtures
 from pods import Cri, Pod, until
@@ -86,6 +88,14 @@ def test_three_containers_at_once(host: Machine, pod: Pod, shared: list[dict[str
     assert domains(host) == []
 
 
+def test_ports_are_forwarded(pod: Pod, tmp_path: Path) -> None:
+    """To a server of any container, as they have one localhost."""
+    one = pod.run("one", WAIT)
+    pod.run("two", f"{forward_tests.SERVE} {WAIT}", mounts=forward_tests.programs(pod, tmp_path))
+    forward_tests.check(pod, pod.sandbox)
+    until(lambda: " 01 " not in execute(pod, one, "cat", "/proc/net/tcp")[0])
+
+
 def test_what_containers_share(pod: Pod, shared: list[dict[str, Any]]) -> None:
     """Network, names and shared memory; but neither processes nor files of their roots."""
     script = f"echo $$ $(hostname); echo 1 > /dev/shm/one; touch /mine; {WAIT}"
@@ -149,6 +159,114 @@ def test_init_containers_logs_and_statuses(pod: Pod) -> None:
     pod.stop(deaf, timeout_s=1)
     assert pod.end(deaf).exit_code == 137
     assert pod.container(web).state == RUNNING
+
+
+_LOOK = """
+    set -e
+    top=$(mktemp -d)
+    mounts=$(ctr --address "$1/socket" --namespace k8s.io snapshot mounts "$top" "$2")
+    upper=$(printf %s "$mounts" | sed 's/.*upperdir=\\([^, ]*\\).*/\\1/')
+    lower=$(printf %s "$mounts" | sed 's/.*lowerdir=\\([^, ]*\\).*/\\1/')
+    mount -t overlay -o "lowerdir=$upper:$lower" overlay "$top"  # without an upper directory, as the container may run
+    cd "$top"
+    sh -c "$3" 2>&1 || true
+    cd /
+    umount "$top"
+    rmdir "$top"
+"""
+
+
+def in_root(pod: Pod, container: str, script: str) -> str:
+    """What a script prints, with standard error, in a root filesystem as the host has it, containerd's layers joined."""
+    words = ["sh", "-c", _LOOK, "sh", pod.cri.home, container, script]
+    return pod.cri.host.run(words, check=True, timeout=LIMIT_S).stdout.decode()
+
+
+def layers(pod: Pod) -> int:
+    """How many layers of changes there are in containerd's store."""
+    find = ["find", f"{pod.cri.home}/root", "-ignore_readdir_race", "-name", "runx-layer"]
+    return len(pod.cri.host.run(find, check=True).stdout.split())
+
+
+_WRITE = """
+    echo kept > /etc/kept && rm /bin/wget && rm -r /home && mkdir /home && echo only > /home/new
+    mkdir -p /made/deep && ln /etc/kept /made/linked && chown 1000:1000 /made/linked && chmod 4755 /made/linked
+    i=0; while [ $i -lt 300 ]; do echo $i > /made/deep/$i; i=$((i+1)); done
+"""
+_WRITTEN = """
+    cat etc/kept home/new; stat -c '%a %u:%g %h' made/linked; ls made/deep | wc -l; ls home; [ -e bin/wget ] || echo gone
+"""
+
+
+def test_what_a_container_wrote_is_in_its_root_filesystem(pod: Pod) -> None:
+    """When it has ended; others of the pod go on. As of a container in a machine of its own, for commit, diff and cp."""
+    other = pod.run("other", WAIT)
+    ended = pod.run("ended", f"{_WRITE} exit 3")
+    assert pod.end(ended).exit_code == 3
+    killed = pod.run("killed", f"{_WRITE} dd if=/dev/zero of=/big bs=1M count=20 2> /dev/null; {WAIT}")
+    assert "No such file" in in_root(pod, killed, "cat etc/kept"), "while it runs, its layer has it"
+    pod.stop(killed)
+    assert pod.end(killed).exit_code == 137
+    for container in (ended, killed):
+        written = in_root(pod, container, _WRITTEN)
+        assert written == "kept\nonly\n4755 1000:1000 2\n300\nnew\ngone\n", written
+    assert in_root(pod, killed, "stat -c %s big") == f"{20 << 20}\n"
+    assert layers(pod) == 1, "that of the one that runs"
+    assert execute(pod, other, "true") == ("", 0)
+    pod.stop(other)
+    assert pod.end(pod.run("idle", "exit 0")).exit_code == 0
+    assert layers(pod) == 0
+
+
+def test_what_cannot_be_written_back_stays_in_the_layer(host: Machine, pod: Pod) -> None:
+    """It is an error of that container alone."""
+    other = pod.run("other", WAIT)
+    container = pod.run("one", "echo kept > /kept; echo ready; while [ ! -e /end ]; do sleep 0.1; done")
+    host.run(["rm", f"{pod.cri.states}/{container}/exports-layer"], check=True)
+    assert execute(pod, container, "touch", "/end") == ("", 0)
+    assert pod.end(container).exit_code == 125
+    assert "No such file" in in_root(pod, container, "cat kept")
+    assert layers(pod) == 2
+    assert execute(pod, other, "true") == ("", 0)
+
+
+def runx(pod: Pod, *words: str, status: int = 0) -> str:
+    done = pod.cri.host.run([RUNX, "--root", pod.cri.states, *words], timeout=LIMIT_S)
+    assert done.returncode == status, done
+    return (done.stdout + done.stderr).decode()
+
+
+_COUNT = "echo ready; i=0; while :; do i=$((i+1)); echo $i > /tmp/count; done"
+
+
+def test_one_container_is_paused(pod: Pod) -> None:
+    other, container = pod.run("other", WAIT), pod.run("one", _COUNT)
+
+    def use() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(runx(pod, "events", "--stats", container))["data"]
+        return found
+
+    def state() -> str:
+        found: str = json.loads(runx(pod, "state", container))["status"]
+        return found
+
+    before = use()
+    runx(pod, "pause", container)
+    assert state() == "paused"
+    stopped = use()["cpu"]["usage"]["total"]
+    assert stopped > before["cpu"]["usage"]["total"] > 0
+    assert execute(pod, other, "sleep", "0.2") == ("", 0), "others go on"
+    assert use()["cpu"]["usage"]["total"] == stopped
+    assert "not running" in runx(pod, "pause", container, status=1)
+    assert "cannot exec in a paused container" in runx(pod, "exec", container, "true", status=255)
+    runx(pod, "resume", container)
+    assert state() == "running"
+    until(lambda: use()["cpu"]["usage"]["total"] > stopped)
+    assert ("memory" in before) == ("memory" in execute(pod, other, "cat", "/sys/fs/cgroup/cgroup.controllers")[0])
+    runx(pod, "pause", container)
+    pod.stop(container)
+    assert pod.end(container).exit_code == 137
+    assert execute(pod, other, "true") == ("", 0)
 
 
 _TRACES = """

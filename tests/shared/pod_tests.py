@@ -4,6 +4,7 @@ Modules of the lab and of the double import these tests; their conftest.py has t
 """
 
 import io
+import json
 import random
 import subprocess
 import tarfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import forward_tests
 from cri import EXITED, NOT_READY, READY, RUNNING, CallError
 from exec_setting import may_exec  # noqa: F401  # a fixture
 from pods import ADDRESS, Cri, Pod, started, until
@@ -82,6 +84,7 @@ def test_containers_one_after_the_other(host: Machine, cri: Cri, pod: Pod) -> No
     assert cri.call("PodSandboxStats", pod_sandbox_id=pod.id).stats.attributes.id == pod.id
     with pytest.raises(CallError, match=r"exec is not allowed by policy\.exec"):
         cri.call("ExecSync", container_id=web, cmd=["true"], timeout=60)
+    forward_tests.check_there_is_none(pod)
 
     pod.stop(web)
     assert pod.end(web).exit_code == 137
@@ -152,6 +155,17 @@ def test_files_are_copied_by_exec(cri: Cri, pod: Pod, scratch: str) -> None:
     failed = execute("echo bad >&2; exit 7")
     assert (failed.stdout, failed.stderr, failed.returncode) == (b"", b"bad\n", 7)
     pod.stop(container)
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_ports_are_forwarded(host: Machine, cri: Cri, pod: Pod, tmp_path: Path) -> None:
+    container = pod.run("one", f"{forward_tests.SERVE} {WAIT}", mounts=forward_tests.programs(pod, tmp_path))
+    words = [RUNX, "--root", cri.states, "ps", "--format", "json", container]
+    (supervisor,) = json.loads(host.run(words, check=True).stdout)
+    forward_tests.check(pod, supervisor)
+    pod.stop(container)
+    assert pod.end(container).exit_code == 137
+    forward_tests.check_there_is_none(pod)
 
 
 @pytest.mark.usefixtures("may_exec")

@@ -399,6 +399,15 @@ static int pieces(char *start, size_t size, uint32_t at, size_t length, struct i
     return length > first ? 2 : 1;
 }
 
+/* Whether output may have a frame that says that changes have been written. Bytes of others may look like it, which costs time. */
+static bool has_written_back(const struct iovec piece[2], size_t length)
+{
+    enum { WRITTEN_BACK = 0x0c };
+    size_t first = piece[0].iov_len < length ? piece[0].iov_len : length;
+    return memchr(piece[0].iov_base, WRITTEN_BACK, first) ||
+           (length > first && memchr(piece[1].iov_base, WRITTEN_BACK, length - first));
+}
+
 /* False when the tty had no bytes. */
 static bool move_output(int tty)
 {
@@ -409,6 +418,8 @@ static bool move_output(int tty)
     ssize_t count = readv(tty, piece, pieces(ring->out, sizeof ring->out, ring->out_prod, room, piece));
     if (count <= 0)
         return false;
+    if (has_layer && has_written_back(piece, (size_t)count))
+        settle_layer();
     __atomic_store_n(&ring->out_prod, ring->out_prod + (uint32_t)count, __ATOMIC_RELEASE);
     notify();
     return true;
@@ -473,8 +484,6 @@ static int run(pid_t init, int tty, int hanger, int listener, int control, int m
             close(mounts);
             mounts = -1;
         }
-        if (has_layer && fds[TTY].revents & POLLIN)
-            settle_layer();
         bool had_output = room && tty >= 0 && move_output(tty);
         if (tty >= 0)
             move_input(tty);
@@ -508,8 +517,10 @@ int main(int argc, char **argv)
     int cpus = number(argv[4]), hvc0 = number(argv[5]), tty = number(argv[6]), hanger = number(argv[7]);
     int page = number(argv[8]), listener = number(argv[9]), control = number(argv[10]), ends[2], mounts;
     shares = argv + 11;
-    for (char **share = shares; share[0]; share += 2)
+    for (char **share = shares; share[0]; share += 2) {
         free_of_flags(share[1]);
+        has_layer = has_layer || !strcmp(share[0], "pod");
+    }
     ring = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
     if (ring == MAP_FAILED)
         die("the console's ring");

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/common.h"
@@ -99,6 +100,37 @@ void cgroup_join_group(const char *group, pid_t pid, int report)
         report_failure(report, STATUS_SETUP_FAILED, "control group: joining it: %s", reason(errno));
 }
 
+/* Waits until all processes of GROUP have stopped, or go on again. Those that do not stop in time all go on. False with errno. */
+static bool await_frozen(const char *group, bool frozen)
+{
+    enum { LIMIT_MS = 5000 };
+    char path[128], text[128];
+    snprintf(path, sizeof path, HIERARCHY "/%s/cgroup.events", group);
+    for (int waited = 0; waited < LIMIT_MS && read_file(path, text, sizeof text); waited++) {
+        if (strstr(text, frozen ? "frozen 1" : "frozen 0"))
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    snprintf(path, sizeof path, HIERARCHY "/%s/cgroup.freeze", group);
+    write_file(path, "0");
+    errno = EBUSY;
+    return false;
+}
+
+void cgroup_tell(const char *group, const struct process *p, int out)
+{
+    static char text[4096];
+    char path[256];
+    for (size_t i = 0; i < p->control_group_count; i += 2) {
+        const char *file = p->control_group[i];
+        if (*p->control_group[i + 1] || snprintf(path, sizeof path, HIERARCHY "/%s/%s", group, file) >= (int)sizeof path ||
+            !read_file(path, text, sizeof text))
+            continue; /* the kernel may not have it */
+        for (char *rest = text, *line; (line = strtok_r(rest, "\n", &rest));)
+            dprintf(out, "%s %s\n", file, line);
+    }
+}
+
 void cgroup_write(const char *group, const struct process *p, int report)
 {
     char path[256];
@@ -106,7 +138,9 @@ void cgroup_write(const char *group, const struct process *p, int report)
         const char *file = p->control_group[i], *value = p->control_group[i + 1];
         if (snprintf(path, sizeof path, HIERARCHY "/%s/%s", group, file) >= (int)sizeof path)
             report_failure(report, STATUS_SETUP_FAILED, "control group: %s: %s", file, reason(ENAMETOOLONG));
-        if (write_file(path, value))
+        if (!*value)
+            continue; /* it is to be read */
+        if (write_file(path, value) && (strcmp(file, "cgroup.freeze") || await_frozen(group, *value == '1')))
             continue;
         /* EINVAL: the kernel can never have so many tasks. A weight is among others, of which a kernel without them knows nothing. */
         if (!strcmp(file, "pids.max") && errno == EINVAL && write_file(path, "max"))

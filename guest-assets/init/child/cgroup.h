@@ -17,8 +17,10 @@ int cgroup_enter(int report);
 void cgroup_join(pid_t pid, int report);
 /* Moves this process into the control group GROUP of a pod's machine. PID: a process of it, 0 for the first one. */
 void cgroup_join_group(const char *group, pid_t pid, int report);
-/* Sets what PROCESS says of the control group GROUP of a pod's machine. */
+/* Sets what PROCESS says of the control group GROUP of a pod's machine. Waits until the group has stopped, if it is to. */
 void cgroup_write(const char *group, const struct process *process, int report);
+/* Writes to OUT what files of GROUP say for which PROCESS has no content: a line for each of theirs, after the file's name. */
+void cgroup_tell(const char *group, const struct process *process, int out);
 /* Sets the most tasks there may be, a decimal number, and closes LIMIT. */
 void cgroup_limit(int limit, const char *most, int report);
 

@@ -47,11 +47,15 @@ static const struct process *process_of(const struct container *container, int r
     return &found;
 }
 
-/* New limits alone. */
-static _Noreturn void limit(const char *group, const struct process *p, int report)
+/* New limits alone, or what the group's files say. */
+static _Noreturn void limit(const char *group, const struct process *p, const struct child_pipes *pipes)
 {
-    cgroup_write(group, p, report);
-    _exit(write(report, (char[]){REPORT_EXECUTING}, 1) != 1);
+    cgroup_write(group, p, pipes->report);
+    if (write(pipes->report, (char[]){REPORT_EXECUTING}, 1) != 1)
+        _exit(1);
+    close(pipes->report);
+    cgroup_tell(group, p, pipes->out);
+    _exit(0);
 }
 
 static int open_namespace(pid_t pid, const char *name, int report)
@@ -88,7 +92,7 @@ void session_main(char *text, size_t size, const struct container *container, co
     if (wrong)
         report_failure(report, STATUS_SETUP_FAILED, "the session's record: %s", wrong);
     if (container->group && !p.args)
-        limit(container->group, &p, report);
+        limit(container->group, &p, pipes);
     if (!p.args)
         report_failure(report, STATUS_SETUP_FAILED, "the session's record: no record \"args\"");
     bound(&p, container->group ? process_of(container, report) : container->process);

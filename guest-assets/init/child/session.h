@@ -18,7 +18,7 @@ struct container {
 
 /* Enters the container, applies the SIZE bytes of TEXT, records as in /runx/process, and executes the process. This child is in
  * the container's PID namespace already. For a container of a pod, records that have limits alone are new limits of its control
- * group, and nothing is executed. */
+ * group, or questions about it, and nothing is executed. */
 _Noreturn void session_main(char *text, size_t size, const struct container *container, const struct child_pipes *pipes);
 
 #endif

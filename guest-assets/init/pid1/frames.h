@@ -35,6 +35,7 @@ enum frame_type {
     FRAME_HOST_ADJUST_TIME = 0x4d,
     FRAME_HOST_CONTAINER = 0x4e,
     FRAME_HOST_PLACE = 0x4f,
+    FRAME_HOST_DIAL = 0x50,
 };
 
 /* A type and the session that it belongs to as one number: the first two bytes of a frame. */
@@ -49,7 +50,7 @@ enum { STREAM_STDIN = 0, STREAM_STDOUT = 1, STREAM_STDERR = 2 };
 enum {
     OUTPUT_WINDOW = 128 * 1024, /* bytes of one output stream that may be without credit */
     INPUT_WINDOW = 32 * 1024,   /* bytes of input that may be without credit */
-    SESSIONS_MOST = 64,         /* sessions at once, beside session 0 */
+    SESSIONS_MOST = 96,         /* sessions at once, beside session 0 */
     RECORD_LIMIT = 4 * 1024 * 1024, /* bytes of all EXEC or CONTAINER frames of a session */
     LOG_LIMIT = 64 * 1024,      /* bytes of all LOG frames together */
     DNS_HEADER = 12,            /* bytes of the smallest DNS message (RFC 1035) */

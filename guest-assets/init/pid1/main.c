@@ -33,7 +33,6 @@
 #include "pid1/space.h"
 #include "pid1/start.h"
 #include "pid1/streams.h"
-#include "pid1/write_back.h"
 
 static void mount_or_warn(const char *type, const char *target, unsigned long flags, const char *data)
 {
@@ -192,6 +191,6 @@ int pid1_main(const char *device)
             break;
         wait_for_events();
     }
-    write_back(ending_is_stuck());
+    start_write_back(ending_is_stuck());
     finish(FRAME_EXIT, (uint8_t[]){ending_status()}, 1);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,12 +17,14 @@
 #include "common/common.h"
 #include "common/error_text.h"
 #include "pid1/birth.h"
+#include "pid1/dial.h"
 #include "pid1/groups.h"
 #include "pid1/link.h"
 #include "pid1/log.h"
 #include "pid1/namespace.h"
 #include "pid1/signals.h"
 #include "pid1/streams.h"
+#include "pid1/write_back.h"
 
 struct session {
     unsigned number;
@@ -36,7 +39,10 @@ struct session {
     char group[GROUP_NAME_MAX]; /* of a container: its control group */
     bool is_container, is_gone; /* is_gone: all processes of the container, and with them its mounts */
     int log;                    /* of a container: a file in memory with what its set-up says; -1: none */
+    int layer_socket;           /* brings the directory of its changes; -1: none */
+    struct write_back write_back;
     struct birth birth;
+    struct dial dial; /* of a connection to a server, which has no process */
     struct streams streams;
 };
 
@@ -48,9 +54,13 @@ static void forget(struct session *s)
 {
     sessions[s->number - 1] = NULL;
     birth_close(&s->birth);
+    dial_close(&s->dial);
     streams_close(&s->streams);
+    write_back_close(&s->write_back);
     if (s->log >= 0)
         close(s->log);
+    if (s->layer_socket >= 0)
+        close(s->layer_socket);
     free(s->record);
     free(s);
 }
@@ -111,27 +121,72 @@ static pid_t fork_container(const struct session *s)
     return container->pid_namespace ? namespace_fork_into(child.pid) : fork();
 }
 
+/* In a child: lets go of the file systems of containers that are to be unmounted when these end. */
+static void close_layers(void)
+{
+    for (size_t i = 0; i < SESSIONS_MOST; i++)
+        if (sessions[i] && sessions[i]->write_back.upper >= 0)
+            close(sessions[i]->write_back.upper);
+}
+
 static void start_container(struct session *s)
 {
     struct child_pipes pipes = {.layer = -1, .network = -1};
+    int layer[2];
     s->log = memfd_create("log", MFD_CLOEXEC);
     if (s->log < 0 || !group_make(s->number, s->group)) {
         fail_by(s, "control group");
         return;
     }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, layer) < 0) {
+        fail_by(s, "socketpair");
+        return;
+    }
+    s->layer_socket = layer[0];
+    pipes.layer = layer[1];
     if (!birth_prepare(&s->birth, s->number, &s->streams, &pipes)) {
+        close(layer[1]);
         fail_by(s, "pipe");
         return;
     }
     pipes.log = s->log;
     s->pid = fork_container(s);
-    if (!s->pid)
+    if (!s->pid) {
+        close_layers();
         container_main(s->record, s->size, s->group, &pipes);
+    }
     birth_close_ends(&pipes);
+    close(layer[1]);
     if (s->pid < 0) {
         s->pid = 0;
         fail_by(s, "fork");
     }
+}
+
+static void take_dial_news(struct session *s, enum dial_news news)
+{
+    char what[32];
+    if (news == DIAL_DONE) {
+        link_send(frame_of(s->number, FRAME_STARTED), NULL, 0);
+        s->streams.started = true;
+    } else if (news == DIAL_FAILED) {
+        snprintf(what, sizeof what, "port %u", s->dial.port);
+        fail_by(s, what);
+    }
+}
+
+static const char GONE[] = "the container's process has ended";
+
+static void dial(struct session *s, const unsigned char *payload, size_t length)
+{
+    if (s->pid || s->dial.port || s->record)
+        return;
+    if (!child.started || child.ended)
+        fail(s, STATUS_SETUP_FAILED, GONE, sizeof GONE - 1);
+    else if (length != 2 || !(payload[0] | payload[1]))
+        fail(s, STATUS_SETUP_FAILED, "no port", 7);
+    else
+        take_dial_news(s, dial_begin(&s->dial, payload[0] | (unsigned)payload[1] << 8));
 }
 
 static void start(struct session *s)
@@ -139,7 +194,6 @@ static void start(struct session *s)
     struct child_pipes pipes = {.log = -1, .layer = -1, .network = -1};
     const struct session *other = neighbour(s);
     struct container place = {.process = container, .pid = child.pid};
-    static const char GONE[] = "the container's process has ended";
     if (s->error) {
         errno = s->error;
         fail_by(s, "exec");
@@ -165,6 +219,7 @@ static void start(struct session *s)
     bool is_inside = (other || container->pid_namespace) && !lists;
     s->pid = is_inside ? namespace_fork_into(place.pid) : fork();
     if (!s->pid) {
+        close_layers();
         if (lists)
             processes_main(container->pid_namespace, place.group, place.pid, &pipes);
         s->record[s->size] = '\0';
@@ -182,7 +237,7 @@ static void start(struct session *s)
 /* Takes a part of the record. The empty one is the end. */
 static void take_record(struct session *s, bool is_container, const unsigned char *part, size_t length)
 {
-    if (s->pid)
+    if (s->pid || s->dial.port)
         return;
     s->is_container = is_container;
     if (!length) {
@@ -207,18 +262,19 @@ void sessions_take_frame(unsigned number, unsigned type, const unsigned char *pa
 {
     struct session *s = sessions[number - 1];
     if (!s) {
-        bool is_place = type == FRAME_HOST_PLACE && container->pod;
-        if (type != FRAME_HOST_EXEC && !is_place && !(type == FRAME_HOST_CONTAINER && container->pod))
+        bool is_place = type == FRAME_HOST_PLACE && container->pod, is_dial = type == FRAME_HOST_DIAL && container->sessions;
+        if (type != FRAME_HOST_EXEC && !is_place && !is_dial && !(type == FRAME_HOST_CONTAINER && container->pod))
             return; /* the host sent it before it read of the session's end */
         if (refused[number - 1] || !(s = calloc(1, sizeof *s))) {
             static const char TEXT[] = {STATUS_SETUP_FAILED, 'o', 'u', 't', ' ', 'o', 'f', ' ', 'm', 'e', 'm', 'o', 'r', 'y'};
-            refused[number - 1] = length || is_place;
+            refused[number - 1] = (length && !is_dial) || is_place;
             if (!refused[number - 1])
                 link_send(frame_of(number, FRAME_FATAL), TEXT, sizeof TEXT);
             return;
         }
         s->number = number;
-        s->birth.reports = s->birth.terminal = s->log = -1;
+        s->birth.reports = s->birth.terminal = s->dial.fd = s->log = s->layer_socket = -1;
+        write_back_open(&s->write_back);
         streams_open(&s->streams, number, -1, -1, -1);
         sessions[number - 1] = s;
     }
@@ -227,9 +283,13 @@ void sessions_take_frame(unsigned number, unsigned type, const unsigned char *pa
     } else if (type == FRAME_HOST_PLACE && length == 1 && payload[0] <= SESSIONS_MOST && container->pod) {
         s->has_place = true;
         s->place = payload[0];
+    } else if (type == FRAME_HOST_DIAL && container->sessions) {
+        dial(s, payload, length);
     } else if (type == FRAME_HOST_SIGNAL && length == 1) {
         if (s->pid && !s->ended)
             kill(s->pid, payload[0]);
+        else if (payload[0] == SIGKILL)
+            write_back_stop(&s->write_back);
     } else if (!streams_take_frame(&s->streams, type, payload, length))
         log_warn("init: unknown frame 0x%02x of session %u from the host\n", type, number);
 }
@@ -237,7 +297,9 @@ void sessions_take_frame(unsigned number, unsigned type, const unsigned char *pa
 static void child_ended(pid_t pid, int status)
 {
     for (size_t i = 0; i < SESSIONS_MOST; i++)
-        if (sessions[i] && sessions[i]->pid == pid) {
+        if (sessions[i] && write_back_child_ended(&sessions[i]->write_back, pid)) {
+            return;
+        } else if (sessions[i] && sessions[i]->pid == pid) {
             sessions[i]->ended = sessions[i]->streams.ended = true;
             sessions[i]->wait_status = status;
             streams_lose_input(&sessions[i]->streams);
@@ -280,6 +342,10 @@ static void take_report(struct session *s)
             fail(s, status, text, length);
         return;
     case BIRTH_DONE:
+        if (s->is_container) {
+            write_back_take(&s->write_back, s->layer_socket);
+            s->layer_socket = -1;
+        }
         link_send(frame_of(s->number, FRAME_STARTED), NULL, 0);
         s->streams.started = true;
         if (s->ended)
@@ -298,10 +364,15 @@ void sessions_relay(void)
         if (s->is_container && s->ended && !s->is_gone)
             s->is_gone = group_remove(s->group);
         bool is_over = s->ended && (s->is_gone || !s->is_container);
+        if (is_over && link_has_room())
+            write_back_proceed(&s->write_back, s->number);
         /* What others still have open is no output of this process any more. */
         streams_relay(&s->streams, is_over);
-        if (is_over && streams_drained(&s->streams) && link_has_room()) {
-            link_send(frame_of(s->number, FRAME_EXIT), (uint8_t[]){status_of(s->wait_status)}, 1);
+        if (s->dial.port && streams_drained(&s->streams) && (s->streams.in < 0 || s->streams.was_cut_off))
+            s->ended = is_over = true;
+        if (is_over && !write_back_is_pending(&s->write_back) && streams_drained(&s->streams) && link_has_room()) {
+            uint8_t status = s->dial.port ? s->streams.was_cut_off : status_of(s->wait_status);
+            link_send(frame_of(s->number, FRAME_EXIT), &status, 1);
             forget(s);
         }
     }
@@ -313,6 +384,8 @@ bool sessions_are_due(void)
         const struct session *s = sessions[i];
         if (s && s->is_container && s->ended && !s->is_gone)
             return true;
+        if (s && s->write_back.pid && !s->write_back.has_ended)
+            continue; /* its end is a signal */
         if (s && s->streams.started && s->ended &&
             (streams_drained(&s->streams) || (s->streams.out.fd >= 0 && s->streams.out.window) ||
              (s->streams.err.fd >= 0 && s->streams.err.window)))
@@ -330,7 +403,8 @@ size_t sessions_poll(struct pollfd fds[SESSIONS_POLLS])
         if (sessions[i]) {
             struct pollfd *its = fds + SESSION_POLLS * count;
             streams_poll(&sessions[i]->streams, its);
-            its[3] = (struct pollfd){.fd = sessions[i]->birth.reports, .events = POLLIN};
+            its[3] = sessions[i]->dial.fd >= 0 ? (struct pollfd){.fd = sessions[i]->dial.fd, .events = POLLOUT}
+                                               : (struct pollfd){.fd = sessions[i]->birth.reports, .events = POLLIN};
             polled[count++] = (unsigned char)i;
         }
     return SESSION_POLLS * count;
@@ -341,9 +415,13 @@ void sessions_handle(const struct pollfd *fds, size_t count)
     for (size_t n = 0; n < count / SESSION_POLLS; n++) {
         const struct pollfd *its = fds + SESSION_POLLS * n;
         struct session *s = sessions[polled[n]];
-        if (s && (its[0].revents & POLLERR))
+        if (s && ((its[0].revents & POLLERR) || streams_lost_connection(&s->streams, its[0].revents)))
             streams_lose_input(&s->streams);
-        if (s && its[3].revents && link_has_room())
+        if (!s || !its[3].revents || !link_has_room())
+            continue;
+        if (s->dial.fd >= 0)
+            take_dial_news(s, dial_proceed(&s->dial, &s->streams));
+        else
             take_report(s);
     }
 }

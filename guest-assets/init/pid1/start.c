@@ -21,6 +21,7 @@
 
 static struct birth birth = {.reports = -1};
 static int layer_socket = -1; /* brings the directory of the container's changes */
+static struct write_back container_write_back = {.upper = -1, .result = -1};
 
 void start_child(struct process *process)
 {
@@ -47,6 +48,11 @@ void start_child(struct process *process)
     fcntl(log[0], F_SETFL, fcntl(log[0], F_GETFL) | O_NONBLOCK);
     log_open(log[0]);
     layer_socket = layer[0];
+}
+
+void start_write_back(bool stuck)
+{
+    write_back(&container_write_back, stuck);
 }
 
 int start_fd(void)
@@ -79,7 +85,7 @@ void start_take_report(void)
         fatal(status, "%.*s", (int)length, text);
     case BIRTH_DONE:
         log_relay();
-        write_back_take(layer_socket);
+        write_back_take(&container_write_back, layer_socket);
         link_send(FRAME_STARTED, NULL, 0);
         child_started();
         memory_pressure_watch(); /* now, as it takes time: nothing that is set up fills the memory */

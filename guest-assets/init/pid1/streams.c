@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "child/terminal.h"
@@ -42,6 +43,8 @@ static void close_one(int *fd)
 
 static void close_input(struct streams *s)
 {
+    if (s->is_connection && s->in >= 0)
+        shutdown(s->in, SHUT_WR); /* the server hears the end, and may still answer */
     close_one(&s->in);
     s->input_length = 0;
 }
@@ -72,6 +75,24 @@ bool streams_open_terminal(struct streams *s, int master)
         return false;
     resize(s, 0, 0);
     return true;
+}
+
+bool streams_of_connection(struct streams *s, int socket)
+{
+    s->is_connection = true;
+    s->out.fd = socket;
+    s->in = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    if (s->in >= 0)
+        return true;
+    int error = errno;
+    close_output(&s->out);
+    errno = error;
+    return false;
+}
+
+bool streams_lost_connection(const struct streams *s, short events)
+{
+    return s->is_connection && (events & (POLLERR | POLLHUP));
 }
 
 void streams_lose_input(struct streams *s)
@@ -122,6 +143,9 @@ static void relay_output(struct streams *s, struct output *output, bool at_end)
             continue;
         } else if (count < 0 && errno == EAGAIN && !at_end) {
             return;
+        } else if (s->is_connection && (count < 0 || s->was_cut_off)) {
+            s->was_cut_off = true; /* the host cuts off the client: no end is told */
+            close_output(output);
         } else {
             link_send(kind, NULL, 0);
             close_output(output);
@@ -141,6 +165,7 @@ static void feed_input(struct streams *s)
         if (count < 0 && errno == EAGAIN)
             return;
         if (count < 0) { /* EPIPE */
+            s->was_cut_off = s->is_connection; /* a later read would not tell */
             streams_lose_input(s);
             return;
         }

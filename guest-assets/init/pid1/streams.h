@@ -23,6 +23,8 @@ struct streams {
     int in; /* -1: closed */
     bool input_ended;
     bool is_terminal;
+    bool is_connection; /* `in` and `out` are one socket, which has a half that can be closed */
+    bool was_cut_off;   /* the server has not ended the connection in order */
     int terminal_end; /* the process's end: while it is open, reads of the master do not fail */
     unsigned short rows, columns; /* of the terminal, as the host said before there was one */
     unsigned char input[INPUT_WINDOW]; /* a ring */
@@ -38,6 +40,10 @@ extern struct streams container_streams; /* of session 0 */
 void streams_open(struct streams *streams, unsigned session, int in, int out, int err);
 /* Makes a terminal of them, by its master. Returns false with errno. */
 bool streams_open_terminal(struct streams *streams, int master);
+/* Makes the streams of a connection, whose socket is theirs then. Returns false with errno, and the socket is closed. */
+bool streams_of_connection(struct streams *streams, int socket);
+/* Whether the server has gone, by events of poll(2) of the input. */
+bool streams_lost_connection(const struct streams *streams, short events);
 /* Closes everything. */
 void streams_close(struct streams *streams);
 /* No process is left that uses the terminal: reads of the master now give the rest of the output, and then fail. */

@@ -35,7 +35,7 @@ def _of_the_guest(plan: VmPlan) -> bytes:
         return _record("control_group", [word for pair in plan.joined.control_group for word in pair])
     records = [
         _record("network_follows", ["1"] if plan.takes_interfaces else []),
-        _record("sessions", ["1"] if plan.exec and not plan.is_pod else []),
+        _record("sessions", ["1"] if plan.exec else []),
         _record("pod", ["1"] if plan.is_pod else []),
         _record("sync_clock", ["1"] if plan.sync_clock else []),
         *(_record("layer", [f"/dev/{disk.vdev}"]) for disk in plan.machine.disks if disk.holds == "layer"),

@@ -488,7 +488,8 @@ class VmPlan(_Part):
     network_devices: tuple[NetworkDevice, ...] = ()
     """Devices of the host that are put there first."""
     exec: bool = False
-    """More processes may be started in the container: PID 1 of its guest takes sessions over the link."""
+    """More processes may be started in the container, and its ports be reached from dom0: PID 1 of its guest takes sessions over
+    the link. Of the machine of a pod: its ports alone; its containers have what they may themselves."""
     sync_clock: bool = False
     """The supervisor keeps the guest's clock at the host's time."""
     cgroups_path: str | None = None

@@ -33,14 +33,14 @@ def check_policy(container: Container, host: HostConfig, report: Report) -> None
 
 
 def allows_exec(container: Container, host: HostConfig, report: Report) -> bool:
-    """Whether more processes may be started in the container: policy.exec, which an annotation may narrow and not widen. A fault
-    goes to `report`."""
+    """Whether more processes may be started in the container, or in a pod's machine its ports be reached from dom0: policy.exec,
+    which an annotation may narrow and not widen. A fault goes to `report`."""
     path = ("annotations", EXEC_ANNOTATION)
     asked = asked_flag(EXEC_ANNOTATION, container.annotations, "RX715", report)
     if why := container.why_not_with_runx or ("a pod's sandbox runs no program" if container.is_pod else ""):
         if asked:
             report.ignore("RX717", path, f"nothing can be started in it: {why}")
-        return False
+        return container.is_pod and host.exec and asked is not False
     if asked and not host.exec:
         report.error("RX716", path, f"not allowed by policy.exec ({host.where('policy.exec')})", _HINT)
     return host.exec and asked is not False

@@ -18,12 +18,6 @@ def choose_write_back(container: Container, root: RootChoice, host: HostConfig, 
     if asked not in WRITE_BACK:
         report.error("RX217", path, f"{quote(asked)} is none of {', '.join(WRITE_BACK)}", "use one of them, or leave it out")
     why = _why_nothing(container, root)
-    if not why and container.joins:
-        if container.annotations.get(name) == "exit":
-            report.ignore(
-                "RX218", path, "what a container of a pod's machine writes stays in its layer, which its next start has"
-            )
-        return "never"
     if not why:
         return "never" if asked == "never" else "exit"
     if name in container.annotations:

@@ -262,6 +262,7 @@ def _write_joined(record: Record, result: "Compilation", joined: "Joined") -> No
     directory = record.directory
     record.pod, record.pid_namespace = os.path.basename(joined.sandbox), joined.pid_namespace
     record.disks = _lines_of(joined.disks)
+    record.writes_back = result.plan.root.write_back == "exit"
     _write(f"{directory}/limits.json", result.kept_limits.encode())
     _write(f"{directory}/overlay", result.artifacts.overlay_cpio + _null_streams())
     _keep_for_later(record, result)

@@ -1,7 +1,7 @@
 """`runx events`: processor time and memory of a container, in the form of `runc events`.
 
 xl knows these two of its domain. Numbers that only the guest's kernel knows (processes, caches, block I/O) are absent, as are
-events of the guest's memory running out.
+events of the guest's memory running out. Of a container in its pod's machine, the guest tells what its control group counts.
 """
 
 import json
@@ -80,13 +80,38 @@ def _measure(record: Record) -> dict[str, Any]:
     if record.is_sandbox:
         return _measure_supervisor(record)
     if record.joins:
-        raise RunxError("what a container uses of the virtual machine of its pod is not told", f"runx events {record.pod}")
+        return _measure_joined(record)
     usage = _NOTHING if record.has_no_domain_yet else xl.usage(record.domain)
     return {
         # xl says tenths of a second.
         "cpu": {"usage": {"total": round(usage.cpu_s * 10) * 100_000_000}},
         "memory": {"usage": {"usage": usage.memory_mib << 20, "limit": _limit_mib(record.directory) << 20}},
     }
+
+
+_FILES = ("cpu.stat", "memory.current", "memory.max", "pids.current", "pids.max")
+
+
+def _measure_joined(record: Record) -> dict[str, Any]:
+    """The use of a container in its pod's machine, of its control group in the guest (Linux, admin-guide/cgroup-v2.rst)."""
+    if record.current_status() == "created":
+        return {"cpu": {"usage": {"total": 0}}, "memory": {"usage": {"usage": 0, "limit": _NO_LIMIT}}}
+    from runx.exec.commands import guest_limits  # for few containers
+
+    told = guest_limits.read(record.directory, _FILES)
+    used = re.search(r"^usage_usec (\d+)$", told.get("cpu.stat", ""), re.MULTILINE)
+    data: dict[str, Any] = {"cpu": {"usage": {"total": int(used[1]) * 1000 if used else 0}}}
+    for name, now, most in (("memory", "memory.current", "memory.max"), ("pids", "pids.current", "pids.max")):
+        if now in told:  # the guest's kernel has the controller
+            current, limit = _number(told[now]), _number(told.get(most, ""))
+            data[name] = {"current": current, "limit": limit} if name == "pids" else {"usage": {"usage": current, "limit": limit}}
+    return data
+
+
+def _number(text: str) -> int:
+    """A number of the kernel's; `max` is no limit, and so is what a guest may say instead of one."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else _NO_LIMIT
 
 
 _NOTHING = xl.Usage(memory_mib=0, vcpus=0, cpu_s=0)

@@ -1,26 +1,34 @@
-"""The limits of a container in its pod's machine: files of its control group in the guest, for `runx update`."""
+"""The control group of a container in its pod's machine, whose files PID 1 of the guest writes and reads."""
 
-import os
-
-from runx.errors import RunxError
-from runx.exec.commands import carrier
+from runx.exec.commands import guest_question
 from runx.exec.container import process_record
 
 
 def write(directory: str, files: "tuple[tuple[str, str], ...]") -> None:
-    """Have PID 1 of the guest write files of the control group. Raises RunxError with its words; some may be written then.
+    """Write files of the group. Raises RunxError with the guest's words; some may be written then.
 
     files: names such as `memory.max`, and what is written to them.
     """
-    if not files:
-        return
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    connection = carrier.Carrier()
-    try:
-        words = [word.encode() for pair in files for word in pair]
-        connection.begin(directory, process_record.limits(words), (null, null, null), while_paused=False)
-    finally:
-        os.close(null)
-    connection.await_start()
-    if connection.await_end():
-        raise RunxError("the guest did not change the limits")
+    if files:
+        _ask(directory, files, "change the limits", while_paused=False)
+
+
+def freeze(directory: str, *, frozen: bool) -> None:
+    """Stop all processes of the container, or let them go on. Raises RunxError with the guest's words."""
+    what = "stop the container's processes" if frozen else "let the container's processes go on"
+    _ask(directory, (("cgroup.freeze", "1" if frozen else "0"),), what, while_paused=True)
+
+
+def read(directory: str, names: "tuple[str, ...]") -> dict[str, str]:
+    """The content of files of the group, by their names; a kernel may not have all. Raises RunxError with the guest's words."""
+    told = _ask(directory, tuple((name, "") for name in names), "tell what the container uses", while_paused=True)
+    found: dict[str, str] = {}
+    for line in told.decode("utf-8", "replace").splitlines():
+        name, _, text = line.partition(" ")
+        found[name] = found.get(name, "") + text + "\n"
+    return found
+
+
+def _ask(directory: str, files: "tuple[tuple[str, str], ...]", what: str, *, while_paused: bool) -> bytes:
+    words = [word.encode() for pair in files for word in pair]
+    return guest_question.ask(directory, process_record.limits(words), what, while_paused=while_paused)

@@ -5,12 +5,16 @@ from runx.errors import RunxError
 HELLO, LOG, FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, QUESTION, ENDING = range(0x01, 0x0C)
 WRITTEN_BACK, LAYER, TIME = 0x0C, 0x0D, 0x0E
 STDIN, STDIN_EOF, SIGNAL, WINSIZE, CREDIT_OUT, CLOSED, NETWORK, NAMES, ANSWER, SPACE, EXEC = range(0x41, 0x4C)
-ASK_TIME, ADJUST_TIME, CONTAINER, PLACE = range(0x4C, 0x50)
+ASK_TIME, ADJUST_TIME, CONTAINER, PLACE, DIAL = range(0x4C, 0x51)
 
 VERSION = 2
 PAYLOAD_LIMIT = 4096
-SESSIONS_MOST = 64
+SESSIONS_MOST = 96
 """Sessions at once, beside session 0."""
+CONNECTIONS_MOST = 32
+"""Of them, those that are connections."""
+PROCESSES_MOST = SESSIONS_MOST - CONNECTIONS_MOST
+"""Of them, those that are processes."""
 RECORD_LIMIT = 4 * 1024 * 1024
 """Bytes of all EXEC or CONTAINER frames of a session."""
 OUTPUT_WINDOW = 128 * 1024
@@ -20,7 +24,7 @@ INPUT_WINDOW = 32 * 1024
 
 _HEADER_SIZE = 4
 _TIME_MOST = 2**63 - 1
-_OF_SESSIONS = (FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED)
+_OF_SESSIONS = (FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, WRITTEN_BACK, LAYER)
 """Types of frames that the guest sends of any session. All others are of session 0."""
 _SIZES = {
     HELLO: (1, 1),
@@ -132,6 +136,11 @@ def names(address: str) -> bytes:
 def signal(number: int, session: int = 0) -> bytes:
     """The frame that has the guest deliver a signal to the process."""
     return frame(SIGNAL, bytes((number,)), session)
+
+
+def dial(port: int, session: int) -> bytes:
+    """The frame that makes a session a connection to a port of the guest."""
+    return frame(DIAL, port.to_bytes(2, "little"), session)
 
 
 def space(limit: int, held: int) -> bytes:

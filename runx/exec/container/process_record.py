@@ -64,7 +64,8 @@ def text(records: Records) -> bytes:
 
 
 def limits(words: list[bytes]) -> bytes:
-    """The text for new limits of a container in its pod's machine: names of files of its control group, each with its content."""
+    """The text for new limits of a container in its pod's machine: names of files of its control group, each with its content.
+    Those without content are read, and told on the session's output."""
     return b"\0".join((b"control_group", str(len(words)).encode(), *words)) + b"\0"
 
 

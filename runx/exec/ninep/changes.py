@@ -56,6 +56,7 @@ class Changes:
         """Bytes of the file that have come."""
         self._records = 0
         self._is_complete = False
+        self._is_closed = False
         self._problem = ""
 
     def allow(self, size: int) -> None:
@@ -79,6 +80,8 @@ class Changes:
             self._give_up(_BROKEN)
         finally:
             self._turn.release()
+            if self._is_closed:
+                self._let_go()
 
     def finish(self, node: "Node") -> None:
         """The guest has closed the file."""
@@ -94,6 +97,17 @@ class Changes:
             except OSError as error:
                 problem = f"the host's file system did not write it to its disk: {os.strerror(error.errno or 0).lower()}"
         return f"{self._root.names} {self._root.bytes} {problem}".rstrip()
+
+    def close(self) -> None:
+        """Take nothing more, and let go of the root filesystem: at once, or when a request that waits for a slow disk is done."""
+        self._problem = self._problem or NOT_ALL
+        self._is_closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._turn.acquire(False):
+            self._root.close()
+            self._turn.release()
 
     def _give_up(self, problem: str) -> None:
         self._problem = problem

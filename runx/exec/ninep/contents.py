@@ -63,8 +63,8 @@ def lopen(share: "Share", message: bytes) -> bytes:
     fid = share.fids.get(number)
     if fid.file is not None or fid.attribute is not None:
         refuse(errno.EBADF)
-    if fid.node.rules.takes_changes and share.changes is not None:
-        fid.attribute = share.changes
+    if fid.node.rules.changes is not None:
+        fid.attribute = fid.node.rules.changes
     else:
         fid.file = _open(share, fid.node, flags)
     return fid.node.qid + _WHOLE_FILE

@@ -15,6 +15,20 @@ def slot(number: int, *, is_file: bool) -> str:
     return f"{'f' if is_file else 'd'}{number}"
 
 
+LAYERS = 96
+"""As many containers of a pod may end at once: one for each session of the link (console/frames.py)."""
+
+
+def changes_of(session: int) -> str:
+    """The entry of that share to which the guest writes what the container of a session has written, when it has ended."""
+    return f"c{session}"
+
+
+def root_of(session: int) -> str:
+    """The entry beside it which is the container's root filesystem. The guest does not see it."""
+    return f"r{session}"
+
+
 LAYER = "exports-layer"
 """The same for the share that takes what the container has written, at its end. Another server serves that."""
 LAYER_TAG = "layer"

@@ -7,7 +7,7 @@ server of the shares more memory than all else that it does.
 
 import os
 
-from runx.exec.ninep.export_names import CHANGES, JOINED, LAYER, LAYER_ROOT, LAYER_TAG, POD_TAG, SHARES
+from runx.exec.ninep.export_names import JOINED, LAYER, LAYER_ROOT, LAYER_TAG, POD_TAG, SHARES
 from runx.exec.ninep.nodes import Rules
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
@@ -101,10 +101,8 @@ class Export:
     @property
     def entries(self) -> "dict[bytes, Rules] | None":
         """See share.Share."""
-        if self.binds[0].has_slots:
+        if self.binds[0].has_slots or self.is_layer:
             return {}
-        if self.is_layer:
-            return {CHANGES.encode(): Rules(read_only=True, takes_changes=True)}
         return {bind.name.encode(): bind.rules for bind in self.binds} if self.binds[0].name else None
 
 

@@ -9,8 +9,7 @@ from runx.exec.ninep.nodes import refuse
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
     from runx.exec.ninep.attribute import Attribute
-    from runx.exec.ninep.changes import Changes
-    from runx.exec.ninep.nodes import Node, OpenFile
+    from runx.exec.ninep.nodes import Node, OpenFile, Taker
 
 
 class Fid:
@@ -23,7 +22,7 @@ class Fid:
         self.uid = uid
         """The guest's user that it is for: owner of what is made by it."""
         self.file: OpenFile | None = None
-        self.attribute: Attribute | Changes | None = None
+        self.attribute: Attribute | Taker | None = None
         """An extended attribute that is read or written by it, or what a container has written, in place of the file."""
         self.has_locks = False
 

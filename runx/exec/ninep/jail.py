@@ -5,7 +5,7 @@ import resource
 
 from runx.errors import RunxError
 from runx.exec.ninep import syscalls
-from runx.exec.ninep.export_names import CHANGES, SLOTS, slot
+from runx.exec.ninep.export_names import CHANGES, LAYERS, SLOTS, changes_of, root_of, slot
 from runx.linux import confine, kernel_files, mount, overlay
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
@@ -101,6 +101,9 @@ def _make_slots(place: str) -> None:
         os.mkdir(f"{place}/{slot(number, is_file=False)}", 0o755)
         name = f"{place}/{slot(number, is_file=True)}"
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+    for session in range(1, LAYERS + 1):
+        os.mkdir(f"{place}/{root_of(session)}", 0o700)
+        os.mknod(f"{place}/{changes_of(session)}", 0o600)
 
 
 def _allow_descriptors(wanted: int) -> None:

@@ -270,6 +270,16 @@ class Root:
         except OSError:
             pass  # the next one does
 
+    def close(self) -> None:
+        """Let go of all that is open. Nothing can be taken then."""
+        entry = self._entry
+        for fd in (self._directory, self._scratch, entry.fd if entry else -1, *(level.fd for level in self._levels)):
+            if fd >= 0:
+                os.close(fd)
+        self._directory = self._scratch = -1
+        self._entry = None
+        self._levels = []
+
     def sync(self) -> None:
         """Have the host's file system write all to its disk. Raises OSError."""
         fd = os.open(b".", _LIST, dir_fd=self._directory)

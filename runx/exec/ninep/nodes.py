@@ -15,9 +15,27 @@ from runx.exec.ninep import wire
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import NoReturn, Protocol
 
     from runx.exec.ninep.limits import Budget
+
+    class Taker(Protocol):
+        """What is written in the place of a file: what a container has written (changes.py)."""
+
+        value: bytes
+
+        def write(self, offset: int, data: "bytes | memoryview") -> None:
+            """Take what follows. Raises OSError."""
+
+        def finish(self, node: "Node") -> None:
+            """The guest has closed it. Raises OSError."""
+
+        def settled(self) -> str:
+            """See changes.py."""
+
+        def close(self) -> None:
+            """Take nothing more."""
+
 
 STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _QID_TYPES = {stat.S_IFDIR: wire.QID_DIRECTORY, stat.S_IFLNK: wire.QID_SYMLINK}
@@ -33,7 +51,7 @@ def refuse(code: int) -> "NoReturn":
 class Rules:
     """What the guest may do below a certain directory."""
 
-    __slots__ = ("no_capabilities", "no_devices", "no_set_id", "read_only", "takes_changes")
+    __slots__ = ("changes", "no_capabilities", "no_devices", "no_set_id", "read_only")
 
     def __init__(
         self,
@@ -42,11 +60,11 @@ class Rules:
         no_devices: bool = False,
         no_set_id: bool = False,
         no_capabilities: bool = False,
-        takes_changes: bool = False,
+        changes: "Taker | None" = None,
     ) -> None:
         self.read_only = read_only
-        self.takes_changes = takes_changes
-        """It is the file that takes what a container has written (changes.py)."""
+        self.changes = changes
+        """Of a file that takes what a container has written."""
         self.no_devices = no_devices
         """Nodes of devices cannot be made."""
         self.no_set_id = no_set_id

@@ -5,7 +5,6 @@ import os
 from runx.errors import RunxError
 from runx.exec import confinement
 from runx.exec.ninep import exports, jail, limits
-from runx.exec.ninep.export_names import LAYER_ROOT
 from runx.exec.ninep.hypervisor import Hypervisor
 from runx.exec.ninep.server import Server
 from runx.exec.ninep.share import Share, open_directory
@@ -40,7 +39,7 @@ def _words(error: BaseException) -> str:
 
 def _confined(control: int, directory: str, name: str, title: str, cpu_percent: int) -> Server:
     found = exports.load(f"{directory}/{name}")
-    if any(export.is_layer for export in found):
+    if any(bind.is_layer or bind.has_slots for export in found for bind in export.binds):
         # Other servers do without this memory. In the jail, nothing can be loaded.
         from runx.exec.ninep import changes, layer  # noqa: F401
     hypervisor = Hypervisor()
@@ -49,22 +48,12 @@ def _confined(control: int, directory: str, name: str, title: str, cpu_percent: 
     memory.find_code()
     os.umask(0)
     jail.enter(f"{directory}/shares", found, limits.descriptors(len(found)))
-    shares = [_share(export) for export in found]
+    shares = [Share(open_directory(f"/{export.tag}"), export.rules, export.entries) for export in found]
     server = Server(control, hypervisor, shares, CpuShare(cpu_percent))
     jail.lock()
     memory.trim()
     _report(control, "ready")
     return server
-
-
-def _share(export: exports.Export) -> Share:
-    share = Share(open_directory(f"/{export.tag}"), export.rules, export.entries)
-    if export.is_layer:
-        from runx.exec.ninep.changes import Changes
-        from runx.exec.ninep.layer import Root
-
-        share.changes = Changes(Root(open_directory(f"/{export.tag}/{LAYER_ROOT}")))
-    return share
 
 
 def _report(control: int, words: str) -> None:

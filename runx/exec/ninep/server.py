@@ -7,13 +7,14 @@ Orders and reports are messages of words, on a pair of sockets. Shares are numbe
     close N                  the guest's driver goes
     offer N NAME WORD ...    an entry of the share exists from now on, with these rules (exports.Bind), or has them
     withdraw N NAME          it does not exist any more
-    room N BYTES             as much may be written to a root filesystem, if the share is for that
-    sync N                   write to the disk what the guest has sent for it
+    changes N NAME ROOT BYTES
+                             an entry takes what a container has written, for the root filesystem that is the entry ROOT
+    sync N NAME              write to the disk what the guest has sent for it
     end                      let go of everything, and end
     connected N              report: the share is served
     closed N REASON          report: it is not any more
-    synced N NAMES BYTES REASON
-                             report: that was done, of so much; with a reason, it was not
+    synced N NAME NAMES BYTES REASON
+                             report: that was done, of so much; with a reason, it was not, or cannot be
     fault REASON             report: the server ends
 """
 
@@ -21,8 +22,9 @@ import os
 import select
 import time
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.exec.ninep.connection import Channel, Connection
+from runx.exec.ninep.export_names import NOT_ALL
 from runx.exec.ninep.nodes import Rules
 from runx.exec.ninep.ring import RINGS_MAX, RingError
 from runx.exec.ninep.turns import Relieved, Turns
@@ -162,14 +164,21 @@ class Server:
                 self._connections[int(number)].share.offer(name.encode(), Rules.of_words(rules))
             case ["withdraw", number, name]:
                 self._connections[int(number)].share.withdraw(name.encode())
-            case ["room", number, size] if changes := self._connections[int(number)].share.changes:
-                changes.allow(int(size))
-            case ["sync", number] if changes := self._connections[int(number)].share.changes:
-                self._report(f"synced {number} {changes.settled()}")
+            case ["changes", number, name, root, size]:
+                self._take_changes(number, name, root, int(size))
+            case ["sync", number, name]:
+                changes = self._connections[int(number)].share.changes(name.encode())
+                self._report(f"synced {number} {name} {changes.settled() if changes else f'0 0 {NOT_ALL}'}")
             case _:  # `end`, or the supervisor has gone
                 for connection in self._connections:
                     self._let_go(connection)
                 os._exit(0)
+
+    def _take_changes(self, number: str, name: str, root: str, size: int) -> None:
+        try:
+            self._connections[int(number)].share.take_changes(name.encode(), root.encode(), size)
+        except OSError as error:
+            self._report(f"synced {number} {name} 0 0 the root filesystem cannot be opened: {reason(error)}")
 
     def _connect(self, connection: Connection, values: list[int]) -> None:
         self._let_go(connection)

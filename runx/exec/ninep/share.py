@@ -12,7 +12,7 @@ from runx.exec.ninep.wal import Users
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory
 if TYPE_CHECKING:
-    from runx.exec.ninep.changes import Changes
+    from runx.exec.ninep.nodes import Taker
 
 
 class Share:
@@ -32,8 +32,6 @@ class Share:
         self.fids = Fids()
         self.locks = Locks()
         self.databases = Users()
-        self.changes: Changes | None = None
-        """What takes a container's changes, if the share is for that."""
 
     def offer(self, name: bytes, rules: Rules) -> None:
         """Have an entry of the directory exist for the guest, with these rules; for one that exists they hold from now on."""
@@ -46,9 +44,27 @@ class Share:
             known.change(rules)  # nodes that the guest has of it share the object
 
     def withdraw(self, name: bytes) -> None:
-        """Have an entry exist no more."""
-        if self.entries:
-            self.entries.pop(name, None)
+        """Have an entry exist no more. One that takes changes takes nothing more, whoever has it open."""
+        rules = self.entries.pop(name, None) if self.entries else None
+        if rules and rules.changes:
+            rules.changes.close()
+
+    def take_changes(self, name: bytes, root: bytes, size: int) -> None:
+        """Have an entry take what a container has written, at most `size` bytes, for the directory beside it that is its root
+        filesystem. Raises OSError."""
+        # Few servers do this. A server in its jail has loaded it before (process.py).
+        from runx.exec.ninep.changes import Changes
+        from runx.exec.ninep.layer import Root
+
+        self.withdraw(name)
+        changes = Changes(Root(os.open(root, nodes.STEP | os.O_DIRECTORY, dir_fd=self.root.fd)))
+        changes.allow(size)
+        self.offer(name, Rules(read_only=True, changes=changes))
+
+    def changes(self, name: bytes) -> "Taker | None":
+        """What an entry has taken; None if it takes nothing."""
+        rules = self.entries.get(name) if self.entries else None
+        return rules.changes if rules else None
 
     def reset(self) -> None:
         """Forget the client: its fids, its locks, and what was agreed."""

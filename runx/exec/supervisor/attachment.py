@@ -161,10 +161,10 @@ class Attachment:
         found += [(f"runx/shares/{name}", f"/shares/{export_names.POD_TAG}/{entry.name}") for name, entry in self._entries]
         return cpio.links(found)
 
-    def undo(self) -> Job:
-        """Start to detach all. No process of the container is left."""
+    def undo(self, also: "list[str]") -> Job:
+        """Start to detach all. No process of the container is left. also: names of further entries to remove."""
         self._gone = [entry for _, entry in self._entries if self in entry.users and self._names.leave(entry, self)]
-        names = [entry.name for entry in self._gone]
+        names = [*(entry.name for entry in self._gone), *also]
         named = [vdev(number) for number, _ in self._disks]
         domid, server = self._pod.domid, self._server
 
@@ -172,10 +172,12 @@ class Attachment:
             from runx.exec.ninep import late_entries
             from runx.exec.xen import xl
 
-            for name in named:
-                xl.block_detach(domid, name)
+            errors = _at_once("a disk cannot be detached", xl.block_detach, domid, named)
             if names:
                 late_entries.remove(server, names)
+            for error in errors:
+                if error:
+                    raise error
 
         return Job("what the container brought to its pod's machine cannot be detached", work)
 
@@ -208,14 +210,34 @@ def _attach_disks(domid: int, directory: str, disks: list[str], named: list[str]
 
     with open(f"{directory}/plan.json", encoding="utf-8") as file:
         planned = json.load(file)["joined"]["disks"]
+    devices, words = [], []
     for disk, plan, name in zip(disks, planned, named, strict=True):
         fd = disk_lock.lock(disk)
         access = disk[:2]
         device, path = loop_marks.attach(directory, fd, access == "ro")
         os.close(fd)
-        try:
-            xl.block_attach(domid, f"format=raw,vdev={name},access={access},script={plan['script']},target={path}")
-        except RunxError:
-            os.close(device)
-            raise
-        give(device)
+        devices.append(device)
+        words.append(f"format=raw,vdev={name},access={access},script={plan['script']},target={path}")
+    errors = _at_once("a disk cannot be attached", xl.block_attach, domid, words)
+    for device, name, error in zip(devices, named, errors, strict=True):
+        if not any(errors):
+            give(device)
+        elif not error:
+            xl.block_detach(domid, name)
+    for error in errors:
+        if error:
+            raise error
+
+
+def _at_once(what: str, call: "Callable[[int, str], None]", domid: int, words: list[str]) -> list[RunxError | None]:
+    """Make a call for each of some words, in a child each: programs of Xen's wait for scripts most of their time. The error of
+    each, None after a success.
+
+    what: for messages, as of Job.
+    """
+
+    def job(word: str) -> Job:
+        return Job(what, lambda _: call(domid, word))
+
+    jobs = [job(word) for word in words]
+    return [job.end()[1] for job in jobs]

@@ -242,7 +242,7 @@ class GuestLink:
 
     def execute(self, connection: int, fds: list[int]) -> None:
         """Start a further process (Sessions.begin). Raises RunxError."""
-        if self.sessions and self._record.exec:
+        if self.sessions and self._record.exec and not self._record.is_pod:
             self.sessions.begin(connection, fds)
         else:
             refuse(connection, fds)

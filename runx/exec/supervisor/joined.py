@@ -77,8 +77,8 @@ class Joined:
             raise RunxError(line.removeprefix("error ") or f"{_POD_ENDED}, or does not answer")
         self._packing.end()  # the disks are locked
         self._forget_images()
-        if record.disks and not record.writes_back:
-            record.say("info", "what the container writes to its root stays in its layer, which only its next start sees")
+        if record.writes_back:
+            record.say("info", "what the container writes is in its root filesystem on the host when it has ended")
         confinement.supervisor()
 
     def _forget_images(self) -> None:
@@ -136,11 +136,12 @@ class Joined:
         return data + (cpio.archive(changed) if changed else b"")
 
     def pause(self) -> None:
-        """Refuse: the machine is the pod's. Raises RunxError."""
-        raise RunxError("a container in the virtual machine of its pod cannot be paused alone", "pause the pod's sandbox")
+        """The guest has stopped the container's processes (commands/pause.py). Raises RunxError if there are none yet."""
+        if not self._has_started:
+            raise RunxError("the container has not joined its pod's machine yet")
 
     def resume(self) -> None:
-        """Nothing: it is never paused."""
+        """They go on, or are killed as they are."""
 
     join = staticmethod(takes_none_in)
 

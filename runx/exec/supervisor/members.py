@@ -19,7 +19,8 @@ from runx.errors import RunxError
 from runx.exec.container import record as records
 from runx.exec.supervisor import control
 from runx.exec.supervisor.attachment import Attachment, Names
-from runx.exec.supervisor.session import STATUS_KILLED
+from runx.exec.supervisor.pod_write_back import PodWriteBack
+from runx.exec.supervisor.session import STATUS_KILLED, STATUS_NOT_WRITTEN_BACK
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from runx.exec.supervisor.shares import Shares
 
 _START_FDS, _EXEC_FDS = 4, 5
+_ATTACH, _TAKE_CHANGES, _DETACH = "attach", "take changes", "detach"
 
 
 class _Member:
@@ -43,11 +45,18 @@ class _Member:
         """-1: its supervisor has gone."""
         self.attachment = attachment
         self.job: Job | None = None
+        self.doing = ""
+        """What the job does, of the words below."""
         self.is_attached = False
+        self.has_ended = False
+        """The guest has said so. It leaves when the host has what it has written."""
         self.is_leaving = False
-        """The job detaches."""
         self.number = 0
-        """Of its session; 0 before it has one."""
+        """Of its session; 0 before it has one, and after its end."""
+        self.kept_number = 0
+        """The same, until it has left."""
+        self.write_back: PodWriteBack | None = None
+        """Takes what it has written; None before its start, or if the host is not to have it."""
         self.last_words = ""
         """What to tell at the end."""
         self.said = b""
@@ -62,6 +71,11 @@ class _Member:
                 os.write(self.connection, (" ".join(line.split()) + "\n").encode("utf-8", "replace")[-control.LINE_LIMIT :])
             except OSError:
                 pass  # it has gone, which its connection will say
+
+    @property
+    def is_written_back(self) -> bool:
+        """The guest writes back what it has written, or has done so."""
+        return self.write_back is not None and self.write_back.outcome.was_asked
 
     def close(self) -> None:
         if self.connection >= 0:
@@ -79,9 +93,10 @@ class Members:
         self._sessions = sessions
         self._log = log
         self._names = Names(shares)
+        shares.on_synced = self._changes_are_settled
         self._members: list[_Member] = []
-        self._queue: list[_Member] = []
-        """Those for which a job is to be done. One at a time: the next may have what the last one has made, or removes."""
+        self._queue: list[tuple[_Member, str]] = []
+        """Jobs that are to be done. One at a time: the next may have what the last one has made, or removes."""
         self._is_over = False
         self._held: Callable[[], None] | None = None
         """Ends the machine; called when the last container has left."""
@@ -106,15 +121,18 @@ class Members:
             raise RunxError(f"container {container_id} is in the pod's machine already, or leaves it just now")
         member = _Member(record, connection, Attachment(self._pod, record, self._names, self._shares.server))
         self._members.append(member)
-        self._queue.append(member)
+        self._queue.append((member, _ATTACH))
         self._advance()
 
     def _advance(self) -> None:
         """Begin the next job, unless one is under way. When the machine ends, nothing is detached from it any more."""
         while self._queue and not self._is_over and not any(member.job for member in self._members):
-            member = self._queue.pop(0)
-            if member.is_leaving:
-                member.job = member.attachment.undo()
+            member, what = self._queue.pop(0)
+            member.doing = what
+            if what == _DETACH:
+                member.job = member.attachment.undo(member.write_back.withdraw() if member.write_back else [])
+            elif what == _TAKE_CHANGES and member.write_back:
+                member.job = member.write_back.begin(self._shares.server, f"{self._pod.directory}/shares")
             elif member.connection < 0:
                 self._forget(member)
             else:
@@ -125,12 +143,17 @@ class Members:
 
     # -- as a part of the loop -----------------------------------------------------------------------------------------
 
-    def watch(self, poller: select.poll) -> None:
+    def watch(self, poller: select.poll) -> float | None:
+        due = None
         for member in self._members:
             if member.connection >= 0:
                 poller.register(member.connection, select.POLLIN)
             if member.job:
                 poller.register(member.job.fd, select.POLLIN)
+            outcome = member.write_back.outcome if member.write_back else None
+            if outcome and outcome.is_pending and outcome.sync_until is not None:
+                due = min(due or outcome.sync_until, outcome.sync_until)
+        return due
 
     def handle(self, ready: dict[int, int]) -> None:
         for member in tuple(self._members):
@@ -138,16 +161,25 @@ class Members:
                 self._job_has_ended(member)
             if member.connection in ready:
                 self._hear(member)
+            if member.write_back:
+                member.write_back.outcome.expire()
+            self._leave_if_settled(member)
 
     def _job_has_ended(self, member: _Member) -> None:
         assert member.job
         fds, error = member.job.end()
         member.job = None
-        if member.is_leaving:
+        if member.doing == _DETACH:
             if error:
                 self._log("warning", f"container {member.name}: {error.message}; it stays until the pod's end")
             member.attachment.undone(error)
+            if member.write_back and not error:
+                member.write_back.outcome.drop_layer()
             self._forget(member)
+            self._advance()
+            return
+        if member.doing == _TAKE_CHANGES and member.write_back:
+            member.write_back.begun(error)
             self._advance()
             return
         member.attachment.done(fds)
@@ -165,11 +197,26 @@ class Members:
         member.last_words = last_words
         member.is_leaving = True
         member.number = 0
-        self._queue.append(member)
+        self._queue.append((member, _DETACH))
         self._advance()
+
+    def _leave_if_settled(self, member: _Member) -> None:
+        """Leave, if the container has ended and its root filesystem has what it has written, or does not get it."""
+        outcome = member.write_back.outcome if member.write_back else None
+        if not member.has_ended or member.is_leaving or (outcome and outcome.is_pending):
+            return
+        not_written = outcome and outcome.has_failed and member.last_words == "exit 0"
+        self._leave(member, f"exit {STATUS_NOT_WRITTEN_BACK}" if not_written else member.last_words)
+
+    def _changes_are_settled(self, name: str, words: str) -> None:
+        for member in tuple(self._members):
+            if member.write_back and member.write_back.name == name and not member.is_leaving:
+                member.write_back.outcome.settle(words)
+                self._leave_if_settled(member)
 
     def _forget(self, member: _Member) -> None:
         self._members.remove(member)
+        self._sessions.free(member.kept_number)
         if member.last_words:
             member.tell(member.last_words)
         member.close()
@@ -185,7 +232,7 @@ class Members:
             member.close()
             if member.number:
                 self._sessions.kill(member.number)
-            elif member.is_attached and not member.is_leaving:
+            elif member.is_attached and not member.is_leaving and not member.has_ended:
                 self._leave(member, "")
             return
         *lines, member.said = (member.said + data).split(b"\n")
@@ -203,7 +250,8 @@ class Members:
                 return
             case ["signal", number] if number.isdigit() and 0 < int(number) <= 64 and member.number:
                 if int(number) == signal.SIGKILL:
-                    self._sessions.kill(member.number)
+                    if not member.is_written_back:  # there is no process any more, and the writing would end
+                        self._sessions.kill(member.number)
                 else:
                     self._sessions.signal(member.number, int(number))
             case ["size", rows, columns] if rows.isdigit() and columns.isdigit() and member.number:
@@ -233,12 +281,29 @@ class Members:
             if line == "started":
                 member.tell(line)
             else:
-                self._leave(member, line)
+                member.last_words, member.has_ended, member.number = line, True, 0
+                self._leave_if_settled(member)
 
+        def take_changes(kind: int, payload: bytes) -> None:
+            assert member.write_back
+            if not member.write_back.hear(kind, payload):
+                return
+            if member.connection < 0:
+                member.write_back.outcome.fail("the container's supervisor has gone")
+            else:
+                self._queue.append((member, _TAKE_CHANGES))
+                self._advance()
+
+        writes_back = member.record.writes_back
         try:
-            member.number = self._sessions.begin_container(listener, [record, *streams], place)
+            begin = self._sessions.begin_container
+            number = begin(listener, [record, *streams], place, take_changes if writes_back else None)
         except RunxError as error:
             self._leave(member, f"failed 125 {error.message}")
+            return
+        member.number = member.kept_number = number
+        if writes_back:
+            member.write_back = PodWriteBack(member.record, number, self._shares, lambda: self._sessions.kill(number))
 
     def _place_of(self, member: _Member) -> int:
         """The session whose PID namespace the container joins; -1 for one of its own. Raises RunxError."""
@@ -275,9 +340,12 @@ class Members:
         for member in tuple(self._members):
             if member.job:
                 fds, _ = member.job.end()
-                if not member.is_leaving:
+                if member.doing == _ATTACH:
                     member.attachment.done(fds)
             member.attachment.close()
+            if member.write_back:
+                member.write_back.outcome.end()
+                member.write_back.outcome.drop_layer()
             member.last_words = member.last_words or f"exit {STATUS_KILLED}"
             self._forget(member)
 

@@ -1,7 +1,9 @@
-"""Further processes of the container (docs/console-link.md, "Sessions"), for containers that allow them.
+"""Further processes of the container, and connections to its servers (docs/console-link.md, "Sessions"), for containers that
+allow them.
 
 Each has a small process on the host, the carrier (commands/carrier.py). It gives its descriptors to this process, says over its
-connection what happens to it, and ends with the status of the session. Its end ends the session.
+connection what happens to it, and ends with the status of the session. Its end ends the session. A connection (forwarding.py) has
+none.
 """
 
 import os
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runx.exec.console import streams
+    from runx.exec.supervisor.connection import Connection
     from runx.exec.supervisor.to_guest import ToGuest
 
 STOPPED = "cannot exec in a stopped container"
@@ -34,11 +37,15 @@ class _Running:
         """The container of a pod that the process is in, or whose PID namespace a container joins; -1 for none."""
         self.listener: Callable[[str], None] | None = None
         """Hears what happens to a container of a pod, in place of a carrier."""
+        self.on_changes: Callable[[int, bytes], None] | None = None
+        """Takes LAYER and WRITTEN_BACK of such a container; None if the host is not to have what it has written."""
         self.session = session
         self.connection = connection
         """-1: the carrier has gone."""
         self.record = record
         """The file that describes the process; -1: the guest has it all."""
+        self.port = 0
+        """Of a connection: the server's, until the guest has it."""
         self.is_known = False
         """The guest has a part of the record, at least."""
         self.is_abandoned = False
@@ -50,12 +57,13 @@ class _Running:
 
     @property
     def has_begun(self) -> bool:
-        """The guest has the whole record: frames of the session may be sent and may come."""
-        return self.record < 0
+        """The guest has the whole record, or the port: frames of the session may be sent and may come."""
+        return self.record < 0 and not self.port
 
     @property
     def takes_input(self) -> bool:
-        return self.has_begun and self._to_guest.takes_input
+        has_where_to = self.session.started or self.kind != link.DIAL
+        return self.has_begun and has_where_to and self._to_guest.takes_input
 
     def take_input(self, source: "streams.Input") -> None:
         if self._to_guest.has_room_for_others:
@@ -92,6 +100,8 @@ class Sessions:
         self._to_guest = to_guest
         self._log = log
         self._running: dict[int, _Running] = {}
+        self._kept: set[int] = set()
+        """Numbers of containers whose sessions may have ended, and which have not left the machine yet."""
         self._is_over = False
         self._had_room = False
         self._turns = 0
@@ -105,14 +115,58 @@ class Sessions:
         """
         self._begin(connection, fds).place = place
 
-    def begin_container(self, listener: "Callable[[str], None]", fds: list[int], place: int) -> int:
-        """As `begin`, for a container of a pod, whose record is its archive; the number of its session.
+    def begin_container(
+        self,
+        listener: "Callable[[str], None]",
+        fds: list[int],
+        place: int,
+        on_changes: "Callable[[int, bytes], None] | None",
+    ) -> int:
+        """As `begin`, for a container of a pod, whose record is its archive; the number of its session, which is its own until
+        `free`.
 
         listener: hears what a carrier would. place: the session whose PID namespace it joins, 0 for the pod's; -1: its own.
+        on_changes: takes the type and payload of frames about what the container has written; None if there are to be none.
         """
         running = self._begin(-1, fds)
         running.kind, running.place, running.listener = link.CONTAINER, place, listener
+        running.on_changes = on_changes
+        self._kept.add(running.session.number)
         return running.session.number
+
+    def free(self, number: int) -> None:
+        """Let another session have the number of a container that has left the machine."""
+        self._kept.discard(number)
+
+    @property
+    def takes_connections(self) -> bool:
+        """Whether `begin_connection` would not have one too many."""
+        return self._count(connections=True) < link.CONNECTIONS_MOST
+
+    def begin_connection(self, make: "Callable[[int], Connection]", port: int) -> None:
+        """Carry a connection to a port of the guest. Raises RunxError if it cannot be.
+
+        make: makes the session, with this number.
+        """
+        self._check_begins()
+        number = self._free_number()
+        running = self._running[number] = _Running(make(number), -1, -1, self._to_guest)
+        running.kind, running.port = link.DIAL, port
+        self._log("info", f"session {number} begins: a connection to port {port}")
+
+    def _count(self, *, connections: bool) -> int:
+        return sum((running.kind == link.DIAL) == connections for running in self._running.values())
+
+    def _check_begins(self) -> None:
+        if self._is_over or self._container.ending is not None or self._container.status is not None:
+            raise RunxError(STOPPED)
+
+    def _free_number(self) -> int:
+        numbers = range(1, link.SESSIONS_MOST + 1)
+        found = next((number for number in numbers if number not in self._running and number not in self._kept), 0)
+        if not found:
+            raise RunxError(f"{link.SESSIONS_MOST} processes and connections there are already, as many as there may be")
+        return found
 
     def signal(self, number: int, signal_number: int) -> None:
         """Deliver a signal to the process of a session."""
@@ -133,13 +187,12 @@ class Sessions:
 
     def _begin(self, connection: int, fds: list[int]) -> _Running:
         try:
-            if self._is_over or self._container.ending is not None or self._container.status is not None:
-                raise RunxError(STOPPED)
+            self._check_begins()
             if len(fds) != 1 + 3:
                 raise RunxError("no such request: exec needs four descriptors")
-            number = next((n for n in range(1, link.SESSIONS_MOST + 1) if n not in self._running), 0)
-            if not number:
-                raise RunxError(f"{link.SESSIONS_MOST} processes run by exec already, as many as there may be")
+            if self._count(connections=False) >= link.PROCESSES_MOST:
+                raise RunxError(f"{link.PROCESSES_MOST} processes run by exec already, as many as there may be")
+            number = self._free_number()
         except RunxError:
             for fd in fds:
                 os.close(fd)
@@ -161,7 +214,7 @@ class Sessions:
                 poller.register(running.connection, select.POLLIN)
             if running.has_begun:
                 running.moves.watch(poller)
-            due = due or (running.record >= 0 and self._container.started and self._had_room)
+            due = due or (not running.has_begun and self._container.started and self._had_room)
         return loop.NOW if due else None
 
     def handle(self, ready: dict[int, int]) -> None:
@@ -181,6 +234,12 @@ class Sessions:
 
     def _send_record(self, running: _Running) -> None:
         number = running.session.number
+        if running.port:
+            running.is_known = True
+            self._to_guest.put(link.dial(running.port, number))
+            running.port = 0
+            self._to_guest.sessions.append(running.session)
+            return
         if running.place >= 0 and not running.is_known:
             self._to_guest.put(link.frame(link.PLACE, bytes((running.place,)), number))
         while not running.has_begun and self._to_guest.has_room_for_others:
@@ -276,6 +335,10 @@ class Sessions:
             running.tell(f"failed {payload[0]} {text}")
             self._log("info", f"session {number} does not start: {text}")
             self._forget(running)
+        elif kind in (link.LAYER, link.WRITTEN_BACK):
+            if not running.on_changes:
+                raise link.LinkError("a layer that is not written back")
+            running.on_changes(kind, payload)
         else:
             session.status = payload[0]
             session.write_ready()

@@ -15,6 +15,8 @@ from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runx.exec.container.record import Record
     from runx.exec.xen.xenstore import XenStore
 
@@ -40,6 +42,8 @@ class Shares:
         self._control = -1
         self._states: list[str] = []
         """The state that our side of each share has."""
+        self.on_synced: Callable[[str, str], None] | None = None
+        """Hears what became of changes: the entry, and the words about it (Outcome.settle)."""
 
     def start(self) -> None:
         """Start the server, if there is something to serve, and wait until it can. Raises RunxError.
@@ -183,6 +187,9 @@ class Shares:
             self._set_state(int(number), share_nodes.CONNECTED)
         elif kind == "closed":
             self._closed(int(number), reason)
+        elif kind == "synced" and self.on_synced:
+            name, _, outcome = reason.partition(" ")
+            self.on_synced(name, outcome)
         else:
             how = rest if kind in ("fault", "error") else self._how_it_ended()
             raise RunxError(f"the server of the container's shares has ended: {how.strip()}")
@@ -200,13 +207,14 @@ class Shares:
         """Have an entry of the first share exist no more."""
         self._tell(f"withdraw 0 {name}")
 
-    def allow(self, number: int, size: int) -> None:
-        """Let a share take so many bytes of changes, if it is for that."""
-        self._tell(f"room {number} {size}")
+    def take_changes(self, name: str, root: str, size: int) -> None:
+        """Have an entry of the first share take what a container has written, at most so many bytes, for the root filesystem
+        that is the entry `root`."""
+        self._tell(f"changes 0 {name} {root} {size}")
 
-    def sync(self, number: int) -> None:
-        """Have the changes that the guest has sent to a share written to the disk; the report is `synced`."""
-        self._tell(f"sync {number}")
+    def sync(self, name: str) -> None:
+        """Have the changes that the guest has sent to an entry of the first share written to the disk; the report is `synced`."""
+        self._tell(f"sync 0 {name}")
 
     def is_ready(self, ready: "dict[int, int]") -> bool:
         """Whether there is a report."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from runx.exec.container.record import Record
     from runx.exec.supervisor.allowance import Allowance
+    from runx.exec.supervisor.forwarding import Forwarding
     from runx.exec.supervisor.loop import Part
     from runx.exec.supervisor.members import Members
     from runx.exec.supervisor.network import Network
@@ -112,6 +113,8 @@ class VirtualMachine:
         self._packing = Packing(record, session, "the virtual machine follows")
         self._members: Members | None = None
         """The containers of a pod whose machine it is."""
+        self._forwarding: Forwarding | None = None
+        """Ports of the guest, for who is in its network namespace in dom0."""
         self._logs: tuple[Part, ...] = ()
         """What looks after the log of QEMU, if there is one."""
         self._loops: list[int] = []
@@ -152,6 +155,10 @@ class VirtualMachine:
             from runx.exec.supervisor.members import Members  # for few containers
 
             self._members = Members(record, self._shares, self._guest.sessions, record.say)
+        if record.exec and record.takes_interfaces and self._guest.sessions:
+            from runx.exec.supervisor import forwarding  # for few containers
+
+            self._forwarding = forwarding.begin(self._guest.sessions, record.say)
         self._store.watch("@releaseDomain", "release")
         confinement.supervisor()  # the guest does not run yet
 
@@ -216,8 +223,8 @@ class VirtualMachine:
 
     @property
     def last_parts(self) -> "tuple[Part, ...]":
-        members = (self._members,) if self._members else ()
-        of_machine = (self._shares, *self._network.parts, *self._logs, *members)
+        few = tuple(part for part in (self._members, self._forwarding) if part)
+        of_machine = (self._shares, *self._network.parts, *self._logs, *few)
         return (self, *of_machine, *self._the_guest().last_parts, self._allowance)
 
     @property
@@ -358,6 +365,8 @@ class VirtualMachine:
         try:
             if self._members:
                 self._members.close()
+            if self._forwarding:
+                self._forwarding.close()
             if self._guest:
                 self._guest.close()
             self._packing.end()

@@ -17,7 +17,7 @@ from runx.exec.container.record import Record
 from runx.exec.supervisor.session import Session
 from runxtools.testing.hostile import HELLO, LOG_LIMIT, READERS, STARTED, Conversation
 
-KINDS = st.integers(0, 15) | st.integers(0x40, 0x4F) | st.just(255)
+KINDS = st.integers(0, 15) | st.integers(0x40, 0x50) | st.just(255)
 PAYLOADS = st.binary(max_size=40) | st.integers(0, 5000).map(lambda size: b"x" * size)
 
 
@@ -55,10 +55,11 @@ OF_SESSIONS = st.builds(link.frame, st.integers(1, 9), PAYLOADS.filter(lambda p:
 @settings(deadline=None)
 @given(st.lists(OF_SESSIONS | FAIR | UNFAIR | CREDIT, max_size=20), st.sampled_from(READERS), st.booleans())
 def test_any_speech_of_sessions(speech: list[bytes], reader: str, kills: bool) -> None:
-    """Of three sessions, one of which loses its carrier."""
+    """Of three sessions, one of which loses its carrier, and of a connection."""
     with tempfile.TemporaryDirectory() as name, Conversation(Path(name), reader, sessions=3) as conversation:
         if conversation.hear(HELLO + STARTED) is not None:
             raise AssertionError("nothing was wrong yet")
+        conversation.connect()
         outcome = conversation.hear(b"".join(speech[:10]))
         if outcome is None:
             conversation.carriers[1].hang_up()

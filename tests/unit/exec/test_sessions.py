@@ -90,7 +90,7 @@ def test_sessions_before_the_process_runs_wait_for_it(tmp_path: Path) -> None:
 
 
 def test_no_more_than_there_may_be(begin: Begin) -> None:
-    talk = begin(link.SESSIONS_MOST)
+    talk = begin(link.PROCESSES_MOST)
     with pytest.raises(RunxError, match="64 processes run by exec already"):
         Carrier(talk.guest)
 
@@ -119,8 +119,11 @@ def test_none_begins_when_the_container_ends(begin: Begin) -> None:
         (of(1, link.STARTED) + of(1, link.CREDIT_IN, b"\1\1\0\0\0"), "credit for stream 1"),
         (of(1, link.STARTED) + of(1, link.CREDIT_IN, b"\0\1\0\0\0"), "credit for input that was not sent"),
         (of(1, link.STARTED) + of(1, link.STDOUT, b"x" * 4096) * 60, "bytes of output without credit"),
-        (of(65, link.STARTED), "no such frame"),
+        (of(97, link.STARTED), "no such frame"),
         (of(1, link.ENDING, b"\0"), "no such frame"),
+        (of(1, link.LAYER), "out of order"),
+        (of(1, link.STARTED) + of(1, link.LAYER), "a layer that is not written back"),
+        (of(1, link.STARTED) + of(1, link.WRITTEN_BACK, b"\0"), "a layer that is not written back"),
     ],
 )
 def test_a_guest_that_is_garbage_in_a_session_loses_the_container(tmp_path: Path, speech: bytes, rule: str) -> None:

@@ -104,7 +104,7 @@ def test_the_share_is_there_when_the_guest_asks_and_the_layer_goes(end: End) -> 
     assert not end.part.is_pending
     end.part.written(written())
     assert end.part.is_pending, "the host's disk does not have it yet"
-    end.part._heed("synced 0 12 3400000")
+    end.part._heed("synced 0 changes 12 3400000")
     assert not end.part.is_pending
     assert [(level, message[:27]) for level, message in end.said] == [("info", "wrote back 12 files, 3.4 MB")]
     assert end.layer.exists(), "the domain has it until it has gone"
@@ -126,7 +126,7 @@ def test_a_guest_that_says_too_much_is_not_believed(end: End) -> None:
 def test_the_servers_words_are_better_than_the_guests(end: End) -> None:
     end.part.ask()
     end.part.written(written(1, b"sending it: input/output error"))
-    end.part._heed("synced 0 2 0 /a: writing it: no space left on device")
+    end.part._heed("synced 0 changes 2 0 /a: writing it: no space left on device")
     assert "/a: writing it: no space left on device; its layer stays" in end.said[0][1]
     end.finish()
     assert end.layer.exists() and len(end.said) == 1
@@ -135,7 +135,7 @@ def test_the_servers_words_are_better_than_the_guests(end: End) -> None:
 def test_all_that_came_before_kill_is_enough(end: End) -> None:
     end.part.ask()
     end.part.written(written(1, b"SIGKILL came"))
-    end.part._heed("synced 0 2 0")
+    end.part._heed("synced 0 changes 2 0")
     end.finish()
     assert not end.layer.exists() and end.said[0][0] == "info"
 
@@ -146,7 +146,7 @@ def test_the_server_may_take_as_much_as_the_layer_has(end: End, monkeypatch: pyt
     os.truncate(end.layer, 5 << 20)
     end.part.ask()
     end.turn_until(lambda: bool(end.store.nodes))
-    assert told[0] == f"room 0 {5 << 20}"
+    assert told[0] == f"changes 0 changes root {5 << 20}"
 
 
 @pytest.mark.parametrize(

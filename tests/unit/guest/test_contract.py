@@ -12,6 +12,7 @@ from runx.compiler.backends.records import parse
 from runx.compiler.frontends.oci.mount_flags import FLAGS, PROPAGATION
 from runx.compiler.frontends.oci.process import RLIMITS
 from runx.exec.console import frames as link
+from runx.exec.ninep import export_names
 
 LINK = (CHECKOUT / "docs/console-link.md").read_text()
 GUEST = (CHECKOUT / "docs/guest.md").read_text()
@@ -87,7 +88,7 @@ def test_types_of_frames_are_the_same() -> None:
     known = {name: value for name, value in vars(link).items() if name.isupper() and isinstance(value, int)}
     others = {
         "VERSION", "PAYLOAD_LIMIT", "OUTPUT_WINDOW", "INPUT_WINDOW", "SESSIONS_MOST", "RECORD_LIMIT", "_HEADER_SIZE",
-        "_TIME_MOST",
+        "_TIME_MOST", "CONNECTIONS_MOST", "PROCESSES_MOST",
     }  # fmt: skip
     assert {
         ("Guest to host" if number < FROM_HOST else "Host to guest", re.sub("^CREDIT_(IN|OUT)$", "CREDIT", name)): number
@@ -117,12 +118,15 @@ def test_sessions_are_the_same() -> None:
     numbers = c_constants("pid1/frames.h")
     assert said and int(said[1]) == numbers["SESSIONS_MOST"] == link.SESSIONS_MOST
     assert size(said[2]) == numbers["RECORD_LIMIT"] == link.RECORD_LIMIT
-    listed = re.search(r"These types\s+are of any session: (.*?) of the guest;", LINK, re.DOTALL)
+    assert export_names.LAYERS == link.SESSIONS_MOST
+    limits = re.search(r"At most (\d+)\s+sessions\s+are\s+processes,\s+and\s+(\d+)\s+are\s+connections", LINK)
+    assert limits and (int(limits[1]), int(limits[2])) == (link.PROCESSES_MOST, link.CONNECTIONS_MOST)
+    listed = re.search(r"These types\s+are\s+of\s+any\s+session: (.*?)\s+of\s+the\s+guest;", LINK, re.DOTALL)
     assert listed
     of_guest = set(re.findall(r"[A-Z_]{4,}", listed[1]))
     for number, name, *_ in table(LINK, "Guest to host:"):
         kind = int(number, 16)
-        taken = accepts(kind, 5 if name == "CREDIT" else 0 if name in ("STARTED", "STDIN_CLOSED") else 1, session=1)
+        taken = accepts(kind, 5 if name == "CREDIT" else 0 if name in ("STARTED", "STDIN_CLOSED", "LAYER") else 1, session=1)
         assert taken == (name in of_guest), name
 
 

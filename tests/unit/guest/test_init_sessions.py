@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 from random import Random
@@ -277,12 +278,18 @@ def test_frames_of_any_kind_and_order_leave_a_guest_that_works(start: Start, see
         gb.HOST_WINSIZE,
         gb.HOST_CREDIT,
         gb.HOST_CLOSED,
+        gb.HOST_DIAL,
         0x60,
     ]
+    closed = socket.create_server(("127.0.0.1", 0))
+    port = closed.getsockname()[1].to_bytes(2, "little")
+    closed.close()
     good = gb.records(args=["/bin/cat"], env=["PATH=/bin"], cwd="/")
     for _ in range(300):
         kind, session = random.choice(kinds), random.randint(1, 8)
         payload = random.choice([b"", b"", random.randbytes(random.randint(1, 9)), good])
+        if kind == gb.HOST_DIAL:
+            payload = random.choice([b"", b"x", bytes(2), port, port, good])
         box.send(kind, payload[:1] if kind == gb.HOST_SIGNAL else payload, session)
     for session in range(1, 9):
         box.send(gb.HOST_EXEC, b"", session)

@@ -259,10 +259,10 @@ def test_a_client_sees_the_file_and_nothing_else(place: Path, tmp_path: Path) ->
     top = tmp_path / "share"
     top.mkdir()
     (top / "changes").touch()
-    (top / "root").mkdir()
-    share = Share(open_directory(str(top)), Rules(), {b"changes": Rules(read_only=True, takes_changes=True)})
-    share.changes = Changes(Root(open_directory(str(place))))
-    share.changes.allow(1 << 20)
+    place.rename(top / "root")
+    place = top / "root"
+    share = Share(open_directory(str(top)), Rules(), {})
+    share.take_changes(b"changes", b"root", 1 << 20)
     with nineclient.served_share(share) as client:
         client.begin()
         with refused(errno.ENOENT):

@@ -319,6 +319,9 @@ class Domain:
                 continue
             linux.move_tree(linux.tree_of(int(self.store.read(f"{backend}/server") or 0), f"/{tag}"), place)
             self.trees.append(place)
+            if tag == export_names.POD_TAG:
+                self.layer = layer_share.LayerShare(self.store, self.directory, f"{devices}/{number}", place, is_pod=True)
+                self.store.watch(self.layer.watched, "layer")
             os.symlink(place, f"{self.directory}/tag-{tag}")  # when all is there: the program `guest` looks for it
             found += [tag, place]
         return found

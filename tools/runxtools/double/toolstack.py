@@ -6,14 +6,15 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runxtools.double import place
-from runxtools.double.xlutil import NoParserError, SyntaxFault, XlConfig
+
+if TYPE_CHECKING:
+    from runxtools.double.xlutil import XlConfig
 
 _FAIL, _INVAL, _NOTFOUND = 3, 6, 21
 """libxl's error codes without their sign: exit statuses of `xl create`."""
@@ -151,6 +152,10 @@ class Xl:
                 text = file.read()
         except OSError as error:
             raise XlError(f"Failed to read config file: {path}: {error.strerror}", _FAIL) from None
+        import tempfile  # here alone, as this and the parser would cost other commands most of their time
+
+        from runxtools.double.xlutil import NoParserError, SyntaxFault, XlConfig
+
         with tempfile.NamedTemporaryFile("r") as report:
             try:
                 parsed = XlConfig(text, path, report.name)
@@ -368,28 +373,28 @@ def _two(words: list[str]) -> tuple[str, str]:
     return words[0], words[1]
 
 
-def _required(config: XlConfig, name: str) -> str:
+def _required(config: "XlConfig", name: str) -> str:
     try:
         return config.string(name)
     except KeyError:
         raise XlError(f"Domain {name} must be specified.") from None
 
 
-def _string(config: XlConfig, name: str, default: str) -> str:
+def _string(config: "XlConfig", name: str, default: str) -> str:
     try:
         return config.string(name)
     except KeyError:
         return default
 
 
-def _number(config: XlConfig, name: str, default: int) -> int:
+def _number(config: "XlConfig", name: str, default: int) -> int:
     try:
         return config.number(name)
     except KeyError:
         return default
 
 
-def _list(config: XlConfig, name: str) -> list[str]:
+def _list(config: "XlConfig", name: str) -> list[str]:
     try:
         return config.list(name)
     except KeyError:

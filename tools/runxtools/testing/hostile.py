@@ -17,6 +17,7 @@ from runx.exec.console.kernel_log import KernelConsole
 from runx.exec.container.record import Record
 from runx.exec.supervisor import loop
 from runx.exec.supervisor.allowance import Allowance
+from runx.exec.supervisor.connection import Connection
 from runx.exec.supervisor.guest_link import GuestLink
 from runx.exec.supervisor.session import Session
 
@@ -130,6 +131,8 @@ class Conversation:
         the host starts at once; 0: exec is not allowed. keeps_clock: the guest is asked for its time."""
         self.reader = reader
         self.carriers: list[Carrier] = []
+        self.clients: list[socket.socket] = []
+        """Ends of connections that are carried to a port of the guest."""
         self.delivered = {link.STDOUT: b"", link.STDERR: b""}
         self.said: list[str] = []
         """Messages of the supervisor."""
@@ -157,6 +160,14 @@ class Conversation:
             for fd in self._readers:
                 self._close(fd)
 
+    def connect(self) -> socket.socket:
+        """A client whose connection is carried to port 8080 of the guest."""
+        ours, theirs = _tcp_pair()
+        assert self.guest.sessions
+        self.guest.sessions.begin_connection(lambda number: Connection(number, self._log, theirs), 8080)
+        self.clients.append(ours)
+        return ours
+
     def _log(self, _level: str, message: str) -> None:
         self.said.append(message)
 
@@ -170,6 +181,8 @@ class Conversation:
         self.guest.close()
         for carrier in self.carriers:
             carrier.close()
+        for client in self.clients:
+            client.close()
         for fd in tuple(self._ends):
             self._close(fd)
 
@@ -210,17 +223,24 @@ class Conversation:
         assert self.guest.held <= RING_SIZE + link.PAYLOAD_LIMIT + 4
         for out in self.session.outputs.values():
             assert out.pending <= link.OUTPUT_WINDOW
-        of_sessions = (2 * link.PAYLOAD_LIMIT + 50 * len(self.carriers)) if self.carriers else 0
+        sessions = len(self.carriers) + len(self.clients)
+        of_sessions = (2 * link.PAYLOAD_LIMIT + 50 * sessions) if sessions else 0
         most = 2 * link.PAYLOAD_LIMIT + 41 + 16 + of_sessions
         assert len(self.guest.to_guest.waiting) <= most, "input, credit, KILL, that readers have gone, and the time"
         assert self._kernel_log.stat().st_size <= LOG_LIMIT
-        assert len(self.said) <= 1 + 3 * len(self.carriers)
+        assert len(self.said) <= 1 + 3 * sessions
         assert not fcntl.fcntl(self.stdin, fcntl.F_GETFD) & ~fcntl.FD_CLOEXEC
         if self.reader == "reads":
             for stream, fd in zip(self.delivered, self._readers, strict=True):
                 self.delivered[stream] += _all(fd)
             for carrier in self.carriers:
                 carrier.read()
+
+
+def _tcp_pair() -> tuple[socket.socket, Any]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), timeout=10)
+        return client, listener.accept()[0]
 
 
 def _all(fd: int) -> bytes:
