@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine_exec_tests import *  # noqa: F403
 from engine_network_tests import *  # noqa: F403
 from engine_tests import *  # noqa: F403
 from engine_tests import IMAGE
