@@ -101,18 +101,23 @@ def test_no_more_than_there_may_be(host: Machine, engine: list[str], container: 
 def test_users_and_directories(host: Machine, engine: list[str], container: str) -> None:
     """Names that the engine looks up in the image; and errors that the guest alone finds."""
 
-    def execute(*words: str) -> tuple[bytes, int]:
+    def execute(*words: str) -> tuple[bytes, bytes, int]:
         result = host.run([*engine, "exec", *words], timeout=LIMIT_S)
-        return result.stdout + result.stderr, result.returncode
+        return result.stdout, result.stdout + result.stderr, result.returncode
 
-    assert execute("--user", "user", container, "id", "-un") == (b"user\n", 0)
-    assert execute("--user", "user:44", container, "id", "-g") == (b"44\n", 0)
-    said, status = execute("--user", "nobody-at-all", container, "true")
-    assert status and b"nobody-at-all" in said, said
-    said, status = execute("--workdir", "/no/such/place", container, "true")
-    assert status and b'chdir to cwd ("/no/such/place") set in config.json failed: no such file or directory' in said, said
-    said, _ = execute("--privileged", container, "grep", "CapEff", "/proc/self/status")
-    own, _ = execute(container, "grep", "CapEff", "/proc/1/status")
-    assert said == own, "no more than the container's bounding set"
+    def said(*words: str) -> bytes:
+        stdout, both, status = execute(*words)
+        assert status == 0, both
+        return stdout
+
+    assert said("--user", "user", container, "id", "-un") == b"user\n"
+    assert said("--user", "user:44", container, "id", "-g") == b"44\n"
+    _, message, status = execute("--user", "nobody-at-all", container, "true")
+    assert status and b"nobody-at-all" in message, message
+    _, message, status = execute("--workdir", "/no/such/place", container, "true")
+    assert status and b'chdir to cwd ("/no/such/place") set in config.json failed: no such file or directory' in message, message
+    further = said("--privileged", container, "grep", "CapEff", "/proc/self/status")
+    own = said(container, "grep", "CapEff", "/proc/1/status")
+    assert further == own, "no more than the container's bounding set"
     show = ["/bin/sh", "-c", 'echo "$A.$EMPTY."']
-    assert execute("--env", "A=b=c\n d", "--env", "EMPTY=", container, *show) == (b"b=c\n d..\n", 0)
+    assert said("--env", "A=b=c\n d", "--env", "EMPTY=", container, *show) == b"b=c\n d..\n"
