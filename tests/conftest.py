@@ -12,6 +12,7 @@ pytest.register_assert_rewrite(
     "bundles",
     "containers",
     "ctr_tests",
+    "engine_exec_tests",
     "engine_network_tests",
     "engine_tests",
     "pod_tests",

@@ -4,7 +4,7 @@ import os
 import struct
 import sys
 
-from runx.linux import libc
+from runx.linux import libc, proc
 
 _PR_SET_DUMPABLE, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 4, 23, 24, 38, 22
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
@@ -157,12 +157,27 @@ _titles: "list[bytes]" = []
 
 
 def set_title(text: str) -> None:
-    """Make `text` the command line that ps(1) shows. It stays as it is where the kernel does not allow that."""
+    """Make `text` the command line that ps(1) shows. Without CAP_SYS_RESOURCE, only so much of it as the present one has room
+    for."""
     title = os.fsencode(text) + b"\0"
     _titles.append(title)  # the kernel reads it there
     start = libc.address(title)
     if _prctl(_PR_SET_MM, _PR_SET_MM_ARG_START, start) == 0:
         _prctl(_PR_SET_MM, _PR_SET_MM_ARG_END, start + len(title) - 1)
+    else:
+        _overwrite_arguments(title)
+
+
+def _overwrite_arguments(title: bytes) -> None:
+    """Write over the arguments where the kernel has put them: nothing reads them there but /proc/PID/cmdline (proc_pid_stat(5),
+    arg_start and arg_end)."""
+    start, end = map(int, proc.stat(os.getpid())[45:47])
+    if room := end - start:
+        memory = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(memory, title[: room - 1].ljust(room, b"\0"), start)
+        finally:
+            os.close(memory)
 
 
 def die_at(adjustment: int) -> None:

@@ -28,6 +28,11 @@ def close_all_but(kept: "tuple[int, ...]") -> None:
         first = fd + 1
 
 
+def null_streams() -> str:
+    """Digits of the standard streams of this process that are /dev/null."""
+    return "".join(str(fd) for fd in range(3) if is_null_device(fd))
+
+
 def is_null_device(fd: int) -> bool:
     """Whether a descriptor is open and is that of /dev/null (null(4))."""
     try:

@@ -5,16 +5,18 @@ import fnmatch
 import json
 import re
 import resource
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from exec_setting import may_exec  # noqa: F401  # a fixture
 from runxtools import ociimage
 from runxtools.checkout import CHECKOUT
 from runxtools.double.host import Double
 from runxtools.testing.bundles import BUSYBOX, LIMIT_S, image_root
-from runxtools.testing.containers import RUNX
+from runxtools.testing.containers import RUNX, until
 
 TABLE = CHECKOUT / "docs/differences.md"
 CASES = CHECKOUT / "tests/cases"
@@ -177,21 +179,62 @@ def test_the_same_but_for_what_is_listed(double: Double, tmp_path: Path, name: s
         result = double.run(argv, timeout=LIMIT_S)
         assert result.returncode == 7, (runtime, result.stderr, result.stdout[-500:])
         said[runtime] = facts(result.stdout.decode())
-    under_runc, under_runx = said.values()
+    ran.add(name)
+    compare(double, tmp_path, *said.values())
+
+
+def compare(double: Double, directory: Path, under_runc: dict[str, str], under_runx: dict[str, str]) -> None:
+    """Raise AssertionError for a difference that is not listed."""
     differing = {
         key: (under_runc.get(key), under_runx.get(key))
         for key in sorted(under_runc.keys() | under_runx.keys())
         if under_runc.get(key) != under_runx.get(key)
     }
-    for key in without_driver(double, tmp_path / Path(RUNX).name):
+    for key in without_driver(double, directory / Path(RUNX).name):
         if differing.get(key, ("", ""))[1] is None:
             del differing[key]
     table = rows(double)
     listed = {key: [row for row in table if fnmatch.fnmatchcase(key, row)] for key in differing}
     seen_rows.update(row for found in listed.values() for row in found)
-    ran.add(name)
     unlisted = [f"{key}: runc {differing[key][0]!r}, runx {differing[key][1]!r}" for key, found in listed.items() if not found]
     assert not unlisted, "\n".join(["not in docs/differences.md:", *unlisted])
+
+
+@pytest.mark.usefixtures("may_exec")
+@pytest.mark.parametrize("name", ["minimal", "schedule", "ctr-plain", "docker-full", "podman-plain"])
+@pytest.mark.parametrize("how", ["a file", "options"])
+def test_a_further_process(double: Double, tmp_path: Path, name: str, how: str) -> None:
+    """The same, of a process that `exec` starts beside one that waits: with what the file has, or what the container has."""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    ociimage.write(tmp_path / "image.tar", BUSYBOX)
+    config = adapted(CONFIGS[name], tmp_path)
+    process = config["process"]
+    for limit in process.get("rlimits", []):
+        if limit["type"] == "RLIMIT_NOFILE":
+            limit["soft"] = limit["hard"]  # as the exec of runc 1.1 has it in any case
+    (tmp_path / "process.json").write_text(json.dumps(process))
+    config["process"] = {**process, "args": ["/bin/sh", "-c", "echo ready; exec sleep 1000"]}
+    said = {}
+    for runtime in ("runc", RUNX):
+        bundle = tmp_path / Path(runtime).name
+        bundle.mkdir()
+        image_root(tmp_path / "image.tar", bundle / "rootfs")
+        (bundle / "config.json").write_text(json.dumps(config))
+        argv = [runtime, "--root", str(bundle / "state")]
+        words = [*argv, "run", "--bundle", str(bundle), "beside"]
+        with double.popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as waiting:
+            assert waiting.stdout and waiting.stdout.readline() == b"ready\n"
+            until(lambda argv=argv: b'"running"' in double.run([*argv, "state", "beside"]).stdout)
+            if how == "a file":
+                words = [*argv, "exec", "--process", str(tmp_path / "process.json"), "beside"]
+            else:
+                words = [*argv, "exec", "--env", "A=b", "beside", "/bin/sh", "-c", PROBE]
+            result = double.run(words, timeout=LIMIT_S)
+            double.run([*argv, "delete", "--force", "beside"], check=True)
+        assert result.returncode == 7, (runtime, result.stderr, result.stdout[-500:])
+        said[runtime] = facts(result.stdout.decode())
+    compare(double, tmp_path, *said.values())
 
 
 def test_every_listed_difference_is_one(double: Double) -> None:

@@ -1,12 +1,19 @@
-"""Pods at the machine's own speed: all that tests/shared has, and what an engine decides whatever runs the containers."""
+"""Pods at the machine's own speed: all that tests/shared has, and what an engine decides whatever runs the containers.
+
+What the groups of Kubernetes' own suite (critest of cri-tools) ask of a runtime is here and there, but for images.
+"""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cri import CONTAINER, POD, CallError, pairs
 from pod_tests import *  # noqa: F403
 from pod_tests import WAIT
-from pods import Cri, Pod
+from pods import Cri, Pod, until
 from runxtools.machine import Machine
+from runxtools.testing.containers import LIMIT_S
 
 
 def test_stop(pod: Pod) -> None:
@@ -63,6 +70,99 @@ def test_volumes(host: Machine, pod: Pod, scratch: str) -> None:
 def test_a_terminal(pod: Pod) -> None:
     assert pod.end(pod.run("one", "tty; exit 4", tty=True)).exit_code == 4
     assert pod.log("one") == "/dev/pts/0\n"
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_streams_of_a_further_process(cri: Cri, pod: Pod, scratch: str) -> None:
+    """As `kubectl exec` has them: with a terminal and without; and `kubectl attach` has those of the container's own."""
+    program = f"{scratch}/webexec.py"
+    cri.host.put(Path(__file__).parents[1] / "shared/webexec.py", program)
+    container = pod.run("one", "echo ready; read line; echo got $line; read line; exit 3", stdin=True, stdin_once=True)
+
+    def talk(url: str, stdin: bytes = b"") -> tuple[bytes, bytes, int]:
+        result = cri.host.run(["python3", program, url], stdin=stdin, timeout=LIMIT_S)
+        return result.stdout, result.stderr, result.returncode
+
+    def execute(*words: str, **streams: bool) -> str:
+        url: str = cri.call("Exec", container_id=container, cmd=list(words), stdout=True, **streams).url
+        return url
+
+    assert talk(execute("echo", "hello", stderr=True)) == (b"hello\n", b"", 0)
+    assert talk(execute("/bin/sh", "-c", "read x; echo $x", stdin=True), b"in\n") == (b"in\n", b"", 0)
+    said, errors, status = talk(execute("/bin/sh", "-c", "tty; echo err >&2; exit 4", stdin=True, tty=True))
+    assert said.startswith(b"/dev/pts/") and said.endswith(b"\r\nerr\r\n") and (errors, status) == (b"", 4), said
+    attached = cri.call("Attach", container_id=container, stdin=True, stdout=True, stderr=True)
+    said, errors, _ = talk(attached.url, b"line\n\n")
+    assert said == b"got line\n", errors
+    assert pod.end(container).exit_code == 3
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_a_security_context(cri: Cri, pod: Pod) -> None:
+    """Of the container's own process and of a further one, which a kubelet's probes are."""
+    context: dict[str, Any] = {
+        **pod.namespaces,
+        "run_as_user": {"value": 1000},
+        "run_as_group": {"value": 1001},
+        "supplemental_groups": [2000, 2001],
+        "no_new_privs": True,
+        "readonly_rootfs": True,
+        "capabilities": {"add_capabilities": ["NET_ADMIN"], "drop_capabilities": ["CHOWN"]},
+        "masked_paths": ["/proc/kcore", "/proc/timer_list"],
+        "readonly_paths": ["/proc/sys"],
+    }
+    script = """
+        id -u; id -g; for i in $(id -G); do echo $i; done | sort | tr '\\n' ' '; echo
+        grep -E 'NoNewPrivs|CapBnd' /proc/self/status; touch /x 2>&1; cat /proc/timer_list
+        grep ' /proc/sys ' /proc/mounts | cut -d ' ' -f 4 | cut -d , -f 1
+    """
+    container = pod.run("one", f"{{ {script} }} > /dev/stdout; {WAIT}", linux={"security_context": context})
+    further = cri.call("ExecSync", container_id=container, cmd=["/bin/sh", "-c", script]).stdout.decode()
+    own = pod.log("one").removesuffix("ready\n")
+    lines = own.splitlines()
+    assert lines[:2] == ["1000", "1001"], own
+    assert {"1001", "2000", "2001"} <= set(lines[2].split()), own
+    bounding = int(next(line for line in lines if line.startswith("CapBnd")).split()[1], 16)
+    assert (bounding >> 12 & 1, bounding & 1) == (1, 0), "NET_ADMIN was added, CHOWN was dropped"
+    assert "NoNewPrivs:\t1" in lines and "touch: /x: Read-only file system" in lines and lines[-1] == "ro", own
+    assert further == own
+    pod.stop(container)
+    named = {"security_context": {**pod.namespaces, "run_as_username": "user"}}
+    container = pod.run("two", f"id -un; {WAIT}", linux=named)
+    assert pod.log("two") == "user\nready\n"
+    assert cri.call("ExecSync", container_id=container, cmd=["id", "-un"]).stdout == b"user\n"
+    pod.stop(container)
+
+
+def test_a_log_that_is_opened_again(cri: Cri, pod: Pod) -> None:
+    """As a kubelet does after it has renamed one that is long."""
+    container = pod.run("one", "echo ready; while :; do echo more; sleep 0.1; done")
+    log = f"{pod.logs}/one/0.log"
+    cri.host.run(["mv", log, f"{log}.old"], check=True)
+    cri.call("ReopenContainerLog", container_id=container)
+    until(lambda: b"stdout F more" in cri.host.run(["cat", log]).stdout)
+    sizes = [cri.host.run(["stat", "-c", "%s", f"{log}.old"], check=True).stdout]
+    pod.stop(container)
+    sizes.append(cri.host.run(["stat", "-c", "%s", f"{log}.old"], check=True).stdout)
+    assert sizes[0] == sizes[1]
+
+
+def test_a_volume_by_a_symbolic_link(cri: Cri, pod: Pod, scratch: str) -> None:
+    cri.host.run(["sh", "-c", 'cd "$1"; mkdir real; echo here > real/file; ln -s "$1/real" link', "sh", scratch], check=True)
+    container = pod.run("one", "cat /v/file", mounts=[{"container_path": "/v", "host_path": f"{scratch}/link"}])
+    assert pod.end(container).exit_code == 0
+    assert pod.log("one") == "here\n"
+
+
+def test_what_is_done_twice_is_no_error(cri: Cri, pod: Pod) -> None:
+    container = pod.run("one", WAIT)
+    for _ in range(2):
+        pod.stop(container)
+    for _ in range(2):
+        cri.call("RemoveContainer", container_id=container)
+    for call in ("StopPodSandbox", "RemovePodSandbox"):
+        for _ in range(2):
+            cri.call(call, pod_sandbox_id=pod.id)
 
 
 def test_limits(host: Machine, pod: Pod) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine_exec_tests import *  # noqa: F403
 from engine_network_tests import *  # noqa: F403
 from engine_tests import *  # noqa: F403
 from engine_tests import IMAGE
@@ -14,7 +15,7 @@ from engines import BY_TYPE, DOCKER, docker_version, start_dockerd
 from runxtools import ociimage
 from runxtools.double.host import Double
 from runxtools.testing.bundles import BUSYBOX
-from runxtools.testing.containers import LIMIT_S
+from runxtools.testing.containers import LIMIT_S, until
 
 NONE = ("--network", "none")
 
@@ -131,6 +132,24 @@ def test_what_it_says_of_a_running_one(host: Double, docker: list[str]) -> None:
     removed = host.run([*docker, "rm", "two"])
     assert removed.returncode and b"running" in removed.stderr
     host.run([*docker, "rm", "--force", "two"], check=True, timeout=LIMIT_S)
+
+
+@pytest.mark.usefixtures("may_exec")
+def test_top_where_exec_is_allowed(host: Double, docker: list[str]) -> None:
+    """A row for the container's process and for each that runs by exec, as processes of the host stand for them."""
+
+    def top() -> list[str]:
+        said = host.run([*docker, "top", "top", "-e", "-ww", "-o", "pid,args"], check=True, timeout=LIMIT_S).stdout.decode()
+        return [line.split(maxsplit=1)[1] for line in said.splitlines()[1:]]
+
+    host.run(sh("--detach", "--name", "top", script="echo; exec sleep 1000"), check=True, timeout=LIMIT_S)
+    until(lambda: top() == ["runx: /bin/sh -c echo; exec sleep 1000"], top)
+    host.run([*docker, "exec", "--detach", "top", "sleep", "2000"], check=True, timeout=LIMIT_S)
+    until(lambda: top()[1:] == ["runx: sleep 2000"], top)
+    end = "kill $(pidof sleep | tr ' ' '\\n' | grep -vx 1)"
+    host.run([*docker, "exec", "top", "/bin/sh", "-c", end], check=True, timeout=LIMIT_S)
+    until(lambda: len(top()) == 1, top)
+    host.run([*docker, "rm", "--force", "top"], check=True, timeout=LIMIT_S)
 
 
 def test_binds_environment_and_user(host: Double, docker: list[str], tmp_path: Path) -> None:

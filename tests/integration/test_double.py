@@ -360,6 +360,14 @@ def test_no_guest_sets_the_clock_of_this_machine(bundle: Bundle, fault: Callable
     assert said and abs(float(said[1]) + 1000) < 1, log
 
 
+def test_a_clock_that_is_to_be_left_alone_is_not_asked_for(bundle: Bundle, fault: Callable[..., None]) -> None:
+    fault("clock-ahead", "1000")
+    bundle.config.setdefault("annotations", {})["org.runx.sync_clock"] = "false"
+    result = bundle.sh("sleep 1")
+    assert result.returncode == 0, result
+    assert "clock" not in (bundle.directory / "log").read_text()
+
+
 # ---- xl as its users meet it
 
 

@@ -55,7 +55,7 @@ def running(bundle: Bundle) -> Iterator["subprocess.Popen[bytes]"]:
 def processes_of_host(bundle: Bundle) -> list[str]:
     """Of the container, on the host: the supervisor, carriers, the server of shares."""
     listed = bundle.host.run(["ps", "-eo", "pid,args", "-ww"], check=True).stdout.decode().splitlines()
-    return [line for line in listed if str(bundle.state) in line and "strace" not in line]
+    return [line for line in listed if (str(bundle.state) in line or " runx: " in line) and "strace" not in line]
 
 
 def nothing_is_left(bundle: Bundle) -> None:
@@ -201,8 +201,9 @@ def test_a_container_that_ends_under_a_process_that_nobody_reads(
         bundle.host.popen(bundle.argv("exec", "c", "yes"), stdin=NULL, stdout=subprocess.PIPE, stderr=NULL) for _ in range(2)
     ]
     until(lambda: sum("yes" in line for line in guests(bundle)) == 2)
-    until(lambda: len([line for line in processes_of_host(bundle) if " exec " in line]) == 2)
-    own = next(line.split()[0] for line in processes_of_host(bundle) if " exec " in line)
+    carriers = json.loads(bundle.runx("ps", "--format", "json", "c", check=True).stdout)[1:]
+    assert len(carriers) == 2
+    own = str(carriers[0])
     bundle.host.run(["kill", "-KILL", own], check=True)
     ENDS[end](bundle)
     running.wait(LIMIT_S)
@@ -230,5 +231,6 @@ def test_the_shim(host: Double, when: str) -> None:
     container.process.communicate(timeout=LIMIT_S)
     until(lambda: container.id.encode() not in host.run(["ctr", "task", "ls"]).stdout)
     until(lambda: len(host.run(["xl", "list"], check=True).stdout.splitlines()) == 2)
-    until(lambda: container.id.encode() not in host.run(["ps", "-eo", "args", "-ww"]).stdout)
+    ps = ["ps", "-eo", "args", "-ww"]
+    until(lambda: not re.search(rf"{container.id}|^runx: ", host.run(ps).stdout.decode(), re.MULTILINE))
     host.run(["ctr", "container", "rm", container.id])

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from engine_exec_tests import *  # noqa: F403
 from engine_tests import IMAGE
 from podman_tests import *  # noqa: F403
 from runxtools.double.host import Double

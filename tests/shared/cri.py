@@ -46,12 +46,16 @@ PodSandbox: string id 1, int32 state 3
 ListPodSandboxResponse: PodSandbox* items 1
 
 LinuxContainerResources: int64 cpu_period 1, int64 cpu_quota 2, int64 cpu_shares 3, int64 memory_limit_in_bytes 4
-LinuxContainerSecurityContext: NamespaceOption namespace_options 3
+Int64Value: int64 value 1
+Capability: string* add_capabilities 1, string* drop_capabilities 2
+LinuxContainerSecurityContext: Capability capabilities 1, NamespaceOption namespace_options 3, Int64Value run_as_user 5, \
+    string run_as_username 6, bool readonly_rootfs 7, int64* supplemental_groups 8, bool no_new_privs 11, \
+    Int64Value run_as_group 12, string* masked_paths 13, string* readonly_paths 14
 LinuxContainerConfig: LinuxContainerResources resources 1, LinuxContainerSecurityContext security_context 2
 ContainerMetadata: string name 1, uint32 attempt 2
 ContainerConfig: ContainerMetadata metadata 1, ImageSpec image 2, string* command 3, string* args 4, string working_dir 5, \
-    KeyValue* envs 6, Mount* mounts 7, KeyValue* labels 9, KeyValue* annotations 10, string log_path 11, bool tty 14, \
-    LinuxContainerConfig linux 15
+    KeyValue* envs 6, Mount* mounts 7, KeyValue* labels 9, KeyValue* annotations 10, string log_path 11, bool stdin 12, \
+    bool stdin_once 13, bool tty 14, LinuxContainerConfig linux 15
 CreateContainerRequest: string pod_sandbox_id 1, ContainerConfig config 2, PodSandboxConfig sandbox_config 3
 CreateContainerResponse: string container_id 1
 StartContainerRequest: string container_id 1
@@ -74,6 +78,10 @@ ExecRequest: string container_id 1, string* cmd 2, bool tty 3, bool stdin 4, boo
 ExecResponse: string url 1
 PortForwardRequest: string pod_sandbox_id 1, int32* port 2
 PortForwardResponse: string url 1
+AttachRequest: string container_id 1, bool stdin 2, bool tty 3, bool stdout 4, bool stderr 5
+AttachResponse: string url 1
+ReopenContainerLogRequest: string container_id 1
+ReopenContainerLogResponse:
 
 CpuUsage: int64 timestamp 1, UInt64Value usage_core_nano_seconds 2
 MemoryUsage: int64 timestamp 1, UInt64Value working_set_bytes 2

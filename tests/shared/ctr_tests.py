@@ -5,6 +5,7 @@ Modules of the lab and of the double import these tests; their conftest.py has t
 
 import json
 import random
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -375,8 +376,14 @@ def test_exec(host: Machine) -> None:
             results = list(pool.map(lambda words: host.run(words, timeout=LIMIT_S), many))
         assert [(r.stdout, r.returncode) for r in results] == [(f"{n}\n".encode(), n) for n in range(20)]
 
-        last = host.popen(execute(running.id, "sleep", "1000"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        words = execute(running.id, "sleep", "1000")
+        last_id = words[words.index("--exec-id") + 1]
+        last = host.popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         until(lambda: b"sleep 1000" in host.run([RUNX, "--root", STATES, "ps", running.id]).stdout)
+        listed = host.run(["ctr", "task", "ps", running.id], check=True).stdout.decode()
+        carrier = re.search(rf"^(\d+) .*{last_id}", listed, re.MULTILINE)
+        assert carrier, listed
+        assert host.run(["cat", f"/proc/{carrier[1]}/cmdline"], check=True).stdout.rstrip(b"\0") == b"runx: sleep 1000"
         assert running.end(b"\n")[0] == 4
         last.communicate(timeout=LIMIT_S)
         assert last.returncode == 137

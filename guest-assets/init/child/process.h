@@ -74,6 +74,7 @@ struct process {
     size_t hook_count;
     bool terminal;
     unsigned short rows, columns; /* of the terminal */
+    const char *null_streams; /* digits of the standard streams that are the null device; NULL: none, or /runx/null says which */
 };
 
 #endif

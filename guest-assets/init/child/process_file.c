@@ -295,6 +295,14 @@ static const char *read_terminal(const struct record *record, struct process *p)
     return wrong;
 }
 
+static const char *read_null(const struct record *record, struct process *p)
+{
+    if (record->count != 1 || record->values[0][strspn(record->values[0], "012")])
+        return "null: must be digits of standard streams";
+    p->null_streams = record->values[0];
+    return NULL;
+}
+
 static const char *read_hook_state(const struct record *record, struct process *p)
 {
     if (record->count != ARRAY_SIZE(p->hook_state))
@@ -333,6 +341,7 @@ static const struct {
     {"hook_state", read_hook_state},
     {"hook", read_hook},
     {"terminal", read_terminal},
+    {"null", read_null},
 };
 
 static const char *apply_record(const struct record *record, void *process)

@@ -1,6 +1,7 @@
 #include "child/processes.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,25 @@ static int level_of(pid_t pid)
     return level < 0 ? 0 : level;
 }
 
+/* The arguments of a process in one line: NULs between them become spaces, other control characters, which would end the line, `?`. */
+static void read_words(const char *pid, char *words, size_t size)
+{
+    char path[300];
+    snprintf(path, sizeof path, "/proc/%s/cmdline", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, words, size - 1);
+    if (fd >= 0)
+        close(fd);
+    while (length > 0 && !words[length - 1])
+        length--;
+    for (ssize_t i = 0; i < length; i++)
+        if (!words[i])
+            words[i] = ' ';
+        else if ((unsigned char)words[i] < ' ' || words[i] == 0x7f)
+            words[i] = '?';
+    words[length > 0 ? length : 0] = '\0';
+}
+
 static void show(const char *pid, const char *own_mounts, const char *group, int level, int out)
 {
     char path[300], mounts[64], words[1024];
@@ -71,12 +91,7 @@ static void show(const char *pid, const char *own_mounts, const char *group, int
     char parent_path[64], name[64];
     const char *of = strstr(status, "Name:\t");
     snprintf(name, sizeof name, "[%.*s]", of ? (int)strcspn(of + 6, "\n") : 0, of ? of + 6 : "");
-    snprintf(path, sizeof path, "/proc/%s/cmdline", pid);
-    words[0] = '\0';
-    read_file(path, words, sizeof words);
-    for (size_t i = 0; i + 2 < sizeof words && (words[i] || words[i + 1]); i++)
-        if (!words[i])
-            words[i] = ' ';
+    read_words(pid, words, sizeof words);
     snprintf(parent_path, sizeof parent_path, "/proc/%ld/status", parent);
     if (!read_file(parent_path, status, sizeof status))
         status[0] = '\0';

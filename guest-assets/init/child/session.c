@@ -10,6 +10,7 @@
 #include "child/become.h"
 #include "child/cgroup.h"
 #include "child/process_file.h"
+#include "child/stdio.h"
 #include "common/common.h"
 #include "common/error_text.h"
 #include "common/report.h"
@@ -97,6 +98,7 @@ void session_main(char *text, size_t size, const struct container *container, co
         report_failure(report, STATUS_SETUP_FAILED, "the session's record: no record \"args\"");
     bound(&p, container->group ? process_of(container, report) : container->process);
     become_prepare(&p, report);
+    stdio_prepare_session(&p, report);
     int mounts = open_namespace(container->pid, "mnt", report);
     if (container->group) {
         cgroups = open_namespace(container->pid, "cgroup", report);

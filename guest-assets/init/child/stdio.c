@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -12,7 +13,7 @@
 #include "common/file.h"
 #include "common/report.h"
 
-static char nulls[8];       /* digits of the streams that are the null device */
+static char nulls[8];         /* digits of the streams that are the null device */
 static int ramdisk_null = -1; /* the null device of the ramdisk */
 
 static bool is_null_device(int fd)
@@ -26,6 +27,13 @@ static _Noreturn void fail(int report)
     report_failure(report, STATUS_SETUP_FAILED, "standard streams: %s", reason(errno));
 }
 
+static void open_ramdisk_null(int report)
+{
+    ramdisk_null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (ramdisk_null < 0)
+        report_failure(report, STATUS_SETUP_FAILED, "/dev/null: %s", reason(errno));
+}
+
 void stdio_prepare(int report)
 {
     if (!read_file("/runx/null", nulls, sizeof nulls)) {
@@ -33,9 +41,15 @@ void stdio_prepare(int report)
             report_failure(report, STATUS_SETUP_FAILED, "/runx/null: %s", reason(errno));
         return;
     }
-    ramdisk_null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (ramdisk_null < 0)
-        report_failure(report, STATUS_SETUP_FAILED, "/dev/null: %s", reason(errno));
+    open_ramdisk_null(report);
+}
+
+void stdio_prepare_session(const struct process *p, int report)
+{
+    if (!p->null_streams)
+        return;
+    snprintf(nulls, sizeof nulls, "%s", p->null_streams);
+    open_ramdisk_null(report);
 }
 
 /* The null device: the container's, as under runc, so that its path leads there. The image may have another file at that path. */

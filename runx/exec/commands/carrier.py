@@ -9,6 +9,7 @@ import os
 import select
 
 from runx.errors import RunxError
+from runx.exec.container import title
 from runx.exec.supervisor import control
 from runx.linux import descriptors
 from runx.linux.signals import signal
@@ -153,16 +154,19 @@ def let_go(kept: int = -1) -> None:
     os.close(null)
 
 
-def detached(directory: str, record: bytes, console_socket: str, size: tuple[int, int] | None, *, while_paused: bool) -> int:
+def detached(
+    directory: str, record: bytes, args: list[bytes], console_socket: str, size: tuple[int, int] | None, *, while_paused: bool
+) -> int:
     """Start the process with a carrier of its own; the carrier's pid. It becomes a child of the caller's subreaper when this
     process ends. Raises RunxError if the process cannot be started.
 
-    console_socket, size: take the process's terminal, and its first rows and columns; None without a terminal.
+    args: of the process. console_socket, size: take the process's terminal, and its first rows and columns; None without a
+    terminal.
     """
     report, told = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        os._exit(_carry(directory, record, console_socket, size, told, while_paused=while_paused))
+        os._exit(_carry(directory, record, args, console_socket, size, told, while_paused=while_paused))
     os.close(told)
     with open(report, encoding="utf-8", errors="replace") as pipe:
         said = pipe.read()
@@ -176,7 +180,14 @@ def detached(directory: str, record: bytes, console_socket: str, size: tuple[int
 
 
 def _carry(
-    directory: str, record: bytes, console_socket: str, size: tuple[int, int] | None, told: int, *, while_paused: bool
+    directory: str,
+    record: bytes,
+    args: list[bytes],
+    console_socket: str,
+    size: tuple[int, int] | None,
+    told: int,
+    *,
+    while_paused: bool,
 ) -> int:
     """The carrier's life; its exit status."""
     try:
@@ -191,6 +202,7 @@ def _carry(
         carrier = Carrier(own)
         carrier.begin(directory, record, (0, 1, 2), while_paused=while_paused)
         let_go()
+        title.show(args)  # while the guest is at work
         carrier.await_start()
     except BaseException as error:
         shown = error if isinstance(error, RunxError) else RunxError(f"internal error: {type(error).__name__}: {error}")
@@ -201,23 +213,28 @@ def _carry(
     return carrier.await_end()
 
 
-def attached(directory: str, record: bytes, on_start: "Callable[[], None]", *, with_terminal: bool, while_paused: bool) -> int:
+def attached(
+    directory: str, record: bytes, args: list[bytes], on_start: "Callable[[], None]", *, with_terminal: bool, while_paused: bool
+) -> int:
     """Run the process with the standard streams of this process, or with a terminal that they show; its exit status. Raises
     RunxError if it cannot be started.
 
-    on_start: called when the process runs.
+    args: of the process. on_start: called when the process runs.
     """
     if with_terminal:
-        return _attached_to_terminal(directory, record, on_start, while_paused=while_paused)
+        return _attached_to_terminal(directory, record, args, on_start, while_paused=while_paused)
     carrier = Carrier()
     carrier.begin(directory, record, (0, 1, 2), while_paused=while_paused)
+    title.show(args)
     carrier.await_start()
     on_start()
     let_go(kept=2)
     return carrier.await_end()
 
 
-def _attached_to_terminal(directory: str, record: bytes, on_start: "Callable[[], None]", *, while_paused: bool) -> int:
+def _attached_to_terminal(
+    directory: str, record: bytes, args: list[bytes], on_start: "Callable[[], None]", *, while_paused: bool
+) -> int:
     from runx.exec.commands import own_terminal
     from runx.exec.console import terminal
 
@@ -225,6 +242,7 @@ def _attached_to_terminal(directory: str, record: bytes, on_start: "Callable[[],
     carrier = Carrier(0)
     carrier.begin(directory, record, (slave, slave, slave), while_paused=while_paused)
     os.close(slave)
+    title.show(args)
     carrier.await_start()
     on_start()
 

@@ -294,7 +294,7 @@ def _null_streams() -> bytes:
 
     The process gets its own null device for them (docs/guest.md). Engines give it for the input without `-i`.
     """
-    nulls = "".join(str(fd) for fd in range(3) if descriptors.is_null_device(fd))
+    nulls = descriptors.null_streams()
     return cpio.archive([cpio.OverlayFile("runx/null", 0o600, nulls.encode())]) if nulls else b""
 
 

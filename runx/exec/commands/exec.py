@@ -6,6 +6,7 @@ from runx.errors import RunxError, reason
 from runx.exec.commands import carrier
 from runx.exec.container import process_record
 from runx.exec.container import record as records
+from runx.linux import descriptors
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def execute(root: str, container_id: str, args: list[str], options: ExecOptions,
     try:
         record = records.load(root, container_id)
         _check(record, ignore_paused=options.ignore_paused)
-        text, size = _record(record, args, options, log)
-        return _run(record, text, size, options)
+        process, size = _process(record, args, options, log)
+        return _run(record, process, size, options)
     except RunxError as error:
         if error.status == 1:
             error.status = _STATUS_FAILED
@@ -78,15 +79,17 @@ def check_allowed(record: "Record") -> None:
         raise RunxError(NOT_ALLOWED, _HINT)
 
 
-def _record(record: "Record", args: list[str], options: ExecOptions, log: "Log") -> tuple[bytes, tuple[int, int] | None]:
-    """The record for the guest, and the size of the terminal, None without one."""
+def _process(
+    record: "Record", args: list[str], options: ExecOptions, log: "Log"
+) -> tuple[process_record.Records, tuple[int, int] | None]:
+    """The records for the guest, and the size of the terminal, None without one."""
     inherited = process_record.load(record.directory)
     if options.process:
         if args:
             raise RunxError("exec takes ID alone with --process, as the file says what to execute")
         process = _process_of(options.process)
         found, ignored = process_record.with_process(inherited, process)
-        size = process_record.terminal_of({**process, "terminal": options.tty or process.get("terminal")})
+        size = process_record.terminal_of({**process, **({"terminal": True} if options.tty else {})})
     else:
         found, ignored = _from_options(inherited, args, options), []
         size = (0, 0) if options.tty else None
@@ -99,7 +102,9 @@ def _record(record: "Record", args: list[str], options: ExecOptions, log: "Log")
         log.append("warning", f"exec: {what} is ignored: the virtual machine is the boundary")
     if size is not None:
         found["terminal"] = [str(number).encode() for number in size]
-    return process_record.text(found), size
+    elif nulls := descriptors.null_streams():
+        found["null"] = [nulls.encode()]
+    return found, size
 
 
 def _process_of(path: str) -> "dict[str, object]":
@@ -121,10 +126,7 @@ def _from_options(inherited: process_record.Records, args: list[str], options: E
     """The container's process, with what the options say."""
     found = dict(inherited)
     found["args"] = [os.fsencode(word) for word in args]
-    found["env"] = [*found.get("env", ()), *map(os.fsencode, options.env)]
-    for entry in options.env:
-        if not entry.partition("=")[0]:
-            raise RunxError(f"--env: must be NAME=value, not {entry!r}")
+    found["env"] = process_record.environment([*found.get("env", ()), *map(os.fsencode, options.env)], "--env")
     if options.cwd:
         if not options.cwd.startswith("/"):
             raise RunxError(f"--cwd: must be an absolute path, not {options.cwd!r}")
@@ -145,19 +147,21 @@ def _id(option: str, text: str) -> bytes:
     return text.encode()
 
 
-def _run(record: "Record", text: bytes, size: tuple[int, int] | None, options: ExecOptions) -> int:
+def _run(record: "Record", process: process_record.Records, size: tuple[int, int] | None, options: ExecOptions) -> int:
+    text, args = process_record.text(process), process["args"]
     socket = os.path.abspath(options.console_socket) if options.console_socket else ""
     if size is not None and options.detach and not socket:
         raise RunxError("cannot allocate tty if runx will detach without setting console socket", "give --console-socket")
     if socket and (size is None or not options.detach):
         raise RunxError("cannot use console socket if runx will not detach or allocate tty", "give --detach and --tty")
     if options.detach:
-        pid = carrier.detached(record.directory, text, socket, size, while_paused=options.ignore_paused)
+        pid = carrier.detached(record.directory, text, args, socket, size, while_paused=options.ignore_paused)
         _write_pid(options.pid_file, pid)
         return 0
     return carrier.attached(
         record.directory,
         text,
+        args,
         lambda: _write_pid(options.pid_file, os.getpid()),
         with_terminal=size is not None,
         while_paused=options.ignore_paused,

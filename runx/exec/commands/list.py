@@ -10,11 +10,15 @@ from runx.errors import RunxError, reason
 from runx.exec.commands import orphan
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE
+from runx.exec.supervisor import control
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runx.exec.plan_json import VmPlan
+
+_ANSWER_LIMIT_S = 10
+"""How long the supervisor may take to say what carriers there are."""
 
 
 def list_containers(root: str, warn: "Callable[[str], None]") -> list[dict[str, Any]]:
@@ -78,14 +82,16 @@ def _ids(root: str) -> list[str]:
 
 
 def pids(root: str, container_id: str) -> list[int]:
-    """Processes of a container on this host: its supervisor. The host does not see processes in the guest.
+    """Processes of a container on this host: its supervisor, and the carriers of the processes that run by exec. The host does
+    not see processes in the guest; ps(1) shows the command of each for these.
 
     Raises RunxError "container not running" when the container has ended.
     """
     record = records.load(root, container_id)
     if record.current_status() not in LIVE:
         raise RunxError("container not running")
-    return [record.pid]
+    carriers = control.request(record.directory, "carriers", _ANSWER_LIMIT_S) if record.exec else ""
+    return [record.pid, *map(int, carriers.split())]
 
 
 def processes(root: str, container_id: str) -> list[list[str]]:

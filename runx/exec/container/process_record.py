@@ -6,10 +6,13 @@ them, as in runc. The environment is that of the caller alone.
 """
 
 import os
-from typing import Any
 
 from runx.errors import RunxError, reason
 from runx.linux.process_words import CAPABILITIES, IO_CLASSES, SCHEDULER_FLAGS, SCHEDULER_POLICIES
+
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
+if TYPE_CHECKING:
+    from typing import Any
 
 _NAME = "process"
 _INHERITED = (
@@ -69,7 +72,7 @@ def limits(words: list[bytes]) -> bytes:
     return b"\0".join((b"control_group", str(len(words)).encode(), *words)) + b"\0"
 
 
-def with_process(records: Records, process: dict[str, Any]) -> tuple[Records, list[str]]:
+def with_process(records: Records, process: "dict[str, Any]") -> tuple[Records, list[str]]:
     """The records with an OCI `process` object (config.md, "Process") over them; and what of it has no effect. Raises RunxError
     naming what is wrong with it."""
     changed = dict(records)
@@ -80,11 +83,11 @@ def with_process(records: Records, process: dict[str, Any]) -> tuple[Records, li
     return changed, ignored
 
 
-def terminal_of(process: dict[str, Any]) -> tuple[int, int] | None:
+def terminal_of(process: "dict[str, Any]") -> tuple[int, int] | None:
     """Rows and columns of the terminal that a `process` object asks for; None without one. Raises RunxError."""
-    if not process.get("terminal"):
+    if not _flag(process, "terminal"):
         return None
-    size = process.get("consoleSize") or {}
+    size = _object(process, "consoleSize")
     try:
         rows, columns = int(size.get("height", 0)), int(size.get("width", 0))
     except (AttributeError, TypeError, ValueError):
@@ -94,23 +97,23 @@ def terminal_of(process: dict[str, Any]) -> tuple[int, int] | None:
     return rows, columns
 
 
-def _apply(records: Records, process: dict[str, Any]) -> list[str]:
+def _apply(records: Records, process: "dict[str, Any]") -> list[str]:
     records["args"] = _strings(process, "args")
-    records["env"] = _strings(process, "env")
+    records["env"] = environment(_strings(process, "env"), "exec: process.env")
     cwd = process.get("cwd", "")
     if not isinstance(cwd, str) or not cwd.startswith("/"):
         raise RunxError(f"exec: process.cwd: must be an absolute path, not {cwd!r}")
     records["cwd"] = [_bytes(cwd)]
-    user = process.get("user") or {}
+    user = _object(process, "user")
     records["user"] = [_number(user.get("uid", 0), "user.uid"), _number(user.get("gid", 0), "user.gid")]
     records["groups"] = [_number(gid, "user.additionalGids") for gid in user.get("additionalGids") or ()]
     records["umask"] = [] if user.get("umask") is None else [_number(user["umask"], "user.umask", 0o7777)]
-    records["no_new_privs"] = [b"1"] if process.get("noNewPrivileges") else []
+    records["no_new_privs"] = [b"1"] if _flag(process, "noNewPrivileges") else []
     ignored = [f"process.{name}" for name in ("apparmorProfile", "selinuxLabel", "execCPUAffinity") if process.get(name)]
     if process.get("rlimits"):
         records["rlimit"] = [value for limit in process["rlimits"] for value in _rlimit(limit)]
     if process.get("capabilities") is not None:
-        sets = process["capabilities"]
+        sets = _object(process, "capabilities")
         known = {name: number for number, name in enumerate(CAPABILITIES)}
         unknown = sorted({name for names in sets.values() for name in names or () if name not in known})
         ignored += [f"the capability {name}, which Linux does not have" for name in unknown]
@@ -118,17 +121,17 @@ def _apply(records: Records, process: dict[str, Any]) -> list[str]:
         masks["ambient"] &= masks["permitted"] & masks["inheritable"]  # Linux gives no others; runc warns
         records["capabilities"] = [str(masks[kind]).encode() for kind in _SETS]
     if process.get("scheduler"):
-        records["scheduler"] = _scheduler(process["scheduler"])
+        records["scheduler"] = _scheduler(_object(process, "scheduler"))
     if process.get("ioPriority"):
-        priority = process["ioPriority"]
+        priority = _object(process, "ioPriority")
         records["io_priority"] = [
-            str(IO_CLASSES[priority["class"]]).encode(),
+            _word(priority.get("class"), IO_CLASSES, "ioPriority.class"),
             _number(priority.get("priority", 0), "ioPriority", 7),
         ]
     return ignored
 
 
-def _rlimit(limit: dict[str, Any]) -> list[bytes]:
+def _rlimit(limit: "dict[str, Any]") -> list[bytes]:
     name = limit["type"]
     if not name.startswith("RLIMIT_"):
         raise RunxError(f"exec: process.rlimits: unknown resource limit {name!r}")
@@ -137,11 +140,11 @@ def _rlimit(limit: dict[str, Any]) -> list[bytes]:
     return [name.removeprefix("RLIMIT_").lower().encode(), *numbers]
 
 
-def _scheduler(scheduler: dict[str, Any]) -> list[bytes]:
-    flags = sum(SCHEDULER_FLAGS[flag] for flag in scheduler.get("flags") or ())
-    numbers = [SCHEDULER_POLICIES[scheduler["policy"]], flags]
-    numbers += [int(scheduler.get(name, 0)) for name in ("nice", "priority", "runtime", "deadline", "period")]
-    return [str(number).encode() for number in numbers]
+def _scheduler(scheduler: "dict[str, Any]") -> list[bytes]:
+    flags = sum(int(_word(flag, SCHEDULER_FLAGS, "scheduler.flags")) for flag in scheduler.get("flags") or ())
+    numbers = [int(scheduler.get(name, 0)) for name in ("nice", "priority", "runtime", "deadline", "period")]
+    policy = _word(scheduler.get("policy"), SCHEDULER_POLICIES, "scheduler.policy")
+    return [policy, *(str(number).encode() for number in (flags, *numbers))]
 
 
 def with_capabilities(records: Records, names: list[str]) -> None:
@@ -157,18 +160,54 @@ def with_capabilities(records: Records, names: list[str]) -> None:
     records["capabilities"] = [str(mask).encode() for mask in masks]
 
 
-def _strings(process: dict[str, Any], name: str) -> list[bytes]:
+def _strings(process: "dict[str, Any]", name: str) -> list[bytes]:
     values = process.get(name) or []
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise RunxError(f"exec: process.{name}: must be a list of strings")
     return [_bytes(value) for value in values]
 
 
+def environment(entries: list[bytes], what: str) -> list[bytes]:
+    """The last entry of each name, as the container's own process has it. Raises RunxError for one without a name.
+
+    what: names the entries in the error.
+    """
+    last: dict[bytes, bytes] = {}
+    for entry in entries:
+        name, equals, _ = entry.partition(b"=")
+        if not name or not equals:
+            raise RunxError(f"{what}: must be NAME=value, not {os.fsdecode(entry)!r}")
+        last.pop(name, None)
+        last[name] = entry
+    return list(last.values())
+
+
+def _object(process: "dict[str, Any]", name: str) -> "dict[str, Any]":
+    value = {} if process.get(name) is None else process[name]
+    if not isinstance(value, dict):
+        raise RunxError(f"exec: process.{name}: must be an object")
+    return value
+
+
+def _flag(process: "dict[str, Any]", name: str) -> bool:
+    value = process.get(name) or False
+    if not isinstance(value, bool):
+        raise RunxError(f"exec: process.{name}: must be true or false, not {value!r}")
+    return value
+
+
+def _word(value: "Any", known: dict[str, int], what: str) -> bytes:
+    """The number of a word of a table."""
+    if not isinstance(value, str) or value not in known:
+        raise RunxError(f"exec: process.{what}: unknown word {value!r}")
+    return str(known[value]).encode()
+
+
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _number(value: Any, what: str, most: int = 0xFFFFFFFF) -> bytes:
+def _number(value: "Any", what: str, most: int = 0xFFFFFFFF) -> bytes:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise RunxError(f"exec: process.{what}: must be a number from 0 to {most}, not {value!r}")
     return str(value).encode()

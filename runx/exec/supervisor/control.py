@@ -1,8 +1,8 @@
 """The supervisor's control socket: `start`, `kill`, `pause`, `resume` and `exec` reach the process that owns the console.
 
-A request is one line ("start", "signal 15"), and so is the answer ("ok", "error MESSAGE"). The connection of an `exec` stays
-(sessions.py). The socket is in the container's directory, which only root may enter. Fast commands load this file; requests.py
-has the supervisor's side.
+A request is one line ("start", "signal 15"), and so is the answer ("ok", "ok WORDS", "error MESSAGE"). The connection of an
+`exec` stays (sessions.py). The socket is in the container's directory, which only root may enter. Fast commands load this file;
+requests.py has the supervisor's side.
 """
 
 import _socket  # the socket module alone would cost a fast command more than its whole budget
@@ -41,8 +41,17 @@ def accept(listener: _socket.socket) -> int:
     return fd
 
 
-def request(directory: str, line: str, limit_s: int = 0) -> None:
-    """Send one request and wait for its answer, so many seconds; 0: ANSWER_TIMEOUT_S.
+def peer(fd: int) -> int:
+    """The pid of the process at the other end of a connection; 0 if this process does not see it (unix(7), SO_PEERCRED)."""
+    connection = _socket.socket(fileno=fd)
+    try:
+        return int.from_bytes(connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)[:4], sys.byteorder)
+    finally:
+        connection.detach()
+
+
+def request(directory: str, line: str, limit_s: int = 0) -> str:
+    """Send one request and wait for its answer, so many seconds; 0: ANSWER_TIMEOUT_S. What the answer says beside `ok`.
 
     Raises RunxError with the supervisor's message, or if the supervisor is not there or does not answer in time.
     """
@@ -65,8 +74,8 @@ def request(directory: str, line: str, limit_s: int = 0) -> None:
     finally:
         connection.close()
         os.close(directory_fd)
-    if answer == "ok":
-        return
+    if answer == "ok" or answer.startswith("ok "):
+        return answer[3:]
     if answer.startswith("error "):
         raise RunxError(answer.removeprefix("error "))
     raise gone
@@ -140,10 +149,11 @@ def _line(fd: int, data: bytes) -> str:
     return data.decode("utf-8", "replace").rstrip("\n")
 
 
-def answer(fd: int, error: str = "") -> None:
-    """Answer a request and close its connection."""
+def answer(fd: int, error: str = "", words: str = "") -> None:
+    """Answer a request and close its connection. words: what was asked for."""
+    line = f"error {' '.join(error.split())}" if error else f"ok {words}" if words else "ok"
     try:
-        os.write(fd, (f"error {' '.join(error.split())}" if error else "ok").encode("utf-8", "replace")[: LINE_LIMIT - 1] + b"\n")
+        os.write(fd, line.encode("utf-8", "replace")[: LINE_LIMIT - 1] + b"\n")
     except OSError:
         pass  # the client has gone
     finally:

@@ -5,6 +5,7 @@ import select
 from runx.exec.console import frames as link
 from runx.exec.console.kernel_log import KernelConsole
 from runx.exec.console.ring import PvConsole
+from runx.exec.container import title
 from runx.exec.storage import small_files
 from runx.exec.supervisor import dns
 from runx.exec.supervisor.boot import Boot, Devices
@@ -195,6 +196,8 @@ class GuestLink:
                 self._greet()
             elif kind == link.STARTED:
                 session.process_started()
+                if self._record.exec:
+                    title.show_container(self._record.directory)
             elif kind == link.FATAL:
                 session.say(payload[1:].decode("utf-8", "replace"))
                 session.status = payload[0]

@@ -11,6 +11,7 @@ import time
 
 from runx.errors import RunxError
 from runx.exec import confinement
+from runx.exec.container import title
 from runx.exec.supervisor import control, loop
 from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT, refuse, takes_none_in
 from runx.exec.supervisor.loop import Ended
@@ -228,6 +229,8 @@ class Joined:
         word, _, rest = line.partition(" ")
         if word == "started":
             self._session.process_started()
+            if self._record.exec:
+                title.show_container(self._record.directory)
         elif word == "failed":
             status, _, text = rest.partition(" ")
             self._session.say(text)

@@ -3,7 +3,9 @@
 import os
 
 from runx.errors import RunxError
+from runx.exec.supervisor import control
 from runx.exec.supervisor.loop import Ended
+from runx.linux import proc
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -48,6 +50,8 @@ class Lifecycle:
     def __init__(self, record: "Record", machine: "Runnable") -> None:
         self._record = record
         self._machine = machine
+        self._carriers: list[tuple[int, str]] = []
+        """Pid and start time of the processes that have asked for a further process."""
 
     def start(self) -> None:
         """Start a created container. Raises RunxError if it is in another state, or cannot be started."""
@@ -100,9 +104,17 @@ class Lifecycle:
         """
         status = self._record.status
         if status == "running" or (status == "paused" and while_paused):
+            carrier = control.peer(connection)
             self._machine.execute(connection, fds)
+            self._carriers = [(pid, start) for pid, start in self._carriers if proc.start_time(pid) == start]
+            if start := proc.start_time(carrier):
+                self._carriers.append((carrier, start))
         else:
             refuse(connection, fds, f"cannot exec in a {status} container")
+
+    def carriers(self) -> list[int]:
+        """Pids of the processes on the host that stand for further processes of the container."""
+        return [pid for pid, start in self._carriers if proc.start_time(pid) == start]
 
 
 def takes_none_in(_connection: int, _container_id: str) -> None:

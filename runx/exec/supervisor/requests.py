@@ -1,4 +1,5 @@
-"""The part of the loop that serves the commands' requests over the control socket: start, pause, resume, signal, exec, join."""
+"""The part of the loop that serves the commands' requests over the control socket: start, pause, resume, signal, exec, join,
+carriers."""
 
 import select
 import time
@@ -55,6 +56,9 @@ class Requests:
                 return
             if word == "join":
                 self._lifecycle.join(connection, argument)
+                return
+            if word == "carriers":
+                control.answer(connection, words=" ".join(map(str, self._lifecycle.carriers())))
                 return
             if word == "start":
                 self._lifecycle.start()

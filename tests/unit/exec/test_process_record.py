@@ -95,10 +95,15 @@ def test_what_is_ignored_is_said(inherited: pr.Records) -> None:
         ({"args": ["a\0b"]}, "args: a value has a NUL byte"),
         ({"cwd": "x"}, "process.cwd: must be an absolute path, not 'x'"),
         ({"user": {"uid": -1}}, "process.user.uid: must be a number from 0 to 4294967295, not -1"),
-        ({"user": "root"}, "the process is malformed"),
+        ({"user": "root"}, "process.user: must be an object"),
         ({"rlimits": [{"type": "NOFILE"}]}, "unknown resource limit 'NOFILE'"),
         ({"rlimits": [{}]}, "the process is malformed: KeyError: 'type'"),
-        ({"scheduler": {"policy": "SCHED_X"}}, "the process is malformed: KeyError: 'SCHED_X'"),
+        ({"scheduler": {"policy": "SCHED_X"}}, "process.scheduler.policy: unknown word 'SCHED_X'"),
+        ({"ioPriority": {"priority": 1}}, "process.ioPriority.class: unknown word None"),
+        ({"noNewPrivileges": "yes"}, "process.noNewPrivileges: must be true or false, not 'yes'"),
+        ({"env": ["A"]}, "process.env: must be NAME=value, not 'A'"),
+        ({"env": ["=b"]}, "process.env: must be NAME=value, not '=b'"),
+        ({"capabilities": ["CAP_KILL"]}, "process.capabilities: must be an object"),
     ],
 )
 def test_faults_of_a_process_object(inherited: pr.Records, process: dict[str, Any], message: str) -> None:

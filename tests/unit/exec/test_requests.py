@@ -1,5 +1,8 @@
 """Requests over the control socket: what they lead to, and the `start` that waits for the process."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,8 @@ from runx.exec.supervisor import control, loop, requests
 from runx.exec.supervisor.lifecycle import Lifecycle
 from runx.exec.supervisor.requests import Requests
 from runx.exec.supervisor.session import Session
+
+CHECKOUT = Path(__file__).parents[3]
 
 
 class Machine:
@@ -38,6 +43,11 @@ class Machine:
     def deliver(self, number: int) -> None:
         self._do(number)
 
+    def execute(self, connection: int, fds: list[int]) -> None:
+        self._do(len(fds))
+        for fd in (connection, *fds):
+            os.close(fd)
+
 
 class Client(threading.Thread):
     """A command that waits for its answer."""
@@ -45,13 +55,13 @@ class Client(threading.Thread):
     def __init__(self, directory: Path, line: str) -> None:
         super().__init__()
         self.answer: RunxError | str = "none yet"
-        self._request: Callable[[], None] = lambda: control.request(str(directory), line)
+        self._request: Callable[[], str] = lambda: control.request(str(directory), line)
         self.start()
 
     def run(self) -> None:
         try:
-            self._request()
-            self.answer = "ok"
+            words = self._request()
+            self.answer = f"ok {words}" if words else "ok"
         except RunxError as error:
             self.answer = error
 
@@ -133,6 +143,25 @@ def test_a_signal_before_the_start_ends_the_container_and_is_answered(container:
     with pytest.raises(loop.Ended) as end:
         loop.turn([container.requests])
     assert (end.value.status, client.answered()) == (143, "ok")
+
+
+CARRIER = """
+import sys
+from runx.exec.supervisor import control
+connection = control.begin(sys.argv[1], "exec", (0, 0, 0, 0))
+sys.stdin.read()
+"""
+
+
+def test_carriers_are_known_as_long_as_they_live(container: Container) -> None:
+    assert container.ask("start") == "ok"
+    assert container.ask("carriers") == "ok"
+    words = [sys.executable, "-c", CARRIER, str(container.directory)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, env={"PYTHONPATH": str(CHECKOUT)}) as process:
+        loop.turn([container.requests])
+        assert container.machine.done == ["start", 4]
+        assert container.ask("carriers") == f"ok {process.pid}"
+    assert container.ask("carriers") == "ok"
 
 
 @pytest.mark.parametrize("line", ["", "stop", "signal", "signal x"])

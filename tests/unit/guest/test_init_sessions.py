@@ -111,13 +111,28 @@ def test_the_user_of_a_session_opens_its_streams(start: Start, stream: int) -> N
     ends(box)
 
 
-def test_streams_of_a_session_are_never_the_null_device(start: Start, root: Path) -> None:
-    """Those of the container's process may be."""
+def test_streams_of_the_container_that_are_the_null_device_are_not_those_of_a_session(start: Start, root: Path) -> None:
     (root / "runx/null").write_bytes(b"12")
     box = running(start)
     box.execute(1, *shell("echo out; echo err >&2"))
     assert box.status_of(1) == 0
     assert box.of(1).streams == {gb.STDOUT: b"out\n", gb.STDERR: b"err\n"}
+    ends(box)
+
+
+def test_streams_of_a_session_that_are_the_null_device(start: Start) -> None:
+    """What the process leaves behind may go on to write to them when it has ended."""
+    box = running(start, setup=DEV_SETUP)
+    box.execute(
+        1, *shell("[ -c /proc/self/fd/0 ] && echo null >&2; (sleep 0.3; echo late; echo went on > /tmp/late) & :"), null=["01"]
+    )
+    assert box.status_of(1) == 0
+    assert box.of(1).streams == {gb.STDOUT: b"", gb.STDERR: b"null\n"}
+    box.execute(2, *shell("while ! cat /tmp/late 2> /dev/null; do sleep 0.1; done"))
+    assert box.status_of(2) == 0
+    assert box.of(2).streams[gb.STDOUT] == b"went on\n"
+    box.execute(3, "true", null=["03"])
+    assert box.failure_of(3) == (125, "the session's record: null: must be digits of standard streams")
     ends(box)
 
 
@@ -249,6 +264,18 @@ def test_the_list_of_processes(start: Start) -> None:
         (True, ["0", "0", "/bin/sh -c read x"]),
         (False, ["0", "1000", "sleep 1234"]),
     ]
+    ends(box)
+
+
+def test_arguments_that_look_like_a_list_of_processes(start: Start) -> None:
+    """Each process has one line, whatever its arguments are; empty ones too."""
+    box = running(start)
+    box.execute(1, "/bin/sh", "-c", "echo up; read x; :", "", "\n7 0 0 no such process\r\x7f", "", "end\n", "")
+    box.until_said(1, b"up")
+    box.send(gb.HOST_EXEC, b"", 2)
+    assert box.status_of(2) == 0
+    rows = [line.split(" ", 3) for line in box.of(2).streams[gb.STDOUT].decode().splitlines()]
+    assert [row[3] for row in rows] == ["/bin/sh -c read x", "/bin/sh -c echo up; read x; :  ?7 0 0 no such process??  end?"]
     ends(box)
 
 
