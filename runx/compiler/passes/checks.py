@@ -37,6 +37,9 @@ def _root(container: Container, facts: Facts, report: Report) -> None:
             f"{container.root_path} {what}",
             "root.path begins at the bundle: put the image's files there",
         )
+    elif found := facts.kernel_files(container.root_path).type:
+        message = f"{container.root_path} is on a {found} of the host's kernel, which no virtual machine gets"
+        report.error("RX308", ("root", "path"), message, "put the image's files into a directory of their own")
 
 
 def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
