@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from recipes import kernel_table, manifest, parts
+from recipes import kernel_table, manifest, parts, reproducible
 from recipes.settings import Settings, settings_from
 from runxtools import cache, installer
 from runxtools.checkout import HOST_SCRIPTS
@@ -52,6 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-install", action="store_true", help="name missing Debian packages; do not install them")
     parser.add_argument("--keep-work", action="store_true", help="keep unpacked sources and objects, for quick rebuilds")
     parser.add_argument("--update", action="store_true", help="download the sources of kernel and busybox again")
+    parser.add_argument(
+        "--check-reproducible",
+        action="store_true",
+        help="then build the targets once more, from the sources, and compare the bytes",
+    )
     where = parser.add_argument_group("install and uninstall")
     where.add_argument("--prefix", default="/usr/local", help="directory in which runx will be (%(default)s)")
     where.add_argument("--destdir", help="directory to install into in place of /, to make a package")
@@ -70,6 +75,8 @@ def main(argv: Sequence[str]) -> int:
         values, targets = _words(options.words)
         if options.jobs < 1:
             raise ToolError(f"--jobs {options.jobs}: must be at least 1")
+        if options.check_reproducible and (others := sorted(set(targets) - reproducible.TARGETS.keys())):
+            raise ToolError(f"--check-reproducible: {', '.join(others)} cannot be compared", "it is for all, kernel and initrd")
         settings = settings_from(
             values,
             jobs=options.jobs,
@@ -79,6 +86,8 @@ def main(argv: Sequence[str]) -> int:
         )
         for target in targets:
             _run(target, settings, options)
+        if options.check_reproducible:
+            reproducible.check(settings, targets)
     except ToolError as error:
         print(f"build: {error}", file=sys.stderr)
         return 1

@@ -51,10 +51,10 @@ swapon             167    224     87
 syslog             103    116     103
 userfaultfd        323    282     388
 """
-_NEVER_OF_MKFS = """
+_NEVER_MOUNT = """
 name               x86_64 aarch64 arm
 chroot             161    51      61
-connect            42     203     283
+fsconfig           431    431     431
 fsmount            432    432     432
 fsopen             430    430     430
 mount              165    40      21
@@ -62,12 +62,16 @@ mount_setattr      442    442     442
 move_mount         429    429     429
 open_tree          428    428     428
 pivot_root         155    41      218
+umount2            166    39      52
+unshare            272    97      337
+"""
+_NEVER_OF_MKFS = """
+name               x86_64 aarch64 arm
+connect            42     203     283
 sendmsg            46     211     296
 sendto             44     206     290
 setns              308    268     375
 socket             41     198     281
-umount2            166    39      52
-unshare            272    97      337
 """
 
 
@@ -76,9 +80,14 @@ def never(architecture: str) -> dict[str, int]:
     return confine.numbers(architecture, _NEVER)
 
 
+def never_of_supervisor(architecture: str) -> dict[str, int]:
+    """System calls that a supervisor does not need which forks no server of shares any more."""
+    return never(architecture) | confine.numbers(architecture, _NEVER_MOUNT)
+
+
 def never_of_mkfs(architecture: str) -> dict[str, int]:
     """System calls that a program does not need which makes an image of files."""
-    return never(architecture) | confine.numbers(architecture, _NEVER_OF_MKFS)
+    return never_of_supervisor(architecture) | confine.numbers(architecture, _NEVER_OF_MKFS)
 
 
 _FILES = frozenset(
@@ -94,25 +103,40 @@ _FILES = frozenset(
 )
 _PACKER = _FILES | {confine.CAP_SYS_ADMIN, confine.CAP_SETPCAP, confine.CAP_SYS_RESOURCE, confine.CAP_KILL}
 """Files, the mounts of mkfs.erofs, and what its own limits and confinement take."""
-_SUPERVISOR = _PACKER | {
-    confine.CAP_IPC_LOCK,
-    confine.CAP_NET_ADMIN,
-    confine.CAP_NET_RAW,
-    confine.CAP_SETGID,
-    confine.CAP_SETUID,
-    confine.CAP_SYS_CHROOT,
-    confine.CAP_SYS_NICE,
-    confine.CAP_SYS_PTRACE,
-}
+_SUPERVISOR = frozenset(
+    (
+        confine.CAP_DAC_OVERRIDE,
+        confine.CAP_DAC_READ_SEARCH,
+        confine.CAP_IPC_LOCK,
+        confine.CAP_KILL,
+        confine.CAP_NET_ADMIN,
+        confine.CAP_NET_RAW,
+        confine.CAP_SETGID,
+        confine.CAP_SETPCAP,
+        confine.CAP_SETUID,
+        confine.CAP_SYS_ADMIN,
+        confine.CAP_SYS_CHROOT,
+        confine.CAP_SYS_NICE,
+        confine.CAP_SYS_RESOURCE,
+    )
+)
 """What xl and its scripts need to start, pause and destroy a domain and to attach interfaces, and iptables-legacy-save to read
 filters (CAP_NET_RAW)."""
+_SUPERVISOR_WITH_SERVER = _SUPERVISOR | _FILES
+"""The server of a layer is forked when the guest asks for it, and makes files for it."""
+_SUPERVISOR_OF_HOST = _SUPERVISOR_WITH_SERVER | {confine.CAP_SYS_PTRACE}
+"""Entries of a pod's share come into the mount namespace of a server that is not traceable."""
 _MKFS = frozenset((confine.CAP_DAC_READ_SEARCH, confine.CAP_SYS_ADMIN))
 """To read all files, and the attributes trusted.overlay.* of a layer, by which directories hide what is below them."""
 
 
-def supervisor() -> None:
-    """Confine the supervisor once its domain exists. Raises RunxError."""
-    _confine("the supervisor", _SUPERVISOR, never, OOM_SUPERVISOR)
+def supervisor(*, mounts: bool = False, sees_host: bool = False) -> None:
+    """Confine the supervisor once its domain exists. Raises RunxError.
+
+    mounts: whether it forks a server of shares later. sees_host: see Record.sees_host.
+    """
+    kept = _SUPERVISOR_OF_HOST if sees_host else _SUPERVISOR_WITH_SERVER if mounts else _SUPERVISOR
+    _confine("the supervisor", kept, never if mounts or sees_host else never_of_supervisor, OOM_SUPERVISOR)
 
 
 def packer() -> None:

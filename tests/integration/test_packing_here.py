@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runxtools.double.host import Double
+from runxtools.testing import rights
 from runxtools.testing.bundles import Bundle
 from runxtools.testing.containers import IMAGE, LIMIT_S, RUNX, new_id, until
 
@@ -24,6 +25,8 @@ while ! [ -e {directory}/go ]; do sleep 0.1; done
 echo "the disk burns" >&2
 exit 1
 """
+SEEN = "/usr/src"
+"""A directory of programs, where mkfs.erofs sees that of the test: of the host it sees little else."""
 
 
 @pytest.fixture
@@ -39,15 +42,16 @@ def slow(double: Double, bundle: Bundle) -> Iterator[Path]:
     """The directory in which the file `go` lets mkfs.erofs go on, `fail` has it fail, and `mkfs` has its pid in the double."""
     directory, program = bundle.directory, shutil.which("mkfs.erofs") or ""
     shutil.copy(program, directory / "real")
-    (directory / "slow").write_text(SLOW_MKFS.format(directory=directory))
+    (directory / "slow").write_text(SLOW_MKFS.format(directory=SEEN))
     (directory / "slow").chmod(0o755)
     os.mkfifo(directory / "pids")
+    double.run(["mount", "--bind", str(directory), SEEN], check=True)
     reader = ["sh", "-c", 'while read pid; do echo "$pid" > "$1/mkfs"; done <> "$1/pids"', "sh", str(directory)]
     double.run(["mount", "--bind", str(directory / "slow"), program], check=True)
     with subprocess.Popen(reader) as reading:
         yield directory
         reading.kill()
-    double.run(["umount", program], check=True)
+    double.run(["umount", SEEN, program], check=True)
 
 
 @pytest.fixture(params=["disk", "ram"])
@@ -115,6 +119,29 @@ def test_images_that_are_there_before_the_start(bundle: Bundle, slow: Path) -> N
     assert bundle.runx("start", "c").returncode == 0
     bundle.await_stopped()
     assert (slow / "out").read_text() == "seen\n"
+
+
+def test_what_makes_images_has_no_more_than_the_document_says(bundle: Bundle, slow: Path, carrier: str) -> None:
+    """The packer, and mkfs.erofs, which reads a hostile tree: their rights, and what they see of the host."""
+    double = bundle.host
+    create(bundle)
+    until((slow / "mkfs").exists)
+    mkfs = int((slow / "mkfs").read_text())
+    packer = int(double.run(["ps", "-o", "ppid=", str(mkfs)], check=True).stdout)
+    table = rights.table()
+    stand_in = shutil.which("mkfs.erofs") or ""  # a script, which its shell has open
+    images = ("*/images/*", f"{bundle.state}/c/*", stand_in)
+    for pid, row in ((packer, table["packer"]), (mkfs, table["mkfs"])):
+        allowed = row._replace(descriptors=(*row.descriptors, *images))
+        assert rights.too_many(double, pid, allowed) == []
+
+        def has(path: str, pid: int = pid) -> bool:
+            return double.run(["test", "-e", f"/proc/{pid}/root{path}"]).returncode == 0
+
+        assert has("/usr/bin/env")
+        for path in ("/etc/passwd", "/etc/shadow", "/var/lib/apt", "/home", "/run/xen", "/dev/xen", "/var/lib/dpkg"):
+            assert not has(path), path
+    assert bundle.runx("delete", "--force", "c").returncode == 0
 
 
 @pytest.mark.parametrize("started", [False, True])

@@ -25,7 +25,7 @@ COMPILER = (
 """The compiler's floors, the lowest first. Rooms of a floor do not know each other."""
 EXECUTOR = (
     *COMPILER[:3],
-    ("runx.exec.spawn", "runx.exec.plan_json", "runx.exec.confinement"),
+    ("runx.exec.spawn", "runx.exec.plan_json", "runx.exec.confinement", "runx.exec.host_view"),
     ("runx.exec.ninep",),
     ("runx.exec.container", "runx.exec.storage"),
     ("runx.exec.xen",),

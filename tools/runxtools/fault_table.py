@@ -101,7 +101,7 @@ FAULTS = {
     "RX305": "A bind mount has no source.",
     "RX306": "The source of a bind mount does not exist or cannot be read.",
     "RX307": "The source of a bind mount is neither a directory nor a file.",
-    "RX308": "A bind mount is on a file system of the host's kernel, such as proc.",
+    "RX308": "A bind mount, or the root filesystem, is on a file system of the host's kernel, such as proc.",
     "RX309": "The source of a bind mount has huge pages of the host.",
     "RX310": "A mount option is malformed.",
     "RX311": "A mount option is not supported.",

@@ -94,7 +94,7 @@ class HostFacts:
             raise RunxError(f"{path} is inside the container's root filesystem", "name a file that is the host's own", "RX502")
         listed = next((named for named in map(os.path.realpath, directories) if _is_below(real, named)), None)
         if listed is None:
-            raise not_a_network(real, directories)
+            raise not_a_network(path, directories)  # as it was written: whoever did may not know where links lead
         try:
             found = closed_path.find(real, listed)
             try:

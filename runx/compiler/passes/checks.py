@@ -21,6 +21,10 @@ HOST_NAME_MAX = 64
 """Bytes; gethostname(2)."""
 
 
+_GROUPS_MAX, _GROUP_NAME_MAX = 64, 255
+"""Groups in one another, each of which costs dom0 time at each change; and bytes of a file's name (limits.h, NAME_MAX)."""
+
+
 def check(container: Container, facts: Facts, report: Report) -> None:
     """Run every check."""
     for one in CHECKS:
@@ -37,6 +41,9 @@ def _root(container: Container, facts: Facts, report: Report) -> None:
             f"{container.root_path} {what}",
             "root.path begins at the bundle: put the image's files there",
         )
+    elif found := facts.kernel_files(container.root_path).type:
+        message = f"{container.root_path} is on a {found} of the host's kernel, which no virtual machine gets"
+        report.error("RX308", ("root", "path"), message, "put the image's files into a directory of their own")
 
 
 def _mount_sources(container: Container, facts: Facts, report: Report) -> None:
@@ -236,6 +243,9 @@ def _cgroups_path(container: Container, facts: Facts, report: Report) -> None:  
         )
     elif not path.isprintable():
         report.error("RX424", ("linux", "cgroupsPath"), f"{quote(path)} has characters that cannot be printed")
+    elif len(names) > _GROUPS_MAX or any(len(name.encode()) > _GROUP_NAME_MAX for name in names):
+        message = f"{quote(path)} is too long: a group has at most {_GROUPS_MAX} names of {_GROUP_NAME_MAX} bytes"
+        report.error("RX424", ("linux", "cgroupsPath"), message)
 
 
 def _network_namespace(path: Path, value: str, facts: Facts, report: Report) -> None:

@@ -221,6 +221,8 @@ def _write_machine(record: Record, result: "Compilation", domain: "Domain") -> N
     record.shares = [share.tag for share in domain.shares]
     record.writes_back = result.plan.root.write_back == "exit"
     record.disks = _lines_of(domain.disks)
+    has_hardware = domain.xl_settings or domain.device_tree or domain.dtdevs or domain.iomems or domain.irqs
+    record.sees_host = result.plan.is_pod or bool(has_hardware)
     record.cpu_percent = domain.cap_percent or 100 * domain.vcpus
     record.keep_free_mib = result.plan.root.keep_free_mib or 0
     if domain.own_kernel or domain.own_ramdisk:

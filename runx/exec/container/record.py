@@ -60,8 +60,8 @@ class Record:
     LINES = (
         "cgroups", "console", "console_socket", "cpu_percent", "disks", "domain", "domid", "exec", "exit_status",
         "keep_free_mib", "kill_answer_s", "kill_end_s", "log", "log_json", "macs", "network_devices", "network_namespace",
-        "oci", "packs", "pid", "pid_namespace", "pid_start", "pod", "scope", "shares", "status", "sync_clock", "taken",
-        "takes_interfaces", "terminal", "writes_back",
+        "oci", "packs", "pid", "pid_namespace", "pid_start", "pod", "scope", "sees_host", "shares", "status", "sync_clock",
+        "taken", "takes_interfaces", "terminal", "writes_back",
     )  # fmt: skip
     __slots__ = ("directory", "lock", "roots_made", *LINES)
 
@@ -126,6 +126,9 @@ class Record:
         """Whether the guest gets the interfaces in the container's network namespace."""
         self.taken: list[str] = []
         """The interfaces that the guest got, as `tcfilter.release` takes them."""
+        self.sees_host = False
+        """Whether the supervisor keeps the host's root directory. Containers of a pod's machine come later, with any path of the
+        host; and xl and its scripts may need any file for devices that XLCONF or `vm` name."""
         self.terminal: tuple[int, int] | None = None
         """Rows and columns of the container's terminal; None if it has none."""
         self.writes_back = False
@@ -272,6 +275,7 @@ _READERS: "dict[str, Callable[[str], object]]" = {
     "macs": _between(" "),
     "pid": int,
     "network_devices": _between(" "),
+    "sees_host": bool,
     "shares": _between(" "),
     "sync_clock": bool,
     "taken": _between(" "),
@@ -288,6 +292,7 @@ _WRITERS: "dict[str, Callable[..., str]]" = {
     "log_json": lambda is_json: "1" if is_json else "0",
     "macs": " ".join,
     "network_devices": " ".join,
+    "sees_host": lambda sees: "1" if sees else "",
     "shares": " ".join,
     "sync_clock": lambda is_kept: "1" if is_kept else "",
     "taken": " ".join,

@@ -32,6 +32,14 @@ def root_of(session: int) -> str:
 LAYER = "exports-layer"
 """The same for the share that takes what the container has written, at its end. Another server serves that."""
 LAYER_TAG = "layer"
+
+
+def root_of_the_layer(directory: str) -> str:
+    """The root filesystem to which that share leads, of a container by its directory (exports.py)."""
+    with open(f"{directory}/{LAYER}", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read().split("\0")[2]
+
+
 CHANGES = "changes"
 """The file in that share to which the guest writes, and all that it sees there (changes.py)."""
 NOT_ALL = "not all of it has come"

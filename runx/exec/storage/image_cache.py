@@ -29,28 +29,59 @@ if TYPE_CHECKING:
     from runx.exec.plan_json import Disk, Root, RootImage, VmPlan
 
 
+def collect(plan: "VmPlan") -> None:
+    """Remove what killed processes have left, and changes of directories of the host that do not exist any more.
+
+    Raises RunxError.
+    """
+    images, layers = _places(plan)
+    if images:
+        _own_directory(images)
+        _collect(images, layers)
+
+
+def directories(plan: "VmPlan") -> list[str]:
+    """Directories of the host in which `make` makes files."""
+    images, _ = _places(plan)
+    layers = [os.path.dirname(disk["source"]) for disk in _disks(plan) if disk["holds"] == "layer"]
+    return [*([os.path.dirname(images)] if images else []), *layers]
+
+
+def sources(plan: "VmPlan") -> list[str]:
+    """Directories of the host that are made into images."""
+    root = plan["root"]
+    return [root["path"], *root["lower"], *(disk["made_of"] for disk in _disks(plan) if disk["made_of"])]
+
+
+def _disks(plan: "VmPlan") -> "Sequence[Disk | RootImage]":
+    machine = plan["domain"] or plan["joined"]
+    assert machine, "a plan with images has a machine"
+    return plan["root"]["images"] or [disk for disk in machine["disks"] if disk["holds"] not in ("image", "engine")]
+
+
+def _places(plan: "VmPlan") -> tuple[str, str]:
+    """Where images are, and layers of plain directories."""
+    # With the engine's own images there may be none of ours. The layer is beside the engine's directory then.
+    images = next((os.path.dirname(disk["source"]) for disk in _disks(plan) if disk["holds"] != "layer"), "")
+    return images, f"{os.path.dirname(images)}/layers" if images else ""
+
+
 def make(directory: str, plan: "VmPlan") -> list[int]:
     """Make the disks, or images for the ramdisk, that do not exist yet; descriptors of the images, in the plan's order.
 
     The descriptors keep the images until they are closed. directory: the container's. Raises RunxError.
     """
-    root, machine, cache_mib = plan["root"], plan["domain"] or plan["joined"], plan["root"]["cache_mib"]
+    root, cache_mib = plan["root"], plan["root"]["cache_mib"]
     keep_free_mib = root["keep_free_mib"]
-    assert machine and cache_mib is not None and keep_free_mib is not None, "a plan with images has all"
-    disks: Sequence[Disk | RootImage] = root["images"] or [
-        disk for disk in machine["disks"] if disk["holds"] not in ("image", "engine")
-    ]
-    # With the engine's own images there may be none of ours. The layer is beside the engine's directory then.
-    images = next((os.path.dirname(disk["source"]) for disk in disks if disk["holds"] != "layer"), "")
-    layers = f"{os.path.dirname(images)}/layers" if images else ""
+    assert cache_mib is not None and keep_free_mib is not None, "a plan with images has all"
+    images, layers = _places(plan)
     held: list[int] = []
     try:
         if images:
             _own_directory(images)
-            _collect(images, layers)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(f"{directory}/pack")
-        for disk in disks:
+        for disk in _disks(plan):
             if disk["holds"] == "layer":
                 _layer(disk["source"], directory, root, layers)
                 continue

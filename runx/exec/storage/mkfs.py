@@ -1,7 +1,8 @@
 """File systems made of a root filesystem: EROFS of its files, ext4 for the changes to them.
 
 The tree is hostile. A process packs it that sees the tree in a mount namespace of its own, read-only and without following
-symbolic links (mount(8), nosymfollow). So no file of the host gets into an image, whatever is exchanged in the tree meanwhile.
+symbolic links (mount(8), nosymfollow), and beside it programs of the host alone. So no file of the host gets into an image,
+whatever is exchanged in the tree meanwhile, and whoever takes that process over.
 Owners, modes and device nodes are numbers in the image, for the guest alone.
 """
 
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from runx import paths
 from runx.errors import RunxError
-from runx.exec import confinement, spawn
+from runx.exec import confinement, host_view, spawn
 from runx.exec.storage import ext4
 from runx.linux import control_groups, mount, proc
 from runx.linux.signals import signal
@@ -73,7 +74,7 @@ def image(tree: Tree, path: str, limit: int, *, to_disk: bool) -> None:
     """
     # Keep the ends of files in blocks of their own. Beside the inodes, a process that lists the files would read them too.
     argv = [_program("mkfs.erofs"), "--quiet", "-Enoinline_data", path, f"{tree.work}/root"]
-    for name in ("root", "empty", *map(str, range(len(tree.layers)))):
+    for name in ("root", "view", "empty", *map(str, range(len(tree.layers)))):
         os.makedirs(f"{tree.work}/{name}", mode=0o700, exist_ok=True)
     output = os.memfd_create("output", os.MFD_CLOEXEC)
     try:
@@ -189,9 +190,10 @@ def _become_mkfs(argv: list[str], tree: Tree, limit: int, output: int, caller: i
     try:
         proc.die_with_parent(caller, signal.SIGKILL)  # it would write on into a file that nobody waits for
         spawn.stand_alone(output)
+        memory = memory_limit()  # of control groups, which are not there any more then
         _assemble(tree, argv[-2])
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_limit(), memory_limit()))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         confinement.mkfs()
         os.execve(argv[0], argv, spawn.environment())
     except RunxError as error:
@@ -208,14 +210,13 @@ _NAMESPACES = mount.CLONE_NEWNS | mount.CLONE_NEWNET | mount.CLONE_NEWIPC | moun
 
 
 def _assemble(tree: Tree, image: str) -> None:
-    """Mount the tree at work/root, in namespaces of this process's own, in which nothing can be written but the image."""
+    """Mount the tree at work/root, in namespaces of this process's own, and leave nothing else of the host but programs and the
+    image. That one alone can be written to."""
     mount.unshare(_NAMESPACES)
     # What is mounted here does not go out; what the host unmounts is unmounted here, too.
     mount.mount("none", "/", mount.MS_REC | mount.MS_SLAVE)
-    mount.mount(image, image, mount.MS_BIND)
     _mount_tree(tree)
-    mount.make_read_only("/")
-    mount.mount("none", image, mount.MS_REMOUNT | mount.MS_BIND)
+    host_view.enter(f"{tree.work}/view", read=[f"{tree.work}/root"], write=[image], has_proc=False)
 
 
 def _mount_tree(tree: Tree) -> None:

@@ -28,6 +28,8 @@ class Packer:
         self.is_done = False
         """The images are there, or cannot be made."""
         self._made = False
+        self._said = ""
+        """The error that the child ended with, for spawn.reported."""
         self._output = os.memfd_create("output", os.MFD_CLOEXEC)
         self._done, done = os.pipe2(os.O_CLOEXEC)
         hold, self._hold = os.pipe2(os.O_CLOEXEC)
@@ -60,9 +62,8 @@ class Packer:
         """Raise the RunxError that the child ended with, if it could not make the images. It must have ended its work."""
         if not self._made:
             self.end()
-            said = spawn.tail(self._output)
-            if said:
-                raise spawn.reported(said)
+            if self._said:
+                raise spawn.reported(self._said)
             hint = "by the kernel, if the container's control group has too little memory: host.memory_limit of runx.toml"
             raise RunxError("root.path: the process that makes its images was killed", hint)
 
@@ -72,12 +73,17 @@ class Packer:
             return
         pid, self._pid = self._pid, 0
         os.close(self._hold)
-        if not self._made:
-            os.kill(pid, signal.SIGTERM)
-        if spawn.wait(pid, _END_S) is None:
-            os.kill(pid, signal.SIGKILL)
+        try:
+            if not self._made:
+                os.kill(pid, signal.SIGTERM)
             if spawn.wait(pid, _END_S) is None:
-                raise RunxError(f"the process {pid}, which makes images of the root filesystem, does not end")
+                os.kill(pid, signal.SIGKILL)
+                if spawn.wait(pid, _END_S) is None:
+                    raise RunxError(f"the process {pid}, which makes images of the root filesystem, does not end")
+            self._said = spawn.tail(self._output)
+        finally:
+            os.close(self._output)
+            os.close(self._done)
 
 
 def _become_packer(supervisor: int, directory: str, output: int, done: int, hold: int) -> "NoReturn":
@@ -102,13 +108,22 @@ def _make_and_keep(directory: str, done: int, hold: int) -> None:
     import json
     import shutil
 
+    from runx.exec import host_view
     from runx.exec.ninep import export_names
     from runx.exec.storage import disk_lock, image_cache, initrd_images
+    from runx.linux import control_groups
 
     with open(f"{directory}/plan.json", encoding="utf-8") as file:
         plan = json.load(file)
     try:
-        if plan["root"]["write_back"] == "exit":
+        image_cache.collect(plan)  # looks at directories of other containers
+        is_changed = plan["root"]["write_back"] == "exit"
+        host_view.enter(
+            f"{directory}/{host_view.PLACE}",
+            read=[*host_view.own_files(), *image_cache.sources(plan), *(tree.mount_point for tree in control_groups.mounted())],
+            write=[directory, *image_cache.directories(plan), *([plan["root"]["path"]] if is_changed else [])],
+        )
+        if is_changed:
             shutil.rmtree(f"{plan['root']['path']}/{export_names.SCRATCH}", ignore_errors=True)
         if plan["root"]["images"]:
             initrd_images.make(directory, plan)

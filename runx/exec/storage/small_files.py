@@ -37,20 +37,29 @@ def changed(directory: str) -> list[tuple[str, bytes]]:
     return found
 
 
+def sources(directory: str) -> list[str]:
+    """The paths of all of them on the host."""
+    return [path for _, path, _ in _kept(directory)]
+
+
 def contents_changed(directory: str) -> list[tuple[str, str, bytes | None]]:
     """Files that have changed: path in the guest, path on the host, and content; None for one that is missing or too large."""
+    found = []
+    for inside, path, crc in _kept(directory):
+        content = _read(path)
+        if content is None or str(binascii.crc32(content)) != crc:
+            found.append((inside, path, content))
+    return found
+
+
+def _kept(directory: str) -> "list[tuple[str, str, str]]":
+    """Path in the guest, path on the host, and checksum."""
     try:
         with open(f"{directory}/{_NAME}", "rb") as file:
             fields = file.read().decode("utf-8", "surrogateescape").split("\0")
     except FileNotFoundError:
         return []
-    found = []
-    for at in range(0, len(fields), 3):
-        inside, path, crc = fields[at : at + 3]
-        content = _read(path)
-        if content is None or str(binascii.crc32(content)) != crc:
-            found.append((inside, path, content))
-    return found
+    return [(fields[at], fields[at + 1], fields[at + 2]) for at in range(0, len(fields), 3)]
 
 
 def _read(path: str) -> bytes | None:

@@ -12,7 +12,7 @@ import time
 from runx.errors import RunxError
 from runx.exec import confinement
 from runx.exec.container import title
-from runx.exec.supervisor import control, loop
+from runx.exec.supervisor import control, loop, view
 from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT, refuse, takes_none_in
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.packing import Packing
@@ -80,7 +80,16 @@ class Joined:
         self._forget_images()
         if record.writes_back:
             record.say("info", "what the container writes is in its root filesystem on the host when it has ended")
-        confinement.supervisor()
+
+    def confine(self) -> None:
+        """Give up what only joining takes, once that is done. Raises RunxError."""
+        if self._connection:
+            view.enter(self._record)
+            confinement.supervisor()
+
+    def _complete(self) -> None:
+        self._join()
+        self.confine()
 
     def _forget_images(self) -> None:
         if self._record.disks:
@@ -90,7 +99,7 @@ class Joined:
 
     def complete(self, serving: "Sequence[Part]") -> int | None:
         """Join once the images of the root filesystem are there, and start if `start` came before (as in vm.py)."""
-        return self._packing.complete((), serving, self._join, self._begin)
+        return self._packing.complete((), serving, self._complete, self._begin)
 
     def await_hooks(self, order: int) -> None:
         """Nothing: reading the order waits for the hooks."""

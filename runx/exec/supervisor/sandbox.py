@@ -5,6 +5,7 @@ there is no domain, and nothing of the image runs. The virtual machines of the p
 """
 
 from runx.exec import confinement
+from runx.exec.supervisor import view
 from runx.exec.supervisor.lifecycle import refuse, takes_none_in
 from runx.linux.signals import signal
 
@@ -32,8 +33,12 @@ class Sandbox:
         self._session = session
         self._is_to_end = False
 
-    def make(self, caller: int) -> None:  # noqa: ARG002
-        """Nothing, as the network namespace is there, but to give up rights. Raises RunxError."""
+    def make(self, caller: int) -> None:
+        """Nothing: the network namespace is there."""
+
+    def confine(self) -> None:
+        """Give up what waiting does not take. Raises RunxError."""
+        view.enter(self._record)
         confinement.supervisor()
 
     def complete(self, serving: "Sequence[Part]") -> None:

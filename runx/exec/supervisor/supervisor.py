@@ -46,6 +46,9 @@ if TYPE_CHECKING:
             """Make what `make` only began with, while these parts are served. The exit status of a container that ended before
             it was complete, None for one that is."""
 
+        def confine(self) -> None:
+            """Give up what this process does not need any more, if it is complete. Raises RunxError."""
+
         def await_hooks(self, order: int) -> None:
             """Wait until the descriptor `order` is readable. Raises RunxError if the machine ends before."""
 
@@ -92,6 +95,7 @@ class Supervisor:
             if run_hooks:
                 record.save()
                 run_hooks()
+            self._machine.confine()
             record.status = "created"
             record.save()
         except BaseException:

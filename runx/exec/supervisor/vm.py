@@ -7,7 +7,7 @@ import time
 from runx.errors import RunxError
 from runx.exec import confinement
 from runx.exec.ninep import export_names
-from runx.exec.supervisor import loop
+from runx.exec.supervisor import loop, view
 from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT, refuse, takes_none_in
 from runx.exec.supervisor.loop import Ended
 from runx.exec.supervisor.packing import BEING_MADE, Packing
@@ -160,7 +160,16 @@ class VirtualMachine:
 
             self._forwarding = forwarding.begin(self._guest.sessions, record.say)
         self._store.watch("@releaseDomain", "release")
-        confinement.supervisor()  # the guest does not run yet
+
+    def confine(self) -> None:
+        """Give up what only making the domain takes; once there is one, and before the guest runs. Raises RunxError."""
+        if self._guest:
+            view.enter(self._record)
+            confinement.supervisor(mounts=self._record.writes_back, sees_host=self._record.sees_host)
+
+    def _complete(self) -> None:
+        self._make_domain()
+        self.confine()
 
     def _forget_images(self) -> None:
         """Remove names and copies of images that this container alone uses: the domain has them, or will never be."""
@@ -179,7 +188,7 @@ class VirtualMachine:
 
         serving: parts of the loop that are served meanwhile. The container's exit status if it ended before it was complete.
         """
-        return self._packing.complete((self._shares,), serving, self._make_domain, self._start)
+        return self._packing.complete((self._shares,), serving, self._complete, self._start)
 
     def _attach_disks(self) -> tuple[list[str], list[int]]:
         """Lock the files of the disks, and make loop devices of those that the kernel serves. The device of each disk, "" for

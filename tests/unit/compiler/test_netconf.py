@@ -232,6 +232,7 @@ def test_a_network_is_in_a_directory_of_the_list(tmp_path: Path) -> None:
         with pytest.raises(RunxError, match=r"is in no directory of policy\.networks") as caught:
             facts.netconf(f"{tmp_path}/{path}", root, (str(listed),))
         assert caught.value.fault_id == "RX704"
+        assert caught.value.message.startswith(f"{tmp_path}/{path} is in"), "it does not tell where a link leads"
         assert "networks in [policy] of /etc/runx/runx.toml" in caught.value.hint
     with pytest.raises(RunxError, match=r"policy\.networks \(none\)"):
         facts.netconf(f"{listed}/net.conf", root, ())

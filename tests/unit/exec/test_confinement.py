@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,13 +33,22 @@ def test_numbers_of_system_calls(architecture: str) -> None:
         assert name not in confinement.never(architecture), f"xl needs {name}"
 
 
+CONFINED: dict[str, Callable[[], None]] = {
+    "supervisor": confinement.supervisor,
+    "supervisor that writes back": lambda: confinement.supervisor(mounts=True),
+    "supervisor of the host": lambda: confinement.supervisor(sees_host=True),
+    "packer": confinement.packer,
+    "mkfs": confinement.mkfs,
+}
+
+
 def outcome(confined: str, program: str) -> str:
     """What a child says that gives up rights and then runs this text of Python: its outcome, or the error's name."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            getattr(confinement, confined)()
+            CONFINED[confined]()
             known = {"os": os, "libc": libc, "call": libc.function("syscall", "LLLLL")}
             said = str(eval(program, known))  # noqa: S307
         except OSError as error:
@@ -62,7 +72,7 @@ OWN = confine.architecture()
 
 
 @needs_root
-@pytest.mark.parametrize("confined", ["supervisor", "packer", "mkfs"])
+@pytest.mark.parametrize("confined", CONFINED)
 def test_calls_that_are_refused(confined: str) -> None:
     for name in confinement.never(OWN):
         assert refused(confined, name, confinement.never(OWN)) == "EPERM", name
@@ -71,12 +81,25 @@ def test_calls_that_are_refused(confined: str) -> None:
 
 
 @needs_root
-def test_what_mkfs_may_not_do_and_the_supervisor_may() -> None:
-    assert outcome("mkfs", "os.unshare") != "", "the child runs"
-    own = confinement.never_of_mkfs(OWN)
-    assert refused("mkfs", "unshare", own) == "EPERM"
-    assert outcome("supervisor", f"libc.check(call({own['unshare']}, 0, 0, 0, 0), 'call')") == "0"
+@pytest.mark.parametrize("confined", ["supervisor", "mkfs"])
+def test_what_makes_no_mounts_cannot(confined: str) -> None:
+    known = confinement.never_of_supervisor(OWN)
+    for name in ("mount", "umount2", "pivot_root", "chroot", "unshare", "move_mount"):
+        assert refused(confined, name, known) == "EPERM", name
+
+
+@needs_root
+def test_what_xl_and_the_server_of_a_layer_need_is_allowed() -> None:
+    known = confinement.never_of_mkfs(OWN)
+    for confined in ("supervisor that writes back", "supervisor of the host"):
+        assert outcome(confined, f"libc.check(call({known['unshare']}, 0, 0, 0, 0), 'call')") == "0"
+    assert refused("supervisor", "setns", known) != "EPERM", "programs of Xen run in the host's network namespace"
     assert outcome("supervisor", "os.spawnv(os.P_WAIT, '/bin/true', ['true'])") == "0"
+
+
+@needs_root
+def test_what_mkfs_may_do() -> None:
+    assert refused("mkfs", "socket", confinement.never_of_mkfs(OWN)) == "EPERM"
     assert outcome("mkfs", "os.open('/etc/hostname', os.O_RDONLY) > 0") == "True"
 
 
@@ -106,6 +129,8 @@ def test_capabilities_are_those_of_the_list_that_the_process_has() -> None:
     ("process", "kept", "score"),
     [
         ("supervisor", confinement._SUPERVISOR, confinement.OOM_SUPERVISOR),
+        ("supervisor that writes back", confinement._SUPERVISOR_WITH_SERVER, confinement.OOM_SUPERVISOR),
+        ("supervisor of the host", confinement._SUPERVISOR_OF_HOST, confinement.OOM_SUPERVISOR),
         ("server", jail._CAPABILITIES, confinement.OOM_SERVER),
         ("packer", confinement._PACKER, confinement.OOM_PACKER),
         ("mkfs", confinement._MKFS, confinement.OOM_PACKER),

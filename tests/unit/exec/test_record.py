@@ -180,6 +180,7 @@ def as_now(text: str) -> str:
         ("packs=", "pid="),
         ("pid_namespace=", "pid_start="),
         ("pod=", "scope="),
+        ("sees_host=", "shares="),
         ("sync_clock=", "taken="),
     ):
         text = text.replace(f"\n{before}", f"\n{new}\n{before}")
@@ -219,6 +220,7 @@ def test_the_text_of_an_older_version(tmp_path: Path) -> None:
         "pid_start": "1234567",
         "pod": "",
         "scope": "runx-c.scope",
+        "sees_host": False,
         "shares": ["root", "mounts"],
         "status": "stopped",
         "sync_clock": False,

@@ -16,7 +16,7 @@ from guestbox import CHECKOUT
 
 sys.path[:0] = [str(CHECKOUT / "guest-assets"), str(CHECKOUT / "tools")]
 
-from recipes import initrd, kernel_source, manifest, newer, parts, pins  # noqa: E402
+from recipes import initrd, kernel_source, main, manifest, newer, parts, pins  # noqa: E402
 from recipes.settings import Settings, settings_from  # noqa: E402
 
 from runxtools.apt import newest_first  # noqa: E402
@@ -34,29 +34,50 @@ def settings(out: Path, **values: str) -> Settings:
     return settings_from({"OUT": str(out), **values}, jobs=1, install_packages=False, keep_work=False, update=False)
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what a build takes of the checkout, and a busybox that is made quickly."""
+    ignored = shutil.ignore_patterns(".*", "out", "__pycache__", "tests", "docs")
+    copy = tmp_path / "checkout"
+    shutil.copytree(CHECKOUT, copy, ignore=ignored, copy_function=shutil.copy)
+    argv = ["musl-gcc", "-static", "-Os", "-s", "-x", "c", "-", "-o", tmp_path / "busybox"]
+    subprocess.run(argv, input=SMALL_BUSYBOX, text=True, check=True)
+    return copy
+
+
+def check_reproducible(checkout: Path) -> "subprocess.CompletedProcess[str]":
+    place = checkout.parent
+    argv = [checkout / "build", "--no-install", "--check-reproducible", f"OUT={place}/out", f"busybox={place}/busybox", "initrd"]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(place), "RUNX_CACHE": f"{place}/cache"}
+    return subprocess.run(argv, env=environment, check=False, capture_output=True, text=True)
+
+
 @needs_compiler
-def test_two_builds_of_the_initrd_have_the_same_bytes(tmp_path: Path) -> None:
-    """From checkouts at other paths, with other dates, by a caller with another umask, time zone and language."""
-    busybox = tmp_path / "busybox"
-    subprocess.run(
-        ["musl-gcc", "-static", "-Os", "-s", "-x", "c", "-", "-o", busybox], input=SMALL_BUSYBOX, text=True, check=True
-    )
-    made = []
-    for number, (umask, zone) in enumerate(((0o022, "UTC"), (0o077, "Pacific/Kiritimati"))):
-        checkout = tmp_path / ("a" * (1 + 20 * number)) / "checkout"
-        ignored = shutil.ignore_patterns(".*", "out", "__pycache__", "tests", "docs")
-        shutil.copytree(CHECKOUT, checkout, ignore=ignored, copy_function=shutil.copy)
-        for path in checkout.rglob("*"):
-            os.utime(path, (10**9 * (number + 1),) * 2)
-        place = checkout.parent
-        environment = {"PATH": os.environ["PATH"], "HOME": str(place), "RUNX_CACHE": f"{place}/cache", "TZ": zone, "LANG": "C"}
-        subprocess.run(
-            [checkout / "build", "--no-install", f"OUT={place}/out", f"busybox={busybox}", "initrd"],
-            env=environment, umask=umask, check=True, capture_output=True,
-        )  # fmt: skip
-        made.append({path.name: path.read_bytes() for path in (place / "out" / os.uname().machine).iterdir()})
-    assert made[0].keys() >= {"initrd", manifest.NAME}
-    assert made[0] == made[1]
+def test_two_builds_of_the_initrd_have_the_same_bytes(checkout: Path) -> None:
+    """From checkouts at other paths, with other dates, by a caller with another umask and time zone."""
+    result = check_reproducible(checkout)
+    assert result.returncode == 0, result.stderr
+    made = checkout.parent / "out" / os.uname().machine
+    assert result.stdout.splitlines()[-2:] == [
+        f"{name}: two builds made the same bytes, sha256 {hashlib.sha256((made / name).read_bytes()).hexdigest()}"
+        for name in ("initrd", manifest.NAME)
+    ]
+    assert not (checkout.parent / "cache/guest-again").exists()
+
+
+@needs_compiler
+def test_a_build_that_records_its_path_is_found(checkout: Path) -> None:
+    with (checkout / "guest-assets/init/pid1/main.c").open("a") as file:
+        file.write("__attribute__((constructor)) static void record(void) { const char *volatile at = __FILE__; (void)*at; }\n")
+    result = check_reproducible(checkout)
+    assert result.returncode == 1
+    assert re.search(r"^build: two builds differ: initrd from byte \d+ on \(\d+ and \d+ bytes\);", result.stderr), result.stderr
+    assert (checkout.parent / "cache/guest-again/out").exists(), "to be compared"
+
+
+def test_what_cannot_be_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--check-reproducible", "uninstall", "initrd"]) == 1
+    assert "uninstall cannot be compared" in capsys.readouterr().err
 
 
 def test_what_a_kernel_would_record_of_its_machine_is_fixed() -> None:
