@@ -19,7 +19,8 @@ from runx.errors import RunxError
 from runx.exec.container import record as records
 from runx.exec.supervisor import control
 from runx.exec.supervisor.attachment import Attachment, Names
-from runx.exec.supervisor.session import STATUS_KILLED
+from runx.exec.supervisor.session import STATUS_INCOMPLETE, STATUS_KILLED
+from runx.linux.files import write_all
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -215,16 +216,16 @@ class Members:
         archive, *streams = fds
         record = os.memfd_create("archive", os.MFD_CLOEXEC)
         try:
-            _write(record, member.attachment.links())
+            write_all(record, member.attachment.links())
             while data := os.read(archive, 1 << 16):
-                _write(record, data)
+                write_all(record, data)
             os.lseek(record, 0, os.SEEK_SET)
             place = self._place_of(member)
         except (OSError, RunxError) as error:
             for fd in (record, *streams):
                 os.close(fd)
             words = error.message if isinstance(error, RunxError) else str(error)
-            self._leave(member, f"failed 125 {words}")
+            self._leave(member, f"failed {STATUS_INCOMPLETE} {words}")
             return
         finally:
             os.close(archive)
@@ -238,7 +239,7 @@ class Members:
         try:
             member.number = self._sessions.begin_container(listener, [record, *streams], place)
         except RunxError as error:
-            self._leave(member, f"failed 125 {error.message}")
+            self._leave(member, f"failed {STATUS_INCOMPLETE} {error.message}")
 
     def _place_of(self, member: _Member) -> int:
         """The session whose PID namespace the container joins; -1 for one of its own. Raises RunxError."""
@@ -280,8 +281,3 @@ class Members:
             member.attachment.close()
             member.last_words = member.last_words or f"exit {STATUS_KILLED}"
             self._forget(member)
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
