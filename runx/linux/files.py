@@ -31,7 +31,7 @@ def write_atomically(path: str, content: bytes, mode: int = 0o600, *, directory:
         file = _create(temporary, mode, directory)
         try:
             try:
-                _write(file, content)
+                write_all(file, content)
             finally:
                 os.close(file)
             os.rename(temporary, path, src_dir_fd=directory, dst_dir_fd=directory)
@@ -52,10 +52,11 @@ def _create(path: str, mode: int, directory: int | None) -> int:
         return os.open(path, flags, mode, dir_fd=directory)
 
 
-def _write(file: int, content: bytes) -> None:
-    written = 0
-    while written < len(content):
-        written += os.write(file, content[written:])
+def write_all(file: int, content: bytes) -> None:
+    """Write all of it, however little a call takes. Raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -7,6 +7,7 @@ import stat
 from io import FileIO
 
 from runx.errors import RunxError, reason
+from runx.linux.files import write_all
 
 _SYS_OPENAT2 = 437
 """Number of the system call, the same on every architecture."""
@@ -93,8 +94,7 @@ def copy(root: str, path: str, target: str, limit: int) -> None:
                 left = limit + 1
                 while left and (data := _read(file, min(left, _PIECE), f"{path} in {root}")):
                     left -= len(data)
-                    while data:
-                        data = data[copied.write(data) :]
+                    write_all(copied.fileno(), data)
         except OSError as error:
             raise RunxError(f"cannot write {target}: {reason(error)}", f"it is the copy of {path} in {root}") from None
     if not left:  # it has grown meanwhile

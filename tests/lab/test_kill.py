@@ -1,6 +1,7 @@
 """KILL of a container in a real guest: what it has written to its disk is kept, however it is killed (docs/executor.md)."""
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -91,3 +92,43 @@ def test_a_guest_that_does_not_answer_is_destroyed(lab: Lab, made: Start) -> Non
         lab.run(["sh", "-c", script], check=True, timeout=LIMIT_S)
 
     assert lives(container, kill) == (0, 137)
+
+
+_DESTROYED_S = 8
+"""kill.end_timeout of runx.toml(5)"""
+_LARGE = """
+[ ! -e /large ] || { md5sum < /large; exit 7; }
+dd if=/dev/urandom of=/large bs=1M count=24 2> /dev/null
+md5sum < /large
+"""
+_STOP = """
+root=$(ctr snapshot mounts /mnt "$1" | grep -o 'upperdir=[^,]*' | cut -d = -f 2)
+until [ -e "$root/.runx-layer/new" ]; do :; done
+kill -STOP $(pgrep -f "^runx-shares $1\\$")
+"""
+"""Stop the server to which the guest writes what the container has written, in the middle of that."""
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("how", ["its server is killed", "the container is killed"])
+def test_what_was_not_written_back_is_kept(lab: Lab, how: str) -> None:
+    """The guest's process waits for an answer that does not come, and KILL does not end it. PID 1 goes on without it."""
+    container = Kept(lab, _LARGE, *DISK)
+    try:
+        container.exists = True
+        process = lab.popen(container.run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        written = process.stdout.readline()
+        lab.run(["sh", "-c", _STOP, "sh", container.id], check=True, timeout=LIMIT_S)
+        if how == "its server is killed":
+            lab.run(["pkill", "-KILL", "-f", f"^runx-shares {container.id}$"], check=True)
+        else:
+            lab.run(["ctr", "task", "kill", "-s", "KILL", container.id], check=True, timeout=LIMIT_S)
+        begin = time.monotonic()
+        process.communicate(timeout=LIMIT_S)
+        assert time.monotonic() - begin < _DESTROYED_S, "the machine was destroyed"
+        again = container.start()
+        assert (again.returncode, again.stdout) == (7, written), again.stderr
+        assert container.change("md5sum < large") == written, "it has come to the host since"
+    finally:
+        container.remove()

@@ -27,6 +27,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -214,13 +215,14 @@ static int attach(pid_t pid, int tree, const char *target, unsigned long flags)
 static bool has_layer; /* the guest has it */
 
 /* Waits until all that the guest has written to the share so far has come to its server. What it says on the console afterwards is
- * about that, and must not be earlier. */
+ * about that, and must not be earlier. If the server does not answer, the guest has given it up. */
 static void settle_layer(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char byte;
     int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     snprintf(address.sun_path, sizeof address.sun_path, "%s/../settle", dev);
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 2}, sizeof(struct timeval));
     if (connection < 0 || connect(connection, (struct sockaddr *)&address, sizeof address) < 0)
         has_layer = false; /* that process has ended */
     else

@@ -2,9 +2,9 @@
 their code.
 
 atheris (libFuzzer for Python) makes up the bytes. `tools/runxtools/testing/hostile.py` feeds them to the real supervisor, and
-`hostile_share.py` beside it to the real server. The search ends at an exception other than a broken rule of the link, and at a
-bound that does not hold. The bytes are then in the corpus's directory as `crash-…`, and `tools/fuzz FILE` repeats the fault.
-Bytes that cover new code are kept in the corpus, where the next search starts.
+`hostile_share.py` and `hostile_changes.py` beside it to the real server. The search ends at an exception other than a broken rule
+of the link, and at a bound that does not hold. The bytes are then in the corpus's directory as `crash-…`, and `tools/fuzz FILE`
+repeats the fault. Bytes that cover new code are kept in the corpus, where the next search starts.
 """
 
 import argparse
@@ -53,8 +53,9 @@ place = Place(Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") 
 atheris.Setup(sys.argv, place.hear)
 atheris.Fuzz()
 """
-_TARGETS = {"link": _LINK, "shares": _SHARES}
-"""Programs by what they search: the console link, the messages of 9p shares."""
+_CHANGES = _SHARES.replace("ninep.session", "ninep.changes").replace("hostile_share", "hostile_changes")
+_TARGETS = {"link": _LINK, "shares": _SHARES, "changes": _CHANGES}
+"""Programs by what they search: the console link, the messages of 9p shares, records of what a container has written."""
 
 
 def main() -> int:

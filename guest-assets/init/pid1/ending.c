@@ -12,7 +12,7 @@
 static bool stuck;
 static uint8_t status; /* of ENDING, and of EXIT therefore */
 
-static long since_ms(const struct timespec *then)
+long since_ms(const struct timespec *then)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

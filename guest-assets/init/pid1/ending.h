@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Goes on with the end, if it has begun. Returns true when only EXIT is left to be sent. */
 bool ending_proceed(void);
@@ -11,6 +12,8 @@ bool ending_proceed(void);
 bool ending_is_stuck(void);
 /* The exit status of the container, as the host was told. */
 uint8_t ending_status(void);
+/* Milliseconds since a time of CLOCK_MONOTONIC. */
+long since_ms(const struct timespec *then);
 /* Milliseconds after which `ending_proceed` has something to do that no event tells; -1: none. For poll(2). */
 int ending_timeout(void);
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,7 +25,9 @@
 #include "common/spawn.h"
 #include "layer/writer.h"
 #include "pid1/end.h"
+#include "pid1/ending.h"
 #include "pid1/link.h"
+#include "pid1/signals.h"
 
 #define PLACE "/layer"
 #define TAG "layer"
@@ -37,6 +40,9 @@
 enum {
     SHARE_WAIT_MS = 60 * 1000, /* for the share to appear */
     SHARE_RETRY_MS = 5,
+    /* A process that waits for an answer of the host's server cannot be killed (Linux, net/9p/client.c, p9_client_flush), and a
+     * server that has been killed never answers. The layer is on its disk: sync(2) came before. */
+    WRITER_STUCK_MS = 1000,
     MANY_FILES = 65536, /* two for each level of directories, and the share */
 };
 
@@ -158,15 +164,19 @@ static bool begin(struct write_back *w, unsigned session, struct written *writte
     return true;
 }
 
+static void say_why(bool stopped, struct written *written)
+{
+    *written = (struct written){0};
+    snprintf(written->problem, sizeof written->problem, stopped ? "SIGKILL came" : "the process that writes it has died");
+}
+
 /* Takes the child's result, if there is one. STOPPED: it was killed. */
 static void take_result(const struct write_back *w, bool stopped, struct written *written)
 {
     ssize_t count = read(w->result, written, sizeof *written);
     written->problem[sizeof written->problem - 1] = '\0';
-    if (count != sizeof *written) {
-        *written = (struct written){0};
-        snprintf(written->problem, sizeof written->problem, stopped ? "SIGKILL came" : "the process that writes it has died");
-    }
+    if (count != sizeof *written)
+        say_why(stopped, written);
 }
 
 static void take_frame(unsigned kind, unsigned char *payload, size_t length)
@@ -175,25 +185,40 @@ static void take_frame(unsigned kind, unsigned char *payload, size_t length)
         stop = true; /* other signals are for a process that has ended */
 }
 
-/* Serves the link until the child has ended. */
-static void wait_for(const struct write_back *w, struct written *written)
+/* Serves the link until the child has ended, or WRITER_STUCK_MS after KILL; whether it has. */
+static bool has_ended(pid_t pid)
 {
-    bool done = false;
-    while (!done) {
-        struct pollfd fds[] = {{.fd = link_fd(), .events = link_events()}, {.fd = w->result, .events = POLLIN}};
+    struct timespec killed_at;
+    bool killed = false;
+    /* Its end unmounts the share. */
+    while (waitpid(pid, NULL, WNOHANG) == 0) {
+        struct signalfd_siginfo children;
+        struct pollfd fds[] = {{.fd = link_fd(), .events = link_events()}, {.fd = signals_fd(), .events = POLLIN}};
+        if (stop && !killed) {
+            kill(pid, SIGKILL);
+            clock_gettime(CLOCK_MONOTONIC, &killed_at);
+            killed = true;
+        }
+        if (killed && since_ms(&killed_at) > WRITER_STUCK_MS)
+            return false;
         if (!link_flush())
             hang_up();
-        poll(fds, 2, link_is_empty() ? -1 : RETRY_MS);
+        poll(fds, 2, link_is_empty() && !killed ? -1 : RETRY_MS);
         if ((fds[0].revents & ~POLLOUT) && !link_receive(take_frame))
             hang_up();
-        done = stop || fds[1].revents;
+        while (read(signals_fd(), &children, sizeof children) > 0)
+            ; /* what is for the process comes too late */
     }
-    if (stop)
-        kill(w->pid, SIGKILL);
-    take_result(w, stop, written);
-    /* Its end unmounts the share. */
-    while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    return true;
+}
+
+static void wait_for(struct write_back *w, struct written *written)
+{
+    w->has_ended = has_ended(w->pid);
+    if (w->has_ended)
+        take_result(w, stop, written);
+    else
+        say_why(stop, written);
 }
 
 void write_back(struct write_back *w, bool stuck)

@@ -12,6 +12,7 @@ from runx.errors import RunxError
 from runx.exec.container import title
 from runx.exec.supervisor import control
 from runx.linux import descriptors
+from runx.linux.files import write_all
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
@@ -58,8 +59,7 @@ class Carrier:
         """Ask the supervisor to start the process. Raises RunxError if it is not there."""
         file = os.memfd_create("record", os.MFD_CLOEXEC)
         try:
-            while record:
-                record = record[os.write(file, record) :]
+            write_all(file, record)
             os.lseek(file, 0, os.SEEK_SET)
             self._connection = control.begin(directory, "exec paused" if while_paused else "exec", (file, *streams)).detach()
         except OSError:
@@ -249,11 +249,11 @@ def _attached_to_terminal(
     def show() -> None:
         if not (data := _read(master)):
             carrier.also.pop(master, None)  # the supervisor has closed its end
-        own_terminal.write_all(1, data)
+        write_all(1, data)
 
     def type_() -> None:
         if data := _read(0):
-            own_terminal.write_all(master, data)
+            write_all(master, data)
         else:
             del carrier.also[0]
 

@@ -6,12 +6,6 @@ import termios
 from collections.abc import Iterator
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of it."""
-    while data:
-        data = data[os.write(fd, data) :]
-
-
 @contextlib.contextmanager
 def raw() -> Iterator[None]:
     """Make standard input raw, if it is a terminal: the container's terminal does what a terminal does."""

@@ -17,6 +17,7 @@ from runx.exec.commands import own_terminal
 from runx.exec.commands.create import CreateOptions, create
 from runx.exec.commands.delete import delete
 from runx.exec.commands.start import start
+from runx.linux.files import write_all
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -98,7 +99,7 @@ def _relay(master: int) -> None:
             if 0 in ready:
                 data = os.read(0, 4096)
                 if data:
-                    own_terminal.write_all(master, data)
+                    write_all(master, data)
                 else:
                     inputs = [master]
     os.close(master)

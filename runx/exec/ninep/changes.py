@@ -21,7 +21,8 @@ from _thread import allocate_lock
 from struct import Struct
 
 from runx.exec.ninep.export_names import NOT_ALL
-from runx.exec.ninep.layer import Facts, Problem, Root
+from runx.exec.ninep.layer import Problem, Root
+from runx.exec.ninep.making import Facts
 from runx.exec.ninep.nodes import refuse
 
 TYPE_CHECKING = False  # as typing's, which costs the server memory

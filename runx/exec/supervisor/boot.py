@@ -7,6 +7,7 @@ nobody else would. This part of the loop looks at the devices itself.
 import time
 
 from runx.exec.supervisor.loop import Ended
+from runx.exec.supervisor.session import STATUS_INCOMPLETE
 from runx.exec.xen import share_nodes as state
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 LIMIT_S = 30.0
 """How long the guest may take from its kernel's console to the process, before somebody looks whether a device is the reason."""
-STATUS_SET_UP_FAILED = 125
 _KINDS = {
     "9pfs": ("share", "CONFIG_NET_9P_XEN", "the log of the container, and whether its process runx-shares is stopped"),
     "vbd": ("disk", "CONFIG_XEN_BLKDEV_FRONTEND", "that dom0 has xen-blkback (modprobe xen-blkback), and dom0's dmesg"),
@@ -99,4 +99,4 @@ class Boot:
         if missing := self._devices.missing():
             words = self._devices.last_words()
             self._session.say(f"{missing}; its console said last:\n{words}" if words else missing)
-            raise Ended(STATUS_SET_UP_FAILED)
+            raise Ended(STATUS_INCOMPLETE)

@@ -13,7 +13,7 @@ from runx.exec.supervisor.clock import GuestClock
 from runx.exec.supervisor.killing import Killing
 from runx.exec.supervisor.lifecycle import refuse
 from runx.exec.supervisor.loop import Ended
-from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_NOT_WRITTEN_BACK, Session, Streams
+from runx.exec.supervisor.session import STATUS_BROKEN, STATUS_INCOMPLETE, Session, Streams
 from runx.exec.supervisor.space import LayerSpace, layer_of
 from runx.exec.supervisor.to_guest import ToGuest
 from runx.exec.xen import console_nodes
@@ -280,7 +280,7 @@ class GuestLink:
         if session.status is None or not session.drained or (self.write_back and self.write_back.is_pending):
             return None
         if session.status == 0 and self.write_back and self.write_back.has_failed and not self._killing.is_under_way:
-            return STATUS_NOT_WRITTEN_BACK
+            return STATUS_INCOMPLETE
         return session.status
 
     def close(self) -> None:

@@ -20,7 +20,8 @@ from runx.exec.container import record as records
 from runx.exec.supervisor import control
 from runx.exec.supervisor.attachment import Attachment, Names
 from runx.exec.supervisor.pod_write_back import PodWriteBack
-from runx.exec.supervisor.session import STATUS_KILLED, STATUS_NOT_WRITTEN_BACK
+from runx.exec.supervisor.session import STATUS_INCOMPLETE, STATUS_KILLED
+from runx.linux.files import write_all
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -206,7 +207,7 @@ class Members:
         if not member.has_ended or member.is_leaving or (outcome and outcome.is_pending):
             return
         not_written = outcome and outcome.has_failed and member.last_words == "exit 0"
-        self._leave(member, f"exit {STATUS_NOT_WRITTEN_BACK}" if not_written else member.last_words)
+        self._leave(member, f"exit {STATUS_INCOMPLETE}" if not_written else member.last_words)
 
     def _changes_are_settled(self, name: str, words: str) -> None:
         for member in tuple(self._members):
@@ -263,16 +264,16 @@ class Members:
         archive, *streams = fds
         record = os.memfd_create("archive", os.MFD_CLOEXEC)
         try:
-            _write(record, member.attachment.links())
+            write_all(record, member.attachment.links())
             while data := os.read(archive, 1 << 16):
-                _write(record, data)
+                write_all(record, data)
             os.lseek(record, 0, os.SEEK_SET)
             place = self._place_of(member)
         except (OSError, RunxError) as error:
             for fd in (record, *streams):
                 os.close(fd)
             words = error.message if isinstance(error, RunxError) else str(error)
-            self._leave(member, f"failed 125 {words}")
+            self._leave(member, f"failed {STATUS_INCOMPLETE} {words}")
             return
         finally:
             os.close(archive)
@@ -299,7 +300,7 @@ class Members:
             begin = self._sessions.begin_container
             number = begin(listener, [record, *streams], place, take_changes if writes_back else None)
         except RunxError as error:
-            self._leave(member, f"failed 125 {error.message}")
+            self._leave(member, f"failed {STATUS_INCOMPLETE} {error.message}")
             return
         member.number = member.kept_number = number
         if writes_back:
@@ -348,8 +349,3 @@ class Members:
                 member.write_back.outcome.drop_layer()
             member.last_words = member.last_words or f"exit {STATUS_KILLED}"
             self._forget(member)
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]

@@ -8,6 +8,7 @@ import time
 from runx.errors import RunxError
 from runx.exec.supervisor import loop
 from runx.exec.supervisor.loop import Ended
+from runx.exec.supervisor.session import STATUS_INCOMPLETE
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ _PATIENCE_S = 0.5
 """How long `create` waits for images of the root filesystem. It takes about as long for everything else, and containerd 2.3.0 and
 2.3.1 give up a `create` after 2 s."""
 BEING_MADE = "the images of the root filesystem are being made"
-STATUS_NO_ROOT = 125
-"""Exit status of a container whose root filesystem could not be made, as when the guest cannot assemble it."""
 
 
 class Packing:
@@ -92,7 +91,7 @@ class Packing:
                 loop.turn(serving)  # `start` fails, with the reason
         except Ended as end:
             return end.status
-        return STATUS_NO_ROOT if self._failure else None
+        return STATUS_INCOMPLETE if self._failure else None
 
     def _complete(self, go_on: "Callable[[], None]", start: "Callable[[], None]") -> None:
         try:

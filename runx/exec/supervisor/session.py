@@ -31,8 +31,10 @@ STATUS_BROKEN = 255
 """Exit status of a container that could not go on: the guest broke a rule, or runx failed."""
 STATUS_KILLED = 128 + signal.SIGKILL
 """Exit status of a container whose domain was destroyed."""
-STATUS_NOT_WRITTEN_BACK = 125
-"""Exit status in place of 0, if the root filesystem lacks what the container wrote: an engine would commit it without."""
+STATUS_INCOMPLETE = 125
+"""Exit status of a container to which something is missing: its set-up failed, a device of its machine did not come, its root
+filesystem could not be made, or lacks what it wrote. In that last case it stands in place of 0, with which an engine would commit
+the root filesystem. PID 1 has the same number (STATUS_SETUP_FAILED of guest-assets/init/common/common.h)."""
 STALLED_S = 5.0
 """How long a message waits for a reader of standard error that has stalled. The log has the message in any case."""
 

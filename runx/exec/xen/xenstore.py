@@ -8,6 +8,7 @@ import os
 import struct
 
 from runx.errors import RunxError
+from runx.linux.files import write_all
 
 _HEADER = struct.Struct("<IIII")  # type, request id, transaction id, length of the payload
 _PAYLOAD_LIMIT = 4096
@@ -166,8 +167,7 @@ class XenStore:
 
     def _send(self, data: bytes) -> None:
         try:
-            while data:
-                data = data[os.write(self.fd, data) :]
+            write_all(self.fd, data)
         except BrokenPipeError:
             raise _gone() from None
 

@@ -13,6 +13,7 @@ from runx.compiler.frontends.oci.mount_flags import FLAGS, PROPAGATION
 from runx.compiler.frontends.oci.process import RLIMITS
 from runx.exec.console import frames as link
 from runx.exec.ninep import export_names
+from runx.exec.supervisor.session import STATUS_INCOMPLETE
 
 LINK = (CHECKOUT / "docs/console-link.md").read_text()
 GUEST = (CHECKOUT / "docs/guest.md").read_text()
@@ -266,3 +267,9 @@ def test_sets_of_capabilities_have_the_same_order() -> None:
     names = [name.strip().removeprefix("CAP_").lower() for name in order[1].split(",")]
     assert names.pop() == "sets"
     assert values.removeprefix("five bit masks: ").split(", ") == names
+
+
+def test_the_status_of_what_is_incomplete_is_the_same() -> None:
+    """Engines see one number, whoever finds that something is missing."""
+    found = re.search(r"STATUS_SETUP_FAILED = (\d+)", c_text("common/common.h"))
+    assert found and int(found[1]) == STATUS_INCOMPLETE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runx.linux.files import write_atomically
+from runx.linux.files import write_all, write_atomically
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +89,16 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
             write_atomically(str(tmp_path / path), b"content")
         assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / path), None)
     assert names(tmp_path) == ["directory"]
+
+
+def test_a_write_that_takes_a_part_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def write(fd: int, data: memoryview) -> int:
+        taken.append((fd, bytes(data[:3])))
+        return len(taken[-1][1])
+
+    monkeypatch.setattr(os, "write", write)
+    write_all(7, b"12345678")
+    write_all(7, b"")
+    assert taken == [(7, b"123"), (7, b"456"), (7, b"78")]

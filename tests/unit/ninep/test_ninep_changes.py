@@ -4,9 +4,12 @@
 """
 
 import errno
+import fcntl
 import os
+import random
 import stat
 import struct
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +22,7 @@ from runx.exec.ninep.layer import Root
 from runx.exec.ninep.nodes import Rules
 from runx.exec.ninep.share import Share, open_directory
 from runxtools.ninep.client import Client
-from runxtools.testing import nineclient
+from runxtools.testing import hostile_changes, nineclient
 from runxtools.testing.changerecords import (
     DIRECTORY,
     FILE,
@@ -34,6 +37,9 @@ from runxtools.testing.changerecords import (
     two,
     whole,
 )
+
+_GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
+"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IMMUTABLE_FL (linux/fs.h)"""
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and nodes need root")
 
@@ -283,3 +289,48 @@ def send(client: Client, stream: bytes) -> None:
     with refused():
         client.write(fid, b"more", len(stream))
     client.clunk(fid)
+
+
+def test_what_tools_fuzz_says(tmp_path: Path) -> None:
+    """In a child, as the server has a working directory of its own."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            place = hostile_changes.Place(tmp_path)
+            for seed in range(300):
+                place.hear(random.Random(seed).randbytes(300))
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.fixture
+def immutable(place: Path) -> Iterator[None]:
+    """`below/file` as chattr(1) leaves it (+i)."""
+    with (place / "below/file").open() as file:
+        flags = bytearray(8)
+        try:
+            fcntl.ioctl(file, _GET_FLAGS, flags)
+            flags[0] |= _IMMUTABLE
+            fcntl.ioctl(file, _SET_FLAGS, flags)
+        except OSError as error:
+            pytest.skip(f"{place}: {error.strerror}")
+        yield
+        flags[0] &= ~_IMMUTABLE
+        fcntl.ioctl(file, _SET_FLAGS, flags)
+
+
+@pytest.mark.parametrize(
+    ("stream", "what"),
+    [(record(REMOVE, b"file"), "removing it"), (file(b"file"), "giving it its name")],
+    ids=["remove", "replace"],
+)
+def test_a_file_that_cannot_be_removed(place: Path, changes: Changes, immutable: None, stream: bytes, what: str) -> None:
+    """The reason is that of the file, and not that it is no directory."""
+    with refused():
+        changes.write(0, whole(directory(b"below", stream)))
+    assert changes.settled().split(" ", 2)[2] == f"/below/file: {what}: operation not permitted"

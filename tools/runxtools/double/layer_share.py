@@ -40,6 +40,8 @@ class _Ring(Frontend):
         for number in range(1 << order):
             self.words[33 + number] = _DATA + number
         self._masked = self._pending = False
+        self.server = -1
+        """The process that serves it, as a pidfd."""
 
     def kick(self) -> None:
         self._pending = True
@@ -55,7 +57,9 @@ class _Ring(Frontend):
             os.write(self.to_server, struct.pack("=I", _LOCAL_PORT))
 
     def wait(self, limit_s: float) -> None:
-        ready, _, _ = select.select([self.from_server, self.to_server], [], [], limit_s)
+        ready, _, _ = select.select([self.from_server, self.to_server, self.server], [], [], limit_s)
+        if self.server in ready:
+            raise OSError("the server of the share has ended")
         if self.from_server in ready:
             os.read(self.from_server, 8)
         self._notify()
@@ -122,10 +126,10 @@ class LayerShare:
             far, kick = map(int, file.read().split())
         self._ring.to_server = linux.descriptor_of(self._server, far)
         self._ring.from_server = linux.descriptor_of(self._server, kick)
+        self._ring.server = server = os.pidfd_open(self._server)
         client = GuestClient(self._ring)
         client.version(65536)
         client.attach(0)
-        server = os.pidfd_open(self._server)
         while True:
             poller = select.poll()
             for fd in (listener.fileno(), server, *(fifo.fd for fifo in fifos if fifo.fd >= 0)):
