@@ -188,10 +188,12 @@ def visible(text: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean "noexec"?)`, or nothing when no known word is close."""
+    """` (did you mean "noexec"?)`, or nothing when no known word is close. One that differs in case alone is close."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    words = list(known)
+    folded = word.casefold()
+    close = [each for each in words if each.casefold() == folded] or difflib.get_close_matches(word, words, n=1, cutoff=0.75)
     return f" (did you mean {quote(close[0])}?)" if close else ""
 
 

@@ -118,6 +118,7 @@ FAULTS = {
     "RX322": "The guest's kernel does not have what a mount option asks for.",
     "RX323": "The directories or settings of a mount of type overlay make none.",
     "RX324": "A mount of a container in the machine of its pod is to propagate between host and guest.",
+    "RX325": "A mount option needs a value and has none.",
     "RX401": "A namespace is given twice.",
     "RX402": "The sandbox of a pod needs no such namespace.",
     "RX403": "The virtual machine has its own namespace instead of the pod's.",

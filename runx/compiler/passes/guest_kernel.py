@@ -152,4 +152,6 @@ def _refused(option: Option) -> str:
         return "the guest's kernel has no huge pages"
     if option.word == "mpol" and not CONFIG["CONFIG_NUMA"]:
         return "the virtual machine's memory is one node"
+    if "quota" in option.word and not CONFIG["CONFIG_TMPFS_QUOTA"]:
+        return "the guest's kernel has no quotas of a tmpfs"
     return ""

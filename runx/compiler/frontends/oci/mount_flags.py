@@ -1,6 +1,6 @@
 """The words of mount(8) that are flags of a mount rather than data of a file system, and their effects.
 
-They are runc's words without those in REFUSED. `runx features` lists KNOWN.
+They are runc's words without those in REFUSED, and those of mount(8) that ask a kernel for nothing else.
 """
 
 from typing import NamedTuple
@@ -49,6 +49,17 @@ RECURSIVE = {
     )
 }  # fmt: skip
 
+COPIED = "tmpcopyup"
+"""runc acts on it for a tmpfs alone."""
+
+IMPLIED = {
+    "user": ("nosuid", "nodev", "noexec"),
+    "users": ("nosuid", "nodev", "noexec"),
+    "owner": ("nosuid", "nodev"),
+    "group": ("nosuid", "nodev"),
+}
+"""mount(8): words that let users mount, with the flags that they imply. A later word (`user,exec`) undoes one."""
+
 IGNORED = {
     "defaults": "the defaults hold anyway",
     "silent": "the guest's kernel is quiet anyway",
@@ -56,6 +67,11 @@ IGNORED = {
     "iversion": "inode versions are the file system's own business",
     "noiversion": "inode versions are the file system's own business",
 }
+
+FSTAB = ("auto", "noauto", "nofail", "_netdev", "nouser")
+"""mount(8): words for a machine that mounts its /etc/fstab."""
+
+FSTAB_IGNORED = "for a machine that mounts its fstab(5), not for the mount of a container"
 
 LABELS = ("context", "fscontext", "defcontext", "rootcontext")
 """mount(8): labels for SELinux."""
@@ -84,3 +100,4 @@ USERSPACE_REFUSED = {
 }
 
 KNOWN = (*FLAGS, *PROPAGATION, *BIND, *RECURSIVE, *IGNORED)
+"""runc's words, which `runx features` lists."""

@@ -7,8 +7,12 @@ from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
 from runx.compiler.frontends.oci import mount_data
 from runx.compiler.frontends.oci.mount_flags import (
     BIND,
+    COPIED,
     FLAGS,
+    FSTAB,
+    FSTAB_IGNORED,
     IGNORED,
+    IMPLIED,
     KNOWN,
     LABELS,
     LABELS_IGNORED,
@@ -74,7 +78,7 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
         elif option.word.startswith(USERSPACE):
             report.ignore("RX312", option.path, f"{quote(word)}: {USERSPACE_IGNORED}")
         elif option.value is not None:
-            if option.word in KNOWN:
+            if option.word in KNOWN or option.word in known_data.words:
                 report.error("RX313", option.path, f"the option {quote(word)} takes no value")
             elif option.word in LABELS:
                 report.ignore("RX314", option.path, f"{quote(word)}: {LABELS_IGNORED}")
@@ -84,10 +88,13 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
                 data.append(f"{option.word}={option.value}")
             else:
                 _unknown(option, kind, known_data, report)
-        elif word in FLAGS:
-            family, undoes = FLAGS[word]
-            if not undoes or flags.get(family, undoes) == undoes:
-                flags[family] = word
+        elif word == COPIED and kind != "tmpfs":
+            report.ignore("RX314", option.path, f"{quote(word)}: only a tmpfs begins with the content of its mount point")
+        elif word in FLAGS or word in IMPLIED:
+            for flag in IMPLIED.get(word, (word,)):
+                family, undoes = FLAGS[flag]
+                if not undoes or flags.get(family, undoes) == undoes:
+                    flags[family] = flag
         elif word in PROPAGATION:
             propagation.append(word)
             if kind == "bind" and word.removeprefix("r") in ("shared", "slave"):
@@ -96,8 +103,12 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
             binds.append(word)
         elif word in IGNORED:
             report.ignore("RX314", option.path, f"{quote(word)}: {IGNORED[word]}")
+        elif word in FSTAB:
+            report.ignore("RX312", option.path, f"{quote(word)}: {FSTAB_IGNORED}")
         elif word in known_data.words:
             data.append(word)
+        elif word in known_data.settings or word in LABELS:
+            report.error("RX325", option.path, f"the option {quote(word)} needs a value", f"{word}=VALUE")
         else:
             _unknown(option, kind, known_data, report)
     recursive = any(BIND[word] for word in binds)

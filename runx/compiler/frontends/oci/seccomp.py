@@ -18,7 +18,7 @@ _HINT = "use SCMP_ACT_ERRNO, SCMP_ACT_KILL_PROCESS or another action that needs 
 def read_seccomp(profile: dict[str, Any], report: Report) -> None:
     """Report the faults of a profile whose form is right, and its parts that are left out."""
     path: Path = ("linux", "seccomp")
-    if profile.get("syscalls") and "defaultAction" not in profile:
+    if profile.get("syscalls") and not profile.get("defaultAction"):
         report.error("RX010", (*path, "defaultAction"), "missing")
     if profile.get("defaultAction") == NOTIFY:
         report.error("RX440", (*path, "defaultAction"), _NO_LISTENER, _HINT)
