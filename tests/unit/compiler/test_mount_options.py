@@ -12,11 +12,13 @@ from runx.compiler.diagnostics import Report
 from runx.compiler.frontends.oci.mount_flags import (
     BIND,
     COPIED,
+    ENGINES,
     FLAGS,
     FSTAB,
     FSTAB_IGNORED,
     IGNORED,
     KNOWN,
+    MEANT,
     PROPAGATION,
     RECURSIVE,
     REFUSED,
@@ -172,6 +174,36 @@ def test_a_setting_has_a_value_and_a_word_has_none(element: str, fault: str) -> 
     _, report = options(element, kind="tmpfs")
     assert [each.id for each in report.errors.values()] == [fault]
     assert "did you mean" not in report.errors[("options", 0)].message
+
+
+@pytest.mark.parametrize("word", ENGINES)
+def test_words_of_engines_are_ignored_in_bind_mounts(word: str) -> None:
+    """Below runc they have no effect there. A tmpfs is not made with them under runc either."""
+    result, report = options("ro", word, kind="bind")
+    assert not report.errors
+    assert report.ignored == {("options", 1): f'"{word}": {ENGINES[word]}'}
+    assert result.flags == ("ro",)
+    assert options(word, kind="tmpfs")[1].errors
+
+
+@pytest.mark.parametrize(("word", "meant"), MEANT.items())
+def test_words_that_people_write_for_others(word: str, meant: str) -> None:
+    _, report = options(word, kind="bind")
+    assert report.errors[("options", 0)].message.endswith(f'(did you mean "{meant}"?)')
+
+
+@pytest.mark.parametrize(
+    ("element", "is_taken"),
+    [
+        ("size=0x100000", True), ("size=0777k", True), ("size=08m", False), ("size=0x", False), ("nr_inodes=09", False),
+        ("uid=010", True), ("uid=0xfffffffe", True), ("uid=0xffffffff", False), ("uid=4294967294", True), ("gid=08", False),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_as_the_kernel_reads_them(element: str, is_taken: bool) -> None:
+    """Octal after 0, hexadecimal after 0x: runc says "invalid argument" for the others."""
+    result, report = options(element, kind="tmpfs")
+    assert bool(report.errors) != is_taken
+    assert not is_taken or result.data == (element,)
 
 
 def test_every_known_word_is_taken_and_sorted() -> None:

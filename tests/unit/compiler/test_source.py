@@ -163,6 +163,22 @@ def test_what_is_at_a_path(tmp_path: Path) -> None:
     assert facts.kind("/dev/null") == "device"
 
 
+def test_what_is_at_a_path_of_a_root(tmp_path: Path) -> None:
+    """Links lead nowhere but into the root."""
+    root = tmp_path / "root"
+    (root / "etc/below").mkdir(parents=True)
+    (root / "etc/file").touch()
+    (root / "outside").symlink_to(tmp_path)
+    (root / "absolute").symlink_to("/etc/file")
+    (root / "loop").symlink_to("loop")
+    kinds = {
+        "/": "directory", "/etc//./below/": "directory", "/etc/file": "file", "/etc/file/x": "missing", "/etc/none": "missing",
+        "/absolute": "file", "/outside": "missing", "/etc/../etc/file": "file", "/../etc/file": "file", "/loop": "unreadable",
+        "/" + "n" * 256: "unreadable",
+    }  # fmt: skip
+    assert {path: HostFacts().kind_in_root(str(root), path) for path in kinds} == kinds
+
+
 def test_a_bundle_needs_a_configuration(tmp_path: Path) -> None:
     facts = HostFacts()
     with pytest.raises(RunxError, match="bundle /no/such/place: no such directory"):

@@ -87,6 +87,8 @@ def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
             report.error(
                 "RX420", ("linux", "sysctl", name), "not the name of a kernel parameter", "write it like net.ipv4.ip_forward"
             )
+        elif path in settings:
+            report.error("RX428", ("linux", "sysctl", name), "is given twice, with dots and with slashes", "keep one of them")
         settings[path] = value
     return settings
 

@@ -8,6 +8,7 @@ from runx.compiler.frontends.oci import mount_data
 from runx.compiler.frontends.oci.mount_flags import (
     BIND,
     COPIED,
+    ENGINES,
     FLAGS,
     FSTAB,
     FSTAB_IGNORED,
@@ -16,6 +17,9 @@ from runx.compiler.frontends.oci.mount_flags import (
     KNOWN,
     LABELS,
     LABELS_IGNORED,
+    MEANT,
+    OF_OLD_RUNC,
+    OLD_IGNORED,
     PROPAGATION,
     RECURSIVE,
     REFUSED,
@@ -103,10 +107,14 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
             binds.append(word)
         elif word in IGNORED:
             report.ignore("RX314", option.path, f"{quote(word)}: {IGNORED[word]}")
+        elif word in OF_OLD_RUNC:
+            report.ignore("RX314", option.path, f"{quote(word)}: {OLD_IGNORED}")
         elif word in FSTAB:
             report.ignore("RX312", option.path, f"{quote(word)}: {FSTAB_IGNORED}")
         elif word in known_data.words:
             data.append(word)
+        elif word in ENGINES and kind == "bind":
+            report.ignore("RX312", option.path, f"{quote(word)}: {ENGINES[word]}")
         elif word in known_data.settings or word in LABELS:
             report.error("RX325", option.path, f"the option {quote(word)} needs a value", f"{word}=VALUE")
         else:
@@ -120,7 +128,10 @@ def _unknown(option: Option, kind: str, known_data: DataWords, report: Report) -
     known = (*KNOWN, *known_data.words, *known_data.settings)
     what = "a bind mount" if kind == "bind" else f"a mount of type {kind}"
     hint = "a bind mount has no file system of its own to take it" if kind == "bind" and option.value is not None else ""
-    report.error("RX315", option.path, f"unknown option {quote(text)} for {what}{did_you_mean(option.word, known)}", hint)
+    if option.word == "O":
+        hint = "podman's O is a mount of type overlay, which podman itself writes"
+    meant = did_you_mean(MEANT.get(option.word, option.word), known)
+    report.error("RX315", option.path, f"unknown option {quote(text)} for {what}{meant}", hint)
 
 
 @cache

@@ -25,8 +25,13 @@ GUEST_TYPES = {
     "devpts": DataWords(("newinstance",), ("ptmxmode", "mode", "uid", "gid", "max")),
     "mqueue": DataWords(),
     "cgroup": DataWords(),
-    "cgroup2": DataWords(("nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot")),
-}
+    "cgroup2": DataWords(
+        (
+            "nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot", "memory_hugetlb_accounting",
+            "pids_localevents",
+        ),
+    ),
+}  # fmt: skip
 
 # Options of engines for version 1 of cgroups. The guest has version 2 alone.
 _CGROUP1_WORDS = (
