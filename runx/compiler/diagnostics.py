@@ -188,10 +188,15 @@ def visible(text: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean "noexec"?)`, or nothing when no known word is close."""
+    """` (did you mean "noexec"?)`, or nothing when no known word is close. So is one that differs in case alone, or that has the
+    word behind a prefix (`SCMP_ACT_ALLOW` for `allow`)."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    words = list(known)
+    folded = word.casefold()
+    close = [each for each in words if each.casefold() == folded]
+    close = close or [each for each in words if folded and each.casefold().endswith(f"_{folded}")]
+    close = close or difflib.get_close_matches(word, words, n=1, cutoff=0.75)
     return f" (did you mean {quote(close[0])}?)" if close else ""
 
 

@@ -44,7 +44,9 @@ class Source:
             # How deep Python follows differs between its versions; newer ones leave such a text to the walk below.
             self.fail("RX004", location(self.text, _too_deep(self.text)), "not a configuration: nested too deeply")
         except ValueError:  # sys.set_int_max_str_digits
-            self.fail("RX004", None, "not a configuration: a number of thousands of digits")
+            digits = re.search("[0-9]{1000,}", self.text)
+            place = location(self.text, digits.start()) if digits else None
+            self.fail("RX004", place, "not a configuration: a number of thousands of digits")
         # Such characters need an escape, so most texts need no second pass.
         if self._suspicious or "\\u0000" in self.text or "\\ud" in self.text or "\\uD" in self.text:
             self._find_faults()
@@ -201,6 +203,10 @@ def _json_fault(error: json.JSONDecodeError) -> tuple[int, str]:
         return at, "the text begins with a byte order mark"
     if at >= len(text.rstrip()):
         return at, "the text ends too early"
+    if text[at] == "#" or text[at : at + 2] in ("//", "/*"):
+        return at, "JSON has no comments"
+    if word := re.compile(r"(?:None|(true|false|null))\b", re.IGNORECASE).match(text, at):
+        return at, f"JSON writes {(word[1] or 'null').lower()} so, in small letters"
     if text[at].isdigit() and before == text[:at] and re.search(r"(?<![\w.+-])-?0$", before):
         return at, "a number begins with 0"
     if error.msg.startswith("Extra data"):

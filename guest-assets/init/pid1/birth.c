@@ -68,7 +68,7 @@ bool birth_prepare(struct birth *b, unsigned session, struct streams *streams, s
 static enum birth_outcome judge(struct birth *b, struct streams *streams, int *status, const char **text, size_t *length)
 {
     *status = STATUS_SETUP_FAILED;
-    *text = "the set-up was killed";
+    *text = "the set-up was killed: by the seccomp profile, or for lack of memory";
     for (size_t i = 0; i + 1 < b->length; i++)
         if (b->text[i] == REPORT_FAILED) { /* first, or after REPORT_EXECUTING */
             *status = b->text[i + 1];

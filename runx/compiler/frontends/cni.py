@@ -30,7 +30,8 @@ _MTU_MAX = 65521
 _WORD = Matching(r"[!-~]+", "a word without spaces")
 _WORDS = [_WORD]
 _RANGE = {"subnet!": str, "rangeStart": str, "rangeEnd": str, "gateway": str}
-_DNS = {"nameservers": [str], "domain": _WORD, "search": _WORDS, "options": _WORDS}
+_WORD_OR_NONE = Matching(r"[!-~]*", "a word without spaces")
+_DNS = {"nameservers": [str], "domain": _WORD_OR_NONE, "search": _WORDS, "options": _WORDS}
 _IPAM = {
     "type": str,
     **{name.removesuffix("!"): shape for name, shape in _RANGE.items()},
@@ -210,6 +211,8 @@ def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report,
             raise faults
         first, *others = document["plugins"]
         at = ("plugins", 0)
+        if any(fault.path == at for fault in faults.found):
+            raise faults  # nothing is known of the bridge
         for index, other in enumerate(others, 1):
             if other.get("type") == "firewall" and other.get("ingressPolicy", "open") != "open":
                 # Unlike this plugin's other settings, it keeps frames away from the container.
@@ -223,7 +226,7 @@ def _bridge_of(document: dict[str, Any], name: str, place: Path, report: Report,
         if isinstance(document.get("name"), str):
             faults.take(("name",), _expect_name, document["name"], name)
         else:
-            faults.add(CniFault("RX504", "missing" if "name" not in document else "must be a string", path=("name",)))
+            faults.add(CniFault("RX504", "missing" if document.get("name") is None else "must be a string", path=("name",)))
     kind = first.get("type")
     if kind != "bridge":
         what = f"{quote(kind)} is not supported" if isinstance(kind, str) else "missing"

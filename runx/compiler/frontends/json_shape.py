@@ -18,9 +18,10 @@ class Int(NamedTuple):
 
 
 class OneOf(NamedTuple):
-    """One of a few words."""
+    """One of a few words, or with `or_empty` none."""
 
     words: tuple[str, ...]
+    or_empty: bool = False
 
 
 class Matching(NamedTuple):
@@ -76,7 +77,7 @@ def _scalar_fault(value: Any, shape: Any) -> tuple[str, str]:
         return "", ""
     if not isinstance(value, str):
         return "RX011", f"must be a string, not {_name(value)}"
-    if isinstance(shape, OneOf) and value not in shape.words:
+    if isinstance(shape, OneOf) and value not in shape.words and (value or not shape.or_empty):
         known = ", ".join(shape.words)
         return "RX013", f"must be one of {known}, not {quote(value)}{did_you_mean(value, shape.words)}"
     if isinstance(shape, Matching) and not re.fullmatch(shape.pattern, value):

@@ -66,7 +66,8 @@ def _read_all(env: Sequence[str], read: Callable[[str], bytes], report: Report) 
         except CompileError as error:
             # The place, but no part of the text: the author of the variable may not be allowed to read the file.
             where = error.message.removeprefix("config.json")
-            report.error("RX503", place, f"NETCONF: {netconf.file}{where.splitlines()[0]}", "a CNI configuration is JSON")
+            hint = error.diagnostics[0].hint or "a CNI configuration is an object of JSON"
+            report.error("RX503", place, f"NETCONF: {netconf.file}{where.splitlines()[0]}", hint)
             continue
         except RunxError as error:
             report.error(error.fault_id, place, f"NETCONF: {error.message}", error.hint)
@@ -119,7 +120,8 @@ def _malformed(text: str, error: UnexpectedInput) -> str:
         names = set(error.expected)
     elif isinstance(error, UnexpectedCharacters):
         names = set(error.allowed or ())
-    expected = " or ".join(phrase for name, phrase in _EXPECTED.items() if name in names)
+    # Where the text may end, the lexer names nothing.
+    expected = " or ".join(phrase for name, phrase in _EXPECTED.items() if name in names) or _EXPECTED["$END"]
     at = error.pos_in_stream or 0
     if isinstance(error, UnexpectedToken) and error.token.type == "$END":
         return f"{quote(text)} ends where {expected} should follow"

@@ -51,7 +51,7 @@ def read_xlconf(text: str, origin: Path, start: int, report: Report) -> XlReques
         statements = parse_xlconf(text)
     except XlSyntaxError as error:
         hint = 'write KEY = "VALUE" or KEY += ["VALUE", …], separated by ; or new lines, as in xl.cfg(5)'
-        if text.lstrip().startswith(("/", "./")):
+        if text.lstrip().startswith(("/", "./")) or ("=" not in text and ("/" in text or "." in text)):
             hint = f"XLCONF holds the settings themselves, not the name of a file that has them; {hint}"
         report.error("RX710", origin, f"{label(origin)}{error}", hint, start + error.at)
         return None

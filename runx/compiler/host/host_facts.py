@@ -211,7 +211,10 @@ class HostFacts:
         return _kind(lambda: os.stat(path).st_mode)
 
     def kind_in_root(self, root: str, path: str) -> Kind:
-        from runx.linux import in_root  # for few containers, and ctypes takes a while to load
+        plain = _kind_without_links(root, path)
+        if plain:
+            return plain
+        from runx.linux import in_root  # for few paths, and ctypes takes a while to load
 
         return _kind(lambda: in_root.mode(root, path))
 
@@ -270,6 +273,24 @@ def read_file(path: str, fault_id: str = "RX901", name: str = "") -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise RunxError(f"{name or path}: not a file", fault_id=fault_id)
         return file.read(SIZE_LIMIT + 1)
+
+
+def _kind_without_links(root: str, path: str) -> Kind | None:
+    """The kind of the file at `path` in `root`; None if a symbolic link or `..` is on the way."""
+    place, mode = root, stat.S_IFDIR
+    for part in path.split("/"):
+        if part in ("", "."):
+            continue
+        place = f"{place}/{part}"
+        try:
+            mode = os.lstat(place).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return "missing"
+        except OSError:
+            return "unreadable"
+        if part == ".." or stat.S_ISLNK(mode):
+            return None
+    return _kind(lambda: mode)
 
 
 def _kind(mode_of: Callable[[], int]) -> Kind:

@@ -10,6 +10,7 @@ CONFIG = {
     "CONFIG_NETFILTER": False,
     "CONFIG_NUMA": False,
     "CONFIG_SWAP": False,
+    "CONFIG_TCP_CONG_BBR": False,
     "CONFIG_TMPFS_QUOTA": False,
     "CONFIG_TRANSPARENT_HUGEPAGE": False,
     "CONFIG_TUN": False,

@@ -54,7 +54,7 @@ _LIBSECCOMP = "host/libseccomp.py"
 
 _CONFINED = "the virtual machine confines the process; its kernel has no {}"
 _OWN_IDS = "ids are the virtual machine's own"
-_MAPPED = f"{_OWN_IDS}; with mappings that change ids, bind mounts are refused"
+_MAPPED = f"{_OWN_IDS}; with a user namespace that changes ids, bind mounts are refused"
 _NO_COUNTERPART = "nothing in a virtual machine corresponds to it"
 _ONE_NODE = "the virtual machine's memory is one node"
 _ONE_SIZE = "a virtual machine's memory is one number; see limit"

@@ -7,12 +7,14 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
 from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.frontends.oci.linux import DEFAULT_DEVICES
 from runx.compiler.frontends.oci.overlay_options import directories_of
 from runx.compiler.host.config import MAX_VCPUS, MIN_MEMORY_MIB
 from runx.compiler.host.facts import Facts, bridge_directory
 from runx.compiler.model.request import Container, MountRequest
 from runx.compiler.model.settings import IGNORED, LEFT_BY_SANDBOX, REFUSED, places
 from runx.compiler.passes.mount_carrier import is_node_of_guest
+from runx.compiler.passes.mount_points import check_mount_points
 from runx.compiler.passes.own_ramdisk import check_own_ramdisk
 from runx.compiler.passes.pods import check_joined
 from runx.compiler.passes.sandbox import check_sandbox
@@ -285,6 +287,7 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
         return
     mounts = {mount.destination: mount for mount in container.mounts}  # of several at one place, the last one is seen
     above = _all_above(mounts)
+    nodes = {device.path for device in DEFAULT_DEVICES}
     seen: set[str] = set()
     for index, entry in enumerate(container.document.get("linux", {}).get("devices", ())):
         path: Path = ("linux", "devices", index)
@@ -295,6 +298,12 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
             report.error("RX413", (*path, "path"), f"{quote(place)} is a directory", "name a file such as /dev/x")
         elif place in seen:
             report.ignore("RX412", path, f"a device stands before it at {quote(place)}, as in runc")
+        elif other := next((part for part in parents(place) if part in nodes or part in seen), ""):
+            message = f"{quote(place)} cannot be made: {quote(other)} is a device, not a directory"
+            report.error("RX415", (*path, "path"), message)
+        elif (around := _mount_around(mounts, place)) and around.type not in _HOLD_NODES:
+            message = f"{quote(place)} cannot be made: {quote(around.destination)} is a mount of type {around.type}"
+            report.error("RX415", (*path, "path"), message, "name another place for it, such as /dev/x")
         elif holder := _no_room_in(mounts, place, facts):
             message = f"{quote(place)} cannot be made: the bind mount at {quote(holder)} is read-only, and has no such file"
             report.error("RX415", (*path, "path"), message, "make an empty file of that name in its source")
@@ -303,10 +312,19 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
 
 def _no_room_in(mounts: Mapping[str, MountRequest], place: str, facts: Facts) -> str:
     """The destination of the read-only bind mount that `place` is in, if its source has no such file; "" if there is room."""
-    mount = next((mounts[part] for part in parents(place) if part in mounts), None)
+    mount = _mount_around(mounts, place)
     if not mount or mount.type != "bind" or mount.options.data or "ro" not in mount.options.flags:
         return ""
     return mount.destination if facts.kind(mount.source + place[len(mount.destination) :]) == "missing" else ""
+
+
+_HOLD_NODES = ("bind", "tmpfs", "ramfs")
+"""Types of mounts in which nodes can be made."""
+
+
+def _mount_around(mounts: Mapping[str, MountRequest], place: str) -> MountRequest | None:
+    """The mount that a place lies in; None in the root filesystem."""
+    return next((mounts[part] for part in parents(place) if part in mounts), None)
 
 
 def _all_above(paths: Iterable[str]) -> set[str]:
@@ -326,6 +344,27 @@ def parents(path: str) -> Iterator[str]:
         yield path
 
 
+NAME_MAX, PATH_MAX = 255, 4095
+"""Bytes of a file's name, and of a path (limits.h)."""
+
+
+def _lengths(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
+    linux = container.document.get("linux", {})
+    given: list[tuple[Path, str]] = [(("process", "cwd"), container.document.get("process", {}).get("cwd", ""))]
+    given += [((*mount.path, "destination"), mount.destination) for mount in container.mounts]
+    given += [(("linux", "devices", index, "path"), each.get("path", "")) for index, each in enumerate(linux.get("devices", ()))]
+    for name in ("maskedPaths", "readonlyPaths"):
+        given += [(("linux", name, index), path) for index, path in enumerate(linux.get(name, ()))]
+    for where, path in given:
+        if len(path) < NAME_MAX // 4:  # a character has 4 bytes at most
+            continue
+        longest = max(len(name.encode()) for name in path.split("/"))
+        if longest > NAME_MAX:
+            report.error("RX024", where, f"has a name of {longest} bytes, and Linux takes {NAME_MAX}")
+        elif len(path.encode()) > PATH_MAX:
+            report.error("RX024", where, f"is a path of {len(path.encode())} bytes, and Linux takes {PATH_MAX}")
+
+
 def _not_carried(container: Container, facts: Facts, report: Report) -> None:  # noqa: ARG001
     if container.is_sandbox and not container.is_pod:
         return
@@ -337,6 +376,7 @@ def _not_carried(container: Container, facts: Facts, report: Report) -> None:  #
 CHECKS = (
     _root,
     _mount_sources,
+    check_mount_points,
     _refused,
     _terminal,
     _bridges,
@@ -348,6 +388,7 @@ CHECKS = (
     _network_devices,
     _cgroups_path,
     _devices,
+    _lengths,
     _not_carried,
     check_own_ramdisk,
     check_sandbox,

@@ -8,6 +8,8 @@ MIN_CAP_PERCENT = 10
 """With less, a virtual machine takes minutes to start, and engines give up."""
 
 _SHARES_DEFAULT, _WEIGHT_DEFAULT, _WEIGHT_MAX = 1024, 256, 65535
+_SHARES_MAX = 262144
+"""The most shares of a control group (Linux, kernel/sched/core.c, MAX_SHARES)."""
 
 
 def cap_percent(limits: Limits, report: Report) -> int | None:
@@ -23,9 +25,12 @@ def cap_percent(limits: Limits, report: Report) -> int | None:
     return max(percent, MIN_CAP_PERCENT)
 
 
-def cpu_weight(limits: Limits) -> int | None:
+def cpu_weight(limits: Limits, report: Report) -> int | None:
     """The weight of a domain relative to others; None for the usual one."""
     weight = (limits.cpu_shares or _SHARES_DEFAULT) * _WEIGHT_DEFAULT // _SHARES_DEFAULT
+    if weight > _WEIGHT_MAX and limits.cpu_shares != _SHARES_MAX:
+        reason = f"{limits.cpu_shares} shares are asked for; the weight of a virtual machine is that of {_SHARES_MAX} at most"
+        report.ignore("RX438", (*limits.origin, "cpu", "shares"), reason)
     return None if weight == _WEIGHT_DEFAULT else min(max(weight, 1), _WEIGHT_MAX)
 
 

@@ -50,21 +50,54 @@ def as_guest_has(container: Container, host: HostConfig, assets: str, facts: Fac
 
 
 def _check_sysctl(container: Container, report: Report) -> None:
-    names = container.document.get("linux", {}).get("sysctl", ())
+    names = container.document.get("linux", {}).get("sysctl", {})
     if not names:
         return
     from runx.compiler.model.guest_kernel import SYSCTL
 
     guesses = _GUESSES
-    for given in names:
+    for given, value in names.items():
         name = sysctl_name(given)
         pattern = re.sub(r"^(net/ipv[46]/(?:conf|neigh))/[^/]+/", r"\1/*/", name)
-        if pattern in SYSCTL or name == "kernel/hostname":
+        if pattern in SYSCTL:
+            _check_value(("linux", "sysctl", given), pattern, value, report)
+            continue
+        if name == "kernel/hostname":
             continue
         guess = did_you_mean(pattern.replace("/", "."), [known.replace("/", ".") for known in SYSCTL]) if guesses else ""
         guesses = max(0, guesses - 1)
         message = f"the guest's kernel has no parameter {quote(given)} that can be set{guess}"
         report.error("RX426", ("linux", "sysctl", given), message, _BUILD)
+
+
+_TEXTS = frozenset(
+    """
+kernel/core_pattern kernel/domainname kernel/hostname kernel/modprobe kernel/poweroff_cmd kernel/printk_devkmsg
+kernel/seccomp/actions_logged net/core/default_qdisc net/ipv4/ip_local_reserved_ports net/ipv4/tcp_fastopen_key
+net/ipv6/conf/*/stable_secret net/ipv6/icmp/ratemask
+""".split()
+)
+"""Parameters whose values are not numbers."""
+_CONGESTION = ("net/ipv4/tcp_congestion_control", "net/ipv4/tcp_allowed_congestion_control")
+_NUMBERS = re.compile(r"\s*(-?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})(\s+|$))*", re.ASCII)
+"""Linux, kernel/sysctl.c, proc_dointvec and proc_doulongvec_minmax."""
+_LENGTHS = {"kernel/domainname": 64, "kernel/core_pattern": 127}
+"""Bytes of a text, of which the kernel leaves the rest away."""
+
+
+def _check_value(path: Path, name: str, value: str, report: Report) -> None:
+    """Report a value that the kernel certainly refuses. name: of a known parameter."""
+    from runx.compiler.model.guest_kernel import CONFIG
+
+    if len(value.encode()) > _LENGTHS.get(name, len(value.encode())):
+        report.error("RX427", path, f"{quote(value)} has more bytes than the kernel keeps ({_LENGTHS[name]})")
+    elif name in _CONGESTION:
+        known = ("reno", "cubic", *(["bbr"] if CONFIG["CONFIG_TCP_CONG_BBR"] else []))
+        if missing := next((word for word in value.split() if word not in known), ""):
+            message = f"the guest's kernel has no congestion control {quote(missing)}, but {' and '.join(known)}"
+            report.error("RX427", path, message, _BUILD)
+    elif name not in _TEXTS and not _NUMBERS.fullmatch(value):
+        report.error("RX427", path, f"must be a number, or several with blanks between them, not {quote(value)}")
 
 
 def _check_capabilities(container: Container, report: Report) -> None:
@@ -152,4 +185,6 @@ def _refused(option: Option) -> str:
         return "the guest's kernel has no huge pages"
     if option.word == "mpol" and not CONFIG["CONFIG_NUMA"]:
         return "the virtual machine's memory is one node"
+    if "quota" in option.word and not CONFIG["CONFIG_TMPFS_QUOTA"]:
+        return "the guest's kernel has no quotas of a tmpfs"
     return ""

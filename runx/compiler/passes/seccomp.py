@@ -18,7 +18,7 @@ def with_filter(container: Container, host: HostConfig, facts: Facts, report: Re
     profile = container.document.get("linux", {}).get("seccomp")
     if profile is None or container.ramdisk or container.is_sandbox or report.has_errors_below(path):
         return container, b""
-    if "defaultAction" not in profile:
+    if not profile.get("defaultAction"):
         report.ignore("RX446", path, "no filter is loaded: it has neither a default action nor rules, as in runc")
         return container, b""
     try:

@@ -69,9 +69,11 @@ def _is_writable(mount: MountRequest) -> bool:
 
 def _check_mapped_ids(container: Container, shared: list[MountRequest], report: Report) -> None:
     linux = container.document.get("linux", {})
-    mappings = [*linux.get("uidMappings", ()), *linux.get("gidMappings", ())]
+    namespaces = [entry for entry in linux.get("namespaces", ()) if entry.get("type") == "user"]
+    # Without a namespace, mappings have no effect, as in runc.
+    mappings = [*linux.get("uidMappings", ()), *linux.get("gidMappings", ())] if namespaces else []
     # A namespace by its path is the pod's; its mappings are unknown unless they are given.
-    is_joined = any(entry.get("type") == "user" and entry.get("path") for entry in linux.get("namespaces", ()))
+    is_joined = any(entry.get("path") for entry in namespaces)
     if all(entry.get("containerID") == entry.get("hostID") for entry in mappings) and (mappings or not is_joined):
         return
     for mount in shared:

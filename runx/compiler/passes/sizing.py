@@ -66,7 +66,7 @@ def size_of(limits: Limits, sizing: Sizing, report: Report) -> Size:
         vcpus=vcpus,
         cpus=cpu_list(limits),
         cap_percent=cap_percent(limits, report),
-        cpu_weight=cpu_weight(limits),
+        cpu_weight=cpu_weight(limits, report),
     )
 
 

@@ -273,7 +273,7 @@ def test_an_error_of_diff_is_no_difference(bundle: Path, tmp_path: Path) -> None
         (b'{"version": 01}', "RX003", ":1:14: not JSON: a number begins with 0"),
         (b"\xff", "RX002", ":1:1: not UTF-8: byte 0xff"),
         (b"[" * 100000, "RX004", ":1:66: not a configuration: nested too deeply"),
-        (b"[" + b"9" * 5000, "RX004", ": not a configuration: a number of thousands of digits"),
+        (b"[" + b"9" * 5000, "RX004", ":1:2: not a configuration: a number of thousands of digits"),
         (b"[]", "RX011", ":1:1: must be an object"),
         (b" " * (16 * 1024 * 1024 + 1), "RX001", ": larger than 16 MiB"),
     ],

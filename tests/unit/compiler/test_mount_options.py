@@ -11,9 +11,14 @@ from hypothesis import strategies as st
 from runx.compiler.diagnostics import Report
 from runx.compiler.frontends.oci.mount_flags import (
     BIND,
+    COPIED,
+    ENGINES,
     FLAGS,
+    FSTAB,
+    FSTAB_IGNORED,
     IGNORED,
     KNOWN,
+    MEANT,
     PROPAGATION,
     RECURSIVE,
     REFUSED,
@@ -131,12 +136,82 @@ def test_each_ignored_word_of_a_joined_option_is_told() -> None:
     assert [part[:6] for part in report.ignored[("options", 0)].split("; ")] == ['"x-a":', '"x-b":', '"silen']
 
 
+@pytest.mark.parametrize("kind", ["bind", "tmpfs", "proc"])
+@pytest.mark.parametrize("word", FSTAB)
+def test_words_of_fstab_are_ignored_and_said_so(word: str, kind: str) -> None:
+    result, report = options("ro", word, kind=kind)
+    assert not report.errors
+    assert report.ignored == {("options", 1): f'"{word}": {FSTAB_IGNORED}'}
+    assert result.flags == ("ro",)
+
+
+@pytest.mark.parametrize(
+    ("elements", "flags"),
+    [
+        (["user"], ["nodev", "noexec", "nosuid"]),
+        (["users,exec"], ["exec", "nodev", "nosuid"]),
+        (["dev", "owner"], ["nodev", "nosuid"]),
+        (["group", "suid"], ["nodev", "suid"]),
+    ],
+)
+def test_words_that_let_users_mount_imply_flags(elements: list[str], flags: list[str]) -> None:
+    """As in mount(8): "unless overridden by subsequent options, as in the option line user,exec,dev,suid"."""
+    assert list(good(*elements).flags) == flags
+
+
+@pytest.mark.parametrize("kind", ["bind", "proc", "mqueue"])
+def test_only_a_tmpfs_begins_with_a_copy(kind: str) -> None:
+    """The guest's /init refuses the word for a bind mount; runc takes it, and does nothing."""
+    result, report = options("ro", COPIED, kind=kind)
+    assert not report.errors
+    assert list(report.ignored) == [("options", 1)]
+    assert result.flags == ("ro",)
+    assert good(COPIED, kind="tmpfs").flags == (COPIED,)
+
+
+@pytest.mark.parametrize(("element", "fault"), [("size", "RX325"), ("context", "RX325"), ("inode64=1", "RX313")])
+def test_a_setting_has_a_value_and_a_word_has_none(element: str, fault: str) -> None:
+    _, report = options(element, kind="tmpfs")
+    assert [each.id for each in report.errors.values()] == [fault]
+    assert "did you mean" not in report.errors[("options", 0)].message
+
+
+@pytest.mark.parametrize("word", ENGINES)
+def test_words_of_engines_are_ignored_in_bind_mounts(word: str) -> None:
+    """Below runc they have no effect there. A tmpfs is not made with them under runc either."""
+    result, report = options("ro", word, kind="bind")
+    assert not report.errors
+    assert report.ignored == {("options", 1): f'"{word}": {ENGINES[word]}'}
+    assert result.flags == ("ro",)
+    assert options(word, kind="tmpfs")[1].errors
+
+
+@pytest.mark.parametrize(("word", "meant"), MEANT.items())
+def test_words_that_people_write_for_others(word: str, meant: str) -> None:
+    _, report = options(word, kind="bind")
+    assert report.errors[("options", 0)].message.endswith(f'(did you mean "{meant}"?)')
+
+
+@pytest.mark.parametrize(
+    ("element", "is_taken"),
+    [
+        ("size=0x100000", True), ("size=0777k", True), ("size=08m", False), ("size=0x", False), ("nr_inodes=09", False),
+        ("uid=010", True), ("uid=0xfffffffe", True), ("uid=0xffffffff", False), ("uid=4294967294", True), ("gid=08", False),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_as_the_kernel_reads_them(element: str, is_taken: bool) -> None:
+    """Octal after 0, hexadecimal after 0x: runc says "invalid argument" for the others."""
+    result, report = options(element, kind="tmpfs")
+    assert bool(report.errors) != is_taken
+    assert not is_taken or result.data == (element,)
+
+
 def test_every_known_word_is_taken_and_sorted() -> None:
     for word in KNOWN:
         result = good(word, kind="bind")
         assert (word in PROPAGATION) == bool(result.propagation)
         assert (word in BIND) == result.bind
-        assert (word in FLAGS or word in RECURSIVE) == bool(result.flags)
+        assert (word in FLAGS or word in RECURSIVE) == bool(result.flags) or word == COPIED
         assert not result.data
 
 
@@ -167,7 +242,7 @@ def test_tables_do_not_overlap() -> None:
         ("noexce", "bind", 'unknown option "noexce" for a bind mount (did you mean "noexec"?)'),
         ("noexce", "tmpfs", 'unknown option "noexce" for a mount of type tmpfs (did you mean "noexec"?)'),
         ("ro,noexce", "bind", 'unknown option "noexce" for a bind mount (did you mean "noexec"?)'),
-        ("RO", "bind", 'unknown option "RO" for a bind mount'),
+        ("RO", "bind", 'unknown option "RO" for a bind mount (did you mean "ro"?)'),
         ("mode=755", "bind", 'unknown option "mode=755" for a bind mount'),
         ("ro=yes", "tmpfs", 'the option "ro" takes no value'),
         ("ro rw", "bind", '"ro rw": unexpected " " at character 3'),

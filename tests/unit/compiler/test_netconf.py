@@ -72,6 +72,8 @@ def test_nothing_else_is_read(text: str) -> None:
     [
         ("x", 'expected the absolute path of a CNI file at character 1, not "x"'),
         ("/a,", "ends where the network's name should follow"),
+        ("/a,b,10.0.0.7/255.255.0.0", 'expected the end at character 18, not "."'),
+        ("/a,b,10.0.0.7/24/5", 'expected the end at character 17, not "/"'),
         ("/a,.b", 'expected the network\'s name at character 4, not "."'),
         ("/a,b,c", 'expected an IP address at character 6, not "c"'),
         ("/a,b,1.2.3.4/", "ends where a prefix length should follow"),
@@ -116,6 +118,24 @@ def test_an_error_says_what_was_expected_and_where(text: str, message: str) -> N
 def test_addresses_and_routes(cni: dict[str, Any], suffix: str, address: str | None, routes: tuple[tuple[str, str], ...]) -> None:
     found = interface(cni, suffix)
     assert (found.address, found.routes) == (address, routes)
+
+
+@pytest.mark.parametrize(
+    ("cni", "faults"),
+    [
+        ({"plugins": [None]}, ["plugins[0]: must not be null"]),
+        ({"name": None}, ["name: missing"]),
+    ],
+)
+def test_one_fault_has_one_message(cni: dict[str, Any], faults: list[str]) -> None:
+    with pytest.raises(CompileError) as caught:
+        compiled(cni, "net")
+    assert [fault.message.split(": ", 2)[2] for fault in caught.value.diagnostics] == faults
+
+
+def test_an_empty_domain_is_none() -> None:
+    """Go writes one that is absent so."""
+    assert interface({"dns": {"domain": "", "nameservers": ["10.0.0.1"]}}).search == ()
 
 
 def test_names() -> None:

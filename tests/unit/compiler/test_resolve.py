@@ -146,10 +146,12 @@ def test_pinning_names_the_same_cpus(cpus: set[int]) -> None:
 @pytest.mark.parametrize(
     ("version", "limit", "most"),
     [("1.2.0", None, None), ("1.2.0", -1, None), ("1.2.0", 0, None), ("1.0.2-dev", 0, None), ("1.2.0", 7, 7),
-     ("1.3.0", 0, 0), ("1.3.0-rc.1", 0, 0), ("1.3.0", -1, None), ("1.3.0", 2**62, 2**62)],
+     ("1.3.0", 0, 0), ("1.3.0-rc.1", 0, 0), ("1.3.0", -1, None), ("1.3.0", 4194304, 4194304),
+     ("1.3.0", 4194305, None), ("1.3.0", 2**62, None)],
 )  # fmt: skip
 def test_tasks(version: str, limit: int | None, most: int | None) -> None:
-    """0 came to be a limit with version 1.3; before, it was how engines said that there is none."""
+    """0 came to be a limit with version 1.3; before, it was how engines said that there is none. The guest's kernel refuses a
+    limit of more tasks than it can have."""
     assert plan(config(ociVersion=version, linux={"resources": {"pids": {"limit": limit}}})).process.pids_limit == most
 
 
@@ -177,7 +179,13 @@ def test_cpuset(text: str) -> None:
     assert parse_cpuset(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "a", "-1", "1-", "3-1", "0,,1", "0-9999999999", "8192", "1-2-3", "²"])
+@pytest.mark.parametrize("text", [" 0 , 1 ", "0,,1,", "0\n1\n", "0 1", ",0-1"])
+def test_separators_are_the_kernels(text: str) -> None:
+    """bitmap_parselist of Linux takes each of them, and so does runc."""
+    assert parse_cpuset(text) == {0, 1}
+
+
+@pytest.mark.parametrize("text", ["", ",", "a", "-1", "1-", "3-1", "0- 1", "0 - 1", "0-9999999999", "8192", "1-2-3", "²"])
 def test_bad_cpuset(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a list|backwards|no CPU"):
         parse_cpuset(text)

@@ -82,7 +82,7 @@ def test_anything_else_is_an_error_with_a_message(raw: bytes) -> None:
         ('{"a": -Infinity}', "config.json:1:7: a: not JSON: -Infinity is not a number"),
         ("{" + '"a":{' * 100 + "}" * 101 + " ", "config.json"),
         ('{"a": ' + "[" * 5000 + "]" * 5000 + "}", "config.json:1:71: not a configuration: nested too deeply"),
-        ('{"a": ' + "9" * 5000 + "}", "config.json: not a configuration: a number of thousands of digits"),
+        ('{"a": ' + "9" * 5000 + "}", "config.json:1:7: not a configuration: a number of thousands of digits"),
         ("", "config.json:1:1: not JSON"),
         ("null", "config.json:1:1: must be an object"),
         ("\ufeff{}", "config.json:1:1: not JSON"),
@@ -163,6 +163,22 @@ def test_what_is_at_a_path(tmp_path: Path) -> None:
     assert facts.kind("/dev/null") == "device"
 
 
+def test_what_is_at_a_path_of_a_root(tmp_path: Path) -> None:
+    """Links lead nowhere but into the root."""
+    root = tmp_path / "root"
+    (root / "etc/below").mkdir(parents=True)
+    (root / "etc/file").touch()
+    (root / "outside").symlink_to(tmp_path)
+    (root / "absolute").symlink_to("/etc/file")
+    (root / "loop").symlink_to("loop")
+    kinds = {
+        "/": "directory", "/etc//./below/": "directory", "/etc/file": "file", "/etc/file/x": "missing", "/etc/none": "missing",
+        "/absolute": "file", "/outside": "missing", "/etc/../etc/file": "file", "/../etc/file": "file", "/loop": "unreadable",
+        "/" + "n" * 256: "unreadable",
+    }  # fmt: skip
+    assert {path: HostFacts().kind_in_root(str(root), path) for path in kinds} == kinds
+
+
 def test_a_bundle_needs_a_configuration(tmp_path: Path) -> None:
     facts = HostFacts()
     with pytest.raises(RunxError, match="bundle /no/such/place: no such directory"):
@@ -207,6 +223,13 @@ def test_a_bundle_needs_a_configuration(tmp_path: Path) -> None:
         (r'{"a": "\q"}', "1:8: not JSON: a string holds an escape that JSON does not have"),
         (r'{"a": "\u12"}', "not JSON: a string holds an escape that JSON does not have"),
         ("\ufeff{}", "1:1: not JSON: the text begins with a byte order mark"),
+        ("// a\n{}", "1:1: not JSON: JSON has no comments"),
+        ('{"a": 1 /* b */}', "1:9: not JSON: JSON has no comments"),
+        ('{"a": 1}\n# b\n', "2:1: not JSON: JSON has no comments"),
+        ('{"a": True}', "1:7: not JSON: JSON writes true so, in small letters"),
+        ('{"a": None}', "1:7: not JSON: JSON writes null so, in small letters"),
+        ("[1, FALSE]", "1:5: not JSON: JSON writes false so, in small letters"),
+        ("[Truest]", "1:2: not JSON: a value must stand here"),
     ],
 )
 def test_what_is_wrong_with_json_in_words_of_our_own(text: str, message: str) -> None:

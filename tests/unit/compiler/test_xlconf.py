@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from compiler_cases import TextFacts
 from runx.cli.plan_explain import explain
 from runx.cli.plan_text import show
-from runx.compiler.diagnostics import CompileError
-from runx.compiler.frontends.xlconf import DEPTH_LIMIT, LENGTH_LIMIT, XlSyntaxError, parse_xlconf
+from runx.compiler.diagnostics import CompileError, Report
+from runx.compiler.frontends.xlconf import DEPTH_LIMIT, LENGTH_LIMIT, XlSyntaxError, parse_xlconf, read_xlconf
 from runx.compiler.host.config import read_host_config
 from runx.compiler.model.plan import XlValue
 from runx.compiler.model.xl_keys import OTHERS, RESERVED, RESERVED_PREFIXES, YIELDING, is_number, number, reserved
@@ -233,6 +233,17 @@ def test_a_caret_shows_the_character() -> None:
     assert place and place.line == 1
     line, caret = caught.value.for_people().split("\n")[1:3]
     assert line[caret.index("^") :].startswith("\\u00e9")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_file"),
+    [("/root/test.cfg", True), ("./a", True), ("root/test.cfg", True), ("test.cfg", True), ("maxvcpus 4", False)],
+)
+def test_the_name_of_a_file_has_a_hint(text: str, is_file: bool) -> None:
+    """The original took a file."""
+    report = Report()
+    assert read_xlconf(text, ("process", "env", 0), 7, report) is None
+    assert [("not the name of a file" in fault.hint) for fault in report.errors.values()] == [is_file]
 
 
 def test_nothing_is_allowed_at_first() -> None:

@@ -91,6 +91,15 @@ def test_without_a_record_there_is_no_filter(start: Start) -> None:
 
 
 @needs_root
+@pytest.mark.parametrize("values", [{}, {"no_new_privs": 1}])
+def test_a_filter_that_allows_nothing_ends_the_process(start: Start, values: dict[str, object]) -> None:
+    """Not even its end can be asked for, and no failure can be told."""
+    document = {"defaultAction": "SCMP_ACT_ERRNO"}
+    status, reason = start(made(document, MACHINE), "true", **values).fatal()
+    assert (status, reason) == (125, "the set-up was killed: by the seccomp profile, or for lack of memory")
+
+
+@needs_root
 @native
 def test_a_filter_may_kill(start: Start) -> None:
     document = profile(rule("unshare", action="SCMP_ACT_KILL_PROCESS"), defaultAction="SCMP_ACT_ALLOW")

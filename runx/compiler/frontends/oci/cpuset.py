@@ -1,17 +1,21 @@
-"""Lists of CPUs: `0-3,7,^2` (cpuset(7), "List format", and xl.cfg(5), `cpus`, in which `^` excludes CPUs)."""
+"""Lists of CPUs: `0-3,7,^2` (cpuset(7), "List format", and xl.cfg(5), `cpus`, in which `^` excludes CPUs).
+
+As in the kernel (lib/bitmap-str.c, bitmap_parselist), blanks separate too, and several separators are as one.
+"""
 
 import re
 
 CPU_LIMIT = 8192
 """The most CPUs of any Linux kernel (CONFIG_NR_CPUS)."""
 
+_SEPARATORS = ", \t\n"
 _PART = re.compile(r"(\^?)([0-9]*)(-?)([0-9]*)")
 """A number or a range, or as much of one as there is: the fault is behind it."""
 
 
 def parse_cpuset(text: str) -> frozenset[int]:
     """The CPUs named by `text`, read from left to right. Raises ValueError with a message if it is not such a list."""
-    text = text.strip()
+    text = text.strip(_SEPARATORS)
     cpus = 0  # bit by bit: a list may name thousands of CPUs thousands of times
     at = 0
     while True:
@@ -27,9 +31,10 @@ def parse_cpuset(text: str) -> frozenset[int]:
         cpus = cpus & ~numbers if excluded else cpus | numbers
         if at == len(text):
             break
-        if text[at] != ",":
+        if text[at] not in _SEPARATORS:
             raise _malformed(text, at)
-        at += 1
+        while text[at] in _SEPARATORS:  # the last character is none
+            at += 1
     if not cpus:
         raise ValueError("leaves no CPU")
     return frozenset(number for number in range(cpus.bit_length()) if cpus >> number & 1)

@@ -87,6 +87,8 @@ def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
             report.error(
                 "RX420", ("linux", "sysctl", name), "not the name of a kernel parameter", "write it like net.ipv4.ip_forward"
             )
+        elif path in settings:
+            report.error("RX428", ("linux", "sysctl", name), "is given twice, with dots and with slashes", "keep one of them")
         settings[path] = value
     return settings
 
@@ -118,8 +120,12 @@ def read_root_propagation(word: str, report: Report) -> str | None:
     return word or None
 
 
+TASKS_MAX = 4 << 20
+"""The most tasks of a 64-bit kernel, which takes no higher limit (Linux, PID_MAX_LIMIT)."""
+
+
 def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:
-    """The most tasks. None means no limit: the number is absent, negative, or 0 before version 1.3.
+    """The most tasks. None means no limit: the number is absent, negative, 0 before version 1.3, or more than Linux can have.
 
     Since version 1.3, 0 is a limit, too (config-linux.md, "PIDs"): the process cannot start another task. In pids.max of
     `unified`, which goes before it, 0 always is.
@@ -127,13 +133,14 @@ def read_pids_limit(resources: dict[str, Any], oci_version: str) -> int | None:
     text = pids_max(resources)
     if text is not None:
         try:
-            return task_limit(text)
+            most = task_limit(text)
         except ValueError:
             return None  # check_names reports it
+        return most if most is None or most <= TASKS_MAX else None
     limit = resources.get("pids", {}).get("limit", -1)
     minor = oci_version.split(".")[1:2]
     zero_counts = minor and minor[0].isdigit() and int(minor[0]) >= 3
-    return int(limit) if limit > 0 or (limit == 0 and zero_counts) else None
+    return int(limit) if 0 < limit <= TASKS_MAX or (limit == 0 and zero_counts) else None
 
 
 def read_limits(resources: dict[str, Any], report: Report, origin: Path = ("linux", "resources")) -> Limits:

@@ -10,13 +10,24 @@ def _matches(pattern: str) -> Takes:
     return lambda value: re.fullmatch(pattern, value, re.ASCII) is not None
 
 
+_DIGITS = "0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,21}|[1-9][0-9]{0,18}"
+"""A number as the kernel reads it if no base is given: hexadecimal after 0x, octal after 0 (lib/kstrtox.c)."""
+
+
 def _number_to(most: int) -> Takes:
-    return lambda value: re.fullmatch("[0-9]{1,10}", value, re.ASCII) is not None and int(value) <= most
+    def takes(value: str) -> bool:
+        if not re.fullmatch(_DIGITS, value, re.ASCII):
+            return False
+        base = 16 if value[:2] in ("0x", "0X") else 8 if value.startswith("0") else 10
+        return int(value, base) <= most
+
+    return takes
 
 
 _OCTAL = _matches("[0-7]{1,10}"), "an octal number such as 755"
 _ID = _number_to(2**32 - 2), "a user or group id"
-_NUMBER = "(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})[kKmMgGtTpPeE]?"
+_INT_ID = _number_to(2**31 - 1), "a user or group id up to 2147483647"
+_NUMBER = f"({_DIGITS})[kKmMgGtTpPeE]?"
 _COUNT = _matches(_NUMBER), "a number, with k, m or g if it is large"
 
 VALUES: dict[str, dict[str, tuple[Takes, str]]] = {
@@ -27,7 +38,8 @@ VALUES: dict[str, dict[str, tuple[Takes, str]]] = {
     },
     "ramfs": {"mode": _OCTAL},
     "devpts": {
-        "uid": _ID, "gid": _ID, "mode": _OCTAL, "ptmxmode": _OCTAL, "max": (_number_to(2**20), "a number from 0 to 1048576"),
+        "uid": _INT_ID, "gid": _INT_ID, "mode": _OCTAL, "ptmxmode": _OCTAL,
+        "max": (_number_to(2**20), "a number from 0 to 1048576"),
     },
     "proc": {
         "hidepid": (_matches("[0124]|off|noaccess|invisible|ptraceable"), "one of off, noaccess, invisible, ptraceable"),

@@ -1,6 +1,6 @@
 """The words of mount(8) that are flags of a mount rather than data of a file system, and their effects.
 
-They are runc's words without those in REFUSED. `runx features` lists KNOWN.
+They are runc's words without those in REFUSED, and those of mount(8) that ask a kernel for nothing else.
 """
 
 from typing import NamedTuple
@@ -49,6 +49,17 @@ RECURSIVE = {
     )
 }  # fmt: skip
 
+COPIED = "tmpcopyup"
+"""runc acts on it for a tmpfs alone."""
+
+IMPLIED = {
+    "user": ("nosuid", "nodev", "noexec"),
+    "users": ("nosuid", "nodev", "noexec"),
+    "owner": ("nosuid", "nodev"),
+    "group": ("nosuid", "nodev"),
+}
+"""mount(8): words that let users mount, with the flags that they imply. A later word (`user,exec`) undoes one."""
+
 IGNORED = {
     "defaults": "the defaults hold anyway",
     "silent": "the guest's kernel is quiet anyway",
@@ -56,6 +67,40 @@ IGNORED = {
     "iversion": "inode versions are the file system's own business",
     "noiversion": "inode versions are the file system's own business",
 }
+
+FSTAB = ("auto", "noauto", "nofail", "_netdev", "nouser", "nousers", "noowner", "nogroup")
+"""mount(8): words for a machine that mounts its /etc/fstab."""
+
+FSTAB_IGNORED = "for a machine that mounts its fstab(5), not for the mount of a container"
+
+OF_OLD_RUNC = ("acl", "noacl")
+"""Words of runc 1.1, for a flag that mount(2) does not pass on."""
+
+OLD_IGNORED = "lists of access rights are the file system's own business"
+
+_OF_DOCKER = "for docker on other systems; on Linux it has no effect"
+_OF_VOLUMES = "engines act on it when they make a volume; a runtime copies nothing"
+ENGINES = {
+    "z": "labels of SELinux: the virtual machine confines the process; its kernel has no SELinux",
+    "Z": "labels of SELinux: the virtual machine confines the process; its kernel has no SELinux",
+    "cached": _OF_DOCKER,
+    "delegated": _OF_DOCKER,
+    "consistent": _OF_DOCKER,
+    "copy": _OF_VOLUMES,
+    "nocopy": _OF_VOLUMES,
+    "U": "podman acts on it before the runtime; the owners of the files stay as they are",
+}
+"""Words of the command lines of docker and podman, which no kernel knows. Below runc, a bind mount may have any word."""
+
+MEANT = {
+    "readonly": "ro",
+    "read-only": "ro",
+    "read_only": "ro",
+    "readwrite": "rw",
+    "read-write": "rw",
+    "recursive": "rbind",
+}
+"""Words that people write for others."""
 
 LABELS = ("context", "fscontext", "defcontext", "rootcontext")
 """mount(8): labels for SELinux."""
@@ -84,3 +129,4 @@ USERSPACE_REFUSED = {
 }
 
 KNOWN = (*FLAGS, *PROPAGATION, *BIND, *RECURSIVE, *IGNORED)
+"""runc's words, which `runx features` lists."""

@@ -7,11 +7,19 @@ from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
 from runx.compiler.frontends.oci import mount_data
 from runx.compiler.frontends.oci.mount_flags import (
     BIND,
+    COPIED,
+    ENGINES,
     FLAGS,
+    FSTAB,
+    FSTAB_IGNORED,
     IGNORED,
+    IMPLIED,
     KNOWN,
     LABELS,
     LABELS_IGNORED,
+    MEANT,
+    OF_OLD_RUNC,
+    OLD_IGNORED,
     PROPAGATION,
     RECURSIVE,
     REFUSED,
@@ -74,7 +82,7 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
         elif option.word.startswith(USERSPACE):
             report.ignore("RX312", option.path, f"{quote(word)}: {USERSPACE_IGNORED}")
         elif option.value is not None:
-            if option.word in KNOWN:
+            if option.word in KNOWN or option.word in known_data.words:
                 report.error("RX313", option.path, f"the option {quote(word)} takes no value")
             elif option.word in LABELS:
                 report.ignore("RX314", option.path, f"{quote(word)}: {LABELS_IGNORED}")
@@ -84,10 +92,13 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
                 data.append(f"{option.word}={option.value}")
             else:
                 _unknown(option, kind, known_data, report)
-        elif word in FLAGS:
-            family, undoes = FLAGS[word]
-            if not undoes or flags.get(family, undoes) == undoes:
-                flags[family] = word
+        elif word == COPIED and kind != "tmpfs":
+            report.ignore("RX314", option.path, f"{quote(word)}: only a tmpfs begins with the content of its mount point")
+        elif word in FLAGS or word in IMPLIED:
+            for flag in IMPLIED.get(word, (word,)):
+                family, undoes = FLAGS[flag]
+                if not undoes or flags.get(family, undoes) == undoes:
+                    flags[family] = flag
         elif word in PROPAGATION:
             propagation.append(word)
             if kind == "bind" and word.removeprefix("r") in ("shared", "slave"):
@@ -96,8 +107,16 @@ def sort_options(options: list[Option], kind: str, known_data: DataWords, report
             binds.append(word)
         elif word in IGNORED:
             report.ignore("RX314", option.path, f"{quote(word)}: {IGNORED[word]}")
+        elif word in OF_OLD_RUNC:
+            report.ignore("RX314", option.path, f"{quote(word)}: {OLD_IGNORED}")
+        elif word in FSTAB:
+            report.ignore("RX312", option.path, f"{quote(word)}: {FSTAB_IGNORED}")
         elif word in known_data.words:
             data.append(word)
+        elif word in ENGINES and kind == "bind":
+            report.ignore("RX312", option.path, f"{quote(word)}: {ENGINES[word]}")
+        elif word in known_data.settings or word in LABELS:
+            report.error("RX325", option.path, f"the option {quote(word)} needs a value", f"{word}=VALUE")
         else:
             _unknown(option, kind, known_data, report)
     recursive = any(BIND[word] for word in binds)
@@ -109,7 +128,10 @@ def _unknown(option: Option, kind: str, known_data: DataWords, report: Report) -
     known = (*KNOWN, *known_data.words, *known_data.settings)
     what = "a bind mount" if kind == "bind" else f"a mount of type {kind}"
     hint = "a bind mount has no file system of its own to take it" if kind == "bind" and option.value is not None else ""
-    report.error("RX315", option.path, f"unknown option {quote(text)} for {what}{did_you_mean(option.word, known)}", hint)
+    if option.word == "O":
+        hint = "podman's O is a mount of type overlay, which podman itself writes"
+    meant = did_you_mean(MEANT.get(option.word, option.word), known)
+    report.error("RX315", option.path, f"unknown option {quote(text)} for {what}{meant}", hint)
 
 
 @cache

@@ -12,8 +12,11 @@ from runx.compiler.model.request import MountOptions, MountRequest
 # The file systems that the guest's kernel makes, and their own options (the kernel's fs_parameter_spec tables).
 GUEST_TYPES = {
     "tmpfs": DataWords(
-        ("inode32", "inode64", "noswap"),
-        ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "huge", "mpol"),
+        ("inode32", "inode64", "noswap", "quota", "usrquota", "grpquota"),
+        (
+            "size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "huge", "mpol",
+            *(f"{whose}quota_{what}_hardlimit" for whose in ("usr", "grp") for what in ("block", "inode")),
+        ),
         any_setting=True,
     ),
     "ramfs": DataWords((), ("mode",)),
@@ -22,8 +25,13 @@ GUEST_TYPES = {
     "devpts": DataWords(("newinstance",), ("ptmxmode", "mode", "uid", "gid", "max")),
     "mqueue": DataWords(),
     "cgroup": DataWords(),
-    "cgroup2": DataWords(("nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot")),
-}
+    "cgroup2": DataWords(
+        (
+            "nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot", "memory_hugetlb_accounting",
+            "pids_localevents",
+        ),
+    ),
+}  # fmt: skip
 
 # Options of engines for version 1 of cgroups. The guest has version 2 alone.
 _CGROUP1_WORDS = (
@@ -41,11 +49,9 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
     destination = entry.get("destination", "")
     if not destination:
         report.error("RX301", (*path, "destination"), "must be a path inside the container", "write a path such as /data")
-    # config.md: a relative destination is deprecated, and relative to "/".
+    # config.md: a relative destination is deprecated, and relative to "/". As in runc, ".." leads no higher than that.
     destination = posixpath.normpath("/" + destination.lstrip("/"))
-    if any(part == ".." for part in entry.get("destination", "").split("/")):
-        report.error("RX301", (*path, "destination"), f'must not hold "..", as {quote(entry["destination"])} does')
-    elif destination == "/":
+    if destination == "/":
         report.error("RX302", (*path, "destination"), "would hide the root filesystem", "set root.path to what should be there")
 
     kind = entry.get("type", "")

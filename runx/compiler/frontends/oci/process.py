@@ -18,10 +18,27 @@ NOFILE_MAX = 2147483584
 """The largest fs.nr_open, and so the largest RLIMIT_NOFILE, of a 64-bit kernel (fs/file.c)."""
 
 
+GROUPS_MAX = 65536
+"""setgroups(2), NGROUPS_MAX."""
+
+STRING_MAX = 131071
+"""Bytes of an argument or of an entry of the environment (execve(2), MAX_ARG_STRLEN, without the NUL at the end)."""
+
+_STACK = 8 << 20
+"""Bytes: the limit of the stack of processes of the guest, unless there is another."""
+_ARGUMENTS_MAX = 6 << 20
+_ARGUMENTS_LEAST = 128 << 10
+_POINTER = 8
+
+
 def read_process(process: dict[str, Any], pid_namespace: bool, pids_limit: int | None, report: Report) -> Process:
     """The process of a checked document. Faults of names and values go to `report`."""
     user = process.get("user", {})
     rows, columns = _console_size(process, report)
+    if len(user.get("additionalGids", ())) > GROUPS_MAX:
+        message = f"{len(user['additionalGids'])} groups are more than Linux takes ({GROUPS_MAX})"
+        report.error("RX115", ("process", "user", "additionalGids"), message, "name the groups that the process needs")
+    _check_room(process, report)
     return Process(
         args=_args(process, report),
         env=_env(process, report),
@@ -54,6 +71,24 @@ def _console_size(process: dict[str, Any], report: Report) -> tuple[int, int]:
         if number > 0xFFFF:
             report.error("RX109", ("process", "consoleSize", name), f"{number} is more than a terminal can have (65535)")
     return rows, columns
+
+
+def _check_room(process: dict[str, Any], report: Report) -> None:
+    """Report what execve(2) refuses with E2BIG (Linux, fs/exec.c, bprm_stack_limits)."""
+    size = 0
+    for name in ("args", "env"):
+        for index, text in enumerate(process.get(name, ())):
+            length = len(text) if text.isascii() else len(text.encode())
+            size += length + 1 + _POINTER
+            if length > STRING_MAX:
+                message = f"{length} bytes are more than Linux takes in one string ({STRING_MAX})"
+                report.error("RX116", ("process", name, index), message, "give it to the process in a file")
+    limits = (entry["soft"] for entry in process.get("rlimits", ()) if entry.get("type") == "RLIMIT_STACK" and "soft" in entry)
+    most = max(min(next(limits, _STACK) // 4, _ARGUMENTS_MAX), _ARGUMENTS_LEAST)
+    if size > most and not report.has_errors_below(("process",)):
+        name = max(("args", "env"), key=lambda name: sum(map(len, process.get(name, ()))))
+        message = f"arguments and environment have {size} bytes together, and Linux takes {most}"
+        report.error("RX116", ("process", name), message, "give less, or raise RLIMIT_STACK: a quarter of it is for them")
 
 
 def _args(process: dict[str, Any], report: Report) -> tuple[str, ...]:

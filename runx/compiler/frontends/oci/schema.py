@@ -31,6 +31,7 @@ _SECCOMP_ACTION = OneOf(
         f"SCMP_ACT_{name}" for name in ("KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY")
     )
 )
+_DEFAULT_ACTION = OneOf(_SECCOMP_ACTION.words, or_empty=True)
 _SECCOMP_OPERATOR = OneOf(tuple(f"SCMP_CMP_{name}" for name in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")))
 
 _CPU_LIST = Matching(r"[0-9, -]*", "a list of CPUs such as 0-3,7")
@@ -87,7 +88,7 @@ RESOURCES: dict[str, Any] = {
 }  # fmt: skip
 
 SECCOMP: dict[str, Any] = {
-    "defaultAction": _SECCOMP_ACTION,  # required, but for a profile that asks for nothing
+    "defaultAction": _DEFAULT_ACTION,  # required, but for a profile that asks for nothing, where Go writes ""
     "defaultErrnoRet": UINT32,
     "flags": [OneOf(FLAGS)],
     "listenerPath": str,
