@@ -221,10 +221,12 @@ class Root:
     def close(self) -> None:
         """Let go of all that is open. Nothing can be taken then."""
         entry = self._entry
-        for fd in (self._directory, self._scratch, entry.fd if entry else -1, *(level.fd for level in self._levels)):
+        for fd in (self._directory, entry.fd if entry else -1, *(level.fd for level in self._levels)):
             if fd >= 0:
                 os.close(fd)
-        self._directory = self._scratch = -1
+        if self._scratch:
+            self._scratch.close()
+        self._directory, self._scratch = -1, None
         self._entry = None
         self._levels = []
 

@@ -146,6 +146,10 @@ class Scratch:
         """Remove what was made and has no name yet, if there is something."""
         remove_all(self._fd, _NEW)
 
+    def close(self) -> None:
+        """Let go of the directory, which stays."""
+        os.close(self._fd)
+
 
 def remove_scratch(top: int) -> None:
     """Remove the directory of the entries. Raises OSError."""
