@@ -150,7 +150,11 @@ def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], r
     """The new size. The parts decided by settings that changed are as if the container were created with them."""
     limits = read_limits(resources, report, origin=())
     sizing, now, most = Sizing(**kept["sizing"]), Size(**kept["size"]), kept["most"]
-    wanted = size_of(limits, sizing, report)
+    own = Report()
+    wanted = size_of(limits, sizing, own)
+    told = changed | ({("cpu", "quota")} if ("cpu", "period") in changed else set())
+    for place in told & own.notices.keys():  # what an earlier update was told is not told again
+        report.ignore(own.notices[place].id, place, own.notices[place].message)
     if ("memory", "limit") in changed:
         now = now._replace(memory_mib=_memory_mib(limits, sizing, kept, report))
     if ("cpu", "cpus") in changed:

@@ -258,6 +258,13 @@ def test_a_quota_below_the_least_is_told(host: Host) -> None:
     assert host.xen.settings(1)["cap"] == "10"
 
 
+def test_what_was_told_is_not_told_again(host: Host) -> None:
+    create(host, cpu=CPU)
+    assert "shares are asked for" in host.runx("update", "--cpu-share", "262145", "c").stderr
+    assert host.runx("update", "--cpu-quota", "100000", "c").stderr == ""
+    assert "% of a CPU" in host.runx("update", "--cpu-period", "1000000", "--cpu-quota", "50000", "c").stderr
+
+
 def test_what_the_vm_section_says_stands(host: Host) -> None:
     host.config["vm"] = {"hwConfig": {"vcpus": 4, "memory": 512 * MIB}}
     create(host)
