@@ -321,17 +321,18 @@ def network_of(process: Path) -> str:
         return ""
 
 
-def test_xl_is_in_the_hosts_network(host: Host, tmp_path: Path) -> None:
+def test_xl_is_in_the_hosts_network(host: Host) -> None:
     """Its scripts attach interfaces to the host's bridges, and take them away."""
+    told = host.xen.socket_path.parent / "networks"  # xenstored's directory: there is no other to which a supervisor can write
     xl = host.xen.directory / "bin" / "xl"
     lines = xl.read_text().splitlines(keepends=True)
-    lines.insert(1, f'echo "$1 $(readlink /proc/self/ns/net)" >> {tmp_path}/networks\n')
+    lines.insert(1, f'echo "$1 $(readlink /proc/self/ns/net)" >> {told}\n')
     xl.write_text("".join(lines))
     host.create()
     assert host.runx("start", "c").returncode == 0
     host.xen.shut_down(1)  # the supervisor destroys it
     host.await_status("stopped")
-    networks = dict(line.split() for line in (tmp_path / "networks").read_text().splitlines())
+    networks = dict(line.split() for line in told.read_text().splitlines())
     assert networks["create"] == networks["destroy"] == OURS
 
 
