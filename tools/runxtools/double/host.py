@@ -49,6 +49,7 @@ sys.path[:0] = [{checkout!r}, {libraries!r}]
 from runx import paths
 paths.assets_dir = lambda: {assets!r}
 paths.DEFAULT_IMAGES = {state!r} + "/images"
+paths.data_dir = lambda name: {state!r} + "/lib/" + name
 from runx.cli.main import program
 program()
 """
@@ -175,6 +176,7 @@ class Double:
         # No kernel is booted, so any file will do.
         (assets / "kernel").write_bytes(b"xl-double boots none\n")
         python = venv.find() or venv.make()
+        shutil.copytree(grammars(python), self.directory / "lib/grammars")
         libraries = next((python.parent.parent / "lib").glob("python*/site-packages"))
         words = {"tools": str(CHECKOUT / "tools"), "checkout": str(CHECKOUT), "state": str(self.directory), "python": python}
         words |= {"libraries": str(libraries), "assets": f"{LOCAL}/share/runx/{os.uname().machine}"}
@@ -236,6 +238,30 @@ def programs() -> Path:
 
     with cache.locked(cache.root() / "double.lock"):
         return cache.find(cache.root(), "double", key) or cache.make(cache.root(), "double", key, fill)
+
+
+_WRITE_TABLES = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+from runx import paths
+paths.data_dir = lambda _: sys.argv[2]
+from runx.compiler.grammar import write_tables
+write_tables()
+"""
+
+
+def grammars(python: Path) -> Path:
+    """Directory of runx's grammars with the parsers' tables, as an installation has them, in the cache. Raises ToolError."""
+    sources = sorted((CHECKOUT / "grammars").glob("*.lark"))
+    key = cache.key_of({**{source.name: source.read_bytes() for source in sources}, "python": str(python)})
+
+    def fill(directory: Path) -> None:
+        for source in sources:
+            shutil.copy(source, directory)
+        command.run([python, "-c", _WRITE_TABLES, CHECKOUT, directory])
+
+    with cache.locked(cache.root() / "double.lock"):
+        return cache.find(cache.root(), "double-grammars", key) or cache.make(cache.root(), "double-grammars", key, fill)
 
 
 def _pid_namespace() -> int:
