@@ -93,3 +93,30 @@ def give(root: Path, name: str) -> None:
     for path in [program, *(word for word in linked.split() if word.startswith("/"))]:
         (root / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path.lstrip("/"))
+
+
+HOLDERS = """
+for pid in $(lsns --type mnt --noheadings --output PID); do
+    grep -a -q /bin/xl /proc/$pid/cmdline || grep -l "$1" /proc/$pid/mountinfo
+done
+true
+"""
+"""Processes, one for each mount namespace, that have a mount of this name; but for what stands for virtual machines."""
+
+
+def test_what_the_host_unmounts_is_free(double: Double, bundle: Bundle, scratch: str) -> None:
+    """No process of a container's keeps another mount of the host, which is mounted when the container is made."""
+    volume, other = f"{scratch}/volume", f"{scratch}/other"
+    double.run(["mkdir", volume, other], check=True)
+    double.run(["mount", "-t", "tmpfs", "tmpfs", other], check=True)
+    mount = {"destination": "/volume", "source": volume, "type": "bind", "options": ["rbind", "rw"]}
+    bundle.config["mounts"].append(mount)
+    process = bundle.popen("echo ready; read line")
+    try:
+        holders = ["sh", "-c", HOLDERS, "sh", other]
+        assert double.run(holders, check=True).stdout != b"", "the host has it"
+        double.run(["umount", other], check=True)
+        assert double.run(holders, check=True).stdout == b""
+    finally:
+        process.communicate(b"end\n", timeout=LIMIT_S)
+    assert process.returncode == 0

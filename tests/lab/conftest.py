@@ -31,6 +31,7 @@ ONLY_ON_THE_DOUBLE = (
 LONG = (
     "test_machine_pods.py",
     "test_podman.py",
+    "test_software.py",
     "test_a_container_sees_what_overlayfs_shows_to_the_host[True]",
     "test_a_database_and_a_package_manager[9p]",
     "test_a_database_of_two_containers",

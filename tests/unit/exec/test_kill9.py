@@ -1,4 +1,4 @@
-"""SIGKILL before any system call of `create`, its supervisor, `start` and `delete`: `delete --force` removes the rest.
+"""SIGKILL before any system call of `create`, its supervisor, `start`, `kill` and `delete`: `delete --force` removes the rest.
 
 strace(1) kills: nothing of the product knows of it. Every call that changes something or starts something is a point; as many
 of them as a run has time for are tried, spread evenly. RUNX_KILL_POINTS=1000 tries all.
@@ -110,7 +110,7 @@ def test_supervisor_killed(host: Host, tmp_path: Path) -> None:
 
 
 @traced
-@pytest.mark.parametrize("command", [["start", "c"], ["delete", "--force", "c"]])
+@pytest.mark.parametrize("command", [["start", "c"], ["kill", "c", "KILL"], ["delete", "--force", "c"]])
 def test_a_fast_command_killed(host: Host, tmp_path: Path, command: list[str]) -> None:
     log = tmp_path / "strace"
     host.create()
