@@ -48,7 +48,7 @@ static void apply_limits(const struct process *p, int report)
 {
     for (size_t i = 0; i < p->limit_count; i++)
         if (setrlimit(p->limits[i].resource, &p->limits[i].value) < 0)
-            report_failure(report, STATUS_SETUP_FAILED, "setrlimit %d to %llu, %llu: %s", p->limits[i].resource,
+            report_failure(report, STATUS_SETUP_FAILED, "limit %s of %llu, at most %llu: %s", p->limits[i].name,
                            (unsigned long long)p->limits[i].value.rlim_cur,
                            (unsigned long long)p->limits[i].value.rlim_max, reason(errno));
 }

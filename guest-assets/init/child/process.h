@@ -9,7 +9,8 @@
 #include <sys/types.h>
 
 struct limit {
-    int resource; /* of setrlimit(2) */
+    const char *name; /* as in the record */
+    int resource;     /* of setrlimit(2) */
     struct rlimit value;
 };
 

@@ -49,6 +49,7 @@ static const char *read_limits(const struct record *record, struct process *p)
             return fault("rlimit: unknown resource \"%s\"", triple[0]);
         if (!parse_decimal(triple[1], UINT64_MAX, &soft) || !parse_decimal(triple[2], UINT64_MAX, &hard))
             return fault("rlimit %s: \"%s\" and \"%s\" must be numbers", triple[0], triple[1], triple[2]);
+        p->limits[i].name = RESOURCES[r].name;
         p->limits[i].resource = RESOURCES[r].resource;
         p->limits[i].value = (struct rlimit){.rlim_cur = soft, .rlim_max = hard};
     }

@@ -65,6 +65,11 @@ def test_limits(start: Start) -> None:
     assert seen["rlimit.nproc"] == [b"4321 4321"]
 
 
+def test_a_limit_that_the_kernel_refuses_is_named(start: Start) -> None:
+    box = start("/bin/true", rlimit=["core", 0, 0, "nofile", 5, 4])
+    assert box.fatal() == (125, "limit nofile of 5, at most 4: invalid argument")
+
+
 CHOWN, KILL, NET_BIND = 1 << 0, 1 << 5, 1 << 10
 
 
