@@ -73,6 +73,36 @@ static int open_loop(const char *image, char *name, size_t size)
     }
 }
 
+enum { WAIT_MS = 60 * 1000, RETRY_MS = 2 };
+
+static void wait_a_little(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+}
+
+/* Mounts SOURCE as the first of TYPES that it is: whether that was possible. */
+static bool mount_one(const char *types, const char *source, const char *target, const struct options *options)
+{
+    char text[128];
+    snprintf(text, sizeof text, "%s", types);
+    for (char *rest = text, *type; (type = strsep(&rest, ","));)
+        if (mount(source, target, type, options->flags, options->data[0] ? options->data : NULL) == 0)
+            return true;
+    return false;
+}
+
+/* Waits until a disk can be opened: its driver has connected. A disk has its node a moment before that. */
+static void await_disk(const char *path)
+{
+    int fd;
+    for (int waited = 0; (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0; waited += RETRY_MS) {
+        if ((errno != ENOENT && errno != ENXIO) || waited >= WAIT_MS)
+            fail("%s: %s", path, reason(errno));
+        wait_a_little();
+    }
+    close(fd);
+}
+
 /* FSTYPES SOURCE TARGET OPTIONS */
 static void do_attach(char **a)
 {
@@ -80,21 +110,21 @@ static void do_attach(char **a)
     struct stat status;
     char loop_name[32];
     const char *source = a[1];
-    int loop = -1, error = EINVAL;
+    int loop = -1;
     read_options(a[3], &options);
     make_directory(a[2]);
-    if (source[0] == '/' && stat(source, &status) == 0 && S_ISREG(status.st_mode)) {
+    if (!strncmp(source, "/dev/", 5))
+        await_disk(source);
+    else if (source[0] == '/' && stat(source, &status) == 0 && S_ISREG(status.st_mode)) {
         loop = open_loop(source, loop_name, sizeof loop_name);
         source = loop_name;
     }
-    char *rest = a[0], *type;
-    bool mounted = false;
-    while (!mounted && (type = strsep(&rest, ","))) {
-        mounted = mount(source, a[2], type, options.flags, options.data[0] ? options.data : NULL) == 0;
-        error = errno;
+    /* The kernel does not know a share (EINVAL) before its driver has connected (net/9p/trans_xen.c, p9_xen_create). */
+    for (int waited = 0; !mount_one(a[0], source, a[2], &options); waited += RETRY_MS) {
+        if (strcmp(a[0], "9p") || errno != EINVAL || waited >= WAIT_MS)
+            fail("%s: %s", a[1], reason(errno));
+        wait_a_little();
     }
-    if (!mounted)
-        fail("%s: %s", a[1], reason(error));
     if (loop >= 0)
         close(loop);
 }
@@ -107,16 +137,10 @@ static void do_place(char **a)
         fail("%s: %s", a[1], reason(errno));
 }
 
-/* PATH: the kernel makes its node when the host has attached the disk. */
+/* PATH */
 static void do_await_disk(char **a)
 {
-    enum { WAIT_MS = 60 * 1000, RETRY_MS = 2 };
-    struct stat status;
-    for (int waited = 0; stat(a[0], &status) < 0; waited += RETRY_MS) {
-        if (errno != ENOENT || waited >= WAIT_MS)
-            fail("%s", reason(errno));
-        nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
-    }
+    await_disk(a[0]);
 }
 
 /* KIND */

@@ -165,7 +165,6 @@ int pid1_main(const char *device)
     link_send(FRAME_HELLO, (unsigned char[]){LINK_VERSION}, 1);
     link_flush(); /* at once: the set-up will wait for what the host answers */
     kernel_log_open();
-    memory_pressure_watch();
     signals_watch();
     allow_processes();
     reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del becomes SIGINT; fails in a PID namespace, which has none */

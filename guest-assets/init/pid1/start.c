@@ -12,6 +12,7 @@
 #include "pid1/end.h"
 #include "pid1/link.h"
 #include "pid1/log.h"
+#include "pid1/memory_pressure.h"
 #include "pid1/namespace.h"
 #include "pid1/network_script.h"
 #include "pid1/signals.h"
@@ -81,6 +82,7 @@ void start_take_report(void)
         write_back_take(layer_socket);
         link_send(FRAME_STARTED, NULL, 0);
         child_started();
+        memory_pressure_watch(); /* now, as it takes time: nothing that is set up fills the memory */
         container_streams.started = true;
     }
 }

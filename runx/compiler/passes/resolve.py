@@ -40,8 +40,9 @@ from runx.compiler.passes.shares import withheld
 from runx.compiler.passes.sizing import size_of, sizing_of
 from runx.errors import RunxError
 
-PASSTHROUGH_CMDLINE = ("console=hvc0", "panic=-1")
-"""With a ramdisk of the container's own, hvc0 is the container's output. The container decides whether the kernel is quiet."""
+PASSTHROUGH_CMDLINE = ("console=hvc0", "panic=-1", "runx.wait_for_devices")
+"""With a ramdisk of the container's own, hvc0 is the container's output. The container decides whether the kernel is quiet. Its
+/init expects devices that are connected, as Linux has them; runx's /init does not need runx's kernel to wait."""
 
 # console: hvc0 is Xen's console. Its output becomes the container's log. quiet, loglevel: only emergencies, as each line costs
 # time on that console. panic: restart at once instead of hanging. A restart destroys the domain.

@@ -1,7 +1,7 @@
-"""A guest whose kernel waits for a device that does not come up.
+"""A guest that waits for a device that does not come up.
 
-Before it executes PID 1, the kernel waits for its frontends, five minutes at most (Linux, drivers/xen/xenbus,
-wait_for_devices). It says nothing meanwhile, and nobody else would. This part of the loop looks at the devices itself.
+PID 1, or a kernel that is not runx's, waits for devices before the container's process is started. It says nothing meanwhile, and
+nobody else would. This part of the loop looks at the devices itself.
 """
 
 import time
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
     from runx.exec.container.record import Record
     from runx.exec.supervisor.session import Session
-    from runx.exec.supervisor.to_guest import ToGuest
     from runx.exec.xen.xenstore import XenStore
 
 LIMIT_S = 30.0
-"""How long the guest's kernel may take from its console to PID 1, before somebody looks whether a device is the reason."""
+"""How long the guest may take from its kernel's console to the process, before somebody looks whether a device is the reason."""
 STATUS_SET_UP_FAILED = 125
 _KINDS = {
     "9pfs": ("share", "CONFIG_NET_9P_XEN", "the log of the container, and whether its process runx-shares is stopped"),
@@ -67,26 +66,24 @@ class Devices:
 
 
 class Boot:
-    """The part of the loop that waits for PID 1, and ends a container whose guest waits for a device."""
+    """The part of the loop that waits for the process, and ends a container whose guest waits for a device."""
 
     def __init__(
         self,
         record: "Record",
         session: "Session",
-        to_guest: "ToGuest",
         devices: Devices,
         clock: "Callable[[], float]" = time.monotonic,
     ) -> None:
         self._record = record
         self._session = session
-        self._to_guest = to_guest
         self._devices = devices
         self._clock = clock
         self._look_at: float | None = None
         """None: the kernel does not look at its devices yet."""
 
     def watch(self, _poller: "select.poll") -> float | None:
-        if self._to_guest.greeted or self._session.status is not None:
+        if self._session.started or self._session.status is not None:
             return None
         if self._record.status != "running" or not self._devices.has_console():
             self._look_at = None
@@ -96,7 +93,7 @@ class Boot:
 
     def handle(self, _ready: dict[int, int]) -> None:
         """Raises Ended if a device is missing."""
-        if self._look_at is None or self._to_guest.greeted or self._clock() < self._look_at:
+        if self._look_at is None or self._session.started or self._clock() < self._look_at:
             return
         self._look_at = self._clock() + LIMIT_S
         if missing := self._devices.missing():

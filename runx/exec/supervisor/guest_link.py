@@ -45,7 +45,7 @@ def meet(record: "Record", store: "XenStore", session: Session, network: "Networ
     store.watch(console.frontend + "/state", "console")
     guest = GuestLink(record, session, network, console, kernel_log, allowance)
     devices = Devices(record, store, lambda: console.fd >= 0, kernel_log.last_words)
-    guest.last_parts = (Boot(record, session, guest.to_guest, devices), *guest.last_parts)
+    guest.last_parts = (Boot(record, session, devices), *guest.last_parts)
     if record.writes_back:
         from runx.exec.supervisor.write_back import WriteBack  # containers that are read-only, or by 9p, have none
 

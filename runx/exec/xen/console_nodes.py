@@ -21,8 +21,9 @@ def publish(store: XenStore, domid: int) -> None:
     """Write the nodes of both ends. Call it while the domain is paused: the guest looks for consoles when it boots.
 
     The backend is connected from the beginning. The guest's driver then is as soon as it has made its ring, whenever this process
-    maps the ring: what the guest writes waits there, and binding the channel makes an event. Otherwise the kernel would wait for
-    the backend before it executes PID 1, and it looks only every 100 ms (drivers/xen/xenbus/xenbus_probe_frontend.c, wait_loop).
+    maps the ring: what the guest writes waits there, and binding the channel makes an event. Otherwise a kernel that is not
+    runx's would wait for the backend before it executes PID 1, and it looks only every 100 ms
+    (drivers/xen/xenbus/xenbus_probe_frontend.c, wait_loop).
     """
     ours, guests = backend(domid), frontend(domid)
     nodes = {

@@ -46,7 +46,7 @@ class Guest:
         self.to_guest = ToGuest(Ring(), self.session)
         anything: Any = store
         devices = Devices(self.record, anything, lambda: self.has_console, lambda: "last words")
-        self.boot = Boot(self.record, self.session, self.to_guest, devices, lambda: self.now)
+        self.boot = Boot(self.record, self.session, devices, lambda: self.now)
 
     def after(self, seconds: float) -> int | None:
         """The container's status, None if it goes on."""
@@ -89,7 +89,7 @@ def test_what_is_missing_and_what_to_do(store: Store, words: str) -> None:
 
 
 def test_a_slow_guest_is_not_ended() -> None:
-    """All its devices are there, or its kernel has not looked at them yet, or it is paused, or PID 1 listens."""
+    """All its devices are there, or its kernel has not looked at them yet, or it is paused, or the process runs."""
     assert Guest(Store().device("9pfs", 0, "4", "4", tag="root")).after(100) is None
     guest = Guest(STUCK)
     guest.has_console = False
@@ -99,4 +99,6 @@ def test_a_slow_guest_is_not_ended() -> None:
     guest.record.status = "running"
     assert guest.after(LIMIT_S - 1) is None, "the time begins anew"
     guest.to_guest.greeted = True
+    assert guest.after(0.5) is None, "PID 1 may wait for a device, too"
+    guest.session.process_started()
     assert guest.after(1000) is None
