@@ -100,11 +100,23 @@ def _process(
     ]
     for what in ignored:
         log.append("warning", f"exec: {what} is ignored: the virtual machine is the boundary")
+    if size == (0, 0) and not options.detach:
+        size = _own_size()
     if size is not None:
         found["terminal"] = [str(number).encode() for number in size]
     elif nulls := descriptors.null_streams():
         found["null"] = [nulls.encode()]
     return found, size
+
+
+def _own_size() -> tuple[int, int]:
+    """Rows and columns of the terminal that is our standard input; zeros without one."""
+    from runx.exec.console import terminal
+
+    try:
+        return terminal.size(0)
+    except OSError:
+        return 0, 0
 
 
 def _process_of(path: str) -> "dict[str, object]":
