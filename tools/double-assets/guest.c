@@ -409,6 +409,8 @@ static bool move_output(int tty)
     ssize_t count = readv(tty, piece, pieces(ring->out, sizeof ring->out, ring->out_prod, room, piece));
     if (count <= 0)
         return false;
+    if (has_layer)
+        settle_layer(); /* after the read: what is read was said after what it is about */
     __atomic_store_n(&ring->out_prod, ring->out_prod + (uint32_t)count, __ATOMIC_RELEASE);
     notify();
     return true;
@@ -473,8 +475,6 @@ static int run(pid_t init, int tty, int hanger, int listener, int control, int m
             close(mounts);
             mounts = -1;
         }
-        if (has_layer && fds[TTY].revents & POLLIN)
-            settle_layer();
         bool had_output = room && tty >= 0 && move_output(tty);
         if (tty >= 0)
             move_input(tty);
