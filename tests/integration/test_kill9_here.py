@@ -195,11 +195,12 @@ def test_nothing_hangs_and_nothing_is_left(
         until(lambda: is_over(bundle))
     assert life.command and life.command.stdout
     life.command.wait(LIMIT_S)  # its standard input is still open
+    removed = bundle.runx("delete", "--force", "c")
+    assert (removed.returncode, removed.stderr) == (0, b"")
+    # Only now: a `create` that did not wait for slow images has left a supervisor, which has its standard output.
     said = life.command.stdout.read()
     if victim == "server" and step == "running":
         assert b"the server of the container's shares has ended: signal 9" in said, said
-    removed = bundle.runx("delete", "--force", "c")
-    assert (removed.returncode, removed.stderr) == (0, b"")
     deadline = time.monotonic() + GONE_S
     while more := sorted(set(left(double)) - set(before)):
         assert time.monotonic() < deadline, more
