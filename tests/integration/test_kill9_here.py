@@ -66,6 +66,7 @@ def test_nothing_hangs_and_nothing_is_left(
     life.command.wait(LIMIT_S)  # its standard input is still open
     removed = bundle.runx("delete", "--force", "c")
     assert (removed.returncode, removed.stderr) == (0, b"")
+    # Only now: a `create` that did not wait for slow images has left a supervisor, which has its standard output.
     said = life.command.stdout.read()  # nobody has it open any more
     if victim == "server" and step == "running":
         assert b"the server of the container's shares has ended: signal 9" in said, said

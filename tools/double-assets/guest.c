@@ -421,7 +421,7 @@ static bool move_output(int tty)
     if (count <= 0)
         return false;
     if (has_layer && has_written_back(piece, (size_t)count))
-        settle_layer();
+        settle_layer(); /* after the read: what is read was said after what it is about */
     __atomic_store_n(&ring->out_prod, ring->out_prod + (uint32_t)count, __ATOMIC_RELEASE);
     notify();
     return true;

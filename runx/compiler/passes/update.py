@@ -153,8 +153,9 @@ def _size(kept: dict[str, Any], resources: dict[str, Any], changed: set[Path], r
     own = Report()
     wanted = size_of(limits, sizing, own)
     told = changed | ({("cpu", "quota")} if ("cpu", "period") in changed else set())
-    for place in told & own.notices.keys():  # what an earlier update was told is not told again
-        report.ignore(own.notices[place].id, place, own.notices[place].message)
+    for place, notice in own.notices.items():
+        if place in told:  # what an earlier update was told is not told again
+            report.ignore(notice.id, place, notice.message)
     if ("memory", "limit") in changed:
         now = now._replace(memory_mib=_memory_mib(limits, sizing, kept, report))
     if ("cpu", "cpus") in changed:
