@@ -11,7 +11,7 @@ import select
 from runx.errors import RunxError
 from runx.exec.container import title
 from runx.exec.supervisor import control
-from runx.linux import descriptors
+from runx.linux import descriptors, proc
 from runx.linux.files import write_all
 from runx.linux.signals import signal
 
@@ -58,10 +58,11 @@ class Carrier:
     def begin(self, directory: str, record: bytes, streams: tuple[int, int, int], *, while_paused: bool) -> None:
         """Ask the supervisor to start the process. Raises RunxError if it is not there."""
         file = os.memfd_create("record", os.MFD_CLOEXEC)
+        line = f"exec {'paused' if while_paused else 'running'} {proc.start_time(os.getpid())}"
         try:
             write_all(file, record)
             os.lseek(file, 0, os.SEEK_SET)
-            self._connection = control.begin(directory, "exec paused" if while_paused else "exec", (file, *streams)).detach()
+            self._connection = control.begin(directory, line, (file, *streams)).detach()
         except OSError:
             raise _GONE from None
         finally:

@@ -24,7 +24,7 @@ def ask(directory: str, text: bytes, what: str, *, while_paused: bool = False) -
     os.lseek(record, 0, os.SEEK_SET)
     output, told = os.pipe2(os.O_CLOEXEC)
     try:
-        connection = control.begin(directory, "exec paused" if while_paused else "exec", (record, null, told, null))
+        connection = control.begin(directory, "exec paused" if while_paused else "exec running", (record, null, told, null))
     except OSError:
         raise RunxError("container not running") from None
     finally:

@@ -11,6 +11,7 @@ from runx.exec.commands import orphan
 from runx.exec.container import record as records
 from runx.exec.container.record import LIVE
 from runx.exec.supervisor import control
+from runx.linux import proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,8 +91,9 @@ def pids(root: str, container_id: str) -> list[int]:
     record = records.load(root, container_id)
     if record.current_status() not in LIVE:
         raise RunxError("container not running")
-    carriers = control.request(record.directory, "carriers", _ANSWER_LIMIT_S) if record.exec else ""
-    return [record.pid, *map(int, carriers.split())]
+    said = control.request(record.directory, "carriers", _ANSWER_LIMIT_S) if record.exec else ""
+    carriers = [carrier.partition(":")[::2] for carrier in said.split()]
+    return [record.pid, *(int(pid) for pid, since in carriers if proc.start_time(int(pid)) == since)]
 
 
 def processes(root: str, container_id: str) -> list[list[str]]:

@@ -5,7 +5,6 @@ import os
 from runx.errors import RunxError
 from runx.exec.supervisor import control
 from runx.exec.supervisor.loop import Ended
-from runx.linux import proc
 from runx.linux.signals import signal
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -97,24 +96,39 @@ class Lifecycle:
             raise RunxError(f"cannot join the machine of a pod in the {self._record.status} state")
         self._machine.join(connection, container_id)
 
-    def execute(self, connection: int, fds: list[int], *, while_paused: bool) -> None:
+    def execute(self, connection: int, fds: list[int], *, while_paused: bool, since: str) -> None:
         """Start a further process in a running container. Raises RunxError if it cannot be; the descriptors are closed then.
 
-        while_paused: in a paused one too, whose process starts when it is resumed. The texts are runc's.
+        while_paused: in a paused one too, whose process starts when it is resumed. since: when the carrier was started, as it says
+        itself: this process may not look (host_view.py); "": it is no carrier. The texts are runc's.
         """
         status = self._record.status
         if status == "running" or (status == "paused" and while_paused):
             carrier = control.peer(connection)
             self._machine.execute(connection, fds)
-            self._carriers = [(pid, start) for pid, start in self._carriers if proc.start_time(pid) == start]
-            if start := proc.start_time(carrier):
-                self._carriers.append((carrier, start))
+            self._carriers = [known for known in self._carriers if _lives(known[0])]
+            if since and carrier:
+                self._carriers.append((carrier, since))
         else:
             refuse(connection, fds, f"cannot exec in a {status} container")
 
-    def carriers(self) -> list[int]:
-        """Pids of the processes on the host that stand for further processes of the container."""
-        return [pid for pid, start in self._carriers if proc.start_time(pid) == start]
+    def carriers(self) -> list[tuple[int, str]]:
+        """The processes on the host that stand for further processes of the container: pids and start times (linux/proc.py).
+
+        Another process may have the pid of one that has ended: its start time tells.
+        """
+        return [known for known in self._carriers if _lives(known[0])]
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is a process with this pid."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def takes_none_in(_connection: int, _container_id: str) -> None:

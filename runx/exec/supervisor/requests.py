@@ -52,13 +52,14 @@ class Requests:
         word, _, argument = line.partition(" ")
         try:
             if word == "exec":
-                self._lifecycle.execute(connection, fds, while_paused=argument == "paused")
+                state, _, since = argument.partition(" ")
+                self._lifecycle.execute(connection, fds, while_paused=state == "paused", since=since)
                 return
             if word == "join":
                 self._lifecycle.join(connection, argument)
                 return
             if word == "carriers":
-                control.answer(connection, words=" ".join(map(str, self._lifecycle.carriers())))
+                control.answer(connection, words=" ".join(f"{pid}:{since}" for pid, since in self._lifecycle.carriers()))
                 return
             if word == "start":
                 self._lifecycle.start()
