@@ -99,8 +99,8 @@ class Lifecycle:
     def execute(self, connection: int, fds: list[int], *, while_paused: bool, since: str) -> None:
         """Start a further process in a running container. Raises RunxError if it cannot be; the descriptors are closed then.
 
-        while_paused: in a paused one too, whose process starts when it is resumed. since: when the carrier was started, as it says
-        itself: this process may not look (host_view.py); "": it is no carrier. The texts are runc's.
+        while_paused: in a paused one too, whose process starts when it is resumed. since: when the carrier was started, as it
+        says itself: this process may not look (host_view.py); "": it is no carrier. The texts are runc's.
         """
         status = self._record.status
         if status == "running" or (status == "paused" and while_paused):

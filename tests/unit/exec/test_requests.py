@@ -148,7 +148,7 @@ def test_a_signal_before_the_start_ends_the_container_and_is_answered(container:
 CARRIER = """
 import sys
 from runx.exec.supervisor import control
-connection = control.begin(sys.argv[1], "exec", (0, 0, 0, 0))
+connection = control.begin(sys.argv[1], f"exec running {sys.argv[2]}", (0, 0, 0, 0))
 sys.stdin.read()
 """
 
@@ -156,11 +156,11 @@ sys.stdin.read()
 def test_carriers_are_known_as_long_as_they_live(container: Container) -> None:
     assert container.ask("start") == "ok"
     assert container.ask("carriers") == "ok"
-    words = [sys.executable, "-c", CARRIER, str(container.directory)]
+    words = [sys.executable, "-c", CARRIER, str(container.directory), "4711"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, env={"PYTHONPATH": str(CHECKOUT)}) as process:
         loop.turn([container.requests])
         assert container.machine.done == ["start", 4]
-        assert container.ask("carriers") == f"ok {process.pid}"
+        assert container.ask("carriers") == f"ok {process.pid}:4711"
     assert container.ask("carriers") == "ok"
 
 
