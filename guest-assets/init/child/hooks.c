@@ -65,7 +65,7 @@ static _Noreturn void become(const struct hook *hook, int failure)
         execve(hook->path, hook->args, hook->env);
     }
     int error = errno;
-    _exit(write(failure, &error, sizeof error) < 0 ? 1 : STATUS_NOT_FOUND);
+    leave(write(failure, &error, sizeof error) < 0 ? 1 : STATUS_NOT_FOUND);
 }
 
 /* Waits for PID with SIGCHLD blocked. Returns false when the time is over. An orphan of the hook may cause SIGCHLD, too. */

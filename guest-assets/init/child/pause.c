@@ -26,13 +26,13 @@ _Noreturn void pause_run(int report)
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL); /* a signal that is blocked waits, also for the first process of a namespace */
     if (write(report, (char[]){REPORT_EXECUTING}, 1) != 1)
-        _exit(STATUS_SETUP_FAILED);
+        leave(STATUS_SETUP_FAILED);
     for (int fd = 0; fd < MOST_FDS; fd++)
         close(fd);
     for (;;) {
         int number = sigwaitinfo(&all, &info);
         if (number == SIGTERM || number == SIGINT)
-            _exit(0);
+            leave(0);
         while (waitpid(-1, NULL, WNOHANG) > 0)
             ;
     }

@@ -7,8 +7,7 @@
 
 #include "common/common.h"
 
-/* Not _exit(3): musl's repeats the call for ever if a seccomp filter denies it. */
-static _Noreturn void end(int status)
+_Noreturn void leave(int status)
 {
     syscall(SYS_exit_group, status);
     syscall(SYS_exit, status);
@@ -27,5 +26,5 @@ void report_failure(int report, int status, const char *format, ...)
     if ((size_t)length > sizeof text - 3)
         length = (int)sizeof text - 3;
     /* When PID 1 cannot be told, the exit status is all that is left. */
-    end(write(report, text, (size_t)length + 2) < 0 ? STATUS_SETUP_FAILED : status);
+    leave(write(report, text, (size_t)length + 2) < 0 ? STATUS_SETUP_FAILED : status);
 }
