@@ -9,7 +9,6 @@ import os
 import random
 import stat
 import struct
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from runx.exec.ninep.layer import Root
 from runx.exec.ninep.nodes import Rules
 from runx.exec.ninep.share import Share, open_directory
 from runxtools.ninep.client import Client
-from runxtools.testing import hostile_changes, nineclient
+from runxtools.testing import hostile_changes, hostile_place, nineclient
 from runxtools.testing.changerecords import (
     DIRECTORY,
     FILE,
@@ -292,20 +291,8 @@ def send(client: Client, stream: bytes) -> None:
 
 
 def test_what_tools_fuzz_says(tmp_path: Path) -> None:
-    """In a child, as the server has a working directory of its own."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            place = hostile_changes.Place(tmp_path)
-            for seed in range(300):
-                place.hear(random.Random(seed).randbytes(300))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    inputs = (random.Random(seed).randbytes(300) for seed in range(300))
+    assert hostile_place.stands(lambda: hostile_changes.Place(tmp_path).hear, inputs)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from runx.exec.ninep import wire
 from runxtools.ninep.client import ROOT, Client
-from runxtools.testing import hostile_share
+from runxtools.testing import hostile_place, hostile_share
 from runxtools.testing.nineclient import served
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the server acts for any user")
@@ -149,18 +149,8 @@ def test_a_directory_that_is_moved_out_is_no_way_up(place: Path, outside: Path, 
 
 
 def test_what_tools_fuzz_says(tmp_path: Path) -> None:
-    """In a child, as the server has a working directory of its own."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            place = hostile_share.Place(tmp_path)
-            for seed in range(300):
-                place.hear(random.Random(seed).randbytes(400))
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    inputs = (random.Random(seed).randbytes(400) for seed in range(300))
+    assert hostile_place.stands(lambda: hostile_share.Place(tmp_path).hear, inputs)
 
 
 def test_messages_of_a_broken_client(place: Path, outside: Path) -> None:

@@ -12,6 +12,7 @@ from runx.exec.ninep.export_names import SCRATCH
 from runx.exec.ninep.layer import Root
 from runx.exec.ninep.share import open_directory
 from runxtools.testing.changerecords import TOP, data, entry, record, two, whole
+from runxtools.testing.hostile_place import HostilePlace
 
 _ROOM = 65536
 _OVERHEAD = 1 << 20
@@ -34,30 +35,20 @@ _NAMES = (
 _ATTRIBUTES = (b"user.x", b"trusted.overlay.opaque", b"system.posix_acl_default", b"security.capability", b"user.\0")
 
 
-class Place:
-    """A root filesystem, and a directory beside it that no record may change. The process's working directory is that of the
-    server."""
+class Place(HostilePlace):
+    """A root filesystem, and a directory beside it that no record may change."""
 
     def __init__(self, directory: Path) -> None:
-        self.root, self._outside = directory / "root", directory / "outside"
-        self._outside.mkdir(parents=True)
-        (self._outside / "secret").write_text("secret")
-        self._before = self._state()
-        os.umask(0)
-        os.chdir("/proc/self/fd")
-
-    def _state(self) -> list[tuple[int, ...]]:
-        paths = (self._outside, self._outside / "secret")
-        return [(s.st_mode, s.st_uid, s.st_size, s.st_mtime_ns, s.st_nlink) for s in map(os.lstat, paths)]
+        super().__init__(directory, "root")
 
     def _fresh(self) -> Changes:
-        shutil.rmtree(self.root, ignore_errors=True)
-        (self.root / "below").mkdir(parents=True)
-        (self.root / "below/file").write_text("of the image")
-        (self.root / "file").write_text("of the image")
-        (self.root / "escape").symlink_to(self._outside)
-        (self.root / "up").symlink_to("..")
-        taken = Changes(Root(open_directory(str(self.root))))
+        shutil.rmtree(self.inside, ignore_errors=True)
+        (self.inside / "below").mkdir(parents=True)
+        (self.inside / "below/file").write_text("of the image")
+        (self.inside / "file").write_text("of the image")
+        (self.inside / "escape").symlink_to(self.outside)
+        (self.inside / "up").symlink_to("..")
+        taken = Changes(Root(open_directory(str(self.inside))))
         taken.allow(_ROOM)
         return taken
 
@@ -88,10 +79,10 @@ class Place:
         assert int(names) >= 0 and 0 <= int(size) <= _ROOM
         assert problem or not has_failed
         if has_failed or not problem:
-            assert SCRATCH not in os.listdir(self.root), "what is not complete stays"
-        held = sum(path.lstat().st_blocks * 512 for path in self.root.rglob("*"))
+            assert SCRATCH not in os.listdir(self.inside), "what is not complete stays"
+        held = sum(path.lstat().st_blocks * 512 for path in self.inside.rglob("*"))
         assert held <= _ROOM + _OVERHEAD, held
-        assert self._state() == self._before, "something outside of the root filesystem has changed"
+        self.check()
 
 
 def _records(given: bytes) -> bytes:

@@ -8,33 +8,25 @@ from pathlib import Path
 from runx.exec.ninep import session, wire
 from runx.exec.ninep.nodes import Rules
 from runx.exec.ninep.share import Share, open_directory
+from runxtools.testing.hostile_place import HostilePlace
 
 _ROOM = 65536
 _KINDS = sorted(kind for name, kind in vars(wire).items() if name.startswith("T") and isinstance(kind, int))
 
 
-class Place:
-    """A share, and a directory beside it that no message may change. The process's working directory is that of the server."""
+class Place(HostilePlace):
+    """A share, and a directory beside it that no message may change."""
 
     def __init__(self, directory: Path) -> None:
-        self.shared, self._outside = directory / "shared", directory / "outside"
-        self._outside.mkdir(parents=True)
-        (self._outside / "secret").write_text("secret")
-        self._before = self._state()
-        os.umask(0)
-        os.chdir("/proc/self/fd")
-
-    def _state(self) -> list[tuple[int, ...]]:
-        paths = (self._outside, self._outside / "secret")
-        return [(s.st_mode, s.st_uid, s.st_size, s.st_mtime_ns, s.st_nlink) for s in map(os.lstat, paths)]
+        super().__init__(directory, "shared")
 
     def _fresh(self) -> Share:
-        shutil.rmtree(self.shared, ignore_errors=True)
-        (self.shared / "dir").mkdir(parents=True)
-        (self.shared / "file").write_bytes(b"content" * 100)
-        (self.shared / "link").symlink_to(self._outside)
-        (self.shared / "up").symlink_to("..")
-        return Share(open_directory(str(self.shared)), Rules())
+        shutil.rmtree(self.inside, ignore_errors=True)
+        (self.inside / "dir").mkdir(parents=True)
+        (self.inside / "file").write_bytes(b"content" * 100)
+        (self.inside / "link").symlink_to(self.outside)
+        (self.inside / "up").symlink_to("..")
+        return Share(open_directory(str(self.inside)), Rules())
 
     def hear(self, data: bytes) -> None:
         """Answer what a guest says: pieces of `data`, each a length, a type and a body. Raises AssertionError for an answer that
@@ -47,7 +39,7 @@ class Place:
             assert kind in (message[4] + 1, wire.RLERROR)
             assert tag == wire.HEAD.unpack_from(message)[2]
         share.reset()
-        assert self._state() == self._before, "something outside of the share has changed"
+        self.check()
 
 
 def _beginning() -> list[bytes]:
