@@ -170,17 +170,22 @@ def test_the_same_but_for_what_is_listed(double: Double, tmp_path: Path, name: s
     config = adapted(CONFIGS[name], tmp_path)
     said = {}
     for runtime in ("runc", RUNX):
-        # A root of its own: mount points that one makes are not to be found by the other.
-        bundle = tmp_path / Path(runtime).name
-        bundle.mkdir()
-        image_root(tmp_path / "image.tar", bundle / "rootfs")
-        (bundle / "config.json").write_text(json.dumps(config))
+        bundle = bundle_for(runtime, tmp_path, config)
         argv = [runtime, "--root", str(bundle / "state"), "run", "--bundle", str(bundle), "beside"]
         result = double.run(argv, timeout=LIMIT_S)
         assert result.returncode == 7, (runtime, result.stderr, result.stdout[-500:])
         said[runtime] = facts(result.stdout.decode())
     ran.add(name)
     compare(double, tmp_path, *said.values())
+
+
+def bundle_for(runtime: str, directory: Path, config: dict[str, Any]) -> Path:
+    """A bundle with a root of its own: mount points that one runtime makes are not to be found by the other."""
+    bundle = directory / Path(runtime).name
+    bundle.mkdir()
+    image_root(directory / "image.tar", bundle / "rootfs")
+    (bundle / "config.json").write_text(json.dumps(config))
+    return bundle
 
 
 def compare(double: Double, directory: Path, under_runc: dict[str, str], under_runx: dict[str, str]) -> None:
@@ -217,10 +222,7 @@ def test_a_further_process(double: Double, tmp_path: Path, name: str, how: str) 
     config["process"] = {**process, "args": ["/bin/sh", "-c", "echo ready; exec sleep 1000"]}
     said = {}
     for runtime in ("runc", RUNX):
-        bundle = tmp_path / Path(runtime).name
-        bundle.mkdir()
-        image_root(tmp_path / "image.tar", bundle / "rootfs")
-        (bundle / "config.json").write_text(json.dumps(config))
+        bundle = bundle_for(runtime, tmp_path, config)
         argv = [runtime, "--root", str(bundle / "state")]
         words = [*argv, "run", "--bundle", str(bundle), "beside"]
         with double.popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as waiting:

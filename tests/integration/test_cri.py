@@ -3,7 +3,6 @@
 What the groups of Kubernetes' own suite (critest of cri-tools) ask of a runtime is here and there, but for images.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,10 +72,9 @@ def test_a_terminal(pod: Pod) -> None:
 
 
 @pytest.mark.usefixtures("may_exec")
-def test_streams_of_a_further_process(cri: Cri, pod: Pod, scratch: str) -> None:
+def test_streams_of_a_further_process(cri: Cri, pod: Pod) -> None:
     """As `kubectl exec` has them: with a terminal and without; and `kubectl attach` has those of the container's own."""
-    program = f"{scratch}/webexec.py"
-    cri.host.put(Path(__file__).parents[1] / "shared/webexec.py", program)
+    program = pod.put("webexec.py", "websocket_client.py")
     container = pod.run("one", "echo ready; read line; echo got $line; read line; exit 3", stdin=True, stdin_once=True)
 
     def talk(url: str, stdin: bytes = b"") -> tuple[bytes, bytes, int]:

@@ -22,22 +22,15 @@ def programs(pod: Pod, directory: Path) -> list[dict[str, Any]]:
     return [{"container_path": "/programs", "host_path": place, "readonly": True}]
 
 
-def put(pod: Pod, name: str) -> str:
-    """A program for the host."""
-    program = f"{pod.logs}/../{name}"
-    pod.cri.host.put(Path(__file__).with_name(name), program)
-    return program
-
-
 def forward(pod: Pod, port: int, data: bytes = b"", most: int = 1 << 40) -> "subprocess.CompletedProcess[bytes]":
     url = pod.cri.call("PortForward", pod_sandbox_id=pod.id, port=[port]).url
-    words = ["python3", put(pod, "webforward.py"), url, str(port), str(most)]
+    words = ["python3", pod.put("webforward.py", "websocket_client.py"), url, str(port), str(most)]
     return pod.cri.host.run(words, stdin=data, timeout=LIMIT_S)
 
 
 def speak(pod: Pod, port: int, connections: int, size: int) -> list[str]:
     """What came of so many connections at once to an echo server, made in the pod's network namespace."""
-    words = ["nsenter", f"--net=/proc/{pod.sandbox}/ns/net", "python3", put(pod, "echo_client.py")]
+    words = ["nsenter", f"--net=/proc/{pod.sandbox}/ns/net", "python3", pod.put("echo_client.py")]
     done = pod.cri.host.run([*words, str(port), str(connections), str(size)], check=True, timeout=LIMIT_S)
     return done.stdout.decode().split("\n")[:-1]
 

@@ -127,10 +127,9 @@ def test_a_pod_is_stopped_with_all_in_it(cri: Cri, pod: Pod) -> None:
 
 
 @pytest.mark.usefixtures("may_exec")
-def test_files_are_copied_by_exec(cri: Cri, pod: Pod, scratch: str) -> None:
+def test_files_are_copied_by_exec(cri: Cri, pod: Pod) -> None:
     """As `kubectl cp` does it: tar's archive over the streams of an exec, in and out."""
-    program = f"{scratch}/webexec.py"
-    cri.host.put(Path(__file__).with_name("webexec.py"), program)
+    program = pod.put("webexec.py", "websocket_client.py")
     container = pod.run("one", WAIT)
     archive = io.BytesIO()
     content = random.Random(5).randbytes(300_000)

@@ -130,11 +130,11 @@ def started(host: Machine, directory: Path) -> Iterator[Cri]:
 
 
 class Pod:
-    """A ready sandbox, used as by a kubelet. `directory` on the host is for its logs."""
+    """A ready sandbox, used as by a kubelet. `directory` on the host is for its logs, and for programs."""
 
     def __init__(self, cri: Cri, directory: str, pid: int = CONTAINER, **settings: Any) -> None:
         self.cri = cri
-        self.logs = f"{directory}/logs"
+        self.directory, self.logs = directory, f"{directory}/logs"
         self.namespaces = {"namespace_options": {"pid": pid}}
         self.group = f"/kubepods/{uuid.uuid4().hex[:12]}"
         linux = {"cgroup_parent": self.group, "security_context": self.namespaces, **settings.pop("linux", {})}
@@ -156,6 +156,12 @@ class Pod:
         words = [RUNX, "--root", self.cri.states, "ps", "--format", "json", self.id]
         (pid,) = json.loads(self.cri.host.run(words, check=True).stdout)
         return int(pid)
+
+    def put(self, name: str, *needed: str) -> str:
+        """Copy a program of this directory to the host, and modules that it needs: its path there."""
+        for each in (name, *needed):
+            self.cri.host.put(Path(__file__).with_name(each), f"{self.directory}/{each}")
+        return f"{self.directory}/{name}"
 
     def create(self, name: str, script: str, attempt: int = 0, **settings: Any) -> str:
         self.cri.host.run(["mkdir", "-p", f"{self.logs}/{name}"], check=True)
