@@ -1,26 +1,13 @@
 """The option that chooses a lab. Modules of tests that are collected by way of others: explain their assertions as well."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
 from runxtools.lab import kinds
 
-pytest.register_assert_rewrite(
-    "anti_spoofing_tests",
-    "bridge_tests",
-    "bundles",
-    "containers",
-    "ctr_tests",
-    "engine_exec_tests",
-    "engine_network_tests",
-    "engine_tests",
-    "pod_tests",
-    "podman_tests",
-    "pods",
-    "root_tests",
-    "terminal_tests",
-)
+pytest.register_assert_rewrite("bundles", "containers", *(path.stem for path in (Path(__file__).parent / "shared").glob("*.py")))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -62,14 +62,25 @@ def _cgroups(group: str) -> None:
             _unmount_all("/sys")
             linux.mount("sysfs", "/sys", "sysfs")  # its /sys/class/net is that of the process that mounts it
         linux.mount("cgroup2", CGROUPS, "cgroup2")
+        if not level and not _read(f"{CGROUPS}/cgroup.subtree_control"):
+            _enable(CGROUPS)  # no init has given groups a controller, and podman 4 cannot make a group without any
     for name in _GROUPS:
         os.makedirs(f"{CGROUPS}/{name}", exist_ok=True)
     _enter(f"{CGROUPS}/dom0")
     for directory in (CGROUPS, f"{CGROUPS}/domains"):  # controllers for guests
-        with open(f"{directory}/cgroup.controllers") as file:
-            controllers = file.read().split()
-        with open(f"{directory}/cgroup.subtree_control", "w") as file:
-            file.write(" ".join(f"+{name}" for name in controllers if name == "pids"))
+        _enable(directory, "pids")
+
+
+def _read(path: str) -> list[str]:
+    with open(path) as file:
+        return file.read().split()
+
+
+def _enable(directory: str, *names: str) -> None:
+    """Have the groups of a directory use those of its controllers that have such a name; without names, all."""
+    words = [f"+{name}" for name in _read(f"{directory}/cgroup.controllers") if name in names or not names]
+    with open(f"{directory}/cgroup.subtree_control", "w") as file:
+        file.write(" ".join(words))
 
 
 def _enter(directory: str) -> None:
