@@ -21,7 +21,7 @@ from runxtools.testing.containers import LIMIT_S, RUNX
 
 _PUT = """
     mkdir -p /run/settings/runx
-    printf '[pods]\\nmachine = "pod"\\n[policy]\\nexec = true\\n' > /run/settings/runx/runx.toml
+    printf '[pods]\\nmachine = "pod"\\n[policy]\\nexec = true\\n[kill]\\nend_timeout = 60\\n' > /run/settings/runx/runx.toml
     mount -t overlay -o lowerdir=/run/settings:/etc overlay /etc
 """
 

@@ -16,7 +16,6 @@
 
 void power_off(void)
 {
-    sync();
     reboot(RB_POWER_OFF);
     /* The power off has failed. The kernel panics when PID 1 ends, and the host sees a dead domain as well. */
     _exit(1);
@@ -58,6 +57,7 @@ void hang_up(void)
             break;
         nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
     }
+    sync();
     power_off();
 }
 

@@ -79,19 +79,27 @@ static void tell(unsigned session, const struct written *written)
     link_send(frame_of(session, FRAME_WRITTEN_BACK), payload, WRITTEN_BACK_HEADER + length);
 }
 
+/* Waits a little for what the host makes. WAITED: ms so far. Returns false, with errno as it was, when that is too long. */
+static bool wait_for_host(int *waited)
+{
+    int error = errno;
+    nanosleep(&(struct timespec){.tv_nsec = SHARE_RETRY_MS * 1000000L}, NULL);
+    errno = error;
+    *waited += SHARE_RETRY_MS;
+    return *waited < SHARE_WAIT_MS;
+}
+
 /* Mounts the share, which the host makes meanwhile: there is no such tag until then. Returns an errno. */
 static int mount_share(void)
 {
+    int waited = 0;
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         (mkdir(PLACE, 0700) < 0 && errno != EEXIST))
         return errno;
-    for (int waited = 0; waited < SHARE_WAIT_MS; waited += SHARE_RETRY_MS) {
+    do {
         if (mount(TAG, PLACE, "9p", MS_NOSUID | MS_NODEV | MS_NOEXEC, OPTIONS) == 0)
             return 0;
-        if (errno != EINVAL && errno != ENOENT)
-            return errno;
-        nanosleep(&(struct timespec){.tv_nsec = SHARE_RETRY_MS * 1000000L}, NULL);
-    }
+    } while ((errno == EINVAL || errno == ENOENT) && wait_for_host(&waited));
     return errno;
 }
 
@@ -99,14 +107,11 @@ static int mount_share(void)
 static int open_entry(unsigned session)
 {
     char path[sizeof POD_CHANGES + 10];
-    int fd = -1;
+    int fd, waited = 0;
     snprintf(path, sizeof path, POD_CHANGES "%u", session);
-    for (int waited = 0; waited < SHARE_WAIT_MS; waited += SHARE_RETRY_MS) {
+    do
         fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd >= 0 || errno != ENOENT)
-            break;
-        nanosleep(&(struct timespec){.tv_nsec = SHARE_RETRY_MS * 1000000L}, NULL);
-    }
+    while (fd < 0 && errno == ENOENT && wait_for_host(&waited));
     return fd;
 }
 
@@ -268,7 +273,7 @@ bool write_back_proceed(struct write_back *w, unsigned session)
         begin_for_session(w, session);
     if (!w->has_ended)
         return !write_back_is_pending(w);
-    take_result(w, true, &written);
+    take_result(w, w->stopped, &written);
     tell(session, &written);
     write_back_close(w);
     return true;
@@ -276,8 +281,10 @@ bool write_back_proceed(struct write_back *w, unsigned session)
 
 void write_back_stop(struct write_back *w)
 {
-    if (w->pid && !w->has_ended)
+    if (w->pid && !w->has_ended) {
+        w->stopped = true;
         kill(w->pid, SIGKILL);
+    }
 }
 
 void write_back_close(struct write_back *w)

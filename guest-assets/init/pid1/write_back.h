@@ -12,6 +12,7 @@ struct write_back {
     pid_t pid;  /* of the child that writes; 0: none */
     int result; /* the pipe that brings its result */
     bool has_ended;
+    bool stopped; /* it was killed, as the host wished */
 };
 
 /* Nothing to write yet. */
