@@ -351,6 +351,7 @@ class Sessions:
         self._is_over = True
         for running in tuple(self._running.values()):
             running.session.write_ready()
-            running.tell(f"exit {STATUS_KILLED}" if running.session.started else f"failed {STATUS_KILLED} {STOPPED}")
+            unstarted = f"failed {STATUS_KILLED} {STOPPED}" if running.listener else f"error {STOPPED}"
+            running.tell(f"exit {STATUS_KILLED}" if running.session.started else unstarted)
             self._log("info", f"session {running.session.number} ends with the container")
             self._forget(running)

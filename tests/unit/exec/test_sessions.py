@@ -107,6 +107,15 @@ def test_none_begins_when_the_container_ends(begin: Begin) -> None:
     assert talk.carriers[0].told == b"started\nexit 137\n"
 
 
+def test_one_that_has_not_started_when_the_container_ends(begin: Begin) -> None:
+    talk = begin(1)
+    assert talk.hear(link.frame(link.ENDING, b"\3") + link.frame(link.EXIT, b"\3")) == 3
+    assert talk.guest.sessions
+    talk.guest.sessions.close()
+    talk.carriers[0].read()
+    assert talk.carriers[0].told == b"error cannot exec in a stopped container\n"
+
+
 @pytest.mark.parametrize(
     ("speech", "rule"),
     [
