@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from exec_setting import may_exec  # noqa: F401  # a fixture
+from runx.exec.console.frames import PROCESSES_MOST
 from runxtools.double.host import Double
 from runxtools.testing.bundles import LIMIT_S, Bundle
 
@@ -89,3 +90,13 @@ def test_standard_input_that_is_a_directory(running: Bundle, tmp_path: Path) -> 
     os.close(directory)
     said = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, *said) == (5, b"", b"")
+
+
+def test_processes_are_listed_when_there_is_no_room_for_another(running: Bundle) -> None:
+    """Who looks at that wants to know what they are."""
+    many = f'for i in $(seq {PROCESSES_MOST}); do "$@" > /dev/null 2>&1 || exit; done'  # they would hold our pipes
+    argv = running.argv("exec", "--detach", "c", "sleep", "1000")
+    running.host.run(["sh", "-c", many, "sh", *argv], check=True, timeout=LIMIT_S, stdin=b"")
+    assert execute(running, "c", "true").returncode == FAILED
+    listed = running.runx("ps", "c", check=True).stdout.decode()
+    assert listed.count("sleep 1000") == PROCESSES_MOST, listed

@@ -24,6 +24,9 @@ any case: PID 1 of the guest sees to that."""
 _SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
 """Sets of capabilities, in the order of the record."""
 
+LIMITS = b"control_group\0"
+"""How a text for new limits begins."""
+
 Records = dict[str, list[bytes]]
 
 
@@ -69,7 +72,7 @@ def text(records: Records) -> bytes:
 def limits(words: list[bytes]) -> bytes:
     """The text for new limits of a container in its pod's machine: names of files of its control group, each with its content.
     Those without content are read, and told on the session's output."""
-    return b"\0".join((b"control_group", str(len(words)).encode(), *words)) + b"\0"
+    return LIMITS + b"\0".join((str(len(words)).encode(), *words)) + b"\0"
 
 
 def with_process(records: Records, process: "dict[str, Any]") -> tuple[Records, list[str]]:

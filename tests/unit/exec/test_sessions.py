@@ -7,6 +7,7 @@ import pytest
 
 from runx.errors import RunxError
 from runx.exec.console import frames as link
+from runx.exec.container import process_record
 from runxtools.testing.hostile import HELLO, STARTED, Carrier, Conversation
 
 Begin = Callable[[int], Conversation]
@@ -93,6 +94,10 @@ def test_no_more_than_there_may_be(begin: Begin) -> None:
     talk = begin(link.PROCESSES_MOST)
     with pytest.raises(RunxError, match="64 processes run by exec already"):
         Carrier(talk.guest)
+    for number in range(link.QUESTIONS_MOST):  # `runx ps`, and limits of a container in its pod's machine
+        talk.carriers.append(Carrier(talk.guest, b"" if number % 2 else process_record.limits([b"cpu.max", b""])))
+    with pytest.raises(RunxError, match="the guest has not answered 8 questions"):
+        Carrier(talk.guest, b"")
 
 
 def test_none_begins_when_the_container_ends(begin: Begin) -> None:
