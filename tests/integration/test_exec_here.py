@@ -12,6 +12,7 @@ from exec_setting import may_exec  # noqa: F401  # a fixture
 from runx.exec.console.frames import PROCESSES_MOST
 from runxtools.double.host import Double
 from runxtools.testing.bundles import LIMIT_S, Bundle
+from runxtools.testing.containers import until
 
 pytestmark = pytest.mark.usefixtures("may_exec")
 FAILED = 255
@@ -90,6 +91,16 @@ def test_standard_input_that_is_a_directory(running: Bundle, tmp_path: Path) -> 
     os.close(directory)
     said = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, *said) == (5, b"", b"")
+
+
+@pytest.mark.parametrize("options", [(), ("--detach",)], ids=["attached", "detached"])
+def test_a_pid_file_that_cannot_be_written_leaves_no_process(running: Bundle, options: tuple[str, ...]) -> None:
+    result = execute(running, *options, "--pid-file", "/no/such/place", "c", "sleep", "1000")  # which would hold our pipes
+    assert (result.returncode, result.stderr) == (
+        FAILED,
+        b"runx: cannot write the pid file /no/such/place: no such file or directory\n",
+    )
+    until(lambda: b"sleep 1000" not in running.runx("ps", "c", check=True).stdout)
 
 
 def test_processes_are_listed_when_there_is_no_room_for_another(running: Bundle) -> None:

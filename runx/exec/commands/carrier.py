@@ -184,6 +184,12 @@ def detached(
     raise error
 
 
+def end(pid: int) -> None:
+    """End a carrier that `detached` has made, and its process with it, of which nobody will know."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
 def _carry(
     directory: str,
     record: bytes,

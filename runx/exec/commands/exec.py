@@ -183,7 +183,11 @@ def _run(record: "Record", process: process_record.Records, size: tuple[int, int
         raise RunxError("cannot use console socket if runx will not detach or allocate tty", "give --detach and --tty")
     if options.detach:
         pid = carrier.detached(record.directory, text, args, socket, size, while_paused=options.ignore_paused)
-        _write_pid(options.pid_file, pid)
+        try:
+            _write_pid(options.pid_file, pid)
+        except RunxError:
+            carrier.end(pid)
+            raise
         return 0
     return carrier.attached(
         record.directory,
