@@ -106,7 +106,7 @@ def _apply(records: Records, process: "dict[str, Any]") -> list[str]:
     cwd = process.get("cwd", "")
     if not isinstance(cwd, str) or not cwd.startswith("/"):
         raise RunxError(f"exec: process.cwd: must be an absolute path, not {cwd!r}")
-    records["cwd"] = [_bytes(cwd)]
+    records["cwd"] = [_bytes(cwd, "cwd")]
     user = _object(process, "user")
     records["user"] = [_number(user.get("uid", 0), "user.uid"), _number(user.get("gid", 0), "user.gid")]
     records["groups"] = [_number(gid, "user.additionalGids") for gid in user.get("additionalGids") or ()]
@@ -114,8 +114,10 @@ def _apply(records: Records, process: "dict[str, Any]") -> list[str]:
         records["umask"] = [_number(user["umask"], "user.umask", 0o7777)]
     records["no_new_privs"] = [b"1"] if _flag(process, "noNewPrivileges") else []
     ignored = [f"process.{name}" for name in ("apparmorProfile", "selinuxLabel", "execCPUAffinity") if process.get(name)]
-    if process.get("rlimits"):
-        records["rlimit"] = [value for limit in process["rlimits"] for value in _rlimit(limit)]
+    if limits := process.get("rlimits"):
+        if not isinstance(limits, list) or not all(isinstance(limit, dict) for limit in limits):
+            raise RunxError("exec: process.rlimits: must be a list of objects")
+        records["rlimit"] = [value for limit in limits for value in _rlimit(limit)]
     if process.get("capabilities") is not None:
         given = _object(process, "capabilities")
         sets = {kind: _words(given, kind, f"capabilities.{kind}") for kind in given}
@@ -137,12 +139,12 @@ def _apply(records: Records, process: "dict[str, Any]") -> list[str]:
 
 
 def _rlimit(limit: "dict[str, Any]") -> list[bytes]:
-    name = limit["type"]
-    if not name.startswith("RLIMIT_"):
+    name = limit.get("type")
+    if not isinstance(name, str) or not name.startswith("RLIMIT_"):
         raise RunxError(f"exec: process.rlimits: unknown resource limit {name!r}")
     most = (1 << 64) - 1
     numbers = [_number(limit.get(kind, 0), f"rlimits.{kind}", most) for kind in ("soft", "hard")]
-    return [name.removeprefix("RLIMIT_").lower().encode(), *numbers]
+    return [_bytes(name.removeprefix("RLIMIT_").lower(), "rlimits"), *numbers]
 
 
 def _scheduler(scheduler: "dict[str, Any]") -> list[bytes]:
@@ -169,7 +171,7 @@ def with_capabilities(records: Records, names: list[str]) -> list[str]:
 
 
 def _strings(process: "dict[str, Any]", name: str) -> list[bytes]:
-    return [_bytes(value) for value in _words(process, name, name)]
+    return [_bytes(value, name) for value in _words(process, name, name)]
 
 
 def _words(holder: "dict[str, Any]", name: str, what: str) -> list[str]:
@@ -215,8 +217,11 @@ def _word(value: "Any", known: dict[str, int], what: str) -> bytes:
     return str(known[value]).encode()
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+def _bytes(text: str, what: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a half of a surrogate pair, as JSON can escape it
+        raise RunxError(f"exec: process.{what}: {text!r} is not text that UTF-8 can have") from None
 
 
 def _number(value: "Any", what: str, most: int = 0xFFFFFFFF) -> bytes:
