@@ -9,6 +9,7 @@ PREFIX/lib/udev, PREFIX/lib/systemd/network, PREFIX/share/runx/lvmlocal.conf
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,9 +23,18 @@ from runxtools.checkout import CHECKOUT, HOST_SCRIPTS, HOST_SETTINGS
 from runxtools.errors import ToolError
 from runxtools.runner import Log, environment, say
 
+PREAMBLE = """\
+#!/bin/sh
+''':'
+# What a shell reads: Python does not start at all if its standard input is a directory. It ends as any input does then.
+# -I and -S ignore the caller's environment and the machine's Python packages.
+[ ! -d /dev/stdin ] || exec < /dev/null
+exec {python} -IS "$0" "$@"
+'''
+"""
+"""The beginning of a program for an interpreter, as a word of a shell."""
 _LAUNCHER = """\
-#!{python} -IS
-# runx, an OCI runtime for Xen. -I and -S ignore the caller's environment and the machine's Python packages.
+# runx, an OCI runtime for Xen.
 import sys
 
 sys.path.insert(0, "{library}")
@@ -292,6 +302,7 @@ def _install_launcher(place: Place) -> None:
     target = place.real(place.prefix / "bin" / "runx")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(".runx.new")
-    temporary.write_text(_LAUNCHER.format(python=place.python, library=place.library))
+    preamble = PREAMBLE.format(python=shlex.quote(str(place.python)))
+    temporary.write_text(preamble + _LAUNCHER.format(library=place.library))
     temporary.chmod(0o755)
     temporary.replace(target)

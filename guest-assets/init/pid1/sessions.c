@@ -386,9 +386,7 @@ bool sessions_are_due(void)
             return true;
         if (s && s->write_back.pid && !s->write_back.has_ended)
             continue; /* its end is a signal */
-        if (s && s->streams.started && s->ended &&
-            (streams_drained(&s->streams) || (s->streams.out.fd >= 0 && s->streams.out.window) ||
-             (s->streams.err.fd >= 0 && s->streams.err.window)))
+        if (s && s->streams.started && s->ended && (streams_drained(&s->streams) || streams_are_due(&s->streams)))
             return true;
     }
     return false;

@@ -17,8 +17,8 @@ void streams_open(struct streams *s, unsigned session, int in, int out, int err)
 {
     s->session = session;
     s->in = in;
-    s->out = (struct output){out, FRAME_STDOUT, OUTPUT_WINDOW};
-    s->err = (struct output){err, FRAME_STDERR, OUTPUT_WINDOW};
+    s->out = (struct output){.fd = out, .type = FRAME_STDOUT, .window = OUTPUT_WINDOW};
+    s->err = (struct output){.fd = err, .type = FRAME_STDERR, .window = OUTPUT_WINDOW};
     s->terminal_end = -1;
 }
 
@@ -132,13 +132,39 @@ static uint32_t read_u32(const unsigned char *at)
     return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
+/* Others may go on writing as fast as the reader reads: their output is not the process's. A terminal is hung up for them. */
+static void count_rest(const struct streams *s, struct output *output)
+{
+    int left;
+    if (output->is_counted || output->fd < 0 || s->is_terminal || s->is_connection)
+        return;
+    output->is_counted = ioctl(output->fd, FIONREAD, &left) == 0;
+    output->left = output->is_counted ? (size_t)left : 0;
+}
+
+static bool is_complete(const struct output *output)
+{
+    return output->is_counted && !output->left;
+}
+
 static void relay_output(struct streams *s, struct output *output, bool at_end)
 {
     unsigned kind = frame_of(s->session, output->type);
-    while (output->fd >= 0 && output->window && link_has_room()) {
-        ssize_t count = link_send_from(kind, output->fd, output->window);
+    if (at_end)
+        count_rest(s, output);
+    while (output->fd >= 0 && link_has_room()) {
+        if (is_complete(output)) {
+            link_send(kind, NULL, 0);
+            close_output(output);
+            return;
+        }
+        size_t most = output->is_counted && output->left < output->window ? output->left : output->window;
+        if (!most)
+            return;
+        ssize_t count = link_send_from(kind, output->fd, most);
         if (count > 0) {
             output->window -= (size_t)count;
+            output->left -= output->is_counted ? (size_t)count : 0;
         } else if (count < 0 && errno == EINTR) {
             continue;
         } else if (count < 0 && errno == EAGAIN && !at_end) {
@@ -215,6 +241,16 @@ void streams_relay(struct streams *s, bool at_end)
 bool streams_drained(const struct streams *s)
 {
     return s->out.fd < 0 && s->err.fd < 0;
+}
+
+static bool is_due(const struct output *output)
+{
+    return output->fd >= 0 && (output->window || is_complete(output));
+}
+
+bool streams_are_due(const struct streams *s)
+{
+    return is_due(&s->out) || is_due(&s->err);
 }
 
 bool streams_take_frame(struct streams *s, unsigned type, const unsigned char *payload, size_t length)

@@ -13,6 +13,8 @@ struct output {
     int fd; /* -1: closed */
     enum frame_type type;
     size_t window; /* bytes that may be sent before the host gives credit */
+    bool is_counted;
+    size_t left; /* is_counted: bytes that are sent before it is closed, at the end of its process */
 };
 
 struct streams {
@@ -49,10 +51,12 @@ void streams_close(struct streams *streams);
 /* No process is left that uses the terminal: reads of the master now give the rest of the output, and then fail. */
 void streams_close_terminal_end(struct streams *streams);
 
-/* Moves data as far as pipes and link have room. AT_END: takes an output that is empty now for closed. */
+/* Moves data as far as pipes and link have room. AT_END: what is in an output the first time is its last. */
 void streams_relay(struct streams *streams, bool at_end);
 /* Whether both outputs have ended. */
 bool streams_drained(const struct streams *streams);
+/* Whether an output can be moved or closed, as far as the host's credit goes. */
+bool streams_are_due(const struct streams *streams);
 /* Acts on a frame from the host. Returns false when the frame is not for the streams. */
 bool streams_take_frame(struct streams *streams, unsigned type, const unsigned char *payload, size_t length);
 /* Fills in what to poll for; standard input comes first. */

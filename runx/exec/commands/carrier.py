@@ -33,7 +33,11 @@ _KEPT = (
 )
 """Signals that cannot be passed on, or are about this process itself."""
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_GONE = RunxError("container not running", "its supervisor has gone; `runx delete` cleans up what is left")
+STATUS_FAILED = 255
+"""Exit status of runc's exec, too, when there was no process. A process that could not be executed has 126 or 127."""
+_NOT_EXECUTED = (126, 127)
+_GONE = RunxError("cannot exec in a stopped container")
+"""There is no supervisor any more: the container has ended since its record was read, or its supervisor was killed."""
 
 
 class Carrier:
@@ -81,7 +85,7 @@ class Carrier:
             status, _, why = text.partition(" ")
             # The words around it are runc's, which engines look for.
             error = RunxError(f"exec failed: unable to start container process: {why}")
-            error.status = int(status)
+            error.status = int(status) if int(status) in _NOT_EXECUTED else STATUS_FAILED
             raise error
         raise RunxError(text) if word == "error" else _GONE
 
@@ -178,6 +182,12 @@ def detached(
     error = RunxError(*message.split("\0")) if message else RunxError("the process on the host was killed")
     error.status = int(status) if message else 1
     raise error
+
+
+def end(pid: int) -> None:
+    """End a carrier that `detached` has made, and its process with it, of which nobody will know."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _carry(

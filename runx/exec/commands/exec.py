@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from runx.exec.container.record import Record
     from runx.log import Log
 
-_STATUS_FAILED = 255
-"""Exit status of runc's exec, too, when there was no process. A process that could not be executed has 126 or 127."""
 NOT_ALLOWED = "exec is not allowed by policy.exec of runx.toml, as it was when the container was created"
 _HINT = "`exec = true` in [policy] of /etc/runx/runx.toml allows it, for containers that are created then"
+
+_OF_THE_BOUNDARY = ("--apparmor", "--process-label", "process.apparmorProfile", "process.selinuxLabel")
+_NOT_BESIDE_A_FILE = ("cwd", "user", "env", "additional_gids", "cap")
+"""Options that would be lost without a word, as the file says all of it."""
 
 
 class ExecOptions:
@@ -52,7 +54,7 @@ def execute(root: str, container_id: str, args: list[str], options: ExecOptions,
         return _run(record, process, size, options)
     except RunxError as error:
         if error.status == 1:
-            error.status = _STATUS_FAILED
+            error.status = carrier.STATUS_FAILED
         raise
 
 
@@ -87,11 +89,15 @@ def _process(
     if options.process:
         if args:
             raise RunxError("exec takes ID alone with --process, as the file says what to execute")
+        for name in _NOT_BESIDE_A_FILE:
+            if getattr(options, name):
+                option = "--" + name.replace("_", "-")
+                raise RunxError(f"exec: {option} has no effect with --process", f"say it in {options.process}")
         process = _process_of(options.process)
         found, ignored = process_record.with_process(inherited, process)
         size = process_record.terminal_of({**process, **({"terminal": True} if options.tty else {})})
     else:
-        found, ignored = _from_options(inherited, args, options), []
+        found, ignored = _from_options(inherited, args, options)
         size = (0, 0) if options.tty else None
     if options.no_new_privs:
         found["no_new_privs"] = [b"1"]
@@ -99,7 +105,8 @@ def _process(
         f"--{name}" for name, value in (("apparmor", options.apparmor), ("process-label", options.process_label)) if value
     ]
     for what in ignored:
-        log.append("warning", f"exec: {what} is ignored: the virtual machine is the boundary")
+        why = ": the virtual machine is the boundary" if what in _OF_THE_BOUNDARY else ""
+        _warn(log, f"exec: {what} is ignored{why}")
     if size == (0, 0) and not options.detach:
         size = _own_size()
     if size is not None:
@@ -107,6 +114,14 @@ def _process(
     elif nulls := descriptors.null_streams():
         found["null"] = [nulls.encode()]
     return found, size
+
+
+def _warn(log: "Log", message: str) -> None:
+    """Warn in the log alone if there is one: standard error is the process's."""
+    if log.path:
+        log.append("warning", message)
+    else:
+        log.warn(message)
 
 
 def _own_size() -> tuple[int, int]:
@@ -134,8 +149,10 @@ def _process_of(path: str) -> "dict[str, object]":
     return process
 
 
-def _from_options(inherited: process_record.Records, args: list[str], options: ExecOptions) -> process_record.Records:
-    """The container's process, with what the options say."""
+def _from_options(
+    inherited: process_record.Records, args: list[str], options: ExecOptions
+) -> tuple[process_record.Records, list[str]]:
+    """The container's process, with what the options say; and what of them has no effect."""
     found = dict(inherited)
     found["args"] = [os.fsencode(word) for word in args]
     found["env"] = process_record.environment([*found.get("env", ()), *map(os.fsencode, options.env)], "--env")
@@ -148,9 +165,7 @@ def _from_options(inherited: process_record.Records, args: list[str], options: E
         before = found.get("user") or [b"0", b"0"]
         found["user"] = [_id("--user", uid), _id("--user", gid) if colon else before[1]]
     found["groups"] = [*found.get("groups", ()), *(_id("--additional-gids", gid) for gid in options.additional_gids)]
-    if options.cap:
-        process_record.with_capabilities(found, options.cap)
-    return found
+    return found, process_record.with_capabilities(found, options.cap) if options.cap else []
 
 
 def _id(option: str, text: str) -> bytes:
@@ -168,7 +183,11 @@ def _run(record: "Record", process: process_record.Records, size: tuple[int, int
         raise RunxError("cannot use console socket if runx will not detach or allocate tty", "give --detach and --tty")
     if options.detach:
         pid = carrier.detached(record.directory, text, args, socket, size, while_paused=options.ignore_paused)
-        _write_pid(options.pid_file, pid)
+        try:
+            _write_pid(options.pid_file, pid)
+        except RunxError:
+            carrier.end(pid)
+            raise
         return 0
     return carrier.attached(
         record.directory,

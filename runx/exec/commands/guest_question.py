@@ -6,6 +6,7 @@ import time
 
 from runx.errors import RunxError
 from runx.exec.supervisor import control
+from runx.linux.files import write_all
 
 _LIMIT_S = 10.0
 """How long the guest may take. One that is busy answers late, one that hangs never."""
@@ -20,7 +21,7 @@ def ask(directory: str, text: bytes, what: str, *, while_paused: bool = False) -
     the guest does not do it.
     """
     null, record = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), os.memfd_create("record", os.MFD_CLOEXEC)
-    os.write(record, text)
+    write_all(record, text)
     os.lseek(record, 0, os.SEEK_SET)
     output, told = os.pipe2(os.O_CLOEXEC)
     try:

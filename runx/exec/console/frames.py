@@ -15,6 +15,8 @@ CONNECTIONS_MOST = 32
 """Of them, those that are connections."""
 PROCESSES_MOST = SESSIONS_MOST - CONNECTIONS_MOST
 """Of them, those that are processes."""
+QUESTIONS_MOST = 8
+"""Sessions that are neither. They take numbers that are free."""
 RECORD_LIMIT = 4 * 1024 * 1024
 """Bytes of all EXEC or CONTAINER frames of a session."""
 OUTPUT_WINDOW = 128 * 1024

@@ -8,7 +8,7 @@ import os
 import struct
 import termios
 
-from runx.errors import RunxError
+from runx.errors import RunxError, reason
 from runx.linux import descriptors
 
 
@@ -35,7 +35,7 @@ def open_terminal(console_socket: str, rows: int, columns: int, fds: tuple[int, 
         descriptors.send(console_socket, master, b"/dev/ptmx")  # the text is the file's name, as runc sends it
     except OSError as error:
         os.close(slave)
-        raise RunxError(f"--console-socket {console_socket}: {error.strerror}", "does its engine still listen?") from None
+        raise RunxError(f"--console-socket {console_socket}: {reason(error)}", "does its engine still listen?") from None
     finally:
         os.close(master)
     # The kernel signals a new size to the session's leader (SIGWINCH). poll reports that the master is closed.

@@ -24,6 +24,9 @@ any case: PID 1 of the guest sees to that."""
 _SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
 """Sets of capabilities, in the order of the record."""
 
+LIMITS = b"control_group\0"
+"""How a text for new limits begins."""
+
 Records = dict[str, list[bytes]]
 
 
@@ -54,7 +57,7 @@ def load(directory: str) -> Records:
 
 def text(records: Records) -> bytes:
     """The text for the guest. Raises RunxError for a value with a NUL, or if nothing is to be executed."""
-    if not records.get("args") or not records["args"][0]:
+    if not records.get("args"):
         raise RunxError("exec: process.args must name a program to execute")
     out = b""
     for name, values in records.items():
@@ -69,7 +72,7 @@ def text(records: Records) -> bytes:
 def limits(words: list[bytes]) -> bytes:
     """The text for new limits of a container in its pod's machine: names of files of its control group, each with its content.
     Those without content are read, and told on the session's output."""
-    return b"\0".join((b"control_group", str(len(words)).encode(), *words)) + b"\0"
+    return LIMITS + b"\0".join((str(len(words)).encode(), *words)) + b"\0"
 
 
 def with_process(records: Records, process: "dict[str, Any]") -> tuple[Records, list[str]]:
@@ -103,21 +106,25 @@ def _apply(records: Records, process: "dict[str, Any]") -> list[str]:
     cwd = process.get("cwd", "")
     if not isinstance(cwd, str) or not cwd.startswith("/"):
         raise RunxError(f"exec: process.cwd: must be an absolute path, not {cwd!r}")
-    records["cwd"] = [_bytes(cwd)]
+    records["cwd"] = [_bytes(cwd, "cwd")]
     user = _object(process, "user")
     records["user"] = [_number(user.get("uid", 0), "user.uid"), _number(user.get("gid", 0), "user.gid")]
     records["groups"] = [_number(gid, "user.additionalGids") for gid in user.get("additionalGids") or ()]
-    records["umask"] = [] if user.get("umask") is None else [_number(user["umask"], "user.umask", 0o7777)]
+    if user.get("umask") is not None:
+        records["umask"] = [_number(user["umask"], "user.umask", 0o7777)]
     records["no_new_privs"] = [b"1"] if _flag(process, "noNewPrivileges") else []
     ignored = [f"process.{name}" for name in ("apparmorProfile", "selinuxLabel", "execCPUAffinity") if process.get(name)]
-    if process.get("rlimits"):
-        records["rlimit"] = [value for limit in process["rlimits"] for value in _rlimit(limit)]
+    if limits := process.get("rlimits"):
+        if not isinstance(limits, list) or not all(isinstance(limit, dict) for limit in limits):
+            raise RunxError("exec: process.rlimits: must be a list of objects")
+        records["rlimit"] = [value for limit in limits for value in _rlimit(limit)]
     if process.get("capabilities") is not None:
-        sets = _object(process, "capabilities")
+        given = _object(process, "capabilities")
+        sets = {kind: _words(given, kind, f"capabilities.{kind}") for kind in given}
         known = {name: number for number, name in enumerate(CAPABILITIES)}
-        unknown = sorted({name for names in sets.values() for name in names or () if name not in known})
+        unknown = sorted({name for names in sets.values() for name in names if name not in known})
         ignored += [f"the capability {name}, which Linux does not have" for name in unknown]
-        masks = {kind: sum(1 << known[name] for name in set(sets.get(kind) or ()) if name in known) for kind in _SETS}
+        masks = {kind: sum(1 << known[name] for name in set(sets.get(kind, ())) if name in known) for kind in _SETS}
         masks["ambient"] &= masks["permitted"] & masks["inheritable"]  # Linux gives no others; runc warns
         records["capabilities"] = [str(masks[kind]).encode() for kind in _SETS]
     if process.get("scheduler"):
@@ -132,12 +139,12 @@ def _apply(records: Records, process: "dict[str, Any]") -> list[str]:
 
 
 def _rlimit(limit: "dict[str, Any]") -> list[bytes]:
-    name = limit["type"]
-    if not name.startswith("RLIMIT_"):
+    name = limit.get("type")
+    if not isinstance(name, str) or not name.startswith("RLIMIT_"):
         raise RunxError(f"exec: process.rlimits: unknown resource limit {name!r}")
     most = (1 << 64) - 1
     numbers = [_number(limit.get(kind, 0), f"rlimits.{kind}", most) for kind in ("soft", "hard")]
-    return [name.removeprefix("RLIMIT_").lower().encode(), *numbers]
+    return [_bytes(name.removeprefix("RLIMIT_").lower(), "rlimits"), *numbers]
 
 
 def _scheduler(scheduler: "dict[str, Any]") -> list[bytes]:
@@ -147,24 +154,31 @@ def _scheduler(scheduler: "dict[str, Any]") -> list[bytes]:
     return [policy, *(str(number).encode() for number in (flags, *numbers))]
 
 
-def with_capabilities(records: Records, names: list[str]) -> None:
-    """Add capabilities to the bounding, effective and permitted set, as runc does. PID 1 of the guest takes away those that are
-    not in the container's bounding set. Raises RunxError for one that Linux does not have."""
+def with_capabilities(records: Records, names: list[str]) -> list[str]:
+    """Add capabilities to the bounding, effective and permitted set, as runc does; what has no effect, as in runc. PID 1 of the
+    guest takes away those that are not in the container's bounding set."""
     masks = [int(mask) for mask in records.get("capabilities") or [b"0"] * len(_SETS)]
+    ignored = []
     for name in names:
         word = name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
         if word not in CAPABILITIES:
-            raise RunxError(f"--cap: Linux has no capability {name!r}")
+            ignored.append(f"--cap {name}, which Linux does not have,")
+            continue
         for kind in ("bounding", "effective", "permitted"):
             masks[_SETS.index(kind)] |= 1 << CAPABILITIES.index(word)
     records["capabilities"] = [str(mask).encode() for mask in masks]
+    return ignored
 
 
 def _strings(process: "dict[str, Any]", name: str) -> list[bytes]:
-    values = process.get(name) or []
+    return [_bytes(value, name) for value in _words(process, name, name)]
+
+
+def _words(holder: "dict[str, Any]", name: str, what: str) -> list[str]:
+    values = holder.get(name) or []
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise RunxError(f"exec: process.{name}: must be a list of strings")
-    return [_bytes(value) for value in values]
+        raise RunxError(f"exec: process.{what}: must be a list of strings")
+    return values
 
 
 def environment(entries: list[bytes], what: str) -> list[bytes]:
@@ -203,8 +217,11 @@ def _word(value: "Any", known: dict[str, int], what: str) -> bytes:
     return str(known[value]).encode()
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+def _bytes(text: str, what: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a half of a surrogate pair, as JSON can escape it
+        raise RunxError(f"exec: process.{what}: {text!r} is not text that UTF-8 can have") from None
 
 
 def _number(value: "Any", what: str, most: int = 0xFFFFFFFF) -> bytes:

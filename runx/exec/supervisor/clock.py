@@ -31,6 +31,8 @@ _SET_S = 0.01
 """How far the host's clock has to jump to be seen as set."""
 TOLD_S = 0.05
 """Differences from this on are in the container's log. The guest steps over them (guest-assets/init/pid1/clock.c)."""
+_SLEW = 5e-4
+"""How fast the guest makes up for a smaller difference: 0.5 ms each second (adjtimex(2))."""
 _NO_ROOM_S = 0.25
 _SAID_MOST = 10
 """Lines of the log. A guest can have one written in each period."""
@@ -56,6 +58,8 @@ class GuestClock:
         """When the guest was asked, by `clock`; None: no answer is due."""
         self._ask_at = 0.0
         self._look_at = 0.0
+        self._slews_until = 0.0
+        """When the guest has made up for the difference that it was told last, by `clock`."""
         self._tries = 0
         self._said = 0
         self._start_s = self._host_start_s()
@@ -107,9 +111,13 @@ class GuestClock:
         self._ask_at = now + PERIOD_S
         # The guest has read its clock between question and answer. Half of the time between them is the best guess.
         difference_ns = now_ns - int(took_s * 5e8) - guest_ns
-        if abs(difference_ns) <= took_s * 5e8 + LEAST_S * 1e9:
+        is_right = abs(difference_ns) <= took_s * 5e8 + LEAST_S * 1e9
+        # A clock that is right while it is still slewed, as somebody has set the host's, would not stay right.
+        if is_right and (now >= self._slews_until or took_s > LATE_S):
             return
         self._to_guest.put(link.adjust_time(difference_ns))
-        if abs(difference_ns) >= TOLD_S * 1e9 and self._said < _SAID_MOST:
+        is_stepped = abs(difference_ns) >= TOLD_S * 1e9
+        self._slews_until = now if is_stepped else now + abs(difference_ns) / 1e9 / _SLEW
+        if is_stepped and self._said < _SAID_MOST:
             self._said += 1
             self._log("info", f"the guest's clock was off by {-difference_ns / 1e9:+.3f} s, and is set to the host's time")

@@ -11,7 +11,7 @@ import time
 
 from runx.errors import RunxError
 from runx.exec import confinement
-from runx.exec.container import title
+from runx.exec.container import process_record, title
 from runx.exec.supervisor import control, loop, view
 from runx.exec.supervisor.lifecycle import IGNORED_BY_DEFAULT, refuse, takes_none_in
 from runx.exec.supervisor.loop import Ended
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _JOIN_LIMIT_S = 120.0
 """How long it may take to attach what the container brings."""
 _LEAVE_LIMIT_S = 30.0
-_LIMITS = b"control_group\0"
-"""Begins a record that has new limits of the container's control group alone (container/process_record.py): no process."""
 _POD_ENDED = "the virtual machine of the pod has ended"
 
 
@@ -157,7 +155,8 @@ class Joined:
 
     def execute(self, connection: int, fds: list[int]) -> None:
         """Have a further process started; its carrier is served by the other supervisor. Raises RunxError."""
-        if not self._has_started or not (self._record.exec or (fds and os.pread(fds[0], len(_LIMITS), 0) == _LIMITS)):
+        limits = process_record.LIMITS
+        if not self._has_started or not (self._record.exec or (fds and os.pread(fds[0], len(limits), 0) == limits)):
             refuse(connection, fds)
         try:
             self._tell("exec", (connection, *fds))

@@ -11,6 +11,7 @@ import select
 
 from runx.errors import RunxError
 from runx.exec.console import frames as link
+from runx.exec.container import process_record
 from runx.exec.supervisor import control, loop
 from runx.exec.supervisor.session import STATUS_KILLED, Session, Streams
 from runx.linux.signals import signal
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from runx.exec.supervisor.to_guest import ToGuest
 
 STOPPED = "cannot exec in a stopped container"
+_QUESTIONS = (b"", process_record.LIMITS)
+"""How a record begins that starts no process."""
 _LINE_LIMIT = 64
 """Bytes of a line from a carrier."""
 
@@ -46,6 +49,8 @@ class _Running:
         """The file that describes the process; -1: the guest has it all."""
         self.port = 0
         """Of a connection: the server's, until the guest has it."""
+        self.is_question = False
+        """PID 1 of the guest answers, and starts no process."""
         self.is_known = False
         """The guest has a part of the record, at least."""
         self.is_abandoned = False
@@ -141,7 +146,8 @@ class Sessions:
     @property
     def takes_connections(self) -> bool:
         """Whether `begin_connection` would not have one too many."""
-        return self._count(connections=True) < link.CONNECTIONS_MOST
+        count = sum(running.kind == link.DIAL for running in self._running.values())
+        return count < link.CONNECTIONS_MOST and self._free_number() > 0
 
     def begin_connection(self, make: "Callable[[int], Connection]", port: int) -> None:
         """Carry a connection to a port of the guest. Raises RunxError if it cannot be.
@@ -149,21 +155,32 @@ class Sessions:
         make: makes the session, with this number.
         """
         self._check_begins()
-        number = self._free_number()
+        number = self._take_number()
         running = self._running[number] = _Running(make(number), -1, -1, self._to_guest)
         running.kind, running.port = link.DIAL, port
         self._log("info", f"session {number} begins: a connection to port {port}")
 
-    def _count(self, *, connections: bool) -> int:
-        return sum((running.kind == link.DIAL) == connections for running in self._running.values())
+    def _check_room(self, *, for_question: bool) -> None:
+        """Raise RunxError if there is one too many. Questions keep out no process, nor the reverse: what nobody can be told, and
+        no limit that can be changed, is worst when there are many."""
+        others = [running for running in self._running.values() if running.kind != link.DIAL]
+        count = sum(running.is_question == for_question for running in others)
+        if for_question and count >= link.QUESTIONS_MOST:
+            raise RunxError(f"the guest has not answered {count} questions")
+        if not for_question and count >= link.PROCESSES_MOST:
+            raise RunxError(f"{link.PROCESSES_MOST} processes run by exec already, as many as there may be")
 
     def _check_begins(self) -> None:
         if self._is_over or self._container.ending is not None or self._container.status is not None:
             raise RunxError(STOPPED)
 
     def _free_number(self) -> int:
+        """A number for a session; 0: none is free."""
         numbers = range(1, link.SESSIONS_MOST + 1)
-        found = next((number for number in numbers if number not in self._running and number not in self._kept), 0)
+        return next((number for number in numbers if number not in self._running and number not in self._kept), 0)
+
+    def _take_number(self) -> int:
+        found = self._free_number()
         if not found:
             raise RunxError(f"{link.SESSIONS_MOST} processes and connections there are already, as many as there may be")
         return found
@@ -190,9 +207,9 @@ class Sessions:
             self._check_begins()
             if len(fds) != 1 + 3:
                 raise RunxError("no such request: exec needs four descriptors")
-            if self._count(connections=False) >= link.PROCESSES_MOST:
-                raise RunxError(f"{link.PROCESSES_MOST} processes run by exec already, as many as there may be")
-            number = self._free_number()
+            is_question = os.pread(fds[0], len(process_record.LIMITS), 0) in _QUESTIONS
+            self._check_room(for_question=is_question)
+            number = self._take_number()
         except RunxError:
             for fd in fds:
                 os.close(fd)
@@ -201,6 +218,7 @@ class Sessions:
         session = Session(number, self._log, (stdin, stdout, stderr))
         session.signals.machine_started()
         running = self._running[number] = _Running(session, connection, record, self._to_guest)
+        running.is_question = is_question
         self._log("info", f"session {number} begins")
         return running
 
@@ -351,6 +369,7 @@ class Sessions:
         self._is_over = True
         for running in tuple(self._running.values()):
             running.session.write_ready()
-            running.tell(f"exit {STATUS_KILLED}" if running.session.started else f"failed {STATUS_KILLED} {STOPPED}")
+            unstarted = f"failed {STATUS_KILLED} {STOPPED}" if running.listener else f"error {STOPPED}"
+            running.tell(f"exit {STATUS_KILLED}" if running.session.started else unstarted)
             self._log("info", f"session {running.session.number} ends with the container")
             self._forget(running)

@@ -143,6 +143,19 @@ def test_it_asks_when_the_hosts_clock_is_set(host: Host) -> None:
     assert "-3600.000 s" in host.log[0]
 
 
+def test_a_slew_that_is_not_wanted_any_more_is_ended(host: Host) -> None:
+    """The host's clock is set to where the guest's is, while that is on its way to where the host's was."""
+    host.guest_off_ns = -40 * MS
+    host.until_asked()
+    assert adjusted(host.answer()) == 40 * MS
+    host.set_by_ns = -35 * MS
+    host.guest_off_ns = 0
+    assert host.until_asked() <= clock.LOOK_S
+    assert adjusted(host.answer()) == 0, "in place of the 35 ms that are left"
+    host.until_asked()
+    assert host.answer() == b""
+
+
 def test_a_time_that_no_frame_can_say(host: Host) -> None:
     host.until_asked()
     host.clock.heard(2**64 - 1)

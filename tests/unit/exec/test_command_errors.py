@@ -149,8 +149,10 @@ def test_a_terminal_needs_its_socket(host: Host) -> None:
     host.write_config()
     result = host.runx("create", "--bundle", str(host.bundle), "c")
     assert "there is no --console-socket" in result.stderr
-    result = host.runx("create", "--bundle", str(host.bundle), "--console-socket", "/no/such", "c")
-    assert "--console-socket /no/such: No such file or directory" in result.stderr
+    long = "/no/" + "such" * 30
+    for path, why in (("/no/such", "no such file or directory"), (long, "af_unix path too long")):
+        result = host.runx("create", "--bundle", str(host.bundle), "--console-socket", path, "c")
+        assert f"--console-socket {path}: {why}" in result.stderr
     host.nothing_left()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from runx.errors import RunxError
 from runx.exec.console import frames as link
+from runx.exec.container import process_record
 from runxtools.testing.hostile import HELLO, STARTED, Carrier, Conversation
 
 Begin = Callable[[int], Conversation]
@@ -93,6 +94,10 @@ def test_no_more_than_there_may_be(begin: Begin) -> None:
     talk = begin(link.PROCESSES_MOST)
     with pytest.raises(RunxError, match="64 processes run by exec already"):
         Carrier(talk.guest)
+    for number in range(link.QUESTIONS_MOST):  # `runx ps`, and limits of a container in its pod's machine
+        talk.carriers.append(Carrier(talk.guest, b"" if number % 2 else process_record.limits([b"cpu.max", b""])))
+    with pytest.raises(RunxError, match="the guest has not answered 8 questions"):
+        Carrier(talk.guest, b"")
 
 
 def test_none_begins_when_the_container_ends(begin: Begin) -> None:
@@ -105,6 +110,15 @@ def test_none_begins_when_the_container_ends(begin: Begin) -> None:
     talk.guest.sessions.close()  # as the supervisor does at the end
     talk.carriers[0].read()
     assert talk.carriers[0].told == b"started\nexit 137\n"
+
+
+def test_one_that_has_not_started_when_the_container_ends(begin: Begin) -> None:
+    talk = begin(1)
+    assert talk.hear(link.frame(link.ENDING, b"\3") + link.frame(link.EXIT, b"\3")) == 3
+    assert talk.guest.sessions
+    talk.guest.sessions.close()
+    talk.carriers[0].read()
+    assert talk.carriers[0].told == b"error cannot exec in a stopped container\n"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from runx.exec.console import frames as link
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
 
 WINDOW = link.OUTPUT_WINDOW
+PIPE = 65536
+"""What a pipe holds (pipe(7))."""
 PTS = "mount devpts devpts /dev/pts newinstance,ptmxmode=0666\n"
 
 
@@ -193,6 +195,25 @@ def test_output_that_others_hold_does_not_keep_a_session(start: Start) -> None:
     box.execute(1, *shell("sleep 1000 & echo done"))
     assert box.status_of(1) == 0
     assert box.of(1).streams[gb.STDOUT] == b"done\n"
+    ends(box)
+
+
+def test_output_that_others_go_on_writing_does_not_keep_a_session(start: Start) -> None:
+    """As fast as it is read, by a reader that is slower."""
+    box = running(start, setup=DEV_SETUP)
+    box.stalled.add(1)
+    box.execute(1, *shell("cat /dev/zero & read x; exit 3"))
+    while len(box.of(1).streams[gb.STDOUT]) < WINDOW:
+        assert box.frame()
+    box.send(gb.HOST_STDIN, b"end\n", 1)
+    time.sleep(0.3)  # it has ended, and the pipe is full
+    for _ in range(40):
+        if box.of(1).status is None:
+            box.send(gb.HOST_CREDIT, b"\1" + (4096).to_bytes(4, "little"), 1)
+            assert box.frame()
+            time.sleep(0.02)
+    assert box.of(1).status == 3
+    assert len(box.of(1).streams[gb.STDOUT]) <= WINDOW + PIPE
     ends(box)
 
 

@@ -369,7 +369,7 @@ def test_install(staged: tuple[Settings, Path]) -> None:
         os.umask(old)
     library = dest / "opt/runx/lib/runx"
     launcher = dest / "opt/runx/bin/runx"
-    assert launcher.read_text().splitlines()[0] == f"#!{sys.executable} -IS"
+    assert f'\nexec {sys.executable} -IS "$0" "$@"\n' in launcher.read_text()
     assert '"/opt/runx/lib/runx"' in launcher.read_text()
     assert stat.S_IMODE(launcher.stat().st_mode) == 0o755
     assert stat.S_IMODE(library.stat().st_mode) == 0o755
@@ -399,6 +399,10 @@ def test_what_is_installed_runs(staged: tuple[Settings, Path], tmp_path: Path) -
     done = subprocess.run([prefix / "bin/runx", "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("runx version ")
+    directory = os.open(tmp_path, os.O_RDONLY)  # with which Python does not start
+    refused = subprocess.run([prefix / "bin/runx", "a b", ""], stdin=directory, capture_output=True, text=True, check=False)
+    os.close(directory)
+    assert refused.stderr.startswith("runx: unknown command 'a b'\n"), refused
 
 
 def test_install_again_replaces_what_was_there(staged: tuple[Settings, Path]) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runxtools import cache, command, venv
+from runxtools import cache, command, installer, venv
 from runxtools.checkout import CHECKOUT, HOST_SCRIPTS
 from runxtools.errors import ToolError
 from runxtools.packages import XEN_LIBRARY, Package, missing, require_root
@@ -41,7 +41,6 @@ sys.exit(Xl({state!r}).call(sys.argv[1:]))
 """
 # Engines pass on little of their environment, so the launcher sets what the supervisor needs.
 _RUNX = """\
-#!{python} -IS
 import os, sys
 os.environ["LD_PRELOAD"] = {state!r} + "/lib/preload.so"
 os.environ["XENSTORED_PATH"] = {state!r} + "/xenstored"
@@ -178,9 +177,10 @@ class Double:
         python = venv.find() or venv.make()
         shutil.copytree(grammars(python), self.directory / "lib/grammars")
         libraries = next((python.parent.parent / "lib").glob("python*/site-packages"))
-        words = {"tools": str(CHECKOUT / "tools"), "checkout": str(CHECKOUT), "state": str(self.directory), "python": python}
+        words = {"tools": str(CHECKOUT / "tools"), "checkout": str(CHECKOUT), "state": str(self.directory)}
+        words |= {"python": shlex.quote(str(python))}
         words |= {"libraries": str(libraries), "assets": f"{LOCAL}/share/runx/{os.uname().machine}"}
-        for name, text in (("xl", _XL), ("runx", _RUNX)):
+        for name, text in (("xl", _XL), ("runx", installer.PREAMBLE + _RUNX)):
             path = self.directory / "local/bin" / name
             path.write_text(text.format(**words))
             path.chmod(0o755)
