@@ -301,7 +301,7 @@ def _collect_layer(place: str, identity: str) -> None:
 
 def _is_of_use(place: str, identity: str) -> bool:
     try:
-        with open(f"{place}/directory", encoding="utf-8", errors="surrogateescape") as file:
+        with open(f"{place}/directory", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             return directory_identity(file.read()) == identity
     except OSError:
         return False  # the directory has gone, or the process that filled this place was killed
