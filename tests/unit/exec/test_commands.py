@@ -216,6 +216,18 @@ def test_a_kernel_of_the_containers_own(host: Host) -> None:
     host.nothing_left()
 
 
+@pytest.mark.parametrize(("kind", "limit_mib"), [("KERNEL", 128), ("RAMDISK", 512)])
+def test_a_boot_file_of_the_containers_own_has_a_limit(host: Host, kind: str, limit_mib: int) -> None:
+    """Its copy is in the state directory, which is memory of dom0 on most hosts. The file itself may be sparse."""
+    with (host.bundle / "rootfs/huge").open("wb") as file:
+        file.truncate((limit_mib << 20) + 1)
+    host.config["process"]["env"].append(f"RUNX_{kind}=/huge")
+    host.write_config()
+    assert host.runx("create", "-b", str(host.bundle), "c").returncode == 1
+    assert host.last_error() == f"/huge in {host.bundle}/rootfs: larger than {limit_mib} MiB"
+    host.nothing_left()
+
+
 def test_an_event_that_comes_with_an_answer_is_seen(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the supervisor, for one event, asks xenstored for the console's pty, its domain goes."""
     host.create()
