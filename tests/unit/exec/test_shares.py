@@ -147,6 +147,27 @@ def test_a_driver_that_writes_nonsense_loses_its_share(host: Host) -> None:
     assert "the guest's driver wrote ring-ref0 = '-1'" in messages(host)
 
 
+def test_refusals_without_end_are_told_a_few_times(tmp_path: Path) -> None:
+    """The log is the engine's, and lies in memory on most hosts."""
+    record = Record(str(tmp_path))
+    record.domid, record.log = 1, f"{tmp_path}/log"
+    written: dict[str, str] = {}
+    store: Any = SimpleNamespace(
+        write=written.__setitem__, read=lambda path: written.get(path, ""), watch=lambda *_: None, set_permissions=lambda *_: None
+    )
+    shares = Shares(record, store, "exports", ["root"])
+    shares.publish()
+    for _ in range(100):
+        written |= {f"{FRONTEND}/0/num-rings": "77", f"{FRONTEND}/0/state": "3"}
+        assert shares.event("share 0")
+        assert written[f"{BACKEND}/0/state"] == "6"
+        written[f"{FRONTEND}/0/state"] = "1"
+        assert shares.event("share 0")
+        assert written[f"{BACKEND}/0/state"] == "2", "it may begin again"
+    told = (tmp_path / "log").read_text().splitlines()
+    assert len(told) == 8 and "further refusals are not told" in told[-1]
+
+
 def test_a_guest_that_breaks_a_rule_of_a_share_in_use_ends_its_container(tmp_path: Path) -> None:
     """Requests have no answer any more, and a process that waits for one cannot be killed."""
     record = Record(str(tmp_path))
