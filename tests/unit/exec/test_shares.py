@@ -74,12 +74,15 @@ def test_nothing_that_the_engine_left_open_is_kept(host: Host) -> None:
         with open(host.bundle / "err", "wb") as err:
             argv = host.argv("create", "--bundle", str(host.bundle), "--pid-file", str(host.bundle / "pid"), "c")
             silent = {"stdin": subprocess.DEVNULL, "stdout": err, "stderr": err}
-            environment = host.xen.environment()
+            environment = host.xen.environment() | {"HTTPS_PROXY": "https://user:password@proxy"}
             assert subprocess.run(argv, env=environment, pass_fds=[listening.fileno()], **silent).returncode == 0, errors(host)  # type: ignore[call-overload]
     supervisor = int((host.bundle / "pid").read_text())
     server = int(node(host, f"{BACKEND}/0/server"))
+    known = ("PATH", "LC_ALL", "XENSTORED_PATH", "XENSTORED_RUNDIR", "XEN_RUN_DIR")
     for pid in (supervisor, server):
-        assert Path(f"/proc/{pid}/cmdline").exists()
+        names = [entry.partition("=")[0] for entry in Path(f"/proc/{pid}/environ").read_text().split("\0") if entry]
+        assert "PATH" in names
+        assert [name for name in names if name not in known and not name.startswith("LD_")] == [], "passwords of the engine's"
     with socket.socket(socket.AF_UNIX) as caller, pytest.raises(ConnectionRefusedError):
         caller.connect(str(host.bundle / "shim"))
 
