@@ -7,7 +7,8 @@ have a list of what none of these programs needs.
 import errno
 
 from runx.errors import RunxError
-from runx.linux import confine
+from runx.linux import confine, mount
+from runx.linux.confine import Condition
 
 OOM_SUPERVISOR, OOM_SERVER, OOM_PACKER = -900, 0, 1000
 """oom_score_adj (proc_pid_oom_score_adj(5)): who dies first when dom0, or the container's control group, has no memory left. An
@@ -57,6 +58,7 @@ chroot             161    51      61
 fsconfig           431    431     431
 fsmount            432    432     432
 fsopen             430    430     430
+fspick             433    433     433
 mount              165    40      21
 mount_setattr      442    442     442
 move_mount         429    429     429
@@ -68,11 +70,42 @@ unshare            272    97      337
 _NEVER_OF_MKFS = """
 name               x86_64 aarch64 arm
 connect            42     203     283
+ioprio_set         251    30      314
+kill               62     129     37
+migrate_pages      256    238     400
+move_pages         279    239     344
+pidfd_open         434    434     434
+pidfd_send_signal  424    424     424
+process_madvise    440    440     440
+process_mrelease   448    448     448
+rt_sigqueueinfo    129    138     178
+rt_tgsigqueueinfo  297    240     363
+sched_setaffinity  203    122     241
+sched_setattr      314    274     380
+sched_setparam     142    118     154
+sched_setscheduler 144    119     156
 sendmsg            46     211     296
 sendto             44     206     290
 setns              308    268     375
+setpriority        141    140     97
 socket             41     198     281
+tgkill             234    131     268
+tkill              200    130     238
 """
+"""Beside sockets and namespaces, what one process of root does to another."""
+_NO_NAMESPACES = """
+name               x86_64 aarch64 arm
+clone              56     220     120
+"""
+_ITSELF_ALONE = """
+name               x86_64 aarch64 arm
+prlimit64          302    261     369
+"""
+_CONDITIONS = {"clone": Condition(0, none_of=mount.NAMESPACES), "prlimit64": Condition(0, one_of=(0,))}
+_CLONE3 = 435
+"""It has its flags in memory, where no filter sees them. The C library uses clone where it is missing."""
+_NEWEST = 466
+"""removexattrat of Linux 6.13. Nobody has looked at what newer calls do: open_tree_attr of 6.15 makes mounts."""
 
 
 def never(architecture: str) -> dict[str, int]:
@@ -83,6 +116,16 @@ def never(architecture: str) -> dict[str, int]:
 def never_of_supervisor(architecture: str) -> dict[str, int]:
     """System calls that a supervisor does not need which forks no server of shares any more."""
     return never(architecture) | confine.numbers(architecture, _NEVER_MOUNT)
+
+
+def conditional_of_supervisor(architecture: str) -> dict[str, int]:
+    """System calls of which such a supervisor needs no form that makes a namespace."""
+    return confine.numbers(architecture, _NO_NAMESPACES)
+
+
+def conditional_of_mkfs(architecture: str) -> dict[str, int]:
+    """As `conditional_of_supervisor`, and those that a program needs for itself alone which makes an image of files."""
+    return conditional_of_supervisor(architecture) | confine.numbers(architecture, _ITSELF_ALONE)
 
 
 def never_of_mkfs(architecture: str) -> dict[str, int]:
@@ -136,17 +179,20 @@ def supervisor(*, mounts: bool = False, sees_host: bool = False) -> None:
     mounts: whether it forks a server of shares later. sees_host: see Record.sees_host.
     """
     kept = _SUPERVISOR_OF_HOST if sees_host else _SUPERVISOR_WITH_SERVER if mounts else _SUPERVISOR
-    _confine("the supervisor", kept, never if mounts or sees_host else never_of_supervisor, OOM_SUPERVISOR)
+    if mounts or sees_host:
+        _confine("the supervisor", kept, never, oom=OOM_SUPERVISOR)
+    else:
+        _confine("the supervisor", kept, never_of_supervisor, conditional_of_supervisor, OOM_SUPERVISOR)
 
 
 def packer() -> None:
     """Confine the process that makes images of a root filesystem. Raises RunxError."""
-    _confine("the process that makes images", _PACKER, never, OOM_PACKER)
+    _confine("the process that makes images", _PACKER, never, oom=OOM_PACKER)
 
 
 def mkfs() -> None:
     """Confine this process before it becomes mkfs.erofs, which reads a hostile tree. Raises RunxError."""
-    _confine("mkfs.erofs", _MKFS, never_of_mkfs)
+    _confine("mkfs.erofs", _MKFS, never_of_mkfs, conditional_of_mkfs)
 
 
 TYPE_CHECKING = False  # as typing's, which costs the supervisor memory
@@ -154,7 +200,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def _confine(what: str, kept: frozenset[int], forbidden: "Callable[[str], dict[str, int]]", oom: int | None = None) -> None:
+def _confine(
+    what: str,
+    kept: frozenset[int],
+    forbidden: "Callable[[str], dict[str, int]]",
+    conditional: "Callable[[str], dict[str, int]] | None" = None,
+    oom: int | None = None,
+) -> None:
     try:
         if oom is not None:
             confine.die_at(oom)
@@ -162,6 +214,9 @@ def _confine(what: str, kept: frozenset[int], forbidden: "Callable[[str], dict[s
         confine.no_new_privileges()
         own = confine.architecture()
         denied = list(forbidden(own).values())
-        confine.load_filter(confine.denial_program(confine.ARCHITECTURES[own], denied, errno.EPERM))
+        found = conditional(own) if conditional else {}
+        conditions = {number: _CONDITIONS[name] for name, number in found.items()}
+        missing = [_CLONE3] if conditional else []
+        confine.load_filter(confine.denial_program(confine.ARCHITECTURES[own], denied, errno.EPERM, conditions, missing, _NEWEST))
     except OSError as error:
         raise RunxError(f"cannot confine {what}: {error.filename}: {error.strerror}") from None

@@ -55,6 +55,7 @@ def enter(place: str, *, read: "Iterable[str]", write: "Iterable[str]", has_proc
     directories; those that do not exist are left out, and what is mounted below a directory to write to is not there. has_proc:
     whether /proc is there. Raises RunxError.
     """
+    umask = os.umask(0o022)  # whatever the engine has: what this makes is root's alone
     try:
         os.makedirs(place, 0o700, exist_ok=True)
         mount.unshare(mount.CLONE_NEWNS)
@@ -83,6 +84,8 @@ def enter(place: str, *, read: "Iterable[str]", write: "Iterable[str]", has_proc
         what = f"{error.filename}: " if error.filename else ""
         hint = "runx must run as root" if isinstance(error, PermissionError) else ""
         raise RunxError(f"cannot make a root directory of its own: {what}{reason(error)}", hint) from None
+    finally:
+        os.umask(umask)
 
 
 def _make_proc(place: str) -> None:

@@ -1,5 +1,6 @@
 """Take rights from this process for ever: capabilities, privileges of programs, system calls."""
 
+import errno
 import os
 import struct
 import sys
@@ -57,7 +58,7 @@ def no_new_privileges() -> None:
 
 # -- system calls (seccomp(2)) ---------------------------------------------------------------------------------------------
 
-_LOAD, _JUMP_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x45, 0x06
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_NOT_LESS, _JUMP_SET, _RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 """Offsets in struct seccomp_data."""
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
@@ -98,18 +99,7 @@ def filter_program(
     System calls of other architectures than `audit` (AUDIT_ARCH_*) end the process. Instructions are fields of struct
     sock_filter.
     """
-    body: list[tuple[int, int, int, int]] = []
-    for number, condition in conditions.items():
-        checks: list[tuple[int, int, int, int]] = [(_LOAD, 0, 0, _ARGUMENTS + 8 * condition.argument)]
-        if condition.one_of:
-            last = len(condition.one_of) - 1
-            checks += [(_JUMP_EQUAL, last - at + 1, 0, value) for at, value in enumerate(condition.one_of)]
-        elif condition.some_of:
-            checks.append((_JUMP_SET, 1, 0, condition.some_of))
-        else:
-            checks.append((_JUMP_SET, 0, 1, condition.none_of))
-        checks += [(_RETURN, 0, 0, _ERRNO | refusal), (_RETURN, 0, 0, _ALLOW)]
-        body += [(_JUMP_EQUAL, 0, len(checks), number), *checks]
+    body = _conditional(conditions, refusal)
     count = len(allowed)
     body += [(_JUMP_EQUAL, count - at, 0, number) for at, number in enumerate(allowed)]
     return [
@@ -123,20 +113,57 @@ def filter_program(
     ]
 
 
+def _conditional(conditions: "dict[int, Condition]", refusal: int) -> "list[tuple[int, int, int, int]]":
+    """Instructions that decide about these system calls, and go on for all others."""
+    body: list[tuple[int, int, int, int]] = []
+    for number, condition in conditions.items():
+        checks: list[tuple[int, int, int, int]] = [(_LOAD, 0, 0, _ARGUMENTS + 8 * condition.argument)]
+        if condition.one_of:
+            last = len(condition.one_of) - 1
+            checks += [(_JUMP_EQUAL, last - at + 1, 0, value) for at, value in enumerate(condition.one_of)]
+        elif condition.some_of:
+            checks.append((_JUMP_SET, 1, 0, condition.some_of))
+        else:
+            checks.append((_JUMP_SET, 0, 1, condition.none_of))
+        checks += [(_RETURN, 0, 0, _ERRNO | refusal), (_RETURN, 0, 0, _ALLOW)]
+        body += [(_JUMP_EQUAL, 0, len(checks), number), *checks]
+    return body
+
+
 _X32 = 0x40000000
 """Set in numbers of x86_64's second set of system calls, which would get round a list of numbers (__X32_SYSCALL_BIT)."""
+_PRIVATE = 0x0F0000
+"""From here on, Arm has calls of its own, such as set_tls (__ARM_NR_BASE)."""
 
 
-def denial_program(audit: int, denied: "list[int]", refusal: int) -> "list[tuple[int, int, int, int]]":
-    """As `filter_program`, a program that allows all system calls but some, which get the errno `refusal`."""
+def denial_program(
+    audit: int,
+    denied: "list[int]",
+    refusal: int,
+    conditions: "dict[int, Condition] | None" = None,
+    missing: "list[int] | None" = None,
+    newest: int = _PRIVATE,
+) -> "list[tuple[int, int, int, int]]":
+    """As `filter_program`, a program that allows all system calls but some, which get the errno `refusal`.
+
+    conditions: under which others are allowed. missing: calls that get ENOSYS, as of an older kernel; so do all after `newest`.
+    """
     numbers = sorted(denied)
+    absent = [step for number in missing or () for step in ((_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS))]
     checks = [(_JUMP_EQUAL, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
     return [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, audit),
         (_RETURN, 0, 0, _KILL_PROCESS),
         (_LOAD, 0, 0, _NUMBER),
-        (_JUMP_SET, len(numbers) + 1, 0, _X32),
+        (_JUMP_SET, 0, 1, _X32),
+        (_RETURN, 0, 0, _ERRNO | refusal),
+        (_JUMP_GREATER, 0, 3, newest),
+        (_JUMP_NOT_LESS, 1, 0, _PRIVATE),
+        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
+        (_RETURN, 0, 0, _ALLOW),
+        *absent,
+        *_conditional(conditions or {}, refusal),
         *checks,
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _ERRNO | refusal),

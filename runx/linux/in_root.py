@@ -7,6 +7,7 @@ import stat
 from io import FileIO
 
 from runx.errors import RunxError, reason
+from runx.linux import kernel_files
 from runx.linux.files import write_all
 
 _SYS_OPENAT2 = 437
@@ -72,7 +73,7 @@ def copy(root: str, path: str, target: str, limit: int) -> None:
     """Copy the regular file at `path` in `root` to the new file `target` (0600).
 
     All checks and the copy use one descriptor, so to exchange the file meanwhile has no effect. Raises RunxError when the file is
-    missing, not regular, or larger than `limit` bytes, also when it grows while it is copied.
+    missing, not regular, of the host's kernel, or larger than `limit` bytes, also when it grows while it is copied.
     """
     too_large = RunxError(f"{path} in {root}: larger than {limit >> 20} MiB")
     try:
@@ -81,6 +82,11 @@ def copy(root: str, path: str, target: str, limit: int) -> None:
             status = os.fstat(found)
             if not stat.S_ISREG(status.st_mode):
                 raise RunxError(f"{path} in {root}: not a file")
+            if kind := kernel_files.type_of(found):
+                raise RunxError(
+                    f"{path} in {root}: it is on a {kind} of the host's kernel, which no virtual machine gets",
+                    f"nothing of the host should be mounted below {root}",
+                )
             if status.st_size > limit:
                 raise too_large
             source = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)

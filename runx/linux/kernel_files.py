@@ -66,7 +66,7 @@ class Mounts:
                 number = next((line.split()[1] for line in file if line.startswith(b"mnt_id:")), b"")
             if number not in self._numbers:
                 # In a chroot, and for a path through /proc/PID/root, the mount is not in the list.
-                return _type_of(found), False
+                return type_of(found), False
             real = os.readlink(f"/proc/self/fd/{found}")
         finally:
             os.close(found)
@@ -74,7 +74,8 @@ class Mounts:
         return (mount.type, mount.point == real and mount.is_whole) if mount else ("", False)
 
 
-def _type_of(descriptor: int) -> str:
+def type_of(descriptor: int) -> str:
+    """The type of the file system that an open file is on; "" if it is none of these. Raises OSError."""
     import ctypes  # takes longer to load than all else here
 
     buffer = (ctypes.c_long * 32)()  # struct statfs, whose first member is the type

@@ -18,13 +18,13 @@ LEFT = """
 xl list | tail -n +2 | cut -d ' ' -f 1
 losetup -ln -O BACK-FILE | grep -F "$1"
 cut -d ' ' -f 2,3 /proc/self/mounts
-ls -A /run/runx-macs /run/runx 2> /dev/null
+ls -A /run/runx-macs /run/runx /run/runx-loops 2> /dev/null
 xenstore-ls -f /local/domain | cut -d / -f 4 | sort -u
 xenstore-ls -f /local/domain/0/backend | cut -d ' ' -f 1
 ip -br link | cut -d ' ' -f 1
 find /sys/fs/cgroup -type d
 """
-"""Domains, loop devices, mounts, claims of MAC addresses, nodes of xenstore, interfaces, control groups."""
+"""Domains, loop devices and their marks, mounts, claims of MAC addresses, nodes of xenstore, interfaces, control groups."""
 
 
 def left(double: Double) -> list[str]:

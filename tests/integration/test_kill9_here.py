@@ -73,5 +73,6 @@ def test_nothing_hangs_and_nothing_is_left(
     nothing_is_left(double, bundle, before)
     is_written = (bundle.directory / "rootfs/written").exists()
     assert is_written or b"wrote back" not in log(bundle)
-    if step != "ending":
+    # `run` goes on from `created` by itself, and its process may have written before the signal comes.
+    if step != "ending" and (step, victim) != ("created", "foreground"):
         assert is_written == (victim == "foreground" and step in ("running", "paused")), "`delete` ends in order what has run"

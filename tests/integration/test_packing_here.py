@@ -121,6 +121,22 @@ def test_images_that_are_there_before_the_start(bundle: Bundle, slow: Path) -> N
     assert (slow / "out").read_text() == "seen\n"
 
 
+def test_what_makes_images_is_in_the_containers_group(bundle: Bundle, slow: Path) -> None:
+    """Its memory and time are the container's, not dom0's."""
+    create(bundle)
+    until((slow / "mkfs").exists)
+    mkfs = int((slow / "mkfs").read_text())
+    packer = int(bundle.host.run(["ps", "-o", "ppid=", str(mkfs)], check=True).stdout)
+
+    def group(pid: int | str) -> bytes:
+        return bundle.host.run(["cat", f"/proc/{pid}/cgroup"], check=True).stdout
+
+    supervisor = (bundle.directory / "pid").read_text()
+    assert group(mkfs) == group(packer) == group(supervisor) != group("self")
+    assert b"/default/ctr-plain" in group(mkfs)
+    assert bundle.runx("delete", "--force", "c").returncode == 0
+
+
 def test_what_makes_images_has_no_more_than_the_document_says(bundle: Bundle, slow: Path, carrier: str) -> None:
     """The packer, and mkfs.erofs, which reads a hostile tree: their rights, and what they see of the host."""
     double = bundle.host

@@ -31,7 +31,7 @@ def test_it_boots_from_a_copy(lab: Lab, scratch: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     assert f'kernel = "{state}/kernel"'.encode() in lab.run(["cat", f"{state}/domain.cfg"]).stdout
-    lab.run(["cmp", f"{state}/kernel", f"{scratch}/root/boot/vmlinuz"], check=True)
+    assert lab.run(["test", "-e", f"{state}/kernel"]).returncode == 1, "it takes memory of dom0 only until the domain has it"
     output, errors = process.communicate(b"bye\n", timeout=LIMIT_S)
     assert (process.returncode, output) == (7, b"bye\n"), errors
 

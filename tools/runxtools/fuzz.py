@@ -9,6 +9,7 @@ repeats the fault. Bytes that cover new code are kept in the corpus, where the n
 
 import argparse
 import subprocess
+import tempfile
 from pathlib import Path
 
 from runxtools import cache, venv
@@ -17,6 +18,12 @@ from runxtools.command import main_of, run
 from runxtools.progress import Progress
 
 ATHERIS = "atheris==3.0.0"
+_HASHES = (
+    "8a5c8a781467c187da40fd29139784193e2647058831f837f675d0bb8cbd8746",
+    "510e502c57b6dc615fb174066407af620d4c7f73cf08a782c86e7761bf12c4eb",
+    "a402cdca8a650d1371050b1f9552eb4cdc488d2db64950d603c4560318365eac",
+)
+"""Of its files for Python 3.11, 3.12 and 3.13 on x86_64; there are no others."""
 _LINK = """
 import os, sys, tempfile
 from pathlib import Path
@@ -75,17 +82,23 @@ def main() -> int:
     return 1 if subprocess.run([*argv, *settings, *what], cwd=CHECKOUT).returncode else 0
 
 
+def requirement() -> str:
+    """atheris, as a line of a file of requirements (pip, "Secure installs")."""
+    return " ".join((ATHERIS, *(f"--hash=sha256:{value}" for value in _HASHES))) + "\n"
+
+
 def _library(python: Path) -> Path:
     """Directory of atheris for the tests' interpreter. Raises ToolError with pip's message."""
 
     def fill(directory: Path) -> None:
-        with Progress(1).step(f"installing {ATHERIS}", about_s=10):
-            run(
-                [python, "-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--target", directory, ATHERIS],
-                "pip install",
-            )
+        step = Progress(1).step(f"installing {ATHERIS}", about_s=10)
+        with step, tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(requirement())
+            file.flush()
+            words = ("-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--require-hashes", "--only-binary=:all:")
+            run([python, *words, "--target", directory, "-r", file.name], "pip install")
 
-    key = cache.key_of({"atheris": ATHERIS, "python": str(python)})
+    key = cache.key_of({"atheris": requirement(), "python": str(python)})
     with cache.locked(cache.root() / "atheris.lock"):
         return cache.find(cache.root(), "atheris", key) or cache.make(cache.root(), "atheris", key, fill)
 

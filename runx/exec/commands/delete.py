@@ -100,6 +100,10 @@ def destroy_container(record: Record) -> None:
         domain.await_creation(record.directory, _END_TIMEOUT_S)
     if record.domain and not (record.domid < 0 and record.exit_status is not None):
         _remove_domain(record)  # the supervisor was killed before it could remove the domain
+        if record.disks:
+            from runx.exec.storage import loop_marks
+
+            loop_marks.release(record.directory)  # for a later container of this name, they would hide the devices of others
     if record.domain:
         _remove_logs(record.domain)
     if record.cgroups:

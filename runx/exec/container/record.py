@@ -317,7 +317,7 @@ def load(root: str, container_id: str) -> Record:
         raise RunxError(f'container "{container_id}" does not exist') from None
     except OSError as error:
         raise RunxError(f'container "{container_id}": cannot read {record.directory}/record: {reason(error)}') from None
-    with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+    with open(fd, encoding="utf-8", errors="surrogateescape", newline="\n") as file:  # "\r" ends no line
         if os.fstat(fd).st_uid not in (0, os.geteuid()):  # it names processes and domains to act on
             hint = "a state directory belongs to root"
             raise RunxError(f'container "{container_id}": {record.directory}/record belongs to another user', hint)

@@ -6,7 +6,7 @@ import stat
 import time
 from struct import Struct
 
-from runx.exec.ninep import limits, wire
+from runx.exec.ninep import contents, limits, wire
 from runx.exec.ninep.attribute import CAPABILITY, Attribute, is_guests
 from runx.exec.ninep.fids import Fid
 from runx.exec.ninep.nodes import Held, refuse
@@ -65,9 +65,7 @@ def setattr_(share: "Share", message: bytes) -> bytes:
     if valid & _MODE:
         if node.is_symlink:
             refuse(errno.EOPNOTSUPP)
-        if node.type != stat.S_IFDIR:
-            node.rules.check_mode(mode, os.fstat(node.fd).st_mode)
-        os.chmod(node.name, stat.S_IMODE(mode))
+        _set_mode(node, mode)
     if valid & _SIZE:
         if node.type != stat.S_IFREG:
             refuse(errno.EINVAL)  # a device would be opened
@@ -75,9 +73,29 @@ def setattr_(share: "Share", message: bytes) -> bytes:
             os.ftruncate(fid.file.fd, size)
         else:
             os.truncate(node.name, size)
+        if node.rules.no_set_id:
+            _clear_set_id(node)
     if valid & (_ATIME | _MTIME):
         _set_times(node, valid, times)
     return b""
+
+
+def _set_mode(node: "Node", mode: int) -> None:
+    """Set-id bits that the host has given stay where they are withheld, but are not given anew: meanwhile a write of another
+    request, or of another machine, may have taken them away (contents.clear_set_id)."""
+    if node.type != stat.S_IFDIR:
+        if node.rules.no_set_id and stat.S_IMODE(mode) == stat.S_IMODE(os.fstat(node.fd).st_mode):
+            return
+        node.rules.check_mode(mode)
+    os.chmod(node.name, stat.S_IMODE(mode))
+
+
+def _clear_set_id(node: "Node") -> None:
+    file = os.open(node.name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        contents.clear_set_id(file)
+    finally:
+        os.close(file)
 
 
 def _set_times(node: "Node", valid: int, times: list[int]) -> None:

@@ -55,7 +55,10 @@ def _open(share: "Share", node: Node, flags: int) -> OpenFile:
         refuse(errno.ENXIO)
     if node.rules.read_only and (access != os.O_RDONLY or flags & _TRUNCATE):
         refuse(errno.EROFS)
-    return OpenFile(os.open(node.name, _host_flags(flags)), held, writes=access != os.O_RDONLY)
+    fd = os.open(node.name, _host_flags(flags))
+    if flags & _TRUNCATE and node.rules.no_set_id:
+        clear_set_id(fd)
+    return OpenFile(fd, held, writes=access != os.O_RDONLY)
 
 
 def lopen(share: "Share", message: bytes) -> bytes:
@@ -179,12 +182,13 @@ def write(share: "Share", message: "bytes | memoryview") -> bytes:
         refuse(errno.EBADF)
     if not count:
         return _NUMBER.pack(0)
-    if fid.uid:
-        _clear_set_id(file.fd)
+    # Where set-id bits are withheld, nobody's content gets those of the host, whoever the guest says that it is.
+    if fid.uid or fid.node.rules.no_set_id:
+        clear_set_id(file.fd)
     return _NUMBER.pack(os.pwrite(file.fd, data, offset))
 
 
-def _clear_set_id(fd: int) -> None:
+def clear_set_id(fd: int) -> None:
     """Clear set-id bits as a write of an ordinary user does (Linux, file_remove_privs); the server's own write would not."""
     mode = os.fstat(fd).st_mode
     if mode & stat.S_ISUID or mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:

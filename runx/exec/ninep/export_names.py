@@ -36,7 +36,7 @@ LAYER_TAG = "layer"
 
 def root_of_the_layer(directory: str) -> str:
     """The root filesystem to which that share leads, of a container by its directory (exports.py)."""
-    with open(f"{directory}/{LAYER}", encoding="utf-8", errors="surrogateescape") as file:
+    with open(f"{directory}/{LAYER}", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         return file.read().split("\0")[2]
 
 

@@ -87,9 +87,9 @@ class Rules:
             no_capabilities="no-capabilities" in words,
         )
 
-    def check_mode(self, mode: int, before: int = 0) -> None:
-        """Raise OSError if a file that is no directory must not get this mode. before: its present mode."""
-        if self.no_set_id and mode & ~before & (stat.S_ISUID | stat.S_ISGID):
+    def check_mode(self, mode: int) -> None:
+        """Raise OSError if a file that is no directory must not get this mode."""
+        if self.no_set_id and mode & (stat.S_ISUID | stat.S_ISGID):
             refuse(errno.EPERM)
 
 

@@ -112,17 +112,34 @@ def _close(fds: list[int]) -> None:
 
 
 def _own_directory(path: str) -> None:
-    """Make a directory whose files guests get as their root: for root alone. Raises RunxError when others may write to it."""
+    """Make a directory whose files guests get as their root: for root alone. Raises RunxError when another user could exchange
+    it, and FileNotFoundError when it is removed meanwhile."""
+    from runx.linux import closed_path
+
+    missing = []
+    above = path
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    closed = os.path.realpath(path)
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        os.close(closed_path.find(above, closed))
+        for directory in reversed(missing):
+            os.makedirs(directory, 0o700 if directory == path else 0o755, exist_ok=True)
+    except closed_path.OpenToOthers as error:
+        raise _open_to_others(path, error) from None
     except OSError as error:
         message = f"cannot make {path}, for images of root filesystems: {reason(error)}"
         raise RunxError(message, "paths.images of runx.toml names another directory") from None
-    status = os.stat(path)
-    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise RunxError(
-            f"{path} can be written to by others than root", "remove it, or name another with paths.images of runx.toml"
-        )
+    try:
+        os.close(closed_path.find(path, closed))
+    except closed_path.OpenToOthers as error:
+        raise _open_to_others(path, error) from None
+
+
+def _open_to_others(path: str, error: Exception) -> RunxError:
+    message = f"{path}, for images of root filesystems, is not root's alone: {error}"
+    return RunxError(message, "close it, or name another directory with paths.images of runx.toml")
 
 
 # -- images ------------------------------------------------------------------------------------------------------------
@@ -301,7 +318,7 @@ def _collect_layer(place: str, identity: str) -> None:
 
 def _is_of_use(place: str, identity: str) -> bool:
     try:
-        with open(f"{place}/directory", encoding="utf-8", errors="surrogateescape") as file:
+        with open(f"{place}/directory", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             return directory_identity(file.read()) == identity
     except OSError:
         return False  # the directory has gone, or the process that filled this place was killed

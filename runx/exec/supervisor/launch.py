@@ -20,6 +20,13 @@ os._exit(main())
 """
 
 
+def _environment() -> dict[str, str]:
+    """What the supervisor has of ours. An engine's environment may hold passwords (of proxies, of clouds), which are none of a
+    guest that takes over the supervisor or its server. Python itself may need what is for ld.so(8)."""
+    of_linker = {name: value for name, value in os.environ.items() if name.startswith("LD_")}
+    return spawn.environment() | of_linker
+
+
 class SupervisorProcess:
     """The supervisor's process. It loads while this process compiles, and does nothing before `go`. It ends if this process is
     killed before that."""
@@ -35,7 +42,7 @@ class SupervisorProcess:
         argv = netns.unshared([sys.executable, "-I", "-S", "-c", program, record.directory, *map(str, fds)])
         # It has its own session, and this process does not wait for its end. When this process ends, it becomes the child of
         # the caller's subreaper (containerd-shim, conmon), which takes its exit status as the container's.
-        self.pid = os.posix_spawn(spawn.program(argv[0]), argv, os.environ, setsid=True)
+        self.pid = os.posix_spawn(spawn.program(argv[0]), argv, _environment(), setsid=True)
         for fd in fds:
             os.close(fd)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _READY_LIMIT_S = 60.0
 _END_LIMIT_S = 5.0
 _MESSAGE_MAX = 4096
+_SAID = 8
+"""How many refusals are told in the log: a guest can ask again and again."""
 _TOKEN = "share "
 """Begins the token of a watch; the share's number follows."""
 
@@ -44,6 +46,7 @@ class Shares:
         """The state that our side of each share has."""
         self.on_synced: Callable[[str, str], None] | None = None
         """Hears what became of changes: the entry, and the words about it (Outcome.settle)."""
+        self._refused = 0
 
     def start(self) -> None:
         """Start the server, if there is something to serve, and wait until it can. Raises RunxError.
@@ -157,7 +160,10 @@ class Shares:
 
     def _refuse(self, number: int, reason: str) -> None:
         """Say no to a driver whose share has not been used yet. It may begin again."""
-        self._record.say("warning", f"the share {self._tags[number]} is not served: {reason}")
+        self._refused += 1
+        if self._refused <= _SAID:
+            more = "; further refusals are not told" if self._refused == _SAID else ""
+            self._record.say("warning", f"the share {self._tags[number]} is not served: {reason}{more}")
         self._set_state(number, share_nodes.CLOSED)
 
     def _set_state(self, number: int, state: str) -> None:

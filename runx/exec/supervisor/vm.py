@@ -177,9 +177,11 @@ class VirtualMachine:
             from runx.exec.storage import disk_lock
 
             disk_lock.forget(self._record.disks)
-        if self._record.packs == "ramdisk":
+        # On most hosts the copies are in memory: an image's own take up to 640 MiB of dom0's.
+        is_large = self._record.packs == "ramdisk" or self._record.console == "passthrough"
+        for name in ("kernel", *(("initrd",) if is_large else ())):
             try:
-                os.unlink(f"{self._record.directory}/initrd")
+                os.unlink(f"{self._record.directory}/{name}")
             except FileNotFoundError:
                 pass
 

@@ -98,9 +98,11 @@ def test_the_group_has_the_limits_of_the_host(top: str, host: Host) -> None:
     host.config["linux"] |= {"resources": {"memory": {"limit": 64 << 20}}}  # type: ignore[operator]
     set_path(host, f"/{top}/c")
     host.create()
-    assert limits_of(top).keys() == limits_of(f"{top}/c").keys()
-    for controller, limit in limits_of(f"{top}/c").items():
-        assert (controller, limit) in (("memory", str(1 << 30)), ("cpu", "200000"))
+    known = {"memory": str(1 << 30), "cpu": "200000"}
+    controllers = limits_of(top).keys()
+    if not controllers:
+        pytest.skip("no controller of memory or processor time here")
+    assert limits_of(f"{top}/c") == {name: known[name] for name in controllers}
 
 
 @needs_trees

@@ -201,9 +201,12 @@ def test_a_kernel_of_the_containers_own(host: Host) -> None:
     (host.bundle / "rootfs/link").symlink_to("/boot/k")
     host.config["process"]["env"].append("RUNX_KERNEL=/link")
     host.write_config()
+    kernel, seen = host.root / "c/kernel", host.bundle / "seen"
+    xl = host.xen.directory / "bin" / "xl"
+    xl.write_text(xl.read_text().replace("create)\n", f"create)\n\tcp {kernel} {seen}\n", 1))
     host.create()
-    kernel = host.root / "c/kernel"
-    assert kernel.read_bytes() == b"own kernel"
+    assert seen.read_bytes() == b"own kernel"
+    assert not kernel.exists(), "the domain has it, and here it takes memory of dom0"
     assert f'kernel = "{kernel}"' in (host.root / "c/domain.cfg").read_text()
     assert (host.root / "c/initrd").read_bytes().startswith(b"initrd")  # runx's own, with the overlay
     assert host.runx("delete", "--force", "c").returncode == 0
@@ -213,6 +216,33 @@ def test_a_kernel_of_the_containers_own(host: Host) -> None:
     (host.bundle / "rootfs/link").symlink_to(host.bundle / "config.json")
     assert host.runx("create", "-b", str(host.bundle), "c").returncode == 1
     assert '"/link" does not exist in the root filesystem' in host.last_error()
+    host.nothing_left()
+
+
+@pytest.mark.parametrize(("kind", "limit_mib"), [("KERNEL", 128), ("RAMDISK", 512)])
+def test_a_boot_file_of_the_containers_own_has_a_limit(host: Host, kind: str, limit_mib: int) -> None:
+    """Its copy is in the state directory, which is memory of dom0 on most hosts. The file itself may be sparse."""
+    with (host.bundle / "rootfs/huge").open("wb") as file:
+        file.truncate((limit_mib << 20) + 1)
+    host.config["process"]["env"].append(f"RUNX_{kind}=/huge")
+    host.write_config()
+    assert host.runx("create", "-b", str(host.bundle), "c").returncode == 1
+    assert host.last_error() == f"/huge in {host.bundle}/rootfs: larger than {limit_mib} MiB"
+    host.nothing_left()
+
+
+def test_a_ramdisk_of_the_containers_own_takes_no_room_when_the_domain_has_it(host: Host) -> None:
+    (host.bundle / "rootfs/ramdisk").write_bytes(b"own ramdisk")
+    (host.bundle / "rootfs/link").symlink_to("/ramdisk")
+    host.config["process"]["env"].append("RUNX_RAMDISK=link")
+    host.write_config()
+    ramdisk, seen = host.root / "c/initrd", host.bundle / "seen"
+    xl = host.xen.directory / "bin" / "xl"
+    xl.write_text(xl.read_text().replace("create)\n", f"create)\n\tcp {ramdisk} {seen}\n", 1))
+    host.create()
+    assert seen.read_bytes() == b"own ramdisk"
+    assert not ramdisk.exists()
+    assert host.runx("delete", "--force", "c").returncode == 0
     host.nothing_left()
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import select
 import shutil
+import stat
 import subprocess
 import sys
 import traceback
@@ -391,11 +392,41 @@ def test_a_layer_has_the_features_that_runx_chooses(tmp_path: Path, monkeypatch:
     assert set(features) == set(mkfs.FEATURES) - {"none"}
 
 
-def test_a_directory_of_others_is_not_used(home: Home) -> None:
+@pytest.mark.parametrize("how", ["itself", "above", "above, sticky", "of another user", "link"])
+def test_a_directory_of_others_is_not_used(home: Home, how: str) -> None:
+    """Nor one that others could exchange. A directory such as /tmp may be above it."""
+    above = home.images.parent
     home.images.mkdir(parents=True)
-    home.images.chmod(0o777)
-    with pytest.raises(RunxError, match="can be written to by others"):
+    where = above if how.startswith("above") else home.images
+    if how == "of another user":
+        os.chown(above, 12345, 12345)
+        where = above
+    elif how == "link":
+        (above / "elsewhere").mkdir()
+        (above / "elsewhere").chmod(0o777)
+        home.images.rmdir()
+        home.images.symlink_to("elsewhere")
+        where = above / "elsewhere"
+    else:
+        where.chmod(0o1777 if how == "above, sticky" else 0o777)
+    if how == "above, sticky":
+        with closing(home.make()):
+            return
+    with pytest.raises(RunxError, match=f"^{home.images}, for images of root filesystems, is not root's alone: {where} "):
         home.make()
+    assert not list(where.rglob("*.new"))
+
+
+def test_a_directory_that_is_missing_is_made_closed(home: Home) -> None:
+    """Whatever the umask of the engine."""
+    before = os.umask(0)
+    try:
+        with closing(home.make()):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(home.images.stat().st_mode) == 0o700
+    assert not stat.S_IMODE(home.images.parent.stat().st_mode) & 0o022
 
 
 def mkfs_finds(tree: mkfs.Tree, image: Path, look: Callable[[], object]) -> str:

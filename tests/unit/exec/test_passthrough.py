@@ -107,7 +107,7 @@ def test_nothing_is_injected(guest: Guest) -> None:
     guest.host.write_config()
     guest.create()
     state = guest.host.root / "c"
-    assert (state / "initrd").read_bytes() == b"own ramdisk", "a copy, which the container cannot exchange"
+    # A copy, which the container cannot exchange: test_commands.py sees what is in it, and that it goes.
     assert f'ramdisk = "{state}/initrd"' in (state / "domain.cfg").read_text()
     assert not [node for node in guest.host.xen.nodes if node.endswith("console/1/1") or "device/console/1" in node]
     assert guest.host.runx("delete", "--force", "c").returncode == 0

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runx.errors import RunxError
@@ -97,7 +97,8 @@ def test_a_container_being_made_has_a_state(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="\n\r", exclude_categories=["Cs"])))
+@given(st.text(alphabet=st.characters(exclude_characters="\n", exclude_categories=["Cs"])))
+@example("x\rstatus=running\rpid=1")
 def test_values_survive(value: str) -> None:
     import tempfile
 
@@ -110,10 +111,19 @@ def test_values_survive(value: str) -> None:
 
 
 def test_a_newline_cannot_forge_a_line(tmp_path: Path) -> None:
+    """Nor any other character that ends lines somewhere."""
     record = records.claim(str(tmp_path), "c", "/bundle")
     record.log = "x\nstatus=running"
     with pytest.raises(RunxError, match="newline"):
         record.save()
+    for character in "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029":
+        forged = f"/x{character}domain=other{character}pid=1"
+        record.log = record.network_namespace = forged
+        record.disks = [f"rw layer {forged}"]
+        record.save()
+        read = records.load(str(tmp_path), "c")
+        assert (read.domain, read.pid) == (record.domain, record.pid)
+        assert (read.log, read.network_namespace, read.disks) == (forged, forged, record.disks)
 
 
 def test_a_record_that_cannot_be_written_is_named(tmp_path: Path) -> None:

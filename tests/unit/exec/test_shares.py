@@ -74,12 +74,15 @@ def test_nothing_that_the_engine_left_open_is_kept(host: Host) -> None:
         with open(host.bundle / "err", "wb") as err:
             argv = host.argv("create", "--bundle", str(host.bundle), "--pid-file", str(host.bundle / "pid"), "c")
             silent = {"stdin": subprocess.DEVNULL, "stdout": err, "stderr": err}
-            environment = host.xen.environment()
+            environment = host.xen.environment() | {"HTTPS_PROXY": "https://user:password@proxy"}
             assert subprocess.run(argv, env=environment, pass_fds=[listening.fileno()], **silent).returncode == 0, errors(host)  # type: ignore[call-overload]
     supervisor = int((host.bundle / "pid").read_text())
     server = int(node(host, f"{BACKEND}/0/server"))
+    known = ("PATH", "LC_ALL", "XENSTORED_PATH", "XENSTORED_RUNDIR", "XEN_RUN_DIR")
     for pid in (supervisor, server):
-        assert Path(f"/proc/{pid}/cmdline").exists()
+        names = [entry.partition("=")[0] for entry in Path(f"/proc/{pid}/environ").read_text().split("\0") if entry]
+        assert "PATH" in names
+        assert [name for name in names if name not in known and not name.startswith("LD_")] == [], "passwords of the engine's"
     with socket.socket(socket.AF_UNIX) as caller, pytest.raises(ConnectionRefusedError):
         caller.connect(str(host.bundle / "shim"))
 
@@ -145,6 +148,27 @@ def test_a_driver_that_writes_nonsense_loses_its_share(host: Host) -> None:
         host.xen.write(f"{FRONTEND}/0/{name}", value)
     until(lambda: node(host, f"{BACKEND}/0/state") == "6")
     assert "the guest's driver wrote ring-ref0 = '-1'" in messages(host)
+
+
+def test_refusals_without_end_are_told_a_few_times(tmp_path: Path) -> None:
+    """The log is the engine's, and lies in memory on most hosts."""
+    record = Record(str(tmp_path))
+    record.domid, record.log = 1, f"{tmp_path}/log"
+    written: dict[str, str] = {}
+    store: Any = SimpleNamespace(
+        write=written.__setitem__, read=lambda path: written.get(path, ""), watch=lambda *_: None, set_permissions=lambda *_: None
+    )
+    shares = Shares(record, store, "exports", ["root"])
+    shares.publish()
+    for _ in range(100):
+        written |= {f"{FRONTEND}/0/num-rings": "77", f"{FRONTEND}/0/state": "3"}
+        assert shares.event("share 0")
+        assert written[f"{BACKEND}/0/state"] == "6"
+        written[f"{FRONTEND}/0/state"] = "1"
+        assert shares.event("share 0")
+        assert written[f"{BACKEND}/0/state"] == "2", "it may begin again"
+    told = (tmp_path / "log").read_text().splitlines()
+    assert len(told) == 8 and "further refusals are not told" in told[-1]
 
 
 def test_a_guest_that_breaks_a_rule_of_a_share_in_use_ends_its_container(tmp_path: Path) -> None:

@@ -78,6 +78,23 @@ def test_a_real_profile_is_in_force(start: Start, case: str, values: dict[str, o
 
 
 @needs_root
+@native
+@pytest.mark.parametrize("values", [{}, {"no_new_privs": 1}, {"user": [1000, 1000]}, {"capabilities": [(1 << 41) - 1] * 5}])
+def test_it_is_in_force_for_a_further_process(start: Start, values: dict[str, object]) -> None:
+    """Whatever the record of that process says: it is the container's filter, not one of its own."""
+    program = made(real_profile("docker-plain"))
+    box = start(program, "/bin/sh", "-c", "read x", capabilities=CAPABILITIES, sessions=1, pid_namespace=1)
+    box.until(gb.STARTED)
+    box.execute(1, "/bin/call", UNSHARE, KEYCTL, VHANGUP, GETPID, 5000, **values)
+    assert box.status_of(1) == 0
+    errors = dict(line.split() for line in box.of(1).streams[gb.STDOUT].decode().splitlines())
+    refused = {str(number): str(errno.EPERM) for number in (UNSHARE, KEYCTL, VHANGUP)}
+    assert errors == {**refused, str(GETPID): "0", "5000": str(errno.ENOSYS)}
+    box.send(gb.HOST_STDIN, b"go\n")
+    assert box.exit_status() == 0
+
+
+@needs_root
 @pytest.mark.parametrize("values", [{}, {"no_new_privs": 1}])
 def test_the_process_sees_its_filter(start: Start, values: dict[str, object]) -> None:
     box = start(made(real_profile("docker-plain"), MACHINE), "grep", "^Seccomp", "/proc/self/status", **values)

@@ -119,3 +119,18 @@ def test_mounts_elsewhere_hinder_no_path_with_dots(root: Path) -> None:
     finally:
         os.killpg(other.pid, 9)
         other.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+@pytest.mark.parametrize("path", ["/boot/proc/version", "/boot/link"])
+def test_files_of_the_hosts_kernel_are_none_of_it(root: Path, path: str) -> None:
+    """An image's variable may name what an engine or the administrator has mounted below its root filesystem."""
+    (root / "boot/proc").mkdir()
+    (root / "boot/link").symlink_to("/boot/proc/version")
+    subprocess.run(["mount", "-t", "proc", "proc", root / "boot/proc"], check=True)
+    try:
+        with pytest.raises(RunxError, match=f"^{path} in {root}: it is on a proc of the host's kernel"):
+            copied(root, path)
+    finally:
+        subprocess.run(["umount", root / "boot/proc"], check=True)
+    assert not (root.parent / "copy").exists()

@@ -434,13 +434,35 @@ def test_no_rights_where_the_process_has_none_to_give(place: Path) -> None:
         client.setxattr(fid, b"user.name", b"value")
         client.mkdir(b"directory", 0o2770)
         client.setattr(client.walk(b"directory"), SET_MODE, 0o3770)
-        client.setattr(client.walk(b"hosts"), SET_MODE, 0o4700)
-        with refused(errno.EPERM):
-            client.setattr(client.walk(b"hosts"), SET_MODE, 0o6700)
+        client.setattr(client.walk(b"hosts"), SET_MODE, 0o4755)
+        for mode in (0o4700, 0o6755):
+            with refused(errno.EPERM):
+                client.setattr(client.walk(b"hosts"), SET_MODE, mode)
+        assert stat.S_IMODE((place / "hosts").stat().st_mode) == 0o4755
         # chown(2) takes the bits away, and the same message does not bring them back.
         with refused(errno.EPERM):
             client.setattr(client.walk(b"hosts"), SET_MODE | SET_UID, 0o4755, 12345)
         assert stat.S_IMODE((place / "hosts").stat().st_mode) & 0o6000 == 0
+
+
+@pytest.mark.parametrize("how", ["write", "truncate", "shorten", "create"])
+@pytest.mark.parametrize("withheld", [True, False])
+def test_what_a_guest_writes_has_no_rights_that_the_host_gave(place: Path, how: str, withheld: bool) -> None:
+    """Root's program with set-id bits on a volume: its content would run as root on the host. A guest that was taken over says
+    that it is root; what may set the bits itself keeps them, as with runc."""
+    (place / "program").write_text("of the host")
+    (place / "program").chmod(0o6755)
+    with served(place, Rules(no_set_id=withheld)) as client:
+        client.begin(0)
+        if how == "write":
+            client.write(client.open(b"program", flags=os.O_WRONLY), b"mine")
+        elif how == "truncate":
+            client.clunk(client.open(b"program", flags=os.O_WRONLY | os.O_TRUNC))
+        elif how == "shorten":
+            client.setattr(client.walk(b"program"), SET_SIZE, 0, 0, 0, 3)
+        else:
+            client.clunk(client.create(b"program", os.O_WRONLY | os.O_TRUNC))
+    assert stat.S_IMODE((place / "program").stat().st_mode) == (0o755 if withheld else 0o6755)
 
 
 def test_links(place: Path, client: Client) -> None:

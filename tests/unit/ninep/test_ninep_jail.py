@@ -265,6 +265,13 @@ def test_entries_that_allow_no_devices(tmp_path: Path) -> None:
     assert (export.entries[b"0"].no_devices, export.entries[b"1"].no_devices) == (True, False)
 
 
+def test_the_root_of_the_layer_has_its_own_name(tmp_path: Path) -> None:
+    """A path with a carriage return is not that with a newline, which is another directory."""
+    root = tmp_path / "a\rb\r\nc"
+    (export,) = kept(tmp_path, written_back(root))
+    assert export.binds[0].source == str(root) == export_names.root_of_the_layer(str(tmp_path))
+
+
 @pytest.mark.parametrize("withheld", [[], ["devices"], ["set-id"], ["capabilities"], ["devices", "set-id", "capabilities"]])
 def test_entries_that_withhold_rights(tmp_path: Path, withheld: list[str]) -> None:
     (export,) = kept(tmp_path, plan(None, {"source": "/x", "withheld": withheld}))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runxtools import hashes
+from runxtools import fuzz, hashes
 from runxtools.checkout import CHECKOUT
 
 FILES = (hashes.RUN_TIME, hashes.FOR_TESTS)
@@ -25,6 +25,10 @@ def test_every_library_has_hashes(path: Path) -> None:
     for line in lines:
         assert re.fullmatch(r"[\w.-]+==[\w.]+(\s+--hash=sha256:[0-9a-f]{64})+", line), line
     assert list(hashes.pins(path)) == [line.partition("==")[0] for line in lines]
+
+
+def test_what_the_fuzzer_installs_has_hashes() -> None:
+    assert re.fullmatch(r"[\w.-]+==[\w.]+(\s+--hash=sha256:[0-9a-f]{64})+\n", fuzz.requirement())
 
 
 def test_what_runx_needs_is_all_there() -> None:
