@@ -137,13 +137,13 @@ def _as_kernel_takes(mount: MountRequest, container: Container, report: Report) 
     known = GUEST_TYPES.get(mount.type)
     if mount.type != "tmpfs" or known is None:
         return mount
-    words = {word.partition("=")[0] for word in mount.options.data}
-    if not words - _PLAIN:
+    asked = {word.partition("=")[0] for word in mount.options.data} - _PLAIN
+    if not asked:
         return mount
     path: Path = (*mount.path, "options")
     elements = container.document["mounts"][mount.path[1]].get("options", ())
     for option in parse_options(list(elements), path, Report()):
-        if option.word not in words - _PLAIN:
+        if option.word not in asked:
             continue
         if option.word not in (*known.words, *known.settings):
             guess = did_you_mean(option.word, (*known.words, *known.settings))
