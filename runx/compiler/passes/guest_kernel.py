@@ -123,6 +123,18 @@ _DEPENDENT = {
 """Bounds of parameters for which the table has none, as they depend on other parameters, or cannot be read."""
 _LISTS = {"net/ipv4/ip_local_reserved_ports": 65535, "net/ipv6/icmp/ratemask": 255}
 """Parameters that are lists of numbers and ranges, and the greatest number (Linux, kernel/sysctl.c, proc_do_large_bitmap)."""
+_GROUP = "[0-9a-fA-F]{1,8}"
+_ACTIONS = "kill_process|kill_thread|trap|errno|user_notif|trace|log"
+_FORMS = {
+    "kernel/printk_devkmsg": ("on|off|ratelimit", "one of on, off, ratelimit"),
+    "kernel/seccomp/actions_logged": (f"(({_ACTIONS})( +|$))*", f"words of {_ACTIONS.replace('|', ', ')}"),
+    "net/ipv4/tcp_fastopen_key": (
+        f"{_GROUP}(-{_GROUP}){{3}}(,{_GROUP}(-{_GROUP}){{3}})?",
+        "one key or two with a comma, such as 00000000-00000000-00000000-00000000",
+    ),
+    "net/ipv6/conf/*/stable_secret": ("[0-9a-fA-F:.]{2,45}", "an IPv6 address"),
+}
+"""Texts of which the kernel takes these alone: a pattern, and what it means in words."""
 _FIRST_PORTS = {"net/ipv4/ip_unprivileged_port_start": "1024", "net/ipv4/ip_local_port_range": "32768 60999"}
 """What the kernel begins with. The ports that programs get are not among those that need a capability."""
 _LENGTHS = {"kernel/domainname": 64, "kernel/core_pattern": 127}
@@ -145,10 +157,10 @@ def _check_value(path: Path, name: str, value: str, report: Report) -> None:
             report.error(
                 "RX427", path, f"{quote(value)}: {wrong}", "write numbers and ranges with commas, such as 8080,9148-9150"
             )
-    elif name == "kernel/printk_devkmsg" and value.strip() not in ("on", "off", "ratelimit"):
-        report.error("RX427", path, f"must be one of on, off, ratelimit, not {quote(value)}")
     elif name in _TEXTS:
-        pass
+        form, what = _FORMS.get(name, ("", ""))
+        if form and not re.fullmatch(form, value.strip(), re.ASCII):
+            report.error("RX427", path, f"must be {what}, not {quote(value)}")
     elif not _NUMBERS.fullmatch(value):
         report.error("RX427", path, f"must be a number, or several with blanks between them, not {quote(value)}")
     elif wrong := _out_of_bounds(name, value.split()):
