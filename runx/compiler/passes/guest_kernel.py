@@ -233,7 +233,7 @@ def _kernel_files_around(mounts: dict[str, MountRequest], place: str) -> MountRe
         return None
     while (place := posixpath.dirname(place)) != "/":
         if place in mounts:
-            return mounts[place] if mounts[place].type in ("proc", "sysfs", "devpts", "mqueue") else None
+            return mounts[place] if mounts[place].type in ("proc", "sysfs", "devpts", "mqueue", "cgroup2") else None
     return None
 
 
@@ -247,6 +247,9 @@ def _no_place(around: MountRequest, place: str, is_directory: bool) -> str:
     words = place[len(around.destination) + 1 :].split("/")
     if kind == "mqueue":
         return "" if len(words) == 1 and not is_directory else "an mqueue has no directories"
+    if kind == "cgroup2":
+        # The process sees a group without others below it. In one that it may write to, a directory makes another.
+        return "a read-only cgroup2 has no directories" if is_directory and "ro" in around.options.flags else ""
     if kind == "devpts":
         return "" if words == ["ptmx"] and not is_directory else "nothing can be made in a devpts"
     from runx.compiler.model.guest_kernel import PLACES
