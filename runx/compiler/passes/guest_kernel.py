@@ -70,6 +70,8 @@ def as_guest_has(container: Container, host: HostConfig, assets: str, facts: Fac
     if _is_other(container, host, assets, facts):
         return container
     _check_sysctl(container, report)
+    _check_parameters(host.kernel_parameters, ("defaults", "kernel_parameters"), " of runx.toml", report)
+    _check_parameters(container.kernel_parameters, ("vm", "kernel", "parameters"), "", report)
     _check_capabilities(container, report)
     return container._replace(
         devices=_with_drivers(container.devices, report),
@@ -79,8 +81,13 @@ def as_guest_has(container: Container, host: HostConfig, assets: str, facts: Fac
 
 def _check_sysctl(container: Container, report: Report) -> None:
     names = container.document.get("linux", {}).get("sysctl", {})
-    if not names:
-        return
+    if names:
+        _check_sysctl_of(names, report)
+        _check_ports(names, report)
+
+
+def _check_sysctl_of(names: dict[str, str], report: Report) -> None:
+    """names: parameters as in linux.sysctl."""
     from runx.compiler.model.guest_kernel import SYSCTL
 
     guesses = _GUESSES
@@ -96,7 +103,19 @@ def _check_sysctl(container: Container, report: Report) -> None:
         guesses = max(0, guesses - 1)
         message = f"the guest's kernel has no parameter {quote(given)} that can be set{guess}"
         report.error("RX426", ("linux", "sysctl", given), message, _BUILD)
-    _check_ports(names, report)
+
+
+def _check_parameters(parameters: tuple[str, ...], path: Path, whose: str, report: Report) -> None:
+    """List the parameters of the kernel's command line that set what the kernel does not have, or does not take: it says nothing.
+    path: of the array; whose: of which file it is, unless the configuration's."""
+    for index, parameter in enumerate(parameters):
+        name, _, value = parameter.removeprefix("sysctl.").partition("=")
+        if not parameter.startswith("sysctl."):
+            continue
+        own = Report()
+        _check_sysctl_of({name.replace("/", "."): value.strip('"')}, own)
+        for fault in own.errors.values():
+            report.ignore("RX429", (*path, index), f"{quote(parameter)}{whose} has no effect: {fault.message}")
 
 
 _TEXTS = frozenset(

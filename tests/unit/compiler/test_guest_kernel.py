@@ -93,3 +93,27 @@ print([HostFacts().has_huge_pages(sys.argv[1] + place) for place in ("", "/huge"
     if done.returncode == 77:
         pytest.skip("this kernel has no huge pages")
     assert done.stdout == "[False, True, True, False]\n", done.stderr
+
+
+def test_parameters_of_the_command_line_that_have_no_effect_are_listed() -> None:
+    """The kernel skips them without a word."""
+    config = {
+        "ociVersion": "1.2.0",
+        "process": {"cwd": "/", "args": ["/x"]},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": [{"type": "network"}]},
+        "vm": {"kernel": {"path": "", "parameters": ["panic=5", "sysctl.net/core/somaxconn=128", "sysctl.vm.swappiness=201"]}},
+    }
+    given = ["sysctl.vm.max_map_count=262144", "sysctl.vm.max_map_count=-5", "quiet", "sysctl.vm.nosuch=1"]
+
+    class Facts(TextFacts):
+        def host_config(self) -> tuple[str, bytes]:  # type: ignore[override]
+            return "runx.toml", f"[defaults]\nkernel_parameters = {json.dumps(given)}\n".encode()
+
+    facts = Facts(json.dumps(config))
+    made = compile(Inputs("/bundle", container_id="c", state_root="/r", assets="/a", facts=facts)).plan
+    assert [entry.path for entry in made.ignored if entry.id == "RX429"] == [
+        "defaults.kernel_parameters[1]",
+        "defaults.kernel_parameters[3]",
+        "vm.kernel.parameters[2]",
+    ]
