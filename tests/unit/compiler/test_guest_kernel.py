@@ -117,3 +117,18 @@ def test_parameters_of_the_command_line_that_have_no_effect_are_listed() -> None
         "defaults.kernel_parameters[3]",
         "vm.kernel.parameters[2]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("start", "ports", "is_first"), [("0", "80 65535", True), ("32768", "40000 50000", True), ("40000", "40000 65535", False)]
+)
+def test_ports_are_set_in_an_order_that_the_kernel_takes(start: str, ports: str, is_first: bool) -> None:
+    """The range never begins below the first unprivileged port, which is 1024 at first, as the range is 32768 to 60999."""
+    names = ("net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_port_range")
+    given = dict(zip(names, (start, ports), strict=True))
+    for order in (names, names[::-1]):
+        made = plan({}, sysctl={name: given[name] for name in order}).guest.sysctl
+        expected = names if is_first else names[::-1]
+        assert made == tuple((name.replace(".", "/"), given[name]) for name in expected)
+    with pytest.raises(CompileError, match="gives no ports below"):
+        plan({}, sysctl={names[1]: "80 65535"})
