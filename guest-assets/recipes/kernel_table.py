@@ -35,8 +35,16 @@ _END = "@RUNX@end 42"
 # Without Xen, its frontends register nothing. Disks: 202, and 259 with a high number; consoles: 229 (Linux, Documentation/
 # admin-guide/devices.txt).
 _OF_XEN = ("blocks 202", "blocks 259", "chars 229")
+_PLACES_OF_XEN = ("/proc/xen directory", "/sys/hypervisor directory")
 _INDIVIDUAL = ("1", "5", "10")
 """Major numbers of character devices whose minor numbers each have a driver of their own: memory, terminals, misc."""
+_DEPENDENT = (
+    "kernel/cad_pid", "kernel/ns_last_pid", "kernel/sched_rt_period_us", "kernel/sched_rt_runtime_us", "kernel/threads-max",
+    "net/ipv4/ip_local_port_range", "net/ipv4/ip_unprivileged_port_start", "net/ipv4/ping_group_range", "vm/min_free_kbytes",
+    "vm/mmap_rnd_bits", "vm/mmap_rnd_compat_bits", "vm/overcommit_memory",
+)  # fmt: skip
+"""Parameters whose bounds depend on other parameters, on the machine, or on the architecture, and one of whose values no shell
+could be started with."""
 _SCRIPT = f"""\
 #!/bin/sh
 mkdir -p /proc /sys
@@ -45,20 +53,99 @@ mount -t sysfs sysfs /sys
 say() {{
     printf '@RUNX@%-{_LINE - 7}s\\n' "$*"
 }}
+# The value $1 for the number at $place, or for all numbers if that is 0, is taken.
+takes() {{
+    text= number=0
+    for word in $old; do
+        number=$((number + 1))
+        if [ $place = 0 ] || [ $place = $number ]; then text="$text $1"; else text="$text $word"; fi
+    done
+    {{ echo $text > "$at"; }} 2> /dev/null
+    set -- $?
+    # What could not be written stays in the shell's buffer. To fork is impossible with some values.
+    echo > /dev/null
+    return $1
+}}
+# Sets low and high for $place. The numbers of `[` have 32 bits, those of $(()) 64.
+search() {{
+    for start in $first 0 1 2 {1 << 16}; do
+        if takes $start; then break; fi
+        start=
+    done
+    [ "$start" ] || return 1
+    # Most bounds are those of a type, so only the others are searched.
+    high=$start over=
+    for each in {(1 << 31) - 1} {1 << 31} {(1 << 32) - 1} {1 << 32} {(1 << 63) - 1} {(1 << 64) - 1}; do
+        [ $each = {(1 << 64) - 1} ] || [ $((each > start)) = 1 ] || continue
+        if takes $each; then high=$each; else over=$each && break; fi
+    done
+    while [ "$over" ] && [ $((over - high > 1)) = 1 ]; do
+        middle=$((high + (over - high) / 2))
+        if takes $middle; then high=$middle; else over=$middle; fi
+    done
+    low=$start under={-(1 << 33)}
+    for each in 1 0 -1 {-(1 << 31)} {-(1 << 31) - 1}; do
+        [ $((each < start)) = 1 ] || continue
+        if takes $each; then low=$each; else under=$each && break; fi
+    done
+    while [ $((low - under > 1)) = 1 ]; do
+        middle=$((under + (low - under) / 2))
+        if takes $middle; then low=$middle; else under=$middle; fi
+    done
+}}
+# How many numbers the parameter has, and between which all that it takes are.
+bounds() {{
+    for each in {" ".join(_DEPENDENT)}; do [ "$at" != /proc/sys/$each ] || return; done
+    # The kernel gives a parameter to one read(2) alone, and `read` reads single bytes.
+    old=$(cat "$at") || return
+    for each in $old; do
+        case $each in *[!0-9-]* | ????????????????*) return ;; esac
+    done
+    set -- $old
+    [ $# -gt 0 ] || return
+    place=0 lowest= highest=
+    [ $# -gt 1 ] || place=1
+    while [ $place -le $# ]; do
+        first=$1
+        if search; then
+            if [ ! "$lowest" ] || [ $((low < lowest)) = 1 ]; then lowest=$low; fi
+            if [ ! "$highest" ] || [ $high = {(1 << 64) - 1} ]; then highest=$high; fi
+            if [ $highest != {(1 << 64) - 1} ] && [ $((high > highest)) = 1 ]; then highest=$high; fi
+        fi
+        echo $old > "$at"
+        place=$((place + 1))
+    done
+    [ ! "$lowest" ] || echo $# $lowest $highest
+}}
 walk() {{
     for at in "$1"/*; do
-        if [ -d "$at" ]; then walk "$at"; elif true 2> /dev/null >> "$at"; then say sysctl "${{at#/proc/sys/}}"; fi
+        if [ -d "$at" ]; then
+            walk "$at"
+        elif true >> "$at"; then
+            case $at in
+            */conf/default/* | */neigh/default/*) say sysctl "${{at#/proc/sys/}}" $(bounds) ;;
+            */conf/* | */neigh/*) say sysctl "${{at#/proc/sys/}}" ;;
+            *) say sysctl "${{at#/proc/sys/}}" $(bounds) ;;
+            esac
+        fi
+    done
+}}
+# What is at some paths of a file system of the kernel.
+list() {{
+    for at; do
+        if [ -d "$at" ]; then say place "$at" directory; elif [ -e "$at" ]; then say place "$at" file; fi
     done
 }}
 {{
-    walk /proc/sys
+    list /proc/[!0-9]* /proc/sys/* /sys/* /sys/fs/* /sys/kernel/*
     for at in /sys/dev/char/*; do say char "${{at##*/}}"; done
     kind=
     while read -r number name; do
         case $number in Character) kind=chars ;; Block) kind=blocks ;; "") ;; *) say $kind "$number" ;; esac
     done < /proc/devices
+    walk /proc/sys
     say end $((6 * 7))
-}} > /lists
+}} > /lists 2> /dev/null
 """
 # The script ends, so the kernel panics, and QEMU ends instead of booting again.
 
@@ -93,11 +180,15 @@ def lines_said(kernel: Path, initrd: Path) -> set[str]:
 
 def table(lines: set[str], config: dict[str, str]) -> str:
     """The text of the module. lines: what the kernel said; config: its configuration."""
-    values: dict[str, set[str]] = {"sysctl": set(), "char": set(), "chars": set(), "blocks": set()}
+    values: dict[str, set[str]] = {"sysctl": set(), "place": set(), "char": set(), "chars": set(), "blocks": set()}
     for line in (*lines, *_OF_XEN):
         kind, _, value = line.partition(" ")
         values[kind].add(value)
-    parameters = {re.sub(r"^(net/ipv[46]/(?:conf|neigh))/[^/]+/", r"\1/*/", name) for name in values["sysctl"]}
+    parameters: dict[str, str] = {}
+    for value in values["sysctl"]:
+        name, _, bounds = value.partition(" ")
+        pattern = re.sub(r"^(net/ipv[46]/(?:conf|neigh))/[^/]+/", r"\1/*/", name)
+        parameters[pattern] = parameters.get(pattern) or bounds
     devices = {tuple(map(int, each.split(":"))) for each in values["char"] if each.split(":")[0] in _INDIVIDUAL}
     majors = {name: sorted(int(each) for each in values[name] - set(_INDIVIDUAL)) for name in ("chars", "blocks")}
     symbols = "".join(f'    "{name}": {config.get(name, "n") == "y"},\n' for name in ASKED)
@@ -120,11 +211,20 @@ CHARACTER_MAJORS = frozenset({{{", ".join(map(str, majors["chars"]))}}})
 
 BLOCK_MAJORS = frozenset({{{", ".join(map(str, majors["blocks"]))}}})
 
-SYSCTL = frozenset(
-    """
-{"".join(f"{name}{chr(10)}" for name in sorted(parameters))}""".split()
+SYSCTL = dict(
+    line.partition(" ")[::2]
+    for line in """
+{"".join(f"{name} {parameters[name]}".rstrip() + chr(10) for name in sorted(parameters))}""".strip().split("\\n")
 )
-"""Parameters below /proc/sys that can be written. * stands for an interface."""
+"""Parameters below /proc/sys that can be written. * stands for an interface. How many numbers each has, and its least and
+greatest value; "" where there are no bounds of its own."""
+
+PLACES = dict(
+    line.partition(" ")[::2]
+    for line in """
+{"".join(f"{place}{chr(10)}" for place in sorted(values["place"] | set(_PLACES_OF_XEN)))}""".strip().split("\\n")
+)
+"""Files and directories of proc and sysfs: all of /proc but processes, and of /proc/sys, /sys, /sys/fs and /sys/kernel."""
 '''
 
 

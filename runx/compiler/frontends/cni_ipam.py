@@ -183,6 +183,10 @@ def _of_netconf(ranges: list[Range], address: Address, prefix: int | None) -> tu
 def _check_usable(interface: Interface, gateway: Address | None) -> None:
     address, network = interface.ip, interface.network
     what = ""
+    if network.version == 4 and int(network.network_address) >> 24 == 0:
+        # The kernel makes no route to such a network (Linux, net/ipv4/fib_frontend.c, fib_add_ifaddr).
+        hint = "take the prefix length of the network, such as 24"
+        raise CniFault("RX511", f"{address} cannot be in the network {network}, to which no route leads", hint)
     if address == gateway:
         what = f"is the gateway of {network}"
     elif address.is_multicast or address.is_unspecified or address.is_loopback:

@@ -307,7 +307,8 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
         elif holder := _no_room_in(mounts, place, facts):
             message = f"{quote(place)} cannot be made: the bind mount at {quote(holder)} is read-only, and has no such file"
             report.error("RX415", (*path, "path"), message, "make an empty file of that name in its source")
-        seen.add(place)
+        if not report.has_errors_below(path):
+            seen.add(place)
 
 
 def _no_room_in(mounts: Mapping[str, MountRequest], place: str, facts: Facts) -> str:

@@ -14,8 +14,8 @@ _HINT = "mount a directory on a directory, and a file on a file"
 
 
 def check_mount_points(container: Container, facts: Facts, report: Report) -> None:
-    """Report mounts of directories on files of the root filesystem, or below them, and of files on its directories. What lies
-    in another mount is the guest's business."""
+    """Report mounts of directories on files of the root filesystem, or below them, and of files on its directories; and a
+    working directory and devices with the same fault. What lies in another mount is the guest's business."""
     if container.ramdisk or container.image or container.is_sandbox or report.has_errors_below(("root",)):
         return
     kinds: dict[str, Kind] = {}
@@ -25,19 +25,41 @@ def check_mount_points(container: Container, facts: Facts, report: Report) -> No
             kinds[place] = facts.kind_in_root(container.root_path, place)
         return kinds[place]
 
+    def file_above(place: str) -> str:
+        """The lowest part of the root filesystem above a missing place, if it is not a directory."""
+        part = next((part for part in _above(place) if kind_of(part) != "missing"), "/")
+        return part if part != "/" and kind_of(part) not in ("directory", "unreadable") else ""
+
     before: set[str] = set()
     for mount in container.mounts:
         place, path = mount.destination, (*mount.path, "destination")
-        above = _above(place)
-        if place not in before and not before.intersection(above) and not report.has_errors_below(mount.path):
-            kind = kind_of(place)
-            parent = next((part for part in above if kind_of(part) != "missing"), "/") if kind == "missing" else "/"
-            if parent != "/" and kind_of(parent) != "directory":
+        if place not in before and not before.intersection(_above(place)) and not report.has_errors_below(mount.path):
+            if kind_of(place) == "missing" and (parent := file_above(place)):
                 what = f"{quote(parent)} of the root filesystem is a {kind_of(parent)}, not a directory"
                 report.error("RX326", path, f"{quote(place)} cannot be made: {what}", "name another place for the mount")
             else:
-                _check(mount, kind, facts, report)
+                _check(mount, kind_of(place), facts, report)
         before.add(place)
+    cwd = _normal(container.document.get("process", {}).get("cwd", ""))
+    if not before.intersection((cwd, *_above(cwd))) and kind_of(cwd) != "directory":
+        part = file_above(cwd) if kind_of(cwd) == "missing" else cwd if kind_of(cwd) != "unreadable" else ""
+        if part:
+            message = f"{quote(part)} of the root filesystem is a {kind_of(part)}, not a directory"
+            report.error("RX117", ("process", "cwd"), message, "name a directory, or one that can be made")
+    for index, entry in enumerate(container.document.get("linux", {}).get("devices", ())):
+        place, path = _normal(entry.get("path", "")), ("linux", "devices", index)
+        if before.intersection((place, *_above(place))) or report.has_errors_below(path):
+            continue
+        if kind_of(place) == "directory":
+            message = f"{quote(place)} is a directory of the root filesystem"
+            report.error("RX413", (*path, "path"), message, "name a file such as /dev/x")
+        elif kind_of(place) == "missing" and (parent := file_above(place)):
+            what = f"{quote(parent)} of the root filesystem is a {kind_of(parent)}, not a directory"
+            report.error("RX415", (*path, "path"), f"{quote(place)} cannot be made: {what}", "name another place for it")
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _above(path: str) -> list[str]:

@@ -56,7 +56,8 @@ class Program:
             return error.errno or 0
         except OSError:
             return 0
-        return errno.EACCES if stat.S_ISREG(mode) and not mode & 0o111 else 0
+        is_executable = not stat.S_ISDIR(mode) and (not stat.S_ISREG(mode) or mode & 0o111)
+        return 0 if is_executable else errno.EACCES
 
     def _real(self, path: str) -> str:
         """A path of the container without symbolic links. What is missing is a directory to be made; what the guest alone knows

@@ -93,3 +93,42 @@ print([HostFacts().has_huge_pages(sys.argv[1] + place) for place in ("", "/huge"
     if done.returncode == 77:
         pytest.skip("this kernel has no huge pages")
     assert done.stdout == "[False, True, True, False]\n", done.stderr
+
+
+def test_parameters_of_the_command_line_that_have_no_effect_are_listed() -> None:
+    """The kernel skips them without a word."""
+    config = {
+        "ociVersion": "1.2.0",
+        "process": {"cwd": "/", "args": ["/x"]},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": [{"type": "network"}]},
+        "vm": {"kernel": {"path": "", "parameters": ["panic=5", "sysctl.net/core/somaxconn=128", "sysctl.vm.swappiness=201"]}},
+    }
+    given = ["sysctl.vm.max_map_count=262144", "sysctl.vm.max_map_count=-5", "quiet", "sysctl.vm.nosuch=1"]
+
+    class Facts(TextFacts):
+        def host_config(self) -> tuple[str, bytes]:  # type: ignore[override]
+            return "runx.toml", f"[defaults]\nkernel_parameters = {json.dumps(given)}\n".encode()
+
+    facts = Facts(json.dumps(config))
+    made = compile(Inputs("/bundle", container_id="c", state_root="/r", assets="/a", facts=facts)).plan
+    assert [entry.path for entry in made.ignored if entry.id == "RX429"] == [
+        "defaults.kernel_parameters[1]",
+        "defaults.kernel_parameters[3]",
+        "vm.kernel.parameters[2]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "ports", "is_first"), [("0", "80 65535", True), ("32768", "40000 50000", True), ("40000", "40000 65535", False)]
+)
+def test_ports_are_set_in_an_order_that_the_kernel_takes(start: str, ports: str, is_first: bool) -> None:
+    """The range never begins below the first unprivileged port, which is 1024 at first, as the range is 32768 to 60999."""
+    names = ("net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_port_range")
+    given = dict(zip(names, (start, ports), strict=True))
+    for order in (names, names[::-1]):
+        made = plan({}, sysctl={name: given[name] for name in order}).guest.sysctl
+        expected = names if is_first else names[::-1]
+        assert made == tuple((name.replace(".", "/"), given[name]) for name in expected)
+    with pytest.raises(CompileError, match="gives no ports below"):
+        plan({}, sysctl={names[1]: "80 65535"})

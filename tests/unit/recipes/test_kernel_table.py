@@ -38,20 +38,38 @@ def test_the_table_has_what_containers_need() -> None:
         net/ipv4/ip_unprivileged_port_start net/ipv4/ip_local_reserved_ports net/ipv4/tcp_keepalive_time
         net/ipv4/tcp_fin_timeout net/ipv4/tcp_keepalive_intvl net/ipv4/tcp_keepalive_probes net/ipv4/tcp_rmem net/ipv4/tcp_wmem
     """
-    assert set(safe.split()) <= guest_kernel.SYSCTL
+    assert set(safe.split()) <= guest_kernel.SYSCTL.keys()
     assert "kernel/ostype" not in guest_kernel.SYSCTL, "it cannot be set"
     assert {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (10, 229)} <= guest_kernel.CHARACTER_DEVICES
     assert {7, 202} <= guest_kernel.BLOCK_MAJORS
+    assert {
+        "/proc/cpuinfo": "file",
+        "/proc/xen": "directory",
+        "/sys/fs/cgroup": "directory",
+    }.items() <= guest_kernel.PLACES.items()
+
+
+def test_the_bounds_are_those_of_the_kernels_source() -> None:
+    """One of each kind of handler: bits, a byte, int, unsigned long, time, several numbers, another bound of its own."""
+    bounds = {
+        "kernel/dmesg_restrict": "1 0 1", "net/ipv4/tcp_syncookies": "1 0 255", "net/core/somaxconn": "1 0 2147483647",
+        "fs/file-max": f"1 0 {2**63 - 1}", "fs/pipe-user-pages-hard": f"1 0 {2**64 - 1}", "vm/swappiness": "1 0 200",
+        "kernel/sem": f"4 {-(2**31)} {2**31 - 1}", "kernel/pid_max": "1 301 4194304", "kernel/domainname": "",
+        "net/ipv4/conf/*/rp_filter": f"1 {-(2**31)} {2**31 - 1}", "vm/overcommit_memory": "",
+    }  # fmt: skip
+    assert bounds.items() <= guest_kernel.SYSCTL.items()
 
 
 def test_the_table_is_written_from_what_the_kernel_says() -> None:
     lines = {
-        "sysctl net/ipv4/conf/all/rp_filter", "sysctl net/ipv4/conf/lo/rp_filter", "sysctl vm/swappiness",
+        "sysctl net/ipv4/conf/all/rp_filter", "sysctl net/ipv4/conf/default/rp_filter 1 0 9", "sysctl vm/swappiness 1 0 200",
+        "sysctl net/ipv4/conf/lo/rp_filter", "place /sys/fs directory",
         "char 1:3", "char 10:229", "char 136:0", "chars 1", "chars 136", "blocks 7",
     }  # fmt: skip
     made: dict[str, Any] = {}
     exec(kernel_table.table(lines, {"CONFIG_TUN": "y"}), made)  # noqa: S102
-    assert made["SYSCTL"] == {"net/ipv4/conf/*/rp_filter", "vm/swappiness"}
+    assert made["SYSCTL"] == {"net/ipv4/conf/*/rp_filter": "1 0 9", "vm/swappiness": "1 0 200"}
+    assert made["PLACES"].keys() == {"/sys/fs", "/proc/xen", "/sys/hypervisor"}
     assert made["CHARACTER_DEVICES"] == {(1, 3), (10, 229)} and made["CHARACTER_MAJORS"] == {136, 229}
     assert made["BLOCK_MAJORS"] == {7, 202, 259}
     assert [name for name, has in made["CONFIG"].items() if has] == ["CONFIG_TUN"]

@@ -79,7 +79,7 @@ def _is_device_name(name: str) -> bool:
 
 
 def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
-    """The settings, by names with slashes (`net/ipv4/ip_forward`)."""
+    """The settings, by names with slashes (`net/ipv4/ip_forward`), in an order in which the kernel takes them."""
     settings: dict[str, str] = {}
     for name, value in sysctl.items():
         path = sysctl_name(name)
@@ -90,7 +90,18 @@ def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
         elif path in settings:
             report.error("RX428", ("linux", "sysctl", name), "is given twice, with dots and with slashes", "keep one of them")
         settings[path] = value
+    if _PORT_RANGE in settings and _PORT_START in settings:
+        # At every time the range begins at the start or above, and the kernel begins with a range that does so at 32768.
+        start = settings.pop(_PORT_START)
+        is_low = bool(re.fullmatch(r"\s*[0-9]{1,9}\s*", start, re.ASCII)) and int(start) <= _FIRST_OF_RANGE
+        settings = {_PORT_START: start, **settings} if is_low else {**settings, _PORT_START: start}
     return settings
+
+
+_PORT_START = "net/ipv4/ip_unprivileged_port_start"
+_PORT_RANGE = "net/ipv4/ip_local_port_range"
+_FIRST_OF_RANGE = 32768
+"""Of the kernel's own range (Linux, net/ipv4/af_inet.c, inet_init_net)."""
 
 
 def sysctl_name(name: str) -> str:

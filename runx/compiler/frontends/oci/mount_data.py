@@ -12,28 +12,34 @@ def _matches(pattern: str) -> Takes:
 
 _DIGITS = "0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,21}|[1-9][0-9]{0,18}"
 """A number as the kernel reads it if no base is given: hexadecimal after 0x, octal after 0 (lib/kstrtox.c)."""
+_NUMBER = f"({_DIGITS})([kKmMgGtTpPeE])?"
+
+
+def _number(text: str) -> int:
+    return int(text, 16 if text[:2] in ("0x", "0X") else 8 if text.startswith("0") else 10)
 
 
 def _number_to(most: int) -> Takes:
-    def takes(value: str) -> bool:
-        if not re.fullmatch(_DIGITS, value, re.ASCII):
-            return False
-        base = 16 if value[:2] in ("0x", "0X") else 8 if value.startswith("0") else 10
-        return int(value, base) <= most
+    return lambda value: re.fullmatch(_DIGITS, value, re.ASCII) is not None and _number(value) <= most
 
-    return takes
+
+def _count_to(most: int) -> tuple[Takes, str]:
+    def takes(value: str) -> bool:
+        found = re.fullmatch(_NUMBER, value, re.ASCII)
+        # As the kernel, which computes with 64 bits.
+        return found is not None and (_number(found[1]) << 10 * (" kmgtpe".index((found[2] or " ").lower()))) % 2**64 <= most
+
+    return takes, f"a number up to {most}, with k, m or g if it is large"
 
 
 _OCTAL = _matches("[0-7]{1,10}"), "an octal number such as 755"
 _ID = _number_to(2**32 - 2), "a user or group id"
 _INT_ID = _number_to(2**31 - 1), "a user or group id up to 2147483647"
-_NUMBER = f"({_DIGITS})[kKmMgGtTpPeE]?"
-_COUNT = _matches(_NUMBER), "a number, with k, m or g if it is large"
 
 VALUES: dict[str, dict[str, tuple[Takes, str]]] = {
     "tmpfs": {
         "size": (_matches(f"{_NUMBER}%?"), "a size such as 64m or 50%"),
-        "nr_blocks": _COUNT, "nr_inodes": _COUNT, "mode": _OCTAL, "uid": _ID, "gid": _ID,
+        "nr_blocks": _count_to(2**63 - 1), "nr_inodes": _count_to((2**64 - 1) // 1024), "mode": _OCTAL, "uid": _ID, "gid": _ID,
         "huge": (_matches("never|always|within_size|advise"), "one of never, always, within_size, advise"),
     },
     "ramfs": {"mode": _OCTAL},
