@@ -48,12 +48,12 @@ def own_files() -> "list[str]":
     return [path for path in (*sys.path, paths.assets_dir()) if path.startswith("/")]
 
 
-def enter(place: str, *, read: "Iterable[str]", write: "Iterable[str]", has_proc: bool = True) -> None:
+def enter(place: str, *, read: "Iterable[str]", write: "Iterable[str]", has_proc: bool = True, has_tmp: bool = True) -> None:
     """Move this process into a mount namespace with such a root directory. Its working directory is `/` then.
 
     place: an empty directory of the host, on which the root is mounted; it is made when missing. read, write: files and
     directories; those that do not exist are left out, and what is mounted below a directory to write to is not there. has_proc:
-    whether /proc is there. Raises RunxError.
+    whether /proc is there. has_tmp: whether there is an empty /tmp to write to. Raises RunxError.
     """
     umask = os.umask(0o022)  # whatever the engine has: what this makes is root's alone
     try:
@@ -62,8 +62,9 @@ def enter(place: str, *, read: "Iterable[str]", write: "Iterable[str]", has_proc
         # Nothing goes out. What the host unmounts is unmounted here, too.
         mount.mount("none", "/", mount.MS_REC | mount.MS_SLAVE)
         mount.mount("view", place, _FLAGS, "tmpfs", "mode=755,size=1m,nr_inodes=4k")
-        os.mkdir(f"{place}/tmp", 0o700)
-        mount.mount("tmp", f"{place}/tmp", _FLAGS, "tmpfs", "mode=1777,size=1m,nr_inodes=1k")
+        if has_tmp:
+            os.mkdir(f"{place}/tmp", 0o700)
+            mount.mount("tmp", f"{place}/tmp", _FLAGS, "tmpfs", "mode=1777,size=1m,nr_inodes=1k")
         programs = (os.environ.get("PATH") or paths.PROGRAMS).split(":")
         for path in (*_PROGRAMS, *_SETTINGS, *programs, *sorted(read)):
             _show(place, path, is_read_only=True)

@@ -35,6 +35,30 @@ def test_an_overlay_volume(host: Double, engine: list[str], scratch: str) -> Non
     assert host.run(["cat", f"{scratch}/v/file"], check=True).stdout == b"lower\n"
 
 
+def test_cp_and_a_container_that_runs(host: Double, engine: list[str], scratch: str) -> None:
+    """podman looks at the mount namespace of the supervisor then: what it cannot copy is an error (docs/roots.md)."""
+    run = [*engine, "run", "--detach", "--network", "none", "--name", "box", IMAGE]
+    host.run([*run, "/bin/sh", "-c", "echo made > /made; exec sleep 1000"], check=True, timeout=LIMIT_S)
+    host.run(["sh", "-c", f"echo given > {scratch}/given"], check=True)
+    for target in ("/given", "/tmp/given", "/root/given"):
+        result = host.run([*engine, "cp", f"{scratch}/given", f"box:{target}"], timeout=LIMIT_S)
+        assert result.returncode and result.stderr, (target, result)
+    result = host.run([*engine, "cp", "box:/etc/motd", f"{scratch}/motd"], timeout=LIMIT_S)
+    assert result.returncode and b"could not be found" in result.stderr, result
+    host.run([*engine, "stop", "--time", "0", "box"], check=True, timeout=LIMIT_S)
+    host.run([*engine, "cp", f"{scratch}/given", "box:/given"], check=True, timeout=LIMIT_S)
+    host.run([*engine, "cp", "box:/made", f"{scratch}/made"], check=True, timeout=LIMIT_S)
+    assert host.run(["cat", f"{scratch}/made"], check=True).stdout == b"made\n"
+
+
+def test_update_of_memory_alone(host: Double, engine: list[str]) -> None:
+    """podman asks for twice the limit of memory and swap with it."""
+    run = [*engine, "run", "--detach", "--network", "none", "--memory", "200m", "--name", "box", IMAGE]
+    host.run([*run, "/bin/sleep", "1000"], check=True, timeout=LIMIT_S)
+    result = host.run([*engine, "update", "--memory", "128m", "box"], timeout=LIMIT_S)
+    assert result.returncode == 0 and b"memory.swap: the guest has no swap" in result.stderr, result
+
+
 def test_a_pod(host: Double, pods: list[str]) -> None:
     """Its containers have its network and its name in turn; what podman starts first to wait is no virtual machine."""
     host.run([*pods, "pod", "create", "--name", "web", NO_GROUP, "--publish", "8080:80"], check=True, timeout=LIMIT_S)

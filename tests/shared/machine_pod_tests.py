@@ -269,6 +269,17 @@ def test_one_container_is_paused(pod: Pod) -> None:
     assert execute(pod, other, "true") == ("", 0)
 
 
+def test_a_machine_is_paused(pod: Pod) -> None:
+    """The guest answers no question about a container then: an error at once says why. `podman pod pause` makes such calls."""
+    container = pod.run("one", WAIT)
+    runx(pod, "pause", pod.id)
+    for words in (("pause", container), ("update", "--cpu-share", "512", container), ("events", "--stats", container)):
+        assert "the virtual machine of the pod is paused" in runx(pod, *words, status=1), words
+    assert "the virtual machine of the pod is paused" in runx(pod, "exec", container, "true", status=255)
+    runx(pod, "resume", pod.id)
+    assert execute(pod, container, "true") == ("", 0)
+
+
 _TRACES = """
     ls /proc/$1/fd | wc -l
     xenstore-ls | grep -c .

@@ -7,6 +7,7 @@ from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.cni_ipam import (
+    MAIN_TABLE,
     PROPERTIES_LEFT,
     Address,
     CniFault,
@@ -168,9 +169,9 @@ def _check_settings(bridge: dict[str, Any], at: Path, place: Path, report: Repor
         if ipam.get(key):
             report.ignore("RX508", (*place, "ipam", key), reason)
     for index, route in enumerate(ipam.get("routes", ())):
-        for key in PROPERTIES_LEFT:
-            if route.get(key):
-                report.ignore("RX514", (*place, "ipam", "routes", index, key), "a route has a destination and a gateway, no more")
+        for key, instead in PROPERTIES_LEFT.items():
+            if route.get(key) and (key, route[key]) != ("table", MAIN_TABLE):
+                report.ignore("RX514", (*place, "ipam", "routes", index, key), instead)
     kind = ipam.get("type", "")
     if kind not in ("", "host-local", "static", "dhcp"):
         if has_address:

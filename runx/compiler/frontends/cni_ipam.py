@@ -23,8 +23,16 @@ Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
-PROPERTIES_LEFT = ("mtu", "advmss", "priority", "table", "scope")
-"""Properties of a route in CNI 1.1 that are not carried."""
+PROPERTIES_LEFT = {
+    "mtu": "the route is made with the MTU of the interface",
+    "advmss": "the route is made with the MSS that follows from its MTU",
+    "priority": "the route is made with the metric that the guest's kernel gives",
+    "table": "the route is made in the main table",
+    "scope": "the route is made with the scope that follows from its gateway",
+}
+"""Properties of a route in CNI 1.1 that are not carried, and what the route has instead."""
+MAIN_TABLE = 254
+"""The table of routes that is meant without `table` (Linux, include/uapi/linux/rtnetlink.h, RT_TABLE_MAIN)."""
 
 
 _T = TypeVar("_T")

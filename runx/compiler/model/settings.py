@@ -58,7 +58,7 @@ _MAPPED = f"{_OWN_IDS}; with a user namespace that changes ids, bind mounts are 
 _NO_COUNTERPART = "nothing in a virtual machine corresponds to it"
 _ONE_NODE = "the virtual machine's memory is one node"
 _ONE_SIZE = "a virtual machine's memory is one number; see limit"
-_NO_SWAP = "the guest has no swap"
+NO_SWAP = "the guest has no swap"
 _CPU_COUNT = "a virtual machine's CPU time is a number of CPUs; see quota"
 _NO_MAPPINGS = "id-mapped mounts are not supported"
 _NO_MAPPINGS_HINT = "change the owner of the source, or mount it without mappings"
@@ -247,7 +247,8 @@ SETTINGS: tuple[Setting, ...] = (
         Setting(f"linux.resources.memory.{name}", "ignored", _ONE_SIZE)
         for name in ("reservation", "kernel", "kernelTCP", "useHierarchy", "checkBeforeUpdate")
     ),
-    *(Setting(f"linux.resources.memory.{name}", "ignored", _NO_SWAP) for name in ("swap", "swappiness")),
+    Setting("linux.resources.memory.swap", "ignored", NO_SWAP, update=f"{NO_SWAP}; a value above the limit is ignored"),
+    Setting("linux.resources.memory.swappiness", "ignored", NO_SWAP),
     Setting(
         "linux.resources.memory.disableOOMKiller", "ignored",
         "the guest's kernel kills a process that exceeds the memory, as nobody outside would make room",

@@ -20,7 +20,8 @@ def cap_percent(limits: Limits, report: Report) -> int | None:
     if percent % 100 == 0 or percent > 100 * MAX_VCPUS:
         return None
     if percent < MIN_CAP_PERCENT:
-        reason = f"{percent} % of a CPU are asked for; a virtual machine needs {MIN_CAP_PERCENT} % to start in time"
+        asked = 100 * limits.cpu_quota_us / limits.cpu_period_us
+        reason = f"{asked:.3g} % of a CPU are asked for; a virtual machine needs {MIN_CAP_PERCENT} % to start in time"
         report.ignore("RX432", (*limits.origin, "cpu", "quota"), reason)
     return max(percent, MIN_CAP_PERCENT)
 

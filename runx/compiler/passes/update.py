@@ -14,10 +14,12 @@ from runx.compiler.frontends.oci.schema import RESOURCES
 from runx.compiler.frontends.oci.unified import with_unified
 from runx.compiler.model.plan import Domain
 from runx.compiler.model.request import Limits
-from runx.compiler.model.settings import CHANGEABLE, WHY_UNCHANGEABLE
+from runx.compiler.model.settings import CHANGEABLE, NO_SWAP, WHY_UNCHANGEABLE
 from runx.compiler.model.xl_keys import number
 from runx.compiler.passes.pods import control_group
 from runx.compiler.passes.sizing import Size, Sizing, machine_memory_mib, quota_cpus, size_of
+
+_SWAP: Path = ("memory", "swap")
 
 
 def kept_limits(resources: dict[str, Any], sizing: Sizing, domain: Domain) -> str:
@@ -57,6 +59,8 @@ def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[
             continue
         if path in CHANGEABLE:
             changed.add(path)
+        elif path == _SWAP and _holds_without_swap(value, asked, kept["resources"]):
+            report.ignore("RX910", path, NO_SWAP)
         elif not _says_what_is(path, value, asked, kept["resources"]):
             known = (WHY_UNCHANGEABLE[path[:n]] for n in (2, 1) if path[:n] in WHY_UNCHANGEABLE)
             reason = next(known, "the specification has no such property")
@@ -137,9 +141,18 @@ def _put(resources: dict[str, Any], path: Path, value: Any) -> None:
         section[path[1]] = value
 
 
+def _holds_without_swap(value: int, asked: dict[str, Any], resources: dict[str, Any]) -> bool:
+    """Whether a limit of memory and swap together leaves room for swap: without any it is kept, and is ignored as at creation.
+
+    docker and podman ask for twice the limit of memory when they are told that alone.
+    """
+    limit = _value(asked, ("memory", "limit")) or _value(resources, ("memory", "limit")) or 0
+    return value < 0 or 0 < limit < value
+
+
 def _says_what_is(path: Path, value: Any, asked: dict[str, Any], resources: dict[str, Any]) -> bool:
     """Whether a setting that cannot be changed asks for the present state."""
-    if path == ("memory", "swap"):  # of memory and swap together: engines write the limit if there is to be no swap
+    if path == _SWAP:  # of memory and swap together: engines write the limit if there is to be no swap
         return bool(value == (_value(asked, ("memory", "limit")) or _value(resources, ("memory", "limit"))))
     if path == ("pids",):
         return bool(value.get("limit", 0) < 0 and (_value(resources, ("pids", "limit")) or -1) < 0)

@@ -67,6 +67,8 @@ def _check(record: "Record", *, ignore_paused: bool) -> None:
     check_allowed(record)
     if status == "paused" and not ignore_paused:
         raise RunxError("cannot exec in a paused container (use --ignore-paused to override)")
+    if not ignore_paused:
+        records.check_machine(record)
 
 
 def check_allowed(record: "Record") -> None:

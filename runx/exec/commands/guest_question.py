@@ -5,6 +5,7 @@ import select
 import time
 
 from runx.errors import RunxError
+from runx.exec.container import record as records
 from runx.exec.supervisor import control
 from runx.linux.files import write_all
 
@@ -20,6 +21,7 @@ def ask(directory: str, text: bytes, what: str, *, while_paused: bool = False) -
     text: its record. what: it is asked to do, for messages. while_paused: in a container that is paused, too. Raises RunxError if
     the guest does not do it.
     """
+    records.check_machine(records.load(*os.path.split(directory)))
     null, record = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), os.memfd_create("record", os.MFD_CLOEXEC)
     write_all(record, text)
     os.lseek(record, 0, os.SEEK_SET)

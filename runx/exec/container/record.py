@@ -307,6 +307,18 @@ def directory_of(root: str, container_id: str) -> str:
     return f"{root}/{container_id}"
 
 
+def check_machine(record: Record) -> None:
+    """Raise RunxError if the container joins its pod's machine and that is paused: nothing in it answers until it goes on."""
+    if not record.joins:
+        return
+    try:
+        sandbox = load(os.path.dirname(record.directory), record.pod)
+    except RunxError:  # it is being deleted, and the container ends
+        return
+    if sandbox.current_status() == "paused":
+        raise RunxError("the virtual machine of the pod is paused", f"runx resume {record.pod} lets all its containers go on")
+
+
 def load(root: str, container_id: str) -> Record:
     """Read a container's record. Raises RunxError ("container does not exist") if there is none; callers match this text."""
     check_id(container_id)

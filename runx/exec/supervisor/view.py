@@ -29,7 +29,8 @@ def enter(record: "Record") -> None:
     if record.writes_back:
         layer = layer_of(record.disks)
         write += [*([os.path.dirname(layer)] if layer else []), export_names.root_of_the_layer(directory)]
-    host_view.enter(f"{directory}/{host_view.PLACE}", read=read, write=write)
+    # `podman cp` copies into the mount namespace of a container that runs: it must not succeed at a file that no guest sees.
+    host_view.enter(f"{directory}/{host_view.PLACE}", read=read, write=write, has_tmp=False)
 
 
 def _log(record: "Record") -> list[str]:

@@ -441,7 +441,11 @@ def test_a_file_of_cni_1_1() -> None:
     result = compiled({**words, "disableCheck": "true", "plugins": [bridge]}, "net,10.2.0.7")
     made = result.plan.machine.interfaces[0]
     assert (made.mtu, made.routes) == (1450, (("10.9.0.0/16", "10.2.0.1"),))
-    listed = [entry.path.rpartition(".")[2] for entry in result.plan.ignored if entry.id == "RX514"]
+    listed = {entry.path.rpartition(".")[2]: entry.reason for entry in result.plan.ignored if entry.id == "RX514"}
     assert sorted(listed) == ["advmss", "mtu", "priority", "table"]
+    assert listed["table"] == "the route is made in the main table"
+    bridge["ipam"]["routes"] = [{"dst": "10.9.0.0/16", "table": 254}]
+    of_main = compiled({**words, "plugins": [bridge]}, "net,10.2.0.7").plan
+    assert not [entry for entry in of_main.ignored if entry.id == "RX514"], "254 is the main table"
     unknown = [entry.path.rpartition(".")[2] for entry in result.plan.ignored if entry.id == "RX015"]
     assert unknown == ["type"], "this test's own, beside the plugins"

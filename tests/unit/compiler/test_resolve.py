@@ -121,6 +121,15 @@ def test_cap(cpu: dict[str, Any], cap: int | None) -> None:
     assert ("% of a CPU are asked for" in reasons.get("linux.resources.cpu.quota", "")) == (cap == MIN_CAP_PERCENT)
 
 
+@pytest.mark.parametrize(
+    ("quota", "period", "asked"), [(1, 100_000, "0.001"), (1, 1_000_000, "0.0001"), (2500, 100_000, "2.5"), (8999, 100_000, "9")]
+)
+def test_a_cap_that_is_too_low_is_told_as_it_was_asked_for(quota: int, period: int, asked: str) -> None:
+    found = plan(config(linux={"resources": {"cpu": {"quota": quota, "period": period}}}))
+    reasons = {entry.path: entry.reason for entry in found.ignored}
+    assert reasons["linux.resources.cpu.quota"].startswith(f"{asked} % of a CPU are asked for")
+
+
 @pytest.mark.parametrize(("cpu", "name"), [({"quota": 10**9}, "quota"), ({"cpus": "0-99"}, "cpus")])
 def test_too_many_cpus_are_told_where_they_are_asked_for(cpu: dict[str, Any], name: str) -> None:
     reasons = {entry.path: entry.reason for entry in plan(config(linux={"resources": {"cpu": cpu}})).ignored}

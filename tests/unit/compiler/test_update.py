@@ -126,6 +126,19 @@ def test_what_is_created_alike_is_left_alone(host: Host) -> None:
     assert limits(host)["resources"]["blockIO"] == {"weight": 10}
 
 
+@pytest.mark.parametrize("swap", [512 * MIB, -1])
+def test_room_for_swap_is_told_once(host: Host, swap: int) -> None:
+    """podman asks for twice the limit of memory when it is told that alone."""
+    create(host, memory=MEMORY)
+    text = json.dumps({"memory": {"limit": 256 * MIB, "swap": swap}})
+    argv = host.argv("update", "--resources", "-", "c")
+    for told in (True, False):
+        environment = host.xen.environment()
+        result = subprocess.run(argv, env=environment, input=text, capture_output=True, text=True, timeout=60)
+        assert (result.returncode, "memory.swap: the guest has no swap" in result.stderr) == (0, told), result.stderr
+    assert [call[0] for call in changes(host)] == ["mem-set"]
+
+
 def update(host: Host, resources: Any) -> str:
     """As go-runc does it; what was said."""
     argv = host.argv("update", "--resources", "-", "c")
@@ -192,7 +205,7 @@ def test_what_a_machine_cannot_have_changes_nothing(host: Host, resources: str, 
     ("words", "message"),
     [
         (["--pids-limit", "7"], "--pids-limit: cannot be changed"),
-        (["--memory", "1m", "--memory-swap", "5m"], "--memory-swap: cannot be changed"),
+        (["--memory", "5m", "--memory-swap", "1m"], "--memory-swap: cannot be changed"),
         (["--kernel-memory", "5m"], "--kernel-memory: cannot be changed"),
         (["--kernel-memory-tcp", "5m"], "--kernel-memory-tcp: cannot be changed"),
         (["--memory-reservation", "5m"], "--memory-reservation: cannot be changed"),
