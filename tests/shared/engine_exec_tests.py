@@ -6,7 +6,7 @@ import pty
 import struct
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -32,11 +32,12 @@ def set_size(fd: int, rows: int, columns: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-def until_said(fd: int, text: bytes) -> bytes:
-    """What a terminal says, until it has said this."""
+def until_said(fd: int, text: bytes, meanwhile: Callable[[], object] = lambda: None) -> bytes:
+    """What a terminal says, until it has said this. meanwhile: is called before each read."""
     said, limit = b"", time.monotonic() + LIMIT_S
     while text not in said:
         assert time.monotonic() < limit, said
+        meanwhile()
         try:
             said += os.read(fd, 4096)
         except OSError:
@@ -55,9 +56,8 @@ def test_exec_follows_the_size_of_the_terminal(host: Machine, engine: list[str],
     try:
         until_said(master, b"33 101\r\n")
         set_size(master, 44, 55)  # which tells only processes whose own terminal it is
-        for pid in host.run(["pgrep", "-f", f"exec -it {container}"], check=True).stdout.decode().split():
-            host.run(["kill", "-WINCH", pid])
-        until_said(master, b"44 55\r\n")
+        client = ["sh", "-c", f'kill -WINCH $(pgrep -f "exec -it {container}" | grep -vx $$)']
+        until_said(master, b"44 55\r\n", lambda: host.run(client))  # a client may not listen yet when the process runs
         os.write(master, b"\x03")  # the terminal in the guest makes it a signal
         process.wait(LIMIT_S)
         assert process.returncode == 130

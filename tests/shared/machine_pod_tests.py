@@ -214,7 +214,7 @@ def test_what_a_container_wrote_is_in_its_root_filesystem(pod: Pod) -> None:
     assert layers(pod) == 1, "that of the one that runs"
     assert execute(pod, other, "true") == ("", 0)
     pod.stop(other)
-    assert pod.end(pod.run("idle", "exit 0")).exit_code == 0
+    assert pod.end(pod.run("idle", "exit 0")).exit_code == 0, pod.log("idle", stream="stderr")
     assert layers(pod) == 0
 
 
