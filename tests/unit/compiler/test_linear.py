@@ -128,9 +128,13 @@ def seconds(add: Callable[[Config, int], None], count: int) -> float:
 @pytest.mark.parametrize("add", SHAPES, ids=lambda add: add.__qualname__.removesuffix(".<locals>.add"))
 def test_it_is_linear(add: Callable[[Config, int], None]) -> None:
     seconds(add, 10)  # imports
-    few = seconds(add, FEW)
-    many = seconds(add, FACTOR * FEW)
-    assert many < max(few, 0.002) * FACTOR * LIMIT, (few, many)
+    tried = []
+    for _ in range(3):  # a processor that others use as well may slow down from one measurement to the next
+        few, many = seconds(add, FEW), seconds(add, FACTOR * FEW)
+        if many < max(few, 0.002) * FACTOR * LIMIT:
+            return
+        tried.append((few, many))
+    raise AssertionError(tried)
 
 
 def test_a_path_of_many_parts() -> None:
