@@ -103,13 +103,20 @@ def filter_program(
     count = len(allowed)
     body += [(_JUMP_EQUAL, count - at, 0, number) for at, number in enumerate(allowed)]
     return [
+        *_of_architecture(audit),
+        *body,
+        (_RETURN, 0, 0, _ERRNO | refusal),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+
+
+def _of_architecture(audit: int) -> "list[tuple[int, int, int, int]]":
+    """Instructions that end the process if the system call is of another architecture, and load its number."""
+    return [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, audit),
         (_RETURN, 0, 0, _KILL_PROCESS),
         (_LOAD, 0, 0, _NUMBER),
-        *body,
-        (_RETURN, 0, 0, _ERRNO | refusal),
-        (_RETURN, 0, 0, _ALLOW),
     ]
 
 
@@ -152,10 +159,7 @@ def denial_program(
     absent = [step for number in missing or () for step in ((_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS))]
     checks = [(_JUMP_EQUAL, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
     return [
-        (_LOAD, 0, 0, _ARCHITECTURE),
-        (_JUMP_EQUAL, 1, 0, audit),
-        (_RETURN, 0, 0, _KILL_PROCESS),
-        (_LOAD, 0, 0, _NUMBER),
+        *_of_architecture(audit),
         (_JUMP_SET, 0, 1, _X32),
         (_RETURN, 0, 0, _ERRNO | refusal),
         (_JUMP_GREATER, 0, 3, newest),

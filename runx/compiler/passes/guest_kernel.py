@@ -9,6 +9,7 @@ import re
 
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
 from runx.compiler.frontends.oci.linux import sysctl_name
+from runx.compiler.frontends.oci.mount_data import kernel_number
 from runx.compiler.frontends.oci.mount_options import Option, parse_options
 from runx.compiler.frontends.oci.mounts import GUEST_TYPES
 from runx.compiler.host.config import HostConfig
@@ -230,9 +231,8 @@ def _out_of_bounds(name: str, words: list[str]) -> str:
 
 
 def _number(word: str) -> int:
-    """As the kernel reads it: octal after 0, hexadecimal after 0x."""
-    digits = word.removeprefix("-").lower()
-    return int(digits, 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10) * (-1 if word[0] == "-" else 1)
+    """As the kernel reads it, with a sign."""
+    return kernel_number(word.removeprefix("-")) * (-1 if word[0] == "-" else 1)
 
 
 def _check_capabilities(container: Container, report: Report) -> None:

@@ -15,19 +15,22 @@ _DIGITS = "0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,21}|[1-9][0-9]{0,18}"
 _NUMBER = f"({_DIGITS})([kKmMgGtTpPeE])?"
 
 
-def _number(text: str) -> int:
+def kernel_number(text: str) -> int:
+    """A number without a sign as the kernel reads it: octal after 0, hexadecimal after 0x."""
     return int(text, 16 if text[:2] in ("0x", "0X") else 8 if text.startswith("0") else 10)
 
 
 def _number_to(most: int) -> Takes:
-    return lambda value: re.fullmatch(_DIGITS, value, re.ASCII) is not None and _number(value) <= most
+    return lambda value: re.fullmatch(_DIGITS, value, re.ASCII) is not None and kernel_number(value) <= most
 
 
 def _count_to(most: int) -> tuple[Takes, str]:
     def takes(value: str) -> bool:
         found = re.fullmatch(_NUMBER, value, re.ASCII)
-        # As the kernel, which computes with 64 bits.
-        return found is not None and (_number(found[1]) << 10 * (" kmgtpe".index((found[2] or " ").lower()))) % 2**64 <= most
+        if not found:
+            return False
+        shift = 10 * " kmgtpe".index((found[2] or " ").lower())
+        return (kernel_number(found[1]) << shift) % 2**64 <= most  # the kernel computes with 64 bits
 
     return takes, f"a number up to {most}, with k, m or g if it is large"
 
