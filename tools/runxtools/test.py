@@ -22,7 +22,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,7 +178,12 @@ class Result(NamedTuple):
     what: str
     seconds: float
     outcome: str
-    """passed, failed or not run."""
+    """passed, failed, not run, or no test: the arguments left none."""
+
+
+def _status(argv: Sequence[str | Path]) -> int:
+    """Run a command in the checkout: its exit status."""
+    return subprocess.run(argv, cwd=CHECKOUT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode
 
 
 class Results:
@@ -188,20 +194,25 @@ class Results:
         self.notes: list[str] = []
         """Lines at the end of the summary."""
         self._begin = time.monotonic()
+        self._tests: list[str] = []
+        """Names of those that are pytest."""
 
-    def run(self, what: str, argv: Sequence[str | Path], *accepted: int) -> bool:
-        """Run a command; whether its exit status is 0 or one of the accepted."""
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-        return self.measure(what, lambda: subprocess.run(argv, cwd=CHECKOUT, env=environment).returncode, *accepted)
+    def run(self, what: str, argv: Sequence[str | Path]) -> bool:
+        """Run a command; whether its exit status is 0."""
+        return self._measure(what, lambda: _status(argv), {}) == "passed"
 
-    def measure(self, what: str, command: Callable[[], int], *accepted: int) -> bool:
-        """Run a command that gives its exit status; whether that is 0 or one of the accepted."""
+    def test(self, what: str, command: Callable[[], int], chosen: bool) -> None:
+        """Run a command that is pytest. Where somebody has `chosen` tests, a step may have none of them."""
+        self._tests.append(what)
+        self._measure(what, command, {NOTHING_SELECTED: "no test"} if chosen else {})
+
+    def _measure(self, what: str, command: Callable[[], int], outcomes: Mapping[int, str]) -> str:
         sys.stdout.flush()
         begin = time.monotonic()
         status = command()
-        passed = status in (0, *accepted)
-        self.all.append(Result(what, time.monotonic() - begin, "passed" if passed else "failed"))
-        return passed
+        outcome = outcomes.get(status, "failed") if status else "passed"
+        self.all.append(Result(what, time.monotonic() - begin, outcome))
+        return outcome
 
     def leave_out(self, what: str) -> None:
         """Record a command that cannot be run."""
@@ -209,8 +220,10 @@ class Results:
 
     @property
     def failed(self) -> list[str]:
-        """The commands that did not pass."""
-        return [result.what for result in self.all if result.outcome != "passed"]
+        """The commands that did not pass. A step without a test is a failure only when every step is without."""
+        outcomes = {result.outcome for result in self.all if result.what in self._tests}
+        fine = ("passed",) if outcomes == {"no test"} else ("passed", "no test")
+        return [result.what for result in self.all if result.outcome not in fine]
 
     def summary(self) -> str:
         """A line for each command, and one for all of them."""
@@ -260,14 +273,14 @@ def _lab_command(lab: Kind, order: str) -> list[str | Path]:
     return [sys.executable, "tools/lab", *lab.options.split(), order]
 
 
-def in_tree(step: Step, arguments: Sequence[str], results: Results, accepted: Sequence[int]) -> None:
+def in_tree(step: Step, arguments: Sequence[str], results: Results) -> None:
     """Run a step's tests in the tree of its suite. Raises ToolError when there is no tree."""
     with Progress(1).step(f"Debian {step.suite} with its engines", about_s=180):
         there = engines.Tree(step.suite)
     versions = there.versions()
     print(f"{step.suite}: {versions}")
     words = ["tools/python", *PYTEST, "-p", "no:cacheprovider", *step.arguments, *arguments]
-    results.measure(step.what, lambda: there.call(words), *accepted)
+    results.test(step.what, lambda: there.call(words), bool(arguments))
     results.notes.append(f"  Debian {step.suite}: {versions}")
 
 
@@ -294,6 +307,9 @@ def main() -> int:
     )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
+    for word in options.pytest:
+        if word in STEPS:
+            parser.error(f"{word} is a step, not an argument for pytest: write --only before each step")
     if options.python:
         set_up(steps(["unit"], no_lab=True))
         subprocess.run([sys.executable, "./build", "initrd"], cwd=CHECKOUT, check=True)
@@ -302,7 +318,6 @@ def main() -> int:
     chosen = steps(suites or options.only or (), options.no_lab)
     python = set_up(chosen)
     results = Results()
-    accepted = (NOTHING_SELECTED,) if options.pytest else ()
     built: dict[str, bool] = {"": True}
     for step in chosen:
         if step.build not in built:
@@ -314,9 +329,10 @@ def main() -> int:
             continue
         print(f"\n{step.what}")
         if step.suite:
-            in_tree(step, options.pytest, results, accepted)
+            in_tree(step, options.pytest, results)
             continue
-        results.run(step.what, [python, *PYTEST, *step.arguments, *options.pytest], *accepted)
+        argv = [python, *PYTEST, *step.arguments, *options.pytest]
+        results.test(step.what, partial(_status, argv), bool(options.pytest))
         if step.lab and any(other.lab for other in chosen[chosen.index(step) + 1 :]):
             # A lab takes a processor even when it is idle.
             results.run(f"tools/lab {step.lab.options}down", _lab_command(step.lab, "down"))

@@ -165,10 +165,23 @@ def test_a_failure_in_a_tree(commands: Commands, monkeypatch: pytest.MonkeyPatch
     assert "tools/test: failed: tests on xl-double, Debian sid, " in capsys.readouterr().out
 
 
-def test_no_test_selected_is_a_fault_only_without_arguments(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_without_tests(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a fault without arguments for pytest. With them, some step has to have a test."""
     commands.failing = {UNIT: tool.NOTHING_SELECTED}
     assert call(monkeypatch, "--only", "unit") == 1
-    assert call(monkeypatch, "--only", "unit", "--", "-k", "nothing") == 0
+    assert "unit and snapshot tests      0 s  failed" in capsys.readouterr().out
+    assert call(monkeypatch, "--only", "unit", "--only", "double", "--", "-k", "engine") == 0
+    assert "unit and snapshot tests      0 s  no test" in capsys.readouterr().out
+    assert call(monkeypatch, "--only", "unit", "--", "-k", "nothing") == 1
+    assert "tools/test: failed: unit and snapshot tests, " in capsys.readouterr().out
+    commands.failing = {UNIT: tool.NOTHING_SELECTED, DOUBLE: tool.NOTHING_SELECTED}
+    assert call(monkeypatch, "--only", "unit", "--only", "double", "--", "-k", "nothing") == 1
+
+
+def test_a_step_among_the_words_for_pytest(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "--only", "unit", "double")
+    assert "double is a step, not an argument for pytest: write --only before each step" in capsys.readouterr().err
 
 
 def test_without_the_guest_there_is_no_lab(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
