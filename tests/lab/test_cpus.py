@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from runxtools.lab.lab import Lab
 from runxtools.testing.containers import LIMIT_S, RUNX, new_id
 
 
+@pytest.mark.two_cpus
 def test_cpu_limits_reach_the_scheduler(lab: Lab, scratch: str) -> None:
     """A container that is created is enough: its domain is there, and has not begun to run."""
     config = {

@@ -107,7 +107,6 @@ ln "/run/containerd/io.containerd.runtime.v2.task/default/$1/log.json" "/run/$1.
 """Stop the server to which the guest writes what the container has written, in the middle of that. Keep runx's log."""
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("how", ["its server is killed", "the container is killed"])
 def test_what_was_not_written_back_is_kept(lab: Lab, how: str) -> None:
     """The guest's process waits for an answer that does not come, and KILL does not end it."""

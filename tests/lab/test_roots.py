@@ -4,8 +4,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from root_tests import *  # noqa: F403
 from root_tests import DISK, compiled, killed_and_started
 from runxtools.lab.lab import Lab
@@ -74,7 +72,6 @@ def test_what_was_synced_is_there_after_a_kill(lab: Lab) -> None:
     assert "recovery complete" in lines[2], lines
 
 
-@pytest.mark.alone
 def test_no_qemu_and_no_loop_device_is_left(lab: Lab) -> None:
     container = new_id()
     words = ["ctr", "run", "--detach", "--runc-binary", "/usr/local/bin/runx", *DISK, IMAGE, container, "sleep", "1000"]

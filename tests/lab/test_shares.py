@@ -60,7 +60,6 @@ def test_a_database_of_two_containers(lab: Lab, scratch: str, programs_of_debian
     assert python(LOOK) == b"16\n16\nok\n"
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("while_it", ["writes", "waits"])
 def test_a_server_that_is_killed_ends_the_container(lab: Lab, scratch: str, while_it: str) -> None:
     """At once, whatever the guest does, and with the reason. Nothing is left of the share."""

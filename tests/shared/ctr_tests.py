@@ -217,7 +217,6 @@ with socket.socket(socket.AF_UNIX) as caller:
 """
 
 
-@pytest.mark.alone
 def test_a_shim_that_is_killed_leaves_nothing(host: Machine, scratch: str) -> None:
     """Nor does anybody keep the socket at which it listened: its callers would wait for ever."""
     container = Running(host, "echo ready; read line", ["--mount", f"type=bind,src={scratch},dst=/data,options=rbind:rw"])

@@ -91,18 +91,27 @@ class Step(NamedTuple):
     suite: str = ""
     """The suite of Debian in whose tree it runs; "" for this machine."""
     lab: Kind | None = None
-    """The lab that it needs."""
+    """The kind of lab that it needs."""
     usual: bool = True
     """Whether a run of all steps has it."""
     workers: int = 1
     """Processes that share its tests, file by file, where the machine has as many processors."""
 
     @property
+    def processes(self) -> int:
+        """Processes that share its tests on this machine."""
+        return min(self.workers, os.cpu_count() or 1)
+
+    @property
+    def labs(self) -> tuple[Kind, ...]:
+        """The labs that it needs, one for each process."""
+        return self.lab.parts(self.processes) if self.lab else ()
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """Arguments for pytest."""
-        workers = min(self.workers, os.cpu_count() or 1)
         return (
-            *(("-n", str(workers), "--dist", "loadfile") if workers > 1 else ()),
+            *(("-n", str(self.processes), "--dist", "loadfile") if self.processes > 1 else ()),
             *self.pytest,
             *(("--lab", self.lab.name) if self.lab else ()),
         )
@@ -125,11 +134,12 @@ STEPS = {
         for suite in engines.SUITES
     },
     "lab": Step("tests in the Xen lab", ("-m", "not long", "tests/lab"), _ALL, "all", lab=Kind(), workers=2),
-    # Debian 12 has another xl and another Linux, and a QEMU that can serve guests.
+    # Debian 12 has another xl and another Linux, and a QEMU that can serve guests. This lab has two processors.
     "lab-bookworm": Step(
         "tests in the Xen lab, Debian 12",
         (
             "tests/lab/test_image.py::test_qcow2",
+            "tests/lab/test_cpus.py::test_cpu_limits_reach_the_scheduler",
             "tests/lab/test_ctr.py::test_the_container_is_a_domain_of_its_own",
             "tests/lab/test_ctr.py::test_a_read_only_bind_stays_read_only",
         ),
@@ -263,14 +273,13 @@ def set_up(chosen: Sequence[Step]) -> Path:
     return python
 
 
-def _lab_is_up(step: Step, results: Results) -> bool:
-    assert step.lab is not None
+def _labs_are_up(step: Step, results: Results) -> bool:
     print(f"\n{step.what}: the lab; the first time takes about 4 min")
-    return results.run(f"tools/lab {step.lab.options}up", _lab_command(step.lab, "up"))
+    return all(_call_lab(lab, "up", results) for lab in step.labs)
 
 
-def _lab_command(lab: Kind, order: str) -> list[str | Path]:
-    return [sys.executable, "tools/lab", *lab.options.split(), order]
+def _call_lab(lab: Kind, order: str, results: Results) -> bool:
+    return results.run(f"tools/lab {lab.options}{order}", [sys.executable, "tools/lab", *lab.options.split(), order])
 
 
 def in_tree(step: Step, arguments: Sequence[str], results: Results) -> None:
@@ -324,7 +333,7 @@ def main() -> int:
             hint = "; the first time takes about 10 min for its kernel" if step.build == "all" else ""
             print(f"\n{step.what}: the guest{hint}")
             built[step.build] = results.run(f"./build {step.build}", [sys.executable, "./build", step.build])
-        if step.lab and not (built[step.build] and _lab_is_up(step, results)):
+        if step.lab and not (built[step.build] and _labs_are_up(step, results)):
             results.leave_out(step.what)
             continue
         print(f"\n{step.what}")
@@ -333,9 +342,10 @@ def main() -> int:
             continue
         argv = [python, *PYTEST, *step.arguments, *options.pytest]
         results.test(step.what, partial(_status, argv), bool(options.pytest))
-        if step.lab and any(other.lab for other in chosen[chosen.index(step) + 1 :]):
+        if len(step.labs) > 1 or any(other.lab for other in chosen[chosen.index(step) + 1 :]):
             # A lab takes a processor even when it is idle.
-            results.run(f"tools/lab {step.lab.options}down", _lab_command(step.lab, "down"))
+            for lab in step.labs:
+                _call_lab(lab, "down", results)
     print(f"\n{results.summary()}")
     return 1 if results.failed else 0
 

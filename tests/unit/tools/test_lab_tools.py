@@ -198,6 +198,16 @@ class TestKinds:
         assert len({Lab(kind).directory for kind in kinds}) == len(kinds)
         assert len({dom0.key(kind) for kind in kinds}) == len(kinds)
 
+    def test_labs_that_share_tests_have_a_machine_each(self) -> None:
+        kind = Kind("bookworm")
+        assert kind.parts(1) == (kind,)
+        first, second = kind.parts(2)
+        assert (first.options, first.full_name) == ("--suite bookworm --number 1 ", "bookworm 1")
+        assert [part.cpus for part in (kind, first, second)] == [2, 1, 1]
+        assert len({Lab(part)._machine for part in (kind, first, second)}) == 3
+        assert {Lab(part).directory for part in (kind, first, second)} == {Lab(kind).directory}
+        assert qemu.machine(1) != qemu.machine(2), "each has a saved state of its own"
+
     def test_packages_have_the_version_of_xen(self) -> None:
         assert {"xen-utils-4.20", "docker.io"} <= set(Kind("trixie").packages)
         assert "xen-hypervisor-4.17-amd64" in Kind("bookworm").packages

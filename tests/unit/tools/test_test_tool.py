@@ -61,8 +61,9 @@ LINT, UNIT, DOUBLE = "tests/test_linters.py", f"{SHARED} tests/unit", f"{SHARED}
 LAB, MORE = f"{SHARED} -m not long tests/lab --lab trixie", "tests/lab/test_image.py tests/lab/test_ctr.py --lab bookworm"
 LAB_12 = f"{' '.join(tool.STEPS['lab-bookworm'].pytest)} --lab bookworm"
 LAB_BOOKWORM = "tools/lab --suite bookworm up"
-LAB_COMMANDS = ["./build all", "tools/lab up", LAB]
-BOTH_LABS = [*LAB_COMMANDS, "tools/lab down", LAB_BOOKWORM, LAB_12]
+UP, DOWN = ([f"tools/lab --number {number} {order}" for number in (1, 2)] for order in ("up", "down"))
+LAB_COMMANDS = ["./build all", *UP, LAB, *DOWN]
+BOTH_LABS = [*LAB_COMMANDS, LAB_BOOKWORM, LAB_12]
 TRIXIE, SID, BOOKWORM = f"trixie: {DOUBLE}", f"sid: {DOUBLE}", f"bookworm: {DOUBLE}"
 
 RELEASE = tool.engines.other(tool.apt.machine_release())
@@ -83,7 +84,7 @@ def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--only", "lint"], [LINT]),
         (["--only", "lab"], LAB_COMMANDS),
         (["--only", "lab", "--only", "lab-bookworm"], BOTH_LABS),
-        (["--only", "lab-long"], ["./build all", "tools/lab up", f"{SHARED} -m long tests/lab --lab trixie"]),
+        (["--only", "lab-long"], ["./build all", *UP, f"{SHARED} -m long tests/lab --lab trixie", *DOWN]),
         (["--only", "lab-bookworm-more"], ["./build all", LAB_BOOKWORM, MORE]),
         (
             ["--only", "lab-systemd"],
@@ -108,6 +109,13 @@ def test_the_tests_are_shared_by_the_processors(
     monkeypatch.setattr(tool.os, "cpu_count", lambda: processors)
     assert call(monkeypatch, "--only", "unit") == 0
     assert commands.run[-1] == (f"-n {workers} --dist loadfile tests/unit" if workers else "tests/unit")
+
+
+def test_one_processor_has_one_lab(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays up, as tests were not given more of them."""
+    monkeypatch.setattr(tool.os, "cpu_count", lambda: 1)
+    assert call(monkeypatch, "--only", "lab") == 0
+    assert commands.run == ["./build all", "tools/lab up", "-m not long tests/lab --lab trixie"]
 
 
 def test_every_run_has_the_engines_of_both_debians() -> None:
@@ -146,14 +154,14 @@ def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys
         "tests on xl-double 0 s passed",
         f"tests on xl-double, Debian {RELEASE} 0 s passed",
         "./build all 0 s passed",
-        "tools/lab up 0 s failed",
+        "tools/lab --number 1 up 0 s failed",
         "tests in the Xen lab 0 s not run",
         "tools/lab --suite bookworm up 0 s failed",
         "tests in the Xen lab, Debian 12 0 s not run",
         f"Debian {RELEASE}: podman 5.4.2, python3 3.13.5",
     ]
     assert lines[-1] == (
-        "tools/test: failed: unit and snapshot tests, tools/lab up, tests in the Xen lab, "
+        "tools/test: failed: unit and snapshot tests, tools/lab --number 1 up, tests in the Xen lab, "
         "tools/lab --suite bookworm up, tests in the Xen lab, Debian 12, 0.0 min"
     )
     assert commands.run[-1] == LAB_BOOKWORM

@@ -11,21 +11,41 @@ DEFAULT_SUITE = "trixie"
 
 
 class Kind(NamedTuple):
-    """A kind of lab. Each has a directory, and so entries of the cache, a lock and a running machine, of its own."""
+    """A kind of lab. Each has a directory, and so entries of the cache and a lock, of its own."""
 
     suite: str = DEFAULT_SUITE
     systemd: bool = False
     """Whether systemd, udev and Debian's own services start dom0, as on a real host, and not the lab's init alone."""
 
+    number: int = 0
+    """Which of several labs: 0, or from 1 on those that share tests. Each has a running machine of its own."""
+
+    @property
+    def cpus(self) -> int:
+        """Processors of the machine. Two labs of one processor do more than twice the work of one lab of two: emulated
+        processors wait for one another."""
+        return 1 if self.number else 2
+
     @property
     def name(self) -> str:
-        """SUITE or SUITE-systemd."""
+        """SUITE or SUITE-systemd, without the number."""
         return f"{self.suite}-systemd" if self.systemd else self.suite
+
+    @property
+    def full_name(self) -> str:
+        """The name, with the number unless that is 0."""
+        return f"{self.name} {self.number}" if self.number else self.name
 
     @property
     def options(self) -> str:
         """Options of tools/lab for it, with a space after each."""
-        return (f"--suite {self.suite} " if self.suite != DEFAULT_SUITE else "") + ("--systemd " if self.systemd else "")
+        suite = f"--suite {self.suite} " if self.suite != DEFAULT_SUITE else ""
+        number = f"--number {self.number} " if self.number else ""
+        return suite + ("--systemd " if self.systemd else "") + number
+
+    def parts(self, count: int) -> "tuple[Kind, ...]":
+        """The labs that share tests among `count` processes."""
+        return tuple(self._replace(number=number) for number in range(1, count + 1)) if count > 1 else (self,)
 
     @property
     def packages(self) -> tuple[str, ...]:

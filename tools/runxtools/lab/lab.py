@@ -45,7 +45,7 @@ class Lab:
     def __init__(self, kind: Kind = Kind()) -> None:  # noqa: B008 (a constant)
         self.kind = kind
         self.directory = cache.root() / "lab" / kind.name
-        self._machine = self.directory / "running"
+        self._machine = self.directory / (f"running-{kind.number}" if kind.number else "running")
         self._state_file = self._machine / "state.json"
 
     # --- its life
@@ -95,6 +95,7 @@ class Lab:
             return None
         return {
             "kind": self.kind.name,
+            "processors": self.kind.cpus,
             "pid": running.qemu.pid,
             "ssh port": running.port,
             "since": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(running.since)),
@@ -186,7 +187,7 @@ class Lab:
     def _require_running(self) -> _Running:
         running = self._running()
         if running is None:
-            raise ToolError(f"the lab {self.kind.name} is not up", f"tools/lab {self.kind.options}up")
+            raise ToolError(f"the lab {self.kind.full_name} is not up", f"tools/lab {self.kind.options}up")
         return running
 
     def _open_connection(self) -> Connection:
@@ -234,8 +235,7 @@ class Lab:
         with progress.step("restore", about_s=5):
             qemu.retry(_ATTEMPTS, lambda: self._restore(image, snapshot), progress.note)
 
-    @staticmethod
-    def _snapshot_key(image: Path) -> str:
+    def _snapshot_key(self, image: Path) -> str:
         from runxtools.lab import qemu
 
         return cache.key_of(
@@ -243,7 +243,7 @@ class Lab:
                 "image": image.name,
                 # An image made again from the same recipe is another disk with other host keys.
                 "made": (image / "known_hosts").read_bytes(),
-                "machine": "\0".join(qemu.MACHINE),
+                "machine": "\0".join(qemu.machine(self.kind.cpus)),
                 "qemu": qemu.version(),
             }
         )
@@ -270,7 +270,7 @@ class Lab:
             (directory / "console.log").unlink(missing_ok=True)
             qemu.make_disk(directory, f"../{image.name}/disk.raw", "raw")
             port = qemu.free_port()
-            process = qemu.start(directory, port)
+            process = qemu.start(directory, self.kind.cpus, port)
             with _ended_on_failure(process):
                 qemu.await_boot(directory, process, _BOOT_LIMIT_S)
             booted.append((process, port))
@@ -298,7 +298,7 @@ class Lab:
         qemu.link(self._machine, "snapshot", snapshot)
         qemu.make_disk(self._machine, f"../{snapshot.name}/disk.qcow2", "qcow2")
         port = qemu.free_port()
-        process = qemu.start(self._machine, port, "snapshot/state")
+        process = qemu.start(self._machine, self.kind.cpus, port, "snapshot/state")
         with _ended_on_failure(process):
             with qemu.monitor(self._machine, process) as monitor:
                 monitor.await_state()

@@ -25,10 +25,11 @@ HOST_PACKAGES = (
     Package("qemu-utils", "qemu-img", "makes the disks"),
 )
 
-MACHINE = [
-    "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+_PROGRAM = "qemu-system-x86_64"
+_MACHINE = [
+    _PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
     # svm and npt are for PVH guests. dom0 crashes at once with `-cpu max`.
-    "-M", "q35,accel=tcg", "-cpu", "qemu64,+svm,+npt", "-smp", "2", "-m", "4096",
+    "-M", "q35,accel=tcg", "-cpu", "qemu64,+svm,+npt", "-m", "4096",
     "-kernel", "image/xen",
     # 1.5 GiB for dom0 leaves room for a dozen guests of 128 MiB.
     "-append", "console=com1 com1=115200,8n1 dom0_mem=1536M,max:1536M loglvl=warning sched=credit2",
@@ -42,16 +43,20 @@ MACHINE = [
     "-serial", "file:console.log",
     "-qmp", "unix:qmp.sock,server=on,wait=off",
 ]  # fmt: skip
-"""QEMU's arguments except the forwarded port. A saved state needs a machine with the same arguments."""
 
 _PROCESS = "process.json"
 _READY = "LAB: ready"
 _DEAD = ("Panic on CPU", "Kernel panic", "Domain 0 crashed")
 
 
+def machine(cpus: int) -> list[str]:
+    """QEMU's arguments except the forwarded port. A saved state needs a machine with the same arguments."""
+    return [*_MACHINE, "-smp", str(cpus)]
+
+
 def version() -> str:
     """First line of QEMU's --version: only the version that saved a state can continue it."""
-    return run([MACHINE[0], "--version"]).splitlines()[0]
+    return run([_PROGRAM, "--version"]).splitlines()[0]
 
 
 def free_port() -> int:
@@ -67,14 +72,14 @@ def make_disk(directory: Path, backing: str, backing_format: str) -> None:
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", backing_format, directory / "disk.qcow2"])
 
 
-def start(directory: Path, port: int, state: str | None = None) -> Process:
+def start(directory: Path, cpus: int, port: int, state: str | None = None) -> Process:
     """Start QEMU in the background, in a session of its own.
 
     dom0's sshd is at `port` of 127.0.0.1, and the machine reaches no other host. `state` is the path of a saved state to
     continue, relative to the directory.
     """
     arguments = [
-        *MACHINE,
+        *machine(cpus),
         "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
         *(["-incoming", f"exec:exec cat {state}"] if state else []),
     ]  # fmt: skip
