@@ -15,8 +15,9 @@ from runx.compiler.frontends.oci.config import read_container
 from runx.compiler.host.config import HostConfig, read_host_config
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.plan import VmPlan, copy_of
+from runx.compiler.passes import kernel_places
 from runx.compiler.passes.checks import check
-from runx.compiler.passes.guest_kernel import as_guest_has, check_places
+from runx.compiler.passes.guest_kernel import as_guest_has
 from runx.compiler.passes.kernel_files import without_kernel_files
 from runx.compiler.passes.layer_size import choose_layer_size
 from runx.compiler.passes.mount_carrier import unshared_mounts
@@ -93,7 +94,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     container = as_guest_has(container, host, inputs.assets, facts, report)
     container = with_engines_files_guarded(without_kernel_files(container, facts, report), host, report)
     check(container, facts, report)
-    check_places(container, host, inputs.assets, facts, report)
+    kernel_places.check(container, host, inputs.assets, facts, report)
     check_policy(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)
     write_back = choose_write_back(container, root, host, report)

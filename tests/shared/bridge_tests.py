@@ -124,12 +124,15 @@ print(answer, size)
     assert container.end()[:2] == (0, b"300000\n")
 
 
-@pytest.fixture
-def leases(host: Machine, bridge: Bridge, scratch: str) -> Iterator[Iterator[bytes]]:
-    """A DHCP server on the bridge: the lines of its log. dnsmasq's shortest lease is two minutes."""
+@contextmanager
+def dhcp_server(host: Machine, bridge: str, subnet: str, scratch: str) -> Iterator[Iterator[bytes]]:
+    """A DHCP server on a bridge, for addresses that begin with `subnet`: the lines of its log.
+
+    dnsmasq's shortest lease is two minutes.
+    """
     words = [
-        "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--port=0", "--bind-interfaces", f"--interface={bridge.name}",
-        f"--dhcp-range={SUBNET}.100,{SUBNET}.110,255.255.255.0,2m", f"--dhcp-option=6,{SUBNET}.53",
+        "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--port=0", "--bind-interfaces", f"--interface={bridge}",
+        f"--dhcp-range={subnet}.100,{subnet}.110,255.255.255.0,2m", f"--dhcp-option=6,{subnet}.53",
         "--dhcp-option=15,dhcp.example",
         f"--dhcp-leasefile={scratch}/leases", "--pid-file=", "--conf-file=/dev/null",
     ]  # fmt: skip
@@ -141,6 +144,12 @@ def leases(host: Machine, bridge: Bridge, scratch: str) -> Iterator[Iterator[byt
     yield iter(server.stdout)
     host.run(["kill", pid], check=True)
     server.wait(60)
+
+
+@pytest.fixture
+def leases(host: Machine, bridge: Bridge, scratch: str) -> Iterator[Iterator[bytes]]:
+    with dhcp_server(host, bridge.name, SUBNET, scratch) as lines:
+        yield lines
 
 
 def test_dhcp(host: Machine, bridge: Bridge, leases: Iterator[bytes]) -> None:

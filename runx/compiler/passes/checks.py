@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
 from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.frontends.oci import paths
 from runx.compiler.frontends.oci.linux import DEFAULT_DEVICES
 from runx.compiler.frontends.oci.overlay_options import directories_of
 from runx.compiler.host.config import MAX_VCPUS, MIN_MEMORY_MIB
@@ -291,7 +292,7 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
     seen: set[str] = set()
     for index, entry in enumerate(container.document.get("linux", {}).get("devices", ())):
         path: Path = ("linux", "devices", index)
-        place = posixpath.normpath("/" + entry.get("path", "").lstrip("/"))
+        place = paths.absolute(entry.get("path", ""))
         if place in mounts and mounts[place].type == "bind":
             report.ignore("RX412", path, f"there is a mount at {quote(place)}, as in runc")
         elif place in above or place in mounts:

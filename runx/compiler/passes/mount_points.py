@@ -6,6 +6,7 @@ Each message has the words "not a directory": docker adds an explanation of its 
 import posixpath
 
 from runx.compiler.diagnostics import Path, Report, quote
+from runx.compiler.frontends.oci import paths
 from runx.compiler.host.facts import Facts, Kind
 from runx.compiler.model.request import Container, MountRequest
 from runx.compiler.passes.mount_carrier import is_node_of_guest
@@ -40,14 +41,14 @@ def check_mount_points(container: Container, facts: Facts, report: Report) -> No
             else:
                 _check(mount, kind_of(place), facts, report)
         before.add(place)
-    cwd = _normal(container.document.get("process", {}).get("cwd", ""))
+    cwd = paths.absolute(container.document.get("process", {}).get("cwd", ""))
     if not before.intersection((cwd, *_above(cwd))) and kind_of(cwd) != "directory":
         part = file_above(cwd) if kind_of(cwd) == "missing" else cwd if kind_of(cwd) != "unreadable" else ""
         if part:
             message = f"{quote(part)} of the root filesystem is a {kind_of(part)}, not a directory"
             report.error("RX117", ("process", "cwd"), message, "name a directory, or one that can be made")
     for index, entry in enumerate(container.document.get("linux", {}).get("devices", ())):
-        place, path = _normal(entry.get("path", "")), ("linux", "devices", index)
+        place, path = paths.absolute(entry.get("path", "")), ("linux", "devices", index)
         if before.intersection((place, *_above(place))) or report.has_errors_below(path):
             continue
         if kind_of(place) == "directory":
@@ -56,10 +57,6 @@ def check_mount_points(container: Container, facts: Facts, report: Report) -> No
         elif kind_of(place) == "missing" and (parent := file_above(place)):
             what = f"{quote(parent)} of the root filesystem is a {kind_of(parent)}, not a directory"
             report.error("RX415", (*path, "path"), f"{quote(place)} cannot be made: {what}", "name another place for it")
-
-
-def _normal(path: str) -> str:
-    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _above(path: str) -> list[str]:

@@ -1,10 +1,10 @@
 """The parts of the `linux` object (OCI config-linux.md) that a virtual machine has: devices, sysctls, paths, limits."""
 
-import posixpath
 import re
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, path_text, quote
+from runx.compiler.frontends.oci import paths
 from runx.compiler.frontends.oci.mount_flags import PROPAGATION
 from runx.compiler.frontends.oci.unified import pids_max, task_limit
 from runx.compiler.model.plan import Device, NetworkDevice
@@ -42,7 +42,7 @@ def _device(entry: dict[str, Any], path: Path, report: Report) -> Device:
     return Device.model_validate(
         {
             # As in runc, whatever the path goes through.
-            "path": posixpath.normpath("/" + entry.get("path", "").lstrip("/")),
+            "path": paths.absolute(entry.get("path", "")),
             "type": kind,
             **numbers,
             # Docker passes st_mode, which includes the type of file.

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from runx.compiler.diagnostics import Path, Report, did_you_mean, quote
+from runx.compiler.frontends.oci import paths
 from runx.compiler.frontends.oci.mount_flags import BIND
 from runx.compiler.frontends.oci.mount_options import DataWords, parse_options, sort_options
 from runx.compiler.model.request import MountOptions, MountRequest
@@ -49,8 +50,8 @@ def _mount(entry: dict[str, Any], path: Path, bundle: str, report: Report) -> Mo
     destination = entry.get("destination", "")
     if not destination:
         report.error("RX301", (*path, "destination"), "must be a path inside the container", "write a path such as /data")
-    # config.md: a relative destination is deprecated, and relative to "/". As in runc, ".." leads no higher than that.
-    destination = posixpath.normpath("/" + destination.lstrip("/"))
+    # config.md: a relative destination is deprecated, and relative to "/".
+    destination = paths.absolute(destination)
     if destination == "/":
         report.error("RX302", (*path, "destination"), "would hide the root filesystem", "set root.path to what should be there")
 
