@@ -16,22 +16,31 @@ PRINT_ARGUMENTS = "import os, sys; sys.stdout.buffer.write(b'\\0'.join(map(os.fs
 EVERY_BYTE = bytes(range(1, 256))
 
 
-def program(*argv: str | bytes, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run([sys.executable, PROGRAM, *argv], input=stdin, capture_output=True, timeout=120, check=False)
+class Program:
+    """tools/lab, for the lab of this process."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._words = [sys.executable, str(PROGRAM), *lab.kind.options.split()]
+
+    def __call__(self, *argv: str | bytes, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run([*self._words, *argv], input=stdin, capture_output=True, timeout=120, check=False)
 
 
-@pytest.mark.usefixtures("lab")
+@pytest.fixture
+def program(lab: Lab) -> Program:
+    return Program(lab)
+
+
 @pytest.mark.parametrize(
     "argument",
     [b"", b" ", b"two words", b"'", b'"', b"\\", b"$HOME `id` $(id)", b"*", b"-n", b"--", b"a\nb\n", EVERY_BYTE],
 )
-def test_arguments_arrive_as_they_are(argument: bytes) -> None:
+def test_arguments_arrive_as_they_are(program: Program, argument: bytes) -> None:
     result = program("run", "--", "python3", "-c", PRINT_ARGUMENTS, argument, b"last")
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout == argument + b"\0last"
 
 
-@pytest.mark.usefixtures("lab")
 @pytest.mark.parametrize(
     ("command", "status"),
     [
@@ -44,15 +53,14 @@ def test_arguments_arrive_as_they_are(argument: bytes) -> None:
         (["cd", "/"], 127),  # a shell's builtin is no program
     ],
 )
-def test_exit_status(command: list[str], status: int) -> None:
+def test_exit_status(program: Program, command: list[str], status: int) -> None:
     result = program("run", "--", *command)
     assert result.returncode == status
     # A shell in between must not add its own remarks ("Killed").
     assert (result.stderr == b"") == (status not in (126, 127))
 
 
-@pytest.mark.usefixtures("lab")
-def test_streams_are_byte_exact() -> None:
+def test_streams_are_byte_exact(program: Program) -> None:
     data = os.urandom(300_000) + EVERY_BYTE
     result = program("run", "--", "sh", "-c", "tee /dev/stderr", stdin=data)
     assert result.stdout == data
@@ -71,7 +79,7 @@ def test_a_command_over_its_time_is_killed_in_dom0(lab: Lab, scratch: str) -> No
     assert lab.run(["test", "-d", f"/proc/{pid}"]).returncode == 1
 
 
-def test_files_go_in_and_come_back(lab: Lab, scratch: str, tmp_path: Path) -> None:
+def test_files_go_in_and_come_back(program: Program, lab: Lab, scratch: str, tmp_path: Path) -> None:
     source = tmp_path / "source dir"
     (source / "below").mkdir(parents=True)
     (source / "below" / "odd 'name'").write_bytes(EVERY_BYTE)
@@ -114,8 +122,7 @@ def test_a_socket_of_dom0_is_reached(lab: Lab, scratch: str) -> None:
     assert server.returncode == 0
 
 
-@pytest.mark.usefixtures("lab")
-def test_copying_what_is_not_there(tmp_path: Path) -> None:
+def test_copying_what_is_not_there(program: Program, tmp_path: Path) -> None:
     for command in (["put", str(tmp_path / "absent"), "/tmp"], ["get", "/absent", str(tmp_path)]):
         result = program(*command)
         assert result.returncode == 125
