@@ -149,7 +149,7 @@ FAULTS = {
     "RX426": "The guest's kernel has no such parameter.",
     "RX427": "The guest's kernel does not take the value of a parameter.",
     "RX428": "A kernel parameter is given twice.",
-    "RX429": "A parameter of the kernel's command line, such as one of runx.toml, has no effect.",
+    "RX429": "A kernel parameter, such as one of the kernel's command line, has no effect.",
     "RX430": "A text is not a list of CPUs.",
     "RX431": "More CPUs are asked for than a guest can have.",
     "RX432": "Less CPU time is asked for than a virtual machine needs to start.",

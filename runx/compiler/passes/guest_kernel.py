@@ -43,12 +43,14 @@ def as_guest_has(container: Container, host: HostConfig, assets: str, facts: Fac
     """
     if is_other(container, host, assets, facts):
         return container
-    sysctl.check(container.document.get("linux", {}).get("sysctl", {}), report)
+    interfaces = frozenset(f"eth{index}" for index in range(len(container.networks))) if container.networks else None
+    sysctl.check(container.document.get("linux", {}).get("sysctl", {}), interfaces, report)
     sysctl.check_parameters(host.kernel_parameters, ("defaults", "kernel_parameters"), " of runx.toml", report)
     sysctl.check_parameters(container.kernel_parameters, ("vm", "kernel", "parameters"), "", report)
     _check_capabilities(container, report)
     return container._replace(
         devices=_with_drivers(container.devices, report),
+        sysctl={name: value for name, value in container.sysctl.items() if value},
         mounts=tuple(_as_kernel_takes(mount, container, report) for mount in container.mounts),
     )
 

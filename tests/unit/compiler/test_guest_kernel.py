@@ -132,3 +132,79 @@ def test_ports_are_set_in_an_order_that_the_kernel_takes(start: str, ports: str,
         assert made == tuple((name.replace(".", "/"), given[name]) for name in expected)
     with pytest.raises(CompileError, match="gives no ports below"):
         plan({}, sysctl={names[1]: "80 65535"})
+
+
+def refused(**sysctl: str) -> list[str]:
+    with pytest.raises(CompileError) as caught:
+        plan({}, sysctl=sysctl)
+    return [f"{fault.id} {fault.message}" for fault in caught.value.diagnostics]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("net.ipv4.ip_forward", "  ", "must be a number"),
+        ("net.ipv4.tcp_rmem", "\n", "must be a number"),
+        ("kernel.sem", "250 32000 100 32769", "a last number from 0 to 32768"),
+        ("kernel.shmall", "-1", "numbers from 0 to 18446744073709551615"),
+        ("kernel.shmmax", "18446744073709551616", "numbers from 0 to 18446744073709551615"),
+        ("net.ipv4.tcp_congestion_control", "reno cubic", 'no congestion control "reno cubic"'),
+        ("net.ipv4.tcp_congestion_control", " reno", 'no congestion control " reno"'),
+        ("net.ipv4.tcp_congestion_control", "\n", 'no congestion control ""'),
+        ("net.ipv6.conf.all.stable_secret", "1.2.3.4", "must be an IPv6 address"),
+        ("net.ipv6.conf.all.stable_secret", ":::::", "must be an IPv6 address"),
+        ("net.ipv6.conf.all.stable_secret", "fe80::1%eth0", "must be an IPv6 address"),
+        ("kernel.core_pattern", "a\nb", "several lines, of which the kernel keeps the first"),
+        ("kernel.sched_rt_runtime_us", "1000001", "1000001 us in each 1000000 us"),
+        ("kernel.sched_rt_period_us", "900000", "950000 us in each 900000 us"),
+        ("net.ipv4.neigh.eth0.gc_thresh1", "5", 'for "default", not for "eth0"'),
+        ("net.ipv6.neigh.all.mcast_solicit", "5", 'for "default", not for "all"'),
+    ],
+)
+def test_values_that_the_kernel_refuses(name: str, value: str, words: str) -> None:
+    """Linux 6.18 refused each with an error, or kept a part of the text, when it was written to /proc/sys."""
+    (fault,) = refused(**{name: value})
+    assert words in fault
+
+
+def test_values_that_the_kernel_takes() -> None:
+    taken = {
+        "kernel.sem": "250 32000 100 32768", "kernel.shmmax": "18446744073709551615", "kernel.core_pattern": "core\n",
+        "net.ipv4.tcp_congestion_control": "reno\n", "net.ipv6.conf.default.stable_secret": "2001:db8::1 ",
+        "net.ipv4.neigh.default.gc_thresh1": "5", "net.ipv4.neigh.eth0.gc_stale_time": "5", "net.ipv4.conf.new0.forwarding": "1",
+        "kernel.sched_rt_runtime_us": "-1",
+    }  # fmt: skip
+    made = plan({}, sysctl=taken)
+    assert len(made.guest.sysctl) == len(taken)
+    assert not [entry for entry in made.ignored if entry.path.startswith("linux.sysctl")]
+
+
+def test_the_order_of_times_for_real_time_processes() -> None:
+    """At every time the runtime is within the period, which is 1000000 us at first, with 950000 us of runtime."""
+    for period, runtime, first in (("2000000", "1500000", "period"), ("100000", "50000", "runtime")):
+        made = plan({}, sysctl={"kernel.sched_rt_runtime_us": runtime, "kernel.sched_rt_period_us": period})
+        assert first in made.guest.sysctl[0][0]
+
+
+def test_an_empty_parameter_is_listed() -> None:
+    """The kernel does nothing when nothing is written, and runc says nothing."""
+    made = plan({}, sysctl={"net.ipv4.ip_forward": "", "kernel.shm_rmid_forced": "1"})
+    assert made.guest.sysctl == (("kernel/shm_rmid_forced", "1"),)
+    assert [entry.id for entry in made.ignored if entry.path == 'linux.sysctl["net.ipv4.ip_forward"]'] == ["RX429"]
+
+
+def test_parameters_of_interfaces_that_a_container_with_netconf_has_not() -> None:
+    """It has the networks of NETCONF alone, so its interfaces are known."""
+    conf = json.dumps({"cniVersion": "1.0.0", "name": "n", "type": "bridge", "bridge": "b", "ipam": {"type": "dhcp"}})
+    names = [f"net.ipv4.conf.{name}.forwarding" for name in ("all", "default", "lo", "eth0", "eth1", "eth2")]
+    config = {
+        "ociVersion": "1.2.0",
+        "process": {"cwd": "/", "args": ["/x"], "env": ["NETCONF=/n.conf,n", "NETCONF=/n.conf,n"]},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": [{"type": "network"}], "sysctl": dict.fromkeys(names, "1")},
+    }
+    facts = TextFacts(json.dumps(config), {})
+    facts.netconf = lambda *_: conf.encode()  # type: ignore[method-assign]
+    with pytest.raises(CompileError) as caught:
+        compile(Inputs("/bundle", container_id="c", state_root="/r", assets="/a", facts=facts))
+    assert [fault.path[-1] for fault in caught.value.diagnostics] == ["net.ipv4.conf.eth2.forwarding"]

@@ -95,9 +95,18 @@ def read_sysctl(sysctl: dict[str, str], report: Report) -> dict[str, str]:
         start = settings.pop(_PORT_START)
         is_low = bool(re.fullmatch(r"\s*[0-9]{1,9}\s*", start, re.ASCII)) and int(start) <= _FIRST_OF_RANGE
         settings = {_PORT_START: start, **settings} if is_low else {**settings, _PORT_START: start}
+    period, runtime = REAL_TIME_US
+    if period in settings and runtime in settings:
+        # At every time the runtime is within the period.
+        known = re.fullmatch(r"\s*[0-9]{1,10}\s*", settings[period], re.ASCII)
+        is_long = known is not None and int(settings[period]) >= REAL_TIME_US[runtime]
+        order = (period, runtime) if is_long else (runtime, period)
+        settings = {**{name: settings[name] for name in order}, **settings}
     return settings
 
 
+REAL_TIME_US = {"kernel/sched_rt_period_us": 1_000_000, "kernel/sched_rt_runtime_us": 950_000}
+"""What the kernel begins with (Linux, kernel/sched/rt.c)."""
 _PORT_START = "net/ipv4/ip_unprivileged_port_start"
 _PORT_RANGE = "net/ipv4/ip_local_port_range"
 _FIRST_OF_RANGE = 32768
