@@ -21,6 +21,7 @@ from runx.compiler.passes.guest_kernel import as_guest_has
 from runx.compiler.passes.kernel_files import without_kernel_files
 from runx.compiler.passes.layer_size import choose_layer_size
 from runx.compiler.passes.mount_carrier import unshared_mounts
+from runx.compiler.passes.places_in_mounts import check_places_in_mounts
 from runx.compiler.passes.pods import with_pod_machine
 from runx.compiler.passes.policy import allows_exec, check_policy, with_host_network
 from runx.compiler.passes.resolve import Carried, Grants, Place, resolve
@@ -95,6 +96,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     container = with_engines_files_guarded(without_kernel_files(container, facts, report), host, report)
     check(container, facts, report)
     kernel_places.check(container, host, inputs.assets, facts, report)
+    check_places_in_mounts(container, facts, report)
     check_policy(container, host, report)
     root = choose_root(container, host, inputs.root_carrier, facts, report)
     write_back = choose_write_back(container, root, host, report)

@@ -290,6 +290,7 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
     above = _all_above(mounts)
     nodes = {device.path for device in DEFAULT_DEVICES}
     seen: set[str] = set()
+    above_seen: set[str] = set()
     for index, entry in enumerate(container.document.get("linux", {}).get("devices", ())):
         path: Path = ("linux", "devices", index)
         place = paths.absolute(entry.get("path", ""))
@@ -297,6 +298,9 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
             report.ignore("RX412", path, f"there is a mount at {quote(place)}, as in runc")
         elif place in above or place in mounts:
             report.error("RX413", (*path, "path"), f"{quote(place)} is a directory", "name a file such as /dev/x")
+        elif place in above_seen:
+            message = f"{quote(place)} is a directory, of a device before it"
+            report.error("RX413", (*path, "path"), message, "name another place for one of them")
         elif place in seen:
             report.ignore("RX412", path, f"a device stands before it at {quote(place)}, as in runc")
         elif other := next((part for part in parents(place) if part in nodes or part in seen), ""):
@@ -310,6 +314,7 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
             report.error("RX415", (*path, "path"), message, "make an empty file of that name in its source")
         if not report.has_errors_below(path):
             seen.add(place)
+            above_seen.update(parents(place))
 
 
 def _no_room_in(mounts: Mapping[str, MountRequest], place: str, facts: Facts) -> str:

@@ -463,7 +463,12 @@ def _devices(container: Container, mounts: tuple[Mount, ...]) -> tuple[Device, .
     named: dict[str, Device] = {}
     for device in container.devices:
         named.setdefault(device.path, device)
-    default = [device for device in DEFAULT_DEVICES if device.path not in named]
+    # A mount at the place of a default, or below it, stays too.
+    default = [
+        device
+        for device in DEFAULT_DEVICES
+        if device.path not in named and not any(f"{mount.destination}/".startswith(f"{device.path}/") for mount in mounts)
+    ]
     devices = [device for device in (*default, *named.values()) if device.path not in bound]
     # Of several mounts at the same place, the last one is on top.
     types = {mount.destination: mount.type for mount in mounts}
