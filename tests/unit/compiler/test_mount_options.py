@@ -206,6 +206,19 @@ def test_numbers_are_read_as_the_kernel_reads_them(element: str, is_taken: bool)
     assert not is_taken or result.data == (element,)
 
 
+@pytest.mark.parametrize(
+    ("element", "is_taken"),
+    [
+        ("size=15e", True), ("size=16e", False), ("size=17179869183g", True), ("size=17179869184g", False), ("size=150%", True),
+        ("size=99999999999%", False), ("nr_inodes=16e", False), ("nr_blocks=17179869184g", False),
+    ],
+)  # fmt: skip
+def test_numbers_beyond_64_bits_are_refused(element: str, is_taken: bool) -> None:
+    """To the kernel they are others: 16e is 0, and so no limit."""
+    _, report = options(element, kind="tmpfs")
+    assert bool(report.errors) != is_taken
+
+
 def test_every_known_word_is_taken_and_sorted() -> None:
     for word in KNOWN:
         result = good(word, kind="bind")

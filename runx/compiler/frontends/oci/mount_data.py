@@ -24,15 +24,31 @@ def _number_to(most: int) -> Takes:
     return lambda value: re.fullmatch(_DIGITS, value, re.ASCII) is not None and kernel_number(value) <= most
 
 
+def _bytes_of(text: str) -> int | None:
+    """A number with k, m, g, t, p or e behind it; None if it is none, or too large for 64 bits: the kernel drops the bits above,
+    so 16e is 0 to it, which is no limit."""
+    found = re.fullmatch(_NUMBER, text, re.ASCII)
+    if not found:
+        return None
+    number = kernel_number(found[1]) << 10 * " kmgtpe".index((found[2] or " ").lower())
+    return number if number < 2**64 else None
+
+
 def _count_to(most: int) -> tuple[Takes, str]:
     def takes(value: str) -> bool:
-        found = re.fullmatch(_NUMBER, value, re.ASCII)
-        if not found:
-            return False
-        shift = 10 * " kmgtpe".index((found[2] or " ").lower())
-        return (kernel_number(found[1]) << shift) % 2**64 <= most  # the kernel computes with 64 bits
+        number = _bytes_of(value)
+        return number is not None and number <= most
 
     return takes, f"a number up to {most}, with k, m or g if it is large"
+
+
+_MOST_PERCENT = 2**20
+"""The kernel multiplies with the bytes of its memory, in 64 bits; that is for 16 TiB, the most that a guest can have."""
+
+
+def _is_size(value: str) -> bool:
+    number = _bytes_of(value.removesuffix("%"))
+    return number is not None and (number < _MOST_PERCENT or not value.endswith("%"))
 
 
 _OCTAL = _matches("[0-7]{1,10}"), "an octal number such as 755"
@@ -41,7 +57,7 @@ _INT_ID = _number_to(2**31 - 1), "a user or group id up to 2147483647"
 
 VALUES: dict[str, dict[str, tuple[Takes, str]]] = {
     "tmpfs": {
-        "size": (_matches(f"{_NUMBER}%?"), "a size such as 64m or 50%"),
+        "size": (_is_size, "a size such as 64m or 50%, less than 16e"),
         "nr_blocks": _count_to(2**63 - 1), "nr_inodes": _count_to((2**64 - 1) // 1024), "mode": _OCTAL, "uid": _ID, "gid": _ID,
         "huge": (_matches("never|always|within_size|advise"), "one of never, always, within_size, advise"),
     },
