@@ -118,17 +118,38 @@ def _add_rules(scmp: ctypes.CDLL, context: int, profile: dict[str, Any], default
     ]
     if len(calls) > _MANY_SYSTEM_CALLS:
         scmp.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, 2)  # unknown before version 2.5
+    known = []
     for name, rule, place in calls:
         action = _action(rule["action"], rule.get("errnoRet"))
-        if action == default:
-            continue
         # Rules have numbers of this machine. The library translates them.
         number = scmp.seccomp_syscall_resolve_name(name.encode())
-        if number == _UNKNOWN:
-            continue
-        for conditions in _alternatives(rule.get("args", ())):
+        if action != default and number != _UNKNOWN:
+            known.append((number, action, rule.get("args", []), name, place))
+    _check_comparisons([(number, args) for number, _, args, _, _ in known])
+    for number, action, args, name, place in known:
+        for conditions in _alternatives(args):
             array = (_Condition * len(conditions))(*conditions)
             _done(scmp.seccomp_rule_add_array(context, action, number, len(conditions), array), name, place=place)
+
+
+def _check_comparisons(rules: list[tuple[int, Any]]) -> None:
+    """Raise FilterError for a profile that certainly becomes too long: the library would take a time quadratic in its length to
+    say so. rules: the numbers of system calls, and the conditions on their arguments.
+
+    An instruction compares 32 bits of one argument with one number. Conditions beside a rule without any are not compared.
+    """
+    plain = {number for number, args in rules if not args}
+    compared = {
+        (arg["index"], (arg.get("valueTwo", 0) if arg["op"] == "SCMP_CMP_MASKED_EQ" else arg["value"]) & 0xFFFFFFFF)
+        for number, args in rules
+        if number not in plain
+        for arg in args
+    }
+    if len(compared) > MAX_INSTRUCTIONS:
+        message = (
+            f"the profile compares arguments with {len(compared)} numbers, and the kernel takes {MAX_INSTRUCTIONS} instructions"
+        )
+        raise FilterError(message)
 
 
 def _alternatives(args: list[dict[str, Any]]) -> list[list[_Condition]]:

@@ -10,6 +10,7 @@ from runx.compiler.model.request import Container
 from runx.paths import HOST_CONFIG
 
 _HINT = "change or leave out the rule"
+_HINT_OF_ALL = "name fewer system calls, or fewer conditions on their arguments"
 
 
 def with_filter(container: Container, host: HostConfig, facts: Facts, report: Report) -> tuple[Container, bytes]:
@@ -31,7 +32,8 @@ def with_filter(container: Container, host: HostConfig, facts: Facts, report: Re
             report.error("RX445", path, f"no filter can be made: {error}", hint)
         return container, b""
     except FilterError as error:
-        report.error("RX444", (*path, *error.place), f"not a profile that the kernel can follow: {error}", _HINT)
+        hint = _HINT if error.place else _HINT_OF_ALL
+        report.error("RX444", (*path, *error.place), f"not a profile that the kernel can follow: {error}", hint)
         return container, b""
     seccomp = Seccomp(
         default_action=profile["defaultAction"],
