@@ -1,5 +1,6 @@
 """Where a server of shares lives: in namespaces of its own, whose root directory holds the exports and nothing else."""
 
+import errno
 import os
 import resource
 
@@ -151,11 +152,18 @@ def _bind(origin: str, source: str, target: str, *, is_file: bool, recursive: bo
         raise RunxError(f"{origin}: cannot bind {source}: {error.strerror}") from None
 
 
+_PAGE = 4096
+"""Bytes of options that mount(2) takes, with the NUL at their end (Linux, fs/namespace.c, copy_mount_options)."""
+_SHOWN = 200
+"""Characters of options in a message."""
+
+
 def _overlay(origin: str, options: str, target: str) -> None:
     """Mount an overlay (Linux, filesystems/overlayfs.rst). Its directories are given by descriptors, so that no character of a
     path means anything to the kernel, and none is exchanged meanwhile. Raises RunxError."""
     held: list[int] = []
     words = []
+    shown = options if len(options) <= _SHOWN else f"{options[: _SHOWN - 3]}..."
     try:
         for option in overlay.split_options(options):
             word, _, value = option.partition("=")
@@ -165,9 +173,13 @@ def _overlay(origin: str, options: str, target: str) -> None:
                 option = f"{word}={':'.join(f'/proc/self/fd/{fd}' for fd in opened)}"
             words.append(option)
         os.mkdir(target, 0o755)
-        mount.mount("overlay", target, 0, "overlay", ",".join(words))
+        data = ",".join(words)
+        if len(data.encode()) >= _PAGE:  # Linux would leave the rest away without a word
+            raise RunxError(f"{origin}: cannot mount the overlay {shown}: its options are too long for mount(2)")
+        mount.mount("overlay", target, 0, "overlay", data)
     except OSError as error:
-        raise RunxError(f"{origin}: cannot mount the overlay {options}: {error.strerror}") from None
+        why = "; the kernel's log of the host says why" if error.errno in (errno.EINVAL, errno.ELOOP) else ""
+        raise RunxError(f"{origin}: cannot mount the overlay {shown}: {error.strerror}{why}") from None
     finally:
         for fd in held:
             os.close(fd)

@@ -201,6 +201,10 @@ def test_an_overlay_keeps_what_is_written_in_its_upper_directory(tmp_path: Path,
     assert found == "EROFS", "without an upper directory"
     found = inside(place, plan(None, {"source": "/no", "data": [f"lowerdir=/no:{lower}"]}), dict)
     assert found == f"RunxError: mounts[0]: cannot mount the overlay lowerdir=/no:{lower}: No such file or directory"
+    many = [f"lowerdir={':'.join([escaped(lower)] * 300)}", *data[1:]]
+    found = str(inside(place, plan(None, {"source": str(lower), "data": many}), dict))
+    assert found.endswith("...: its options are too long for mount(2)")
+    assert len(found) < 350
 
 
 def test_a_bind_that_fails_is_named(tmp_path: Path, place: Path) -> None:

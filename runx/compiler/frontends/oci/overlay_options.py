@@ -4,7 +4,9 @@ The host mounts it, in the mount namespace of the server of shares, and the gues
 the rest of runx, whose `data` are the options of the overlay.
 """
 
+import posixpath
 import re
+from collections import Counter
 
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.linux.overlay import DIRECTORIES, paths, split_options
@@ -33,14 +35,40 @@ def read_overlay(elements: list[str], path: Path, report: Report) -> tuple[list[
             else:
                 others.append(text)
         left.append(",".join(others))
-    lower = paths("lowerdir", found.get("lowerdir", "=").partition("=")[2])
+    lower, upper, work = (paths(word, found.get(word, "").partition("=")[2]) for word in DIRECTORIES)
     if report.has_errors_below(path):
         pass  # what is missing may be what is wrong
     elif ("upperdir" in found) != ("workdir" in found):
         report.error("RX323", path, "an overlay has upperdir and workdir, or none of them")
     elif not lower or ("upperdir" not in found and len(lower) < 2):
         report.error("RX323", path, "an overlay needs lowerdir, of two directories without upperdir", "lowerdir=/one:/two")
+    elif len(lower) > LAYERS_MAX:
+        report.error("RX323", path, f"{len(lower)} lower directories are more than one mount takes ({LAYERS_MAX})")
+    elif fault := _contradiction([*lower, *upper], work, found):
+        report.error("RX323", path, *fault)
     return left, tuple(found.values())
+
+
+LAYERS_MAX = 200
+"""Lower directories of an overlay. The kernel takes 500 (Linux, fs/overlayfs, OVL_MAX_STACK), and their names together must fit
+into a page."""
+
+
+def _contradiction(layers: list[str], work: list[str], options: dict[str, str]) -> tuple[str, str] | None:
+    """What the kernel refuses about directories and settings that each are right, and a hint; None if nothing is known."""
+    plain = [posixpath.normpath(layer) for layer in layers]
+    if twice := next((layer for layer, count in Counter(plain).items() if count > 1), ""):
+        return f"{quote(twice)} is in an overlay twice", "name each directory once"
+    if work:
+        one, other = f"{plain[-1]}/", f"{posixpath.normpath(work[0])}/"  # the last layer is upperdir
+        if one.startswith(other) or other.startswith(one):
+            return "one of upperdir and workdir is in the other", "use two directories beside each other, on one file system"
+    redirect = options.get("redirect_dir", "redirect_dir=on")
+    if options.get("metacopy") == "metacopy=on" and redirect != "redirect_dir=on":
+        return f"metacopy=on contradicts {redirect}", "leave one of them out"
+    if "userxattr" in options and (options.get("metacopy") == "metacopy=on" or options.get("redirect_dir") == "redirect_dir=on"):
+        return "userxattr contradicts metacopy=on and redirect_dir=on", "leave one of them out"
+    return None
 
 
 def directories_of(data: tuple[str, ...]) -> list[str]:
