@@ -41,7 +41,7 @@ SETTINGS: dict[str, Path] = {
 }
 """The options of runc by their key, and the place of their value in linux.resources."""
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,40})(\.[0-9]{1,40})? ?([kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
 _RESOURCES_LIMIT = 1024 * 1024
 _DEFAULT_WEIGHT = 256
 
@@ -121,12 +121,16 @@ def _from_settings(settings: dict[str, str]) -> dict[str, Any]:
         if section == "memory":
             value = _bytes(key, text)
         elif name not in ("cpus", "mems"):
-            try:
-                value = int(text)
-            except ValueError:
-                raise RunxError(f"{_option(SETTINGS[key])}: {text!r} is not a whole number") from None
+            if not re.fullmatch("-?[0-9]{1,40}", text, re.ASCII):
+                raise RunxError(f"{_option(SETTINGS[key])}: {_shown(text)} is not a whole number")
+            value = int(text)
         asked.setdefault(str(section), {})[name] = value
     return asked
+
+
+def _shown(text: str) -> str:
+    """A value of the command line for a message, cut when long."""
+    return repr(text if len(text) <= 120 else f"{text[:117]}...")
 
 
 def _bytes(key: str, text: str) -> int:
@@ -135,8 +139,10 @@ def _bytes(key: str, text: str) -> int:
         return -1
     match = _SIZE.fullmatch(text)
     if not match:
-        raise RunxError(f"{_option(SETTINGS[key])}: {text!r} is not a size", "bytes, or a number with k, m or g, such as 512m")
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+        hint = "bytes, or a number with k, m or g, such as 512m"
+        raise RunxError(f"{_option(SETTINGS[key])}: {_shown(text)} is not a size", hint)
+    unit: int = 1024 ** " kmgtp".index(match[3].lower() or " ")
+    return int(match[1]) * unit + int(float(match[2] or 0) * unit)  # no float of a whole number, as it may round it
 
 
 def _option(path: Path) -> str:

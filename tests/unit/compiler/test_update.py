@@ -214,9 +214,17 @@ def test_what_a_machine_cannot_have_changes_nothing(host: Host, resources: str, 
         (["--cpu-idle", "1"], "--cpu-idle: cannot be changed"),
         (["--l3-cache-schema", "x"], "--l3-cache-schema: nothing"),
         (["--cpu-quota", "x"], "--cpu-quota: 'x' is not a whole number"),
+        (["--cpu-quota", "1_000"], "--cpu-quota: '1_000' is not a whole number"),
+        (["--cpu-quota", "9" * 5000], "99...' is not a whole number"),
         (["--cpu-share", "-1"], "--cpu-share: must be a number"),
         (["--cpuset-cpus", "a"], '--cpuset-cpus: "a": not a list'),
         (["--memory", "much"], "--memory: 'much' is not a size"),
+        (
+            ["--memory", "99999999999999999999"],
+            "--memory: must be a number from -9223372036854775808 to 9223372036854775807, not 9999999",
+        ),
+        (["--memory", "9" * 400], "99...' is not a size"),
+        (["--memory", "\u0663m"], "is not a size"),
     ],
 )
 def test_options_that_mean_nothing(host: Host, words: list[str], message: str) -> None:
@@ -228,7 +236,14 @@ def test_options_that_mean_nothing(host: Host, words: list[str], message: str) -
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("64M", 64 * MIB), ("65536k", 64 * MIB), ("0.5g", 512 * MIB), ("70000000", 70_000_000), ("64MiB", 64 * MIB)],
+    [
+        ("64M", 64 * MIB),
+        ("65536k", 64 * MIB),
+        ("0.5g", 512 * MIB),
+        ("70000000", 70_000_000),
+        ("64MiB", 64 * MIB),
+        ("70000001b", 70_000_001),
+    ],
 )
 def test_sizes(host: Host, text: str, size: int) -> None:
     create(host, memory={"limit": 1024 * MIB})
