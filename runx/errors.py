@@ -28,6 +28,20 @@ class RunxError(Exception):
         return self.message + (f" ({self.hint})" if self.hint else "")
 
 
+_WORD_MAX = 200
+
+
+def bounded(text: str) -> str:
+    """A message without the rest of a long word, such as a value of the command line."""
+    if len(text) <= _WORD_MAX:
+        return text
+    lines = [
+        [word if len(word) <= _WORD_MAX else f"{word[: _WORD_MAX - 3]}..." for word in line.split(" ")]
+        for line in text.split("\n")
+    ]
+    return "\n".join(" ".join(words) for words in lines)
+
+
 _FULL = (28, 122)
 """ENOSPC and EDQUOT; the errno module is one more to load."""
 

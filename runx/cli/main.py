@@ -9,7 +9,7 @@ import sys
 from runx import SPEC_VERSION, __version__
 from runx.cli import standard_streams
 from runx.cli.options import Arguments, Option, did_you_mean, help_lines, parse
-from runx.errors import RunxError, of_full_disk
+from runx.errors import RunxError, bounded, of_full_disk
 
 TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
 if TYPE_CHECKING:
@@ -520,8 +520,8 @@ def _of_all(name: str) -> str:
 def _report(error: RunxError, options: Arguments) -> None:
     """Write an error to the log, for engines, and to standard error."""
     log = _log(options)
-    lost = log.append("error", error.with_hint)
-    sys.stderr.write(f"runx: {error.for_people()}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+    lost = log.append("error", bounded(error.with_hint))
+    sys.stderr.write(f"runx: {bounded(error.for_people())}\n" + (f"  hint: {bounded(error.hint)}\n" if error.hint else ""))
     log.tell_if_lost(lost)
 
 

@@ -28,7 +28,7 @@ from runx.errors import RunxError
 _ABSENT = object()
 LONG = 40
 """A list with more values is first removed as a whole."""
-_TOKEN = re.compile(r'\.?([A-Za-z_][A-Za-z_0-9]*)|\[([0-9]+)\]|\[("(?:[^"\\]|\\.)*")\]')
+_TOKEN = re.compile(r'\.?([A-Za-z_][A-Za-z_0-9]*)|\[([0-9]{1,9})\]|\[("(?:[^"\\]|\\.)*")\]')
 
 
 class Cause(NamedTuple):

@@ -41,13 +41,17 @@ def program(name: str) -> str:
     raise RunxError(f"{name}: command not found", _HINTS.get(name, ""))
 
 
+_LONGEST_S = (2**31 - 1) / 1000
+"""The longest time that poll(2) takes, 24 days. A longer limit is none."""
+
+
 def wait(pid: int, timeout_s: float | None) -> int | None:
     """Wait for a child; its wait status, or None when it still runs after timeout_s. timeout_s None: no limit."""
     pidfd = os.pidfd_open(pid)
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
-        if not poller.poll(None if timeout_s is None else int(timeout_s * 1000)):
+        if not poller.poll(None if timeout_s is None or timeout_s > _LONGEST_S else int(timeout_s * 1000)):
             return None
     finally:
         os.close(pidfd)

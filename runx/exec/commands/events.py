@@ -18,7 +18,9 @@ from runx.exec.xen import xl
 from runx.linux import proc
 
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(h|ms|m|s|us|µs|ns)")
+_DURATION = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|s|us|µs|ns)")
+_LONGEST_S = (2**31 - 1) / 1000
+"""The longest time that poll(2) takes, 24 days."""
 
 
 def interval(text: str) -> float:
@@ -31,7 +33,7 @@ def interval(text: str) -> float:
         raise RunxError(f"--interval: {text!r} is not a duration", "numbers with units, such as 5s, 500ms or 1m30s")
     if not seconds:
         raise RunxError("--interval: must be greater than 0")
-    return seconds
+    return min(seconds, _LONGEST_S)
 
 
 def events(root: str, container_id: str, *, stats: bool, interval_s: float) -> None:

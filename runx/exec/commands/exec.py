@@ -171,7 +171,7 @@ def _from_options(
 
 
 def _id(option: str, text: str) -> bytes:
-    if not text.isascii() or not text.isdigit() or int(text) > 0xFFFFFFFF:
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > 0xFFFFFFFF:
         raise RunxError(f"{option}: {text!r} is not a number of a user or group")
     return text.encode()
 

@@ -18,11 +18,11 @@ def number_of(signal: str) -> int:
     Raises RunxError."""
     first: int = _signal.SIGRTMIN
     last: int = _signal.SIGRTMAX
-    if signal.isascii() and signal.isdigit() and int(signal) <= last:
+    if signal.isascii() and signal.isdigit() and len(signal) < 10 and int(signal) <= last:
         return int(signal)
     name = signal.upper().removeprefix("SIG")
     base, sign, offset = name.partition("+") if "+" in name else name.partition("-")
-    if base in ("RTMIN", "RTMAX") and (not sign or offset.isdigit()):
+    if base in ("RTMIN", "RTMAX") and (not sign or (offset.isascii() and offset.isdigit() and len(offset) < 10)):
         number = (first if base == "RTMIN" else last) + int(sign + offset if sign else "0")
         if first <= number <= last:
             return number

@@ -170,6 +170,7 @@ def test_a_word_that_is_not_among_the_options_of_a_mount() -> None:
         ("xyz", "there is version, id,"),
         ("mounts[", "write it as in"),
         ("[0]", "write it as in"),
+        (f"mounts[{'9' * 5000}]", "write it as in"),
     ],
 )
 def test_an_unknown_path(path: str, hint: str) -> None:

@@ -25,6 +25,13 @@ def test_bad_ids(host: Host, container: str) -> None:
     host.nothing_left()
 
 
+def test_long_words_are_cut(host: Host) -> None:
+    result = host.runx("state", "x" * 5000)
+    assert result.returncode == 1
+    assert "xxx..." in result.stderr
+    assert max(map(len, result.stderr.split())) == 200
+
+
 def test_bad_bundles_leave_nothing(host: Host) -> None:
     config = host.bundle / "config.json"
     for text, words in (("{", "config.json:1:2:"), ('{"ociVersion": 3}', "config.json:1:16: ociVersion:"), (None, "config.json")):

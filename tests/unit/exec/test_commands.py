@@ -458,6 +458,15 @@ def test_signal_names(word: str, number: int) -> None:
         assert number_of(member.name) == member
 
 
+@pytest.mark.parametrize("word", ["65", "9" * 5000, "RTMIN+" + "9" * 5000, "RTMIN+\u0663", "RTMIN-1", "SIG", "SIG_DFL"])
+def test_what_is_no_signal(word: str) -> None:
+    from runx.errors import RunxError
+    from runx.exec.commands.kill import number_of
+
+    with pytest.raises(RunxError, match="unknown signal"):
+        number_of(word)
+
+
 def test_paths_are_found_from_the_package() -> None:
     assert Path(paths.LIBRARY_DIR, "runx", "paths.py").exists()
 

@@ -73,7 +73,12 @@ def test_durations(text: str, seconds: float) -> None:
     assert interval(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "-5s", "5 s", "0s", "0s0ms", "5x", "1e3s"])
+@pytest.mark.parametrize("text", ["9999999h", "9" * 400 + "s"])
+def test_a_duration_beyond_what_the_kernel_takes(text: str) -> None:
+    assert interval(text) == pytest.approx(2147483, abs=1)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "-5s", "5 s", "0s", "0s0ms", "5x", "1e3s", "\u0663s"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(RunxError, match="--interval"):
         interval(text)

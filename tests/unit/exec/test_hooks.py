@@ -143,6 +143,16 @@ def test_a_time_limit(host: Host, hooks: Hooks, tmp_path: Path) -> None:
     host.nothing_left()
 
 
+@pytest.mark.parametrize("timeout", [2592000, 2**63 - 1])
+def test_a_time_limit_beyond_what_the_kernel_waits(host: Host, hooks: Hooks, timeout: int) -> None:
+    """poll(2) takes 24 days. Engines pass numbers of 64 bits."""
+    hooks.use(createRuntime=[hooks.one("true", timeout=timeout)], poststop=[hooks.one("true", timeout=timeout)])
+    host.create()
+    result = host.runx("delete", "c")
+    assert (result.returncode, result.stderr) == (0, "")
+    host.nothing_left()
+
+
 def test_what_cannot_be_executed(host: Host, hooks: Hooks) -> None:
     for path, reason in (("/no/such/hook", "no such file or directory"), (str(host.bundle), "permission denied")):
         hooks.use(prestart=[{"path": path}])
