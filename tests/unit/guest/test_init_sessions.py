@@ -143,7 +143,7 @@ def test_streams_of_a_session_that_are_the_null_device(start: Start) -> None:
     [
         (["nothing"], 127, 'exec: "nothing": executable file not found in $PATH'),
         (["/no/thing"], 127, 'exec: "/no/thing": stat /no/thing: no such file or directory'),
-        (["/etc"], 126, 'exec: "/etc": is a directory'),
+        (["/etc"], 126, 'exec: "/etc": permission denied'),
     ],
 )
 def test_what_cannot_be_executed(start: Start, args: list[str], status: int, text: str) -> None:
