@@ -166,7 +166,8 @@ def _from_options(
         uid, colon, gid = options.user.partition(":")
         before = found.get("user") or [b"0", b"0"]
         found["user"] = [_id("--user", uid), _id("--user", gid) if colon else before[1]]
-    found["groups"] = [*found.get("groups", ()), *(_id("--additional-gids", gid) for gid in options.additional_gids)]
+    more = (_id("--additional-gids", gid) for gid in options.additional_gids)
+    found["groups"] = list(dict.fromkeys([*found.get("groups", ()), *more]))
     return found, process_record.with_capabilities(found, options.cap) if options.cap else []
 
 
