@@ -90,7 +90,7 @@ def test_what_is_ignored_is_said(inherited: pr.Records) -> None:
             "args": ["x"],
             "cwd": "/",
             "apparmorProfile": "p",
-            "capabilities": {"bounding": ["CAP_NEW"], "bunding": []},
+            "capabilities": {"bounding": ["CAP_NEW"], "frob": []},
             "user": {"username": "u", "gids": [5]},
             "nonewprivs": True,
         },
@@ -100,7 +100,7 @@ def test_what_is_ignored_is_said(inherited: pr.Records) -> None:
         "process.user.username",
         "the unknown property process.nonewprivs",
         "the unknown property process.user.gids",
-        "the unknown property process.capabilities.bunding",
+        "the unknown property process.capabilities.frob",
         "the capability CAP_NEW, which Linux does not have,",
     ]
 
