@@ -111,3 +111,33 @@ def test_processes_are_listed_when_there_is_no_room_for_another(running: Bundle)
     assert execute(running, "c", "true").returncode == FAILED
     listed = running.runx("ps", "c", check=True).stdout.decode()
     assert listed.count("sleep 1000") == PROCESSES_MOST, listed
+
+
+LATE = "(sleep 1; echo late; echo went on > /tmp/late) & echo now; exit 4"
+
+
+def test_output_that_others_hold_is_waited_for(running: Bundle, tmp_path: Path) -> None:
+    """As runc's exec does. A signal ends the waiting, with the status of the process."""
+    result = execute(running, "c", "sh", "-c", LATE)
+    assert (result.returncode, result.stdout) == (4, b"now\nlate\n"), result
+    argv = running.argv("exec", "--pid-file", str(tmp_path / "pid"), "c", "sh", "-c", "sleep 1000 & exit 5")
+    process = running.host.popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    until(lambda: "has ended with status 5, and others use its output" in (running.directory / "log").read_text())
+    running.host.run(["kill", "-TERM", (tmp_path / "pid").read_text()], check=True)
+    assert process.communicate(timeout=LIMIT_S)[0] == b"" and process.returncode == 5
+
+
+def test_a_detached_process_and_output_that_others_hold(running: Bundle, tmp_path: Path) -> None:
+    """The engine's child ends with the process; what the others write comes as long as the engine reads it."""
+    read_end, write_end = os.pipe()
+    words = ("--detach", "--pid-file", str(tmp_path / "pid"), "c", "sh", "-c", LATE)
+    argv = running.argv("exec", *words)
+    running.host.popen(argv, stdin=subprocess.DEVNULL, stdout=write_end, stderr=subprocess.DEVNULL).wait(LIMIT_S)
+    os.close(write_end)
+    carrier = (tmp_path / "pid").read_text()
+    with open(read_end, "rb") as output:
+        assert output.readline() == b"now\n"
+        until(lambda: running.host.run(["kill", "-0", carrier]).returncode)
+        assert output.read() == b"late\n"
+    assert execute(running, "c", "cat", "/tmp/late").stdout == b"went on\n"
+    assert running.runx("ps", "--format", "json", "c", check=True).stdout.count(b",") == 0, "the supervisor alone"

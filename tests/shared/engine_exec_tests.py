@@ -121,3 +121,13 @@ def test_users_and_directories(host: Machine, engine: list[str], container: str)
     assert further == own, "no more than the container's bounding set"
     show = ["/bin/sh", "-c", 'echo "$A.$EMPTY."']
     assert said("--env", "A=b=c\n d", "--env", "EMPTY=", container, *show) == b"b=c\n d..\n"
+
+
+def test_processes_that_exec_leaves_behind(host: Machine, engine: list[str], container: str) -> None:
+    """docker reads what they write, some seconds long; podman does not, under runc neither."""
+    script = "(sleep 1; echo late; echo went on > /tmp/late) & echo now; exit 4"
+    result = host.run([*engine, "exec", container, "/bin/sh", "-c", script], timeout=LIMIT_S)
+    is_podman = "podman" in engine
+    assert (result.returncode, result.stdout) == (4, b"now\n" if is_podman else b"now\nlate\n"), result
+    if not is_podman:
+        assert host.run([*engine, "exec", container, "cat", "/tmp/late"], timeout=LIMIT_S).stdout == b"went on\n"

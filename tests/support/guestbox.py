@@ -134,6 +134,7 @@ class Said:
 
     def __init__(self) -> None:
         self.started = False
+        self.ending: int | None = None
         self.status: int | None = None
         self.fatal: tuple[int, str] | tuple[()] = ()
         self.credit = 0
@@ -216,8 +217,11 @@ class GuestBox:
             said.started = True
         elif kind == CREDIT:
             said.credit += int.from_bytes(payload[1:], "little")
+        elif kind == ENDING:
+            assert said.started and said.ending is None
+            said.ending = payload[0]
         elif kind == EXIT:
-            assert said.started
+            assert said.started and said.ending in (None, payload[0])
             said.status = payload[0]
         elif kind == FATAL:
             assert not said.started
@@ -234,6 +238,13 @@ class GuestBox:
             assert not self.of(session).fatal, self.of(session).fatal
             assert self.frame(), f"/init ended; log {self.log!r}"
         return self.sessions[session].status or 0
+
+    def ending_of(self, session: int) -> int:
+        """Read until the process of a session has ended, while others use its output: its exit status."""
+        while (status := self.of(session).ending) is None:
+            assert self.of(session).status is None, "nobody else used it"
+            assert self.frame(), f"/init ended; log {self.log!r}"
+        return status
 
     def failure_of(self, session: int) -> tuple[int, str] | tuple[()]:
         """Read to the end of a session that could not start."""

@@ -165,7 +165,7 @@ static int check_executable(const char *file)
     if (stat(file, &status) < 0)
         return errno;
     if (S_ISDIR(status.st_mode))
-        return EISDIR;
+        return EACCES; /* as execve(2): engines look for these words, and not for those of EISDIR */
     /* Not faccessat(3): musl forks when the kernel does not know the call, and believes EPERM of a seccomp filter. */
     if (syscall(SYS_faccessat2, AT_FDCWD, file, X_OK, AT_EACCESS) == 0)
         return 0;
@@ -204,9 +204,9 @@ static const char *find_program(const struct process *p, int report)
 void exec_process(struct process *p, int report)
 {
     umask(p->umask);
+    add_home(p); /* opens a file, and needs memory: before limits of both */
     apply_limits(p, report);
     schedule_apply(p, report); /* needs rights that the process may not keep */
-    add_home(p);
 
     /* Enter the working directory as root. If root may not, try as the user below. */
     int chdir_error = chdir(p->cwd) < 0 ? errno : 0;

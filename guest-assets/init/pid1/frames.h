@@ -50,7 +50,7 @@ enum { STREAM_STDIN = 0, STREAM_STDOUT = 1, STREAM_STDERR = 2 };
 enum {
     OUTPUT_WINDOW = 128 * 1024, /* bytes of one output stream that may be without credit */
     INPUT_WINDOW = 32 * 1024,   /* bytes of input that may be without credit */
-    SESSIONS_MOST = 96,         /* sessions at once, beside session 0 */
+    SESSIONS_MOST = 128,        /* sessions at once, beside session 0 */
     RECORD_LIMIT = 4 * 1024 * 1024, /* bytes of all EXEC or CONTAINER frames of a session */
     LOG_LIMIT = 64 * 1024,      /* bytes of all LOG frames together */
     DNS_HEADER = 12,            /* bytes of the smallest DNS message (RFC 1035) */

@@ -37,6 +37,7 @@ struct session {
     bool has_place;
     unsigned place;             /* of PLACE: another session, or 0 */
     char group[GROUP_NAME_MAX]; /* of a container: its control group */
+    bool told_ending; /* the process has ended, and others use its outputs */
     bool is_container, is_gone; /* is_gone: all processes of the container, and with them its mounts */
     int log;                    /* of a container: a file in memory with what its set-up says; -1: none */
     int layer_socket;           /* brings the directory of its changes; -1: none */
@@ -214,6 +215,7 @@ static void start(struct session *s)
         fail_by(s, "pipe");
         return;
     }
+    s->streams.are_shared = true;
     /* A list of the processes is made outside: the container's /proc may hide some, or be missing. */
     bool lists = !s->size;
     bool is_inside = (other || container->pid_namespace) && !lists;
@@ -353,6 +355,13 @@ static void take_report(struct session *s)
     }
 }
 
+/* Whether the process has ended, and all that it has written is sent, but others may write more. */
+static bool ending_is_due(const struct session *s)
+{
+    return s->ended && s->streams.are_shared && !s->told_ending && !streams_drained(&s->streams) &&
+           streams_rest_is_sent(&s->streams);
+}
+
 void sessions_relay(void)
 {
     static size_t first; /* take turns: none is always in front */
@@ -366,8 +375,12 @@ void sessions_relay(void)
         bool is_over = s->ended && (s->is_gone || !s->is_container);
         if (is_over && link_has_room())
             write_back_proceed(&s->write_back, s->number);
-        /* What others still have open is no output of this process any more. */
-        streams_relay(&s->streams, is_over);
+        streams_relay(&s->streams, is_over && !s->told_ending);
+        if (is_over && ending_is_due(s) && link_has_room()) {
+            uint8_t status = status_of(s->wait_status);
+            link_send(frame_of(s->number, FRAME_ENDING), &status, 1);
+            s->told_ending = true;
+        }
         if (s->dial.port && streams_drained(&s->streams) && (s->streams.in < 0 || s->streams.was_cut_off))
             s->ended = is_over = true;
         if (is_over && !write_back_is_pending(&s->write_back) && streams_drained(&s->streams) && link_has_room()) {
@@ -386,7 +399,9 @@ bool sessions_are_due(void)
             return true;
         if (s && s->write_back.pid && !s->write_back.has_ended)
             continue; /* its end is a signal */
-        if (s && s->streams.started && s->ended && (streams_drained(&s->streams) || streams_are_due(&s->streams)))
+        if (!s || !s->streams.started || !s->ended)
+            continue;
+        if (streams_drained(&s->streams) || ending_is_due(s) || (!s->told_ending && streams_are_due(&s->streams)))
             return true;
     }
     return false;

@@ -147,24 +147,34 @@ static bool is_complete(const struct output *output)
     return output->is_counted && !output->left;
 }
 
+static bool has_writers(int pipe)
+{
+    struct pollfd fd = {.fd = pipe};
+    return poll(&fd, 1, 0) != 1 || !(fd.revents & POLLHUP);
+}
+
 static void relay_output(struct streams *s, struct output *output, bool at_end)
 {
     unsigned kind = frame_of(s->session, output->type);
     if (at_end)
         count_rest(s, output);
     while (output->fd >= 0 && link_has_room()) {
-        if (is_complete(output)) {
+        bool is_rest_sent = at_end && is_complete(output);
+        if (is_rest_sent && s->are_shared && has_writers(output->fd))
+            return;
+        if (is_rest_sent && !s->are_shared) {
             link_send(kind, NULL, 0);
             close_output(output);
             return;
         }
-        size_t most = output->is_counted && output->left < output->window ? output->left : output->window;
+        bool is_rest = at_end && output->is_counted && !is_rest_sent;
+        size_t most = is_rest && output->left < output->window ? output->left : output->window;
         if (!most)
             return;
         ssize_t count = link_send_from(kind, output->fd, most);
         if (count > 0) {
             output->window -= (size_t)count;
-            output->left -= output->is_counted ? (size_t)count : 0;
+            output->left -= is_rest ? (size_t)count : 0;
         } else if (count < 0 && errno == EINTR) {
             continue;
         } else if (count < 0 && errno == EAGAIN && !at_end) {
@@ -238,19 +248,24 @@ void streams_relay(struct streams *s, bool at_end)
     send_input_news(s);
 }
 
+bool streams_rest_is_sent(const struct streams *s)
+{
+    return (s->out.fd < 0 || is_complete(&s->out)) && (s->err.fd < 0 || is_complete(&s->err));
+}
+
 bool streams_drained(const struct streams *s)
 {
     return s->out.fd < 0 && s->err.fd < 0;
 }
 
-static bool is_due(const struct output *output)
+static bool is_due(const struct streams *s, const struct output *output)
 {
-    return output->fd >= 0 && (output->window || is_complete(output));
+    return output->fd >= 0 && (is_complete(output) ? !s->are_shared : output->window > 0);
 }
 
 bool streams_are_due(const struct streams *s)
 {
-    return is_due(&s->out) || is_due(&s->err);
+    return is_due(s, &s->out) || is_due(s, &s->err);
 }
 
 bool streams_take_frame(struct streams *s, unsigned type, const unsigned char *payload, size_t length)

@@ -25,6 +25,7 @@ struct streams {
     int in; /* -1: closed */
     bool input_ended;
     bool is_terminal;
+    bool are_shared;  /* other processes may use them when the process has ended */
     bool is_connection; /* `in` and `out` are one socket, which has a half that can be closed */
     bool was_cut_off;   /* the server has not ended the connection in order */
     int terminal_end; /* the process's end: while it is open, reads of the master do not fail */
@@ -51,8 +52,11 @@ void streams_close(struct streams *streams);
 /* No process is left that uses the terminal: reads of the master now give the rest of the output, and then fail. */
 void streams_close_terminal_end(struct streams *streams);
 
-/* Moves data as far as pipes and link have room. AT_END: what is in an output the first time is its last. */
+/* Moves data as far as pipes and link have room. AT_END: what is in an output the first time is its last, and then it is closed,
+ * or kept if ARE_SHARED. */
 void streams_relay(struct streams *streams, bool at_end);
+/* At the end: whether all is sent that was in the outputs the first time. */
+bool streams_rest_is_sent(const struct streams *streams);
 /* Whether both outputs have ended. */
 bool streams_drained(const struct streams *streams);
 /* Whether an output can be moved or closed, as far as the host's credit goes. */

@@ -150,7 +150,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("process.selinuxLabel", "ignored", _CONFINED.format("SELinux"), sandbox=False),
     Setting("process.commandLine", "ignored", "for Windows"),
     Setting("process.user.username", "ignored", "for Windows"),
-    Setting("process.execCPUAffinity", "ignored", "for processes added to a running container, which runx does not do"),
+    Setting("process.execCPUAffinity", "ignored", "of processes that exec starts; the virtual machine's kernel places them"),
 
     Setting("mounts", "carried", "in their order", read=_MOUNTS, sandbox=False),
     Setting("mounts[].destination", "carried", "made in the guest; the host never follows links of the image"),

@@ -49,6 +49,7 @@ class Carrier:
         self._signals, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._connection = -1
         self._has_started = False
+        self._ended: int | None = None
         self._answers = b""
         self.also: dict[int, Callable[[], None]] = {}
         """Descriptors that are read too while this process waits, and what reads each."""
@@ -89,10 +90,18 @@ class Carrier:
             raise error
         raise RunxError(text) if word == "error" else _GONE
 
-    def await_end(self) -> int:
-        """The exit status of the process."""
-        word, _, status = self._answer().partition(" ")
-        return int(status) if word == "exit" else STATUS_LOST
+    def await_end(self, *, of_output: bool) -> int:
+        """The exit status of the process. of_output: wait until other processes do not use its output any more, either; or for a
+        signal that ends programs."""
+        while True:
+            word, _, status = self._answer().partition(" ")
+            if word == "ending":
+                self._ended = int(status)
+                if of_output:
+                    continue
+                self._tell("leave")
+                return self._ended
+            return int(status) if word == "exit" else STATUS_LOST if self._ended is None else self._ended
 
     def _answer(self) -> str:
         """The next line of the supervisor; "" if it has gone. Signals are passed on meanwhile."""
@@ -105,7 +114,9 @@ class Carrier:
                 if fd in ready:
                     self.also[fd]()
             if self._signals in ready:
-                self._pass_on(os.read(self._signals, 64))
+                self._pass_on(numbers := os.read(self._signals, 64))
+                if self._ended is not None and any(number in _ENDING for number in numbers):
+                    return ""
             if self._connection in ready:
                 data = _read(self._connection)
                 if not data:
@@ -221,7 +232,7 @@ def _carry(
         return shown.status
     os.write(told, b"started")
     os.close(told)
-    return carrier.await_end()
+    return carrier.await_end(of_output=False)
 
 
 def attached(
@@ -240,7 +251,7 @@ def attached(
     carrier.await_start()
     on_start()
     let_go(kept=2)
-    return carrier.await_end()
+    return carrier.await_end(of_output=True)
 
 
 def _attached_to_terminal(
@@ -270,7 +281,7 @@ def _attached_to_terminal(
 
     with own_terminal.raw():
         carrier.also = {master: show, 0: type_}
-        status = carrier.await_end()
+        status = carrier.await_end(of_output=True)
         while master in carrier.also:
             show()
     return status

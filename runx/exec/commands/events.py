@@ -100,7 +100,7 @@ def _measure_joined(record: Record) -> dict[str, Any]:
         return {"cpu": {"usage": {"total": 0}}, "memory": {"usage": {"usage": 0, "limit": _NO_LIMIT}}}
     from runx.exec.commands import guest_limits  # for few containers
 
-    told = guest_limits.read(record.directory, _FILES)
+    told = guest_limits.read(record, _FILES)
     used = re.search(r"^usage_usec (\d+)$", told.get("cpu.stat", ""), re.MULTILINE)
     data: dict[str, Any] = {"cpu": {"usage": {"total": int(used[1]) * 1000 if used else 0}}}
     for name, now, most in (("memory", "memory.current", "memory.max"), ("pids", "pids.current", "pids.max")):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from runx.log import Log
 
 NOT_ALLOWED = "exec is not allowed by policy.exec of runx.toml, as it was when the container was created"
+_FORBIDDEN = "exec is forbidden to this container by its annotation org.runx.exec, with which it was created"
+_ANNOTATION = '"org.runx.exec":'
+"""As it is in JSON. Beside a record without exec, its value is false: another would have been an error of create."""
 _HINT = "`exec = true` in [policy] of /etc/runx/runx.toml allows it, for containers that are created then"
 
 _OF_THE_BOUNDARY = ("--apparmor", "--process-label", "process.apparmorProfile", "process.selinuxLabel")
@@ -80,7 +83,7 @@ def check_allowed(record: "Record") -> None:
     if record.console not in ("link", "pod"):
         raise RunxError("exec is not possible in a container with a ramdisk of its own: PID 1 is not runx's")
     if not record.exec:
-        raise RunxError(NOT_ALLOWED, _HINT)
+        raise RunxError(_FORBIDDEN) if _ANNOTATION in record.oci else RunxError(NOT_ALLOWED, _HINT)
 
 
 def _process(
@@ -166,7 +169,8 @@ def _from_options(
         uid, colon, gid = options.user.partition(":")
         before = found.get("user") or [b"0", b"0"]
         found["user"] = [_id("--user", uid), _id("--user", gid) if colon else before[1]]
-    found["groups"] = [*found.get("groups", ()), *(_id("--additional-gids", gid) for gid in options.additional_gids)]
+    more = (_id("--additional-gids", gid) for gid in options.additional_gids)
+    found["groups"] = list(dict.fromkeys([*found.get("groups", ()), *more]))
     return found, process_record.with_capabilities(found, options.cap) if options.cap else []
 
 

@@ -9,29 +9,34 @@ from runx.exec.container import record as records
 from runx.exec.supervisor import control
 from runx.linux.files import write_all
 
+TYPE_CHECKING = False  # as typing's, which takes longer to import than a fast command has
+if TYPE_CHECKING:
+    from runx.exec.container.record import Record
+
 _LIMIT_S = 10.0
 """How long the guest may take. One that is busy answers late, one that hangs never."""
 _SIZE_LIMIT = 1 << 20
 """Bytes of the answer: the guest may be hostile."""
 
 
-def ask(directory: str, text: bytes, what: str, *, while_paused: bool = False) -> bytes:
+def ask(record: "Record", text: bytes, what: str, *, while_paused: bool = False) -> bytes:
     """The output of a session that is no process of the container.
 
-    text: its record. what: it is asked to do, for messages. while_paused: in a container that is paused, too. Raises RunxError if
-    the guest does not do it.
+    text: the session's record. what: it is asked to do, for messages. while_paused: in a container that is paused, too. Raises
+    RunxError if the guest does not do it.
     """
-    records.check_machine(records.load(*os.path.split(directory)))
-    null, record = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), os.memfd_create("record", os.MFD_CLOEXEC)
-    write_all(record, text)
-    os.lseek(record, 0, os.SEEK_SET)
+    records.check_machine(record)
+    null, question = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), os.memfd_create("record", os.MFD_CLOEXEC)
+    write_all(question, text)
+    os.lseek(question, 0, os.SEEK_SET)
     output, told = os.pipe2(os.O_CLOEXEC)
     try:
-        connection = control.begin(directory, "exec paused" if while_paused else "exec running", (record, null, told, null))
+        line = "exec paused" if while_paused else "exec running"
+        connection = control.begin(record.directory, line, (question, null, told, null))
     except OSError:
         raise RunxError("container not running") from None
     finally:
-        for fd in (null, record, told):
+        for fd in (null, question, told):
             os.close(fd)
     deadline = time.monotonic() + _LIMIT_S
     said = {output: b"", connection.fileno(): b""}

@@ -105,7 +105,7 @@ def processes(root: str, container_id: str) -> list[list[str]]:
     if record.current_status() == "running" and record.exec:
         from runx.exec.commands import guest_processes
 
-        return [["PID", "PPID", "USER", "COMMAND"], *guest_processes.rows(record.directory)]
+        return [["PID", "PPID", "USER", "COMMAND"], *guest_processes.rows(record)]
     return [["PID"], *([str(pid)] for pid in pids(root, container_id))]
 
 

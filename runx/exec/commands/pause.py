@@ -32,4 +32,4 @@ def resume(root: str, container_id: str) -> None:
 def _freeze(record: Record, *, frozen: bool) -> None:
     from runx.exec.commands import guest_limits  # for few containers
 
-    guest_limits.freeze(record.directory, frozen=frozen)
+    guest_limits.freeze(record, frozen=frozen)

@@ -71,7 +71,7 @@ def update(root: str, container_id: str, resources: str, settings: dict[str, str
         elif report.errors:
             raise RunxError("\n".join(f"{_option(path)}: {fault.message}" for path, fault in report.errors.items()))
         if record.joins:
-            guest_limits.write(record.directory, files)
+            guest_limits.write(record, files)
         else:
             _apply(record.domain, kept["size"], after["size"])
         _keep(record, after)

@@ -9,14 +9,16 @@ ASK_TIME, ADJUST_TIME, CONTAINER, PLACE, DIAL = range(0x4C, 0x51)
 
 VERSION = 2
 PAYLOAD_LIMIT = 4096
-SESSIONS_MOST = 96
-"""Sessions at once, beside session 0."""
 CONNECTIONS_MOST = 32
-"""Of them, those that are connections."""
-PROCESSES_MOST = SESSIONS_MOST - CONNECTIONS_MOST
-"""Of them, those that are processes."""
+"""Sessions at once that are connections."""
+PROCESSES_MOST = 64
+"""Those that are processes."""
 QUESTIONS_MOST = 8
-"""Sessions that are neither. They take numbers that are free."""
+"""Those that are neither."""
+REMAINDERS_MOST = 24
+"""Those whose process has ended, while others use its output."""
+SESSIONS_MOST = CONNECTIONS_MOST + PROCESSES_MOST + QUESTIONS_MOST + REMAINDERS_MOST
+"""All of them, beside session 0."""
 RECORD_LIMIT = 4 * 1024 * 1024
 """Bytes of all EXEC or CONTAINER frames of a session."""
 OUTPUT_WINDOW = 128 * 1024
@@ -26,7 +28,7 @@ INPUT_WINDOW = 32 * 1024
 
 _HEADER_SIZE = 4
 _TIME_MOST = 2**63 - 1
-_OF_SESSIONS = (FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, WRITTEN_BACK, LAYER)
+_OF_SESSIONS = (FATAL, STARTED, STDOUT, STDERR, EXIT, CREDIT_IN, STDIN_CLOSED, ENDING, WRITTEN_BACK, LAYER)
 """Types of frames that the guest sends of any session. All others are of session 0."""
 _SIZES = {
     HELLO: (1, 1),

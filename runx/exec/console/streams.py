@@ -30,6 +30,7 @@ class Output:
         self._own: int | None = None
         """The pipe, opened again and non-blocking; -1 if it is no pipe, None before the first write."""
         self._pending = bytearray()
+        self._rest = 0
         self._unacknowledged = 0
         self._written = 0
         self._ending = False
@@ -49,6 +50,15 @@ class Output:
     def pending(self) -> int:
         """Bytes that wait for their reader."""
         return len(self._pending)
+
+    def begin_rest(self) -> None:
+        """Count what waits now. What comes later is not the process's any more."""
+        self._rest = len(self._pending)
+
+    @property
+    def rest_is_written(self) -> bool:
+        """Whether all is written that waited at `begin_rest`."""
+        return self._rest <= 0
 
     def receive(self, data: bytes) -> None:
         """Take the payload of a STDOUT or STDERR frame. An empty one means that the process closed the stream.
@@ -100,6 +110,7 @@ class Output:
             self.hang_up()
             return False
         del self._pending[:size]
+        self._rest -= size
         self._written += size
         if self._ending and not self._pending:
             self._end()
@@ -108,6 +119,7 @@ class Output:
     def hang_up(self) -> None:
         """Drop what waits, as the reader has gone. The process gets EPIPE, as it would with a pipe of its own."""
         self._written += len(self._pending)
+        self._rest = 0
         self._pending.clear()
         self.gone = True
         self._end()

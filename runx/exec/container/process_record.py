@@ -21,8 +21,21 @@ _INHERITED = (
 )  # fmt: skip
 """Records of the container's process that hold for a further one unless it has its own. The filter and the limit of tasks hold in
 any case: PID 1 of the guest sees to that."""
+_WITHOUT_EFFECT = ("apparmorProfile", "selinuxLabel", "execCPUAffinity", "commandLine")
 _SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
 """Sets of capabilities, in the order of the record."""
+
+_KNOWN = {
+    "": (
+        "terminal", "consoleSize", "user", "args", "env", "cwd", "capabilities", "rlimits", "noNewPrivileges", "oomScoreAdj",
+        "scheduler", "ioPriority", *_WITHOUT_EFFECT,
+    ),
+    "user": ("uid", "gid", "umask", "additionalGids", "username"),
+    "capabilities": _SETS,
+    "scheduler": ("policy", "flags", "nice", "priority", "runtime", "deadline", "period"),
+    "ioPriority": ("class", "priority"),
+}  # fmt: skip
+"""Properties of a `process` object, and of the objects in it."""
 
 LIMITS = b"control_group\0"
 """How a text for new limits begins."""
@@ -109,11 +122,15 @@ def _apply(records: Records, process: "dict[str, Any]") -> list[str]:
     records["cwd"] = [_bytes(cwd, "cwd")]
     user = _object(process, "user")
     records["user"] = [_number(user.get("uid", 0), "user.uid"), _number(user.get("gid", 0), "user.gid")]
-    records["groups"] = [_number(gid, "user.additionalGids") for gid in user.get("additionalGids") or ()]
+    records["groups"] = [_number(gid, "user.additionalGids") for gid in dict.fromkeys(user.get("additionalGids") or ())]
     if user.get("umask") is not None:
         records["umask"] = [_number(user["umask"], "user.umask", 0o7777)]
     records["no_new_privs"] = [b"1"] if _flag(process, "noNewPrivileges") else []
-    ignored = [f"process.{name}" for name in ("apparmorProfile", "selinuxLabel", "execCPUAffinity") if process.get(name)]
+    if process.get("oomScoreAdj") is not None:
+        records["oom_score_adj"] = [_number(process["oomScoreAdj"], "oomScoreAdj", 1000, -1000)]
+    ignored = [f"process.{name}" for name in _WITHOUT_EFFECT if process.get(name)]
+    ignored += ["process.user.username"] if user.get("username") else []
+    ignored += [f"the unknown property process.{name}" for name in _unknown(process)]
     if limits := process.get("rlimits"):
         if not isinstance(limits, list) or not all(isinstance(limit, dict) for limit in limits):
             raise RunxError("exec: process.rlimits: must be a list of objects")
@@ -123,7 +140,7 @@ def _apply(records: Records, process: "dict[str, Any]") -> list[str]:
         sets = {kind: _words(given, kind, f"capabilities.{kind}") for kind in given}
         known = {name: number for number, name in enumerate(CAPABILITIES)}
         unknown = sorted({name for names in sets.values() for name in names if name not in known})
-        ignored += [f"the capability {name}, which Linux does not have" for name in unknown]
+        ignored += [f"the capability {name}, which Linux does not have," for name in unknown]
         masks = {kind: sum(1 << known[name] for name in set(sets.get(kind, ())) if name in known) for kind in _SETS}
         masks["ambient"] &= masks["permitted"] & masks["inheritable"]  # Linux gives no others; runc warns
         records["capabilities"] = [str(masks[kind]).encode() for kind in _SETS]
@@ -136,6 +153,16 @@ def _apply(records: Records, process: "dict[str, Any]") -> list[str]:
             _number(priority.get("priority", 0), "ioPriority", 7),
         ]
     return ignored
+
+
+def _unknown(process: "dict[str, Any]") -> list[str]:
+    """Properties that nobody looks at, such as a misspelled one."""
+    found = []
+    for where, known in _KNOWN.items():
+        holder = process if not where else process.get(where)
+        if isinstance(holder, dict):
+            found += [f"{where}.{name}" if where else name for name in holder if name not in known]
+    return found
 
 
 def _rlimit(limit: "dict[str, Any]") -> list[bytes]:
@@ -224,7 +251,7 @@ def _bytes(text: str, what: str) -> bytes:
         raise RunxError(f"exec: process.{what}: {text!r} is not text that UTF-8 can have") from None
 
 
-def _number(value: "Any", what: str, most: int = 0xFFFFFFFF) -> bytes:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise RunxError(f"exec: process.{what}: must be a number from 0 to {most}, not {value!r}")
+def _number(value: "Any", what: str, most: int = 0xFFFFFFFF, least: int = 0) -> bytes:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise RunxError(f"exec: process.{what}: must be a number from {least} to {most}, not {value!r}")
     return str(value).encode()

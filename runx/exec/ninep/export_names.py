@@ -15,7 +15,7 @@ def slot(number: int, *, is_file: bool) -> str:
     return f"{'f' if is_file else 'd'}{number}"
 
 
-LAYERS = 96
+LAYERS = 128
 """As many containers of a pod may end at once: one for each session of the link (console/frames.py)."""
 
 

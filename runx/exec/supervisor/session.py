@@ -61,7 +61,8 @@ class Session:
         self.status: int | None = None
         """Exit status of the process once it is known. Its output may still have to be written."""
         self.ending: int | None = None
-        """The status that the process ended with, as the guest said it before it wrote its file systems."""
+        """The status that the process ended with, as the guest said it before it wrote its file systems; of another session than
+        0, while other processes still use its output."""
         self.size_changed = False
         """The guest is to be told the size of the terminal."""
         self.told_size: tuple[int, int] | None = None

@@ -55,6 +55,10 @@ class _Running:
         """The guest has a part of the record, at least."""
         self.is_abandoned = False
         """The carrier has gone, and the guest gets KILL when it has the record."""
+        self.told_ending = False
+        """The carrier knows that the process has ended, while others use its output."""
+        self.has_left = False
+        """The carrier goes, and whoever reads the output stays."""
         self.said = b""
         """The beginning of a line from the carrier."""
         self._to_guest = to_guest
@@ -83,6 +87,11 @@ class _Running:
                 os.write(self.connection, (" ".join(line.split()) + "\n").encode("utf-8", "replace")[: control.LINE_LIMIT])
             except OSError:
                 pass  # it has gone, which its connection will say
+
+    @property
+    def is_remainder(self) -> bool:
+        """The process has ended, and others use its output."""
+        return self.session.ending is not None
 
     def close_record(self) -> None:
         if self.record >= 0:
@@ -163,7 +172,7 @@ class Sessions:
     def _check_room(self, *, for_question: bool) -> None:
         """Raise RunxError if there is one too many. Questions keep out no process, nor the reverse: what nobody can be told, and
         no limit that can be changed, is worst when there are many."""
-        others = [running for running in self._running.values() if running.kind != link.DIAL]
+        others = [running for running in self._running.values() if running.kind != link.DIAL and not running.is_remainder]
         count = sum(running.is_question == for_question for running in others)
         if for_question and count >= link.QUESTIONS_MOST:
             raise RunxError(f"the guest has not answered {count} questions")
@@ -272,6 +281,10 @@ class Sessions:
 
     def _end_if_over(self, running: _Running) -> None:
         session = running.session
+        if running.is_remainder and not running.told_ending:
+            running.told_ending = all(out.rest_is_written for out in session.outputs.values())
+            if running.told_ending:
+                running.tell(f"ending {session.ending}")
         if session.status is not None and session.drained:
             running.tell(f"exit {session.status}")
             self._log("info", f"session {session.number} ends with status {session.status}")
@@ -309,12 +322,16 @@ class Sessions:
             case ["size", rows, columns] if rows.isdigit() and columns.isdigit():
                 session.told_size = int(rows) & 0xFFFF, int(columns) & 0xFFFF
                 session.size_changed = True
+            case ["leave"] if running.is_remainder:
+                running.has_left = True
 
     def _lose_carrier(self, running: _Running) -> None:
         """End a session whose carrier was killed: nobody waits for it, and nobody reads it."""
         session = running.session
         os.close(running.connection)
         running.connection = -1
+        if running.has_left:
+            return
         if not running.is_known:
             self._log("info", f"session {session.number} ends before it has started")
             self._forget(running)
@@ -353,14 +370,39 @@ class Sessions:
             running.tell(f"failed {payload[0]} {text}")
             self._log("info", f"session {number} does not start: {text}")
             self._forget(running)
+        elif kind == link.ENDING:
+            self._end_process(running, payload[0])
         elif kind in (link.LAYER, link.WRITTEN_BACK):
             if not running.on_changes:
                 raise link.LinkError("a layer that is not written back")
             running.on_changes(kind, payload)
         else:
+            if session.ending not in (None, payload[0]):
+                raise link.LinkError(f"EXIT of session {number} with status {payload[0]} after ENDING with {session.ending}")
             session.status = payload[0]
             session.write_ready()
             self._end_if_over(running)
+
+    def _end_process(self, running: _Running, status: int) -> None:
+        """The process has ended, and others use its output. Its reader may go on reading, but there is a bound to how many do."""
+        session = running.session
+        if running.is_remainder or running.kind != link.EXEC:
+            raise link.LinkError(f"ENDING of session {session.number} out of order")
+        session.ending = status
+        session.input.close()
+        session.write_ready()
+        for out in session.outputs.values():
+            out.begin_rest()
+        self._log("info", f"session {session.number}: its process has ended with status {status}, and others use its output")
+        self._end_if_over(running)
+        remainders = [other for other in self._running.values() if other.is_remainder]
+        for other in remainders[: -link.REMAINDERS_MOST]:
+            if any(out.open for out in other.session.outputs.values()):
+                self._log(
+                    "warning", f"session {other.session.number}: its output is closed, as {len(remainders)} have no process"
+                )
+            for out in other.session.outputs.values():
+                out.hang_up()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -370,6 +412,6 @@ class Sessions:
         for running in tuple(self._running.values()):
             running.session.write_ready()
             unstarted = f"failed {STATUS_KILLED} {STOPPED}" if running.listener else f"error {STOPPED}"
-            running.tell(f"exit {STATUS_KILLED}" if running.session.started else unstarted)
+            running.tell(f"exit {running.session.status_if_destroyed}" if running.session.started else unstarted)
             self._log("info", f"session {running.session.number} ends with the container")
             self._forget(running)

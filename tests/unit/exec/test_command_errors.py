@@ -149,6 +149,26 @@ def test_exec_says_what_is_wrong(host: Host) -> None:
         assert message in host.runx(*words).stderr
 
 
+@pytest.mark.parametrize(
+    ("annotations", "message"),
+    [
+        (
+            {"org.runx.exec": "false"},
+            "exec is forbidden to this container by its annotation org.runx.exec, with which it was created\n",
+        ),
+        ({"a": '"org.runx.exec":'}, "exec is not allowed by policy.exec of runx.toml"),
+    ],
+)
+def test_who_forbids_exec(host: Host, annotations: dict[str, str], message: str) -> None:
+    """It is not the setting of the host that would have to be changed where an annotation forbids it."""
+    host.config["annotations"] = annotations
+    host.write_config()
+    host.create()
+    assert host.runx("start", "c").returncode == 0
+    result = host.runx("exec", "c", "sh")
+    assert result.returncode == 255 and result.stderr.startswith(f"runx: {message}"), result
+
+
 def test_a_terminal_needs_its_socket(host: Host) -> None:
     result = host.runx("create", "--bundle", str(host.bundle), "--console-socket", "/no/such", "c")
     assert "process.terminal is false" in result.stderr

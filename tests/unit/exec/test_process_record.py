@@ -52,7 +52,8 @@ def test_a_process_object_goes_before(inherited: pr.Records) -> None:
     made = with_process(
         inherited,
         args=["sh", "", "ü"],
-        user={"uid": 1, "gid": 2, "additionalGids": [3, 4], "umask": 63},
+        user={"uid": 1, "gid": 2, "additionalGids": [3, 4, 3], "umask": 63},
+        oomScoreAdj=-1000,
         capabilities=bounding,
         rlimits=[{"type": "RLIMIT_CORE", "soft": 1, "hard": 2}],
         scheduler={"policy": "SCHED_BATCH", "nice": -3},
@@ -67,25 +68,41 @@ def test_a_process_object_goes_before(inherited: pr.Records) -> None:
         "umask": ["63"],
         "rlimit": ["core", "1", "2"],
         "capabilities": [str(chown | kill), "0", "0", str(kill), "0"],
-        "oom_score_adj": ["-7"],
+        "oom_score_adj": ["-1000"],
         "scheduler": ["3", "0", "-3", "0", "0", "0", "0"],
         "io_priority": ["3", "0"],
     }
 
 
 def test_what_a_process_object_leaves_out(inherited: pr.Records) -> None:
-    """As in runc: limits, umask and capabilities are the container's; user, environment and no_new_privs are not."""
+    """Limits, umask, capabilities and score are the container's; user, environment and no_new_privs are not. docs/differences.md
+    says what runc does."""
     made = with_process(inherited)
     assert (made["rlimit"], made["capabilities"], made["user"]) == (["nofile", "10", "20"], ["3"] * 5, ["0", "0"])
-    assert made["umask"] == ["18"]
+    assert (made["umask"], made["oom_score_adj"]) == (["18"], ["-7"])
     assert not {"env", "no_new_privs"} & set(made)
 
 
 def test_what_is_ignored_is_said(inherited: pr.Records) -> None:
     _, ignored = pr.with_process(
-        inherited, {"args": ["x"], "cwd": "/", "apparmorProfile": "p", "capabilities": {"bounding": ["CAP_NEW"]}}
+        inherited,
+        {
+            "args": ["x"],
+            "cwd": "/",
+            "apparmorProfile": "p",
+            "capabilities": {"bounding": ["CAP_NEW"], "frob": []},
+            "user": {"username": "u", "gids": [5]},
+            "nonewprivs": True,
+        },
     )
-    assert ignored == ["process.apparmorProfile", "the capability CAP_NEW, which Linux does not have"]
+    assert ignored == [
+        "process.apparmorProfile",
+        "process.user.username",
+        "the unknown property process.nonewprivs",
+        "the unknown property process.user.gids",
+        "the unknown property process.capabilities.frob",
+        "the capability CAP_NEW, which Linux does not have,",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +113,7 @@ def test_what_is_ignored_is_said(inherited: pr.Records) -> None:
         ({"args": ["a\0b"]}, "args: a value has a NUL byte"),
         ({"cwd": "x"}, "process.cwd: must be an absolute path, not 'x'"),
         ({"user": {"uid": -1}}, "process.user.uid: must be a number from 0 to 4294967295, not -1"),
+        ({"oomScoreAdj": 1001}, "process.oomScoreAdj: must be a number from -1000 to 1000, not 1001"),
         ({"user": "root"}, "process.user: must be an object"),
         ({"rlimits": [{"type": "NOFILE"}]}, "unknown resource limit 'NOFILE'"),
         ({"rlimits": [{}]}, "process.rlimits: unknown resource limit None"),

@@ -81,6 +81,65 @@ def test_a_carrier_that_is_killed_takes_its_process_along(begin: Begin) -> None:
     assert talk.hear(of(1, link.EXIT, b"\x89")) is None
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+def test_others_may_use_the_output_of_a_process_that_has_ended(begin: Begin, leaves: bool) -> None:
+    """As long as it is read: a carrier may leave before, but one that is killed takes its reader along."""
+    talk = begin(1)
+    carrier = talk.carriers[0]
+    talk.hear(of(1, link.STARTED) + of(1, link.STDOUT, b"own") + of(1, link.ENDING, b"\3"))
+    assert carrier.told == b"started\nending 3\n"
+    if leaves:
+        carrier.say("leave")
+    carrier.hang_up()
+    talk.hear(b"")
+    assert talk.hear(of(1, link.STDOUT, b" others'")) is None
+    assert carrier.delivered[link.STDOUT] == (b"own others'" if leaves else b"own")
+    assert (of(1, link.CLOSED, b"\1") in talk.ring.history) == (not leaves)
+    assert talk.hear(of(1, link.EXIT, b"\3")) is None
+    talk.carriers.append(Carrier(talk.guest))  # its number is free
+    talk.hear(b"")
+    assert talk.ring.history.count(RECORD) == 2
+
+
+def test_a_carrier_hears_of_the_end_when_what_the_process_wrote_is_written(begin: Begin) -> None:
+    """An engine reads what is in its pipe then, and no more."""
+    talk = begin(1)
+    carrier = talk.carriers[0]
+    carrier.reads = False
+    window = 32 * of(1, link.STDOUT, b"x" * 4096)
+    talk.hear(of(1, link.STARTED) + window)
+    talk.hear(of(1, link.ENDING, b"\0"))
+    assert carrier.told == b"started\n"
+    carrier.reads = True
+    talk.hear(b"")
+    talk.hear(b"")
+    assert len(carrier.delivered[link.STDOUT]) == 32 * 4096
+    assert carrier.told == b"started\nending 0\n"
+
+
+def test_who_waits_for_the_output_gets_the_status_of_the_process_at_the_end_of_the_container(begin: Begin) -> None:
+    talk = begin(1)
+    talk.hear(of(1, link.STARTED) + of(1, link.ENDING, b"\3"))
+    assert talk.guest.sessions
+    talk.guest.sessions.close()
+    talk.carriers[0].read()
+    assert talk.carriers[0].told == b"started\nending 3\nexit 3\n"
+
+
+def test_processes_that_have_ended_keep_out_no_others(begin: Begin) -> None:
+    """Of those whose output is still used, only so many may be: then that of the oldest is closed."""
+    talk = begin(link.PROCESSES_MOST)
+    for number in range(1, link.REMAINDERS_MOST + 2):
+        assert of(1, link.CLOSED, b"\1") not in talk.ring.history
+        talk.hear(of(number, link.STARTED) + of(number, link.ENDING, b"\0"))
+        talk.carriers.append(Carrier(talk.guest))
+    talk.hear(b"")
+    assert of(1, link.CLOSED, b"\1") + of(1, link.CLOSED, b"\2") in talk.ring.history
+    assert of(2, link.CLOSED, b"\1") not in talk.ring.history
+    with pytest.raises(RunxError, match="64 processes run by exec already"):
+        Carrier(talk.guest)
+
+
 def test_sessions_before_the_process_runs_wait_for_it(tmp_path: Path) -> None:
     with Conversation(tmp_path, sessions=1) as talk:
         talk.hear(HELLO)
@@ -133,8 +192,13 @@ def test_one_that_has_not_started_when_the_container_ends(begin: Begin) -> None:
         (of(1, link.STARTED) + of(1, link.CREDIT_IN, b"\1\1\0\0\0"), "credit for stream 1"),
         (of(1, link.STARTED) + of(1, link.CREDIT_IN, b"\0\1\0\0\0"), "credit for input that was not sent"),
         (of(1, link.STARTED) + of(1, link.STDOUT, b"x" * 4096) * 60, "bytes of output without credit"),
-        (of(97, link.STARTED), "no such frame"),
-        (of(1, link.ENDING, b"\0"), "no such frame"),
+        (of(link.SESSIONS_MOST + 1, link.STARTED), "no such frame"),
+        (of(1, link.ENDING, b"\0"), "a frame of type 0x0b of session 1 out of order"),
+        (of(1, link.STARTED) + of(1, link.ENDING, b"\0") * 2, "ENDING of session 1 out of order"),
+        (
+            of(1, link.STARTED) + of(1, link.ENDING, b"\0") + of(1, link.EXIT, b"\1"),
+            "EXIT of session 1 with status 1 after ENDING with 0",
+        ),
         (of(1, link.LAYER), "out of order"),
         (of(1, link.STARTED) + of(1, link.LAYER), "a layer that is not written back"),
         (of(1, link.STARTED) + of(1, link.WRITTEN_BACK, b"\0"), "a layer that is not written back"),

@@ -89,7 +89,7 @@ def test_types_of_frames_are_the_same() -> None:
     known = {name: value for name, value in vars(link).items() if name.isupper() and isinstance(value, int)}
     others = {
         "VERSION", "PAYLOAD_LIMIT", "OUTPUT_WINDOW", "INPUT_WINDOW", "SESSIONS_MOST", "RECORD_LIMIT", "_HEADER_SIZE",
-        "_TIME_MOST", "CONNECTIONS_MOST", "PROCESSES_MOST", "QUESTIONS_MOST",
+        "_TIME_MOST", "CONNECTIONS_MOST", "PROCESSES_MOST", "QUESTIONS_MOST", "REMAINDERS_MOST",
     }  # fmt: skip
     assert {
         ("Guest to host" if number < FROM_HOST else "Host to guest", re.sub("^CREDIT_(IN|OUT)$", "CREDIT", name)): number
@@ -124,6 +124,8 @@ def test_sessions_are_the_same() -> None:
     assert limits and (int(limits[1]), int(limits[2])) == (link.PROCESSES_MOST, link.CONNECTIONS_MOST)
     questions = re.search(r"is\s+a\s+question,\s+of\s+which\s+there\s+may\s+be\s+(\d+)", LINK)
     assert questions and int(questions[1]) == link.QUESTIONS_MOST
+    remainders = re.search(r"At\s+most\s+(\d+)\s+sessions\s+have\s+no\s+process", LINK)
+    assert remainders and int(remainders[1]) == link.REMAINDERS_MOST
     listed = re.search(r"These types\s+are\s+of\s+any\s+session: (.*?)\s+of\s+the\s+guest;", LINK, re.DOTALL)
     assert listed
     of_guest = set(re.findall(r"[A-Z_]{4,}", listed[1]))

@@ -154,6 +154,13 @@ def test_home_comes_from_the_roots_passwd(start: Start, root: Path) -> None:
     assert b"HOME=/srv/web" in probe(start, user=[1000, 1000])["env"]
 
 
+def test_home_does_not_depend_on_limits(start: Start, root: Path) -> None:
+    (root / "newroot/etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    box = start("/bin/probe", rlimit=["nofile", 3, 3])
+    assert box.exit_status() == 0, box.streams
+    assert b"HOME=/root" in gb.pairs(box.streams[gb.STDOUT])["env"]
+
+
 def test_an_empty_home_is_none(start: Start, root: Path) -> None:
     (root / "newroot/etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     assert probe(start, env=["HOME=", PATH])["env"] == [b"HOME=/root", PATH.encode()]
@@ -221,7 +228,8 @@ def test_a_file_only_another_user_may_execute(start: Start, root: Path) -> None:
 
 
 def test_a_directory(start: Start) -> None:
-    assert start("/etc").fatal() == (126, 'exec: "/etc": is a directory')
+    """podman makes 126 of these words, and of no others."""
+    assert start("/etc").fatal() == (126, 'exec: "/etc": permission denied')
 
 
 def test_a_file_of_no_known_format(start: Start, root: Path) -> None:

@@ -143,7 +143,7 @@ def test_streams_of_a_session_that_are_the_null_device(start: Start) -> None:
     [
         (["nothing"], 127, 'exec: "nothing": executable file not found in $PATH'),
         (["/no/thing"], 127, 'exec: "/no/thing": stat /no/thing: no such file or directory'),
-        (["/etc"], 126, 'exec: "/etc": is a directory'),
+        (["/etc"], 126, 'exec: "/etc": permission denied'),
     ],
 )
 def test_what_cannot_be_executed(start: Start, args: list[str], status: int, text: str) -> None:
@@ -190,11 +190,28 @@ def test_signals_end_a_session_and_nothing_else(start: Start) -> None:
     ends(box)
 
 
-def test_output_that_others_hold_does_not_keep_a_session(start: Start) -> None:
-    box = running(start)
-    box.execute(1, *shell("sleep 1000 & echo done"))
-    assert box.status_of(1) == 0
+def test_the_end_of_a_process_is_told_while_others_hold_its_output(start: Start, root: Path) -> None:
+    """The session goes on until they have closed it."""
+    os.mkfifo(root / "newroot/work/go")
+    box = running(start, setup=DEV_SETUP)
+    box.execute(1, *shell("(read x < /work/go; echo late) & echo done; exit 3"))
+    assert box.ending_of(1) == 3
+    assert box.of(1).status is None
     assert box.of(1).streams[gb.STDOUT] == b"done\n"
+    box.execute(2, *shell("echo go > /work/go"))
+    assert (box.status_of(2), box.status_of(1)) == (0, 3)
+    assert box.of(1).streams[gb.STDOUT] == b"done\nlate\n"
+    assert box.of(2).ending is None, "nobody held its output"
+    ends(box)
+
+
+def test_a_session_whose_output_is_closed_ends_whoever_holds_it(start: Start) -> None:
+    box = running(start, setup=DEV_SETUP)
+    box.execute(1, *shell("sleep 1000 & echo done"))
+    assert box.ending_of(1) == 0
+    for stream in (b"\1", b"\2"):
+        box.send(gb.HOST_CLOSED, stream, 1)
+    assert box.status_of(1) == 0
     ends(box)
 
 
@@ -208,11 +225,11 @@ def test_output_that_others_go_on_writing_does_not_keep_a_session(start: Start) 
     box.send(gb.HOST_STDIN, b"end\n", 1)
     time.sleep(0.3)  # it has ended, and the pipe is full
     for _ in range(40):
-        if box.of(1).status is None:
+        if box.of(1).ending is None:
             box.send(gb.HOST_CREDIT, b"\1" + (4096).to_bytes(4, "little"), 1)
             assert box.frame()
             time.sleep(0.02)
-    assert box.of(1).status == 3
+    assert box.of(1).ending == 3
     assert len(box.of(1).streams[gb.STDOUT]) <= WINDOW + PIPE
     ends(box)
 

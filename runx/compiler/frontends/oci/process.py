@@ -45,7 +45,7 @@ def read_process(process: dict[str, Any], pid_namespace: bool, pids_limit: int |
         cwd=_cwd(process, report),
         uid=user.get("uid", 0),
         gid=user.get("gid", 0),
-        additional_gids=user.get("additionalGids", ()),
+        additional_gids=tuple(dict.fromkeys(user.get("additionalGids", ()))),
         umask=user.get("umask"),
         rlimits=_rlimits(process, report),
         capabilities=_capabilities(process.get("capabilities") or {}, report),
