@@ -1,11 +1,13 @@
 """A pod that is one machine: the limits of its containers, in the guest, and how they change."""
 
+import json
+
 import pytest
 
 from runx.compiler.diagnostics import Report
 from runx.compiler.model.request import Limits
 from runx.compiler.passes.pods import control_group
-from runx.compiler.passes.update import change_joined
+from runx.compiler.passes.update import change_joined, kept_of_joined
 
 NO_LIMITS = Limits(None, None, 100_000, None, None)
 
@@ -43,6 +45,23 @@ def test_a_limit_goes_away() -> None:
     kept = {"memory": {"limit": 1 << 26}, "cpu": {"quota": 50_000}, "pids": {"limit": 5}}
     asked = {"memory": {"limit": -1}, "cpu": {"quota": -1}, "pids": {"limit": -1}}
     assert change(kept, asked)[1] == {"memory.max": "max", "cpu.max": "max 100000", "pids.max": "max"}
+
+
+def test_what_asks_for_nothing_changes_nothing() -> None:
+    """Engines send zeros for the limits that are to stay."""
+    kept = {"memory": {"limit": 1 << 26}, "cpu": {"quota": 50_000, "period": 50_000, "shares": 512}, "pids": {"limit": 5}}
+    asked = {"memory": {"limit": 0, "swap": 0}, "cpu": {"quota": 20_000, "period": 0, "shares": 0}, "pids": {"limit": 0}}
+    after, files, report = change(kept, asked)
+    assert after == {**kept, "cpu": {"quota": 20_000, "period": 50_000, "shares": 512}}
+    assert files == {"cpu.max": "20000 50000", "cpu.weight": "20"}
+    assert not report.notices and not report.errors
+
+
+def test_limits_of_unified_stay_too() -> None:
+    kept = json.loads(kept_of_joined({"unified": {"cpu.max": "50000 100000", "memory.max": "64m"}}))["resources"]
+    _, files, _ = change(kept, {"cpu": {"shares": 1024}})
+    assert files == {"cpu.max": "50000 100000", "cpu.weight": "39"}
+    assert change(kept, {"unified": {"memory.max": "128m"}})[1] == {"memory.max": "134217728"}
 
 
 def test_what_cannot_be_changed_is_told() -> None:
