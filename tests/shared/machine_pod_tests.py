@@ -111,6 +111,29 @@ def test_what_containers_share(pod: Pod, shared: list[dict[str, Any]]) -> None:
     assert execute(pod, one, "cat", "/proc/self/cgroup")[0].splitlines()[-1] == "0::/"
 
 
+_MAKE_NODES = """
+    set -- $(awk 'NR > 2 { print $1, $2; exit }' /proc/partitions)
+    for place in / /dev /tmp /dev/shm /volume; do
+        mknod $place/disk b $1 $2 || continue
+        mknod $place/link c 229 1 || continue
+        head -c 1 $place/disk > /dev/null && echo "a disk is read in $place"
+        (exec 3<> $place/link) && echo "the link is opened in $place"
+        rm $place/disk $place/link
+        echo $place
+    done 2> /tmp/said
+    grep -c 'Permission denied' /tmp/said
+    head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; echo to > /dev/null; ls /dev/disk 2>&1 | wc -l
+"""
+
+
+def test_nodes_lead_to_no_device_of_the_pod(pod: Pod, shared: list[dict[str, Any]]) -> None:
+    """As under runc, whose control groups guard devices: engines give CAP_MKNOD to all. A disk has another container's root."""
+    pod.run("other", WAIT)
+    made = pod.run("one", _MAKE_NODES, mounts=shared)
+    assert pod.end(made).exit_code == 0
+    assert pod.log("one") == "/\n/dev\n/tmp\n/dev/shm\n/volume\n10\n4\n4\n1\n"
+
+
 def test_memory_that_two_containers_map_of_one_file(pod: Pod, shared: list[dict[str, Any]]) -> None:
     pod.run("one", "/programs/meet map /dev/shm/number 42 & echo ready; wait", mounts=shared)
     two = pod.run("two", WAIT, mounts=shared)

@@ -17,7 +17,7 @@ from runx.compiler.model.settings import IGNORED, LEFT_BY_SANDBOX, REFUSED, plac
 from runx.compiler.passes.mount_carrier import is_node_of_guest
 from runx.compiler.passes.mount_points import check_mount_points
 from runx.compiler.passes.own_ramdisk import check_own_ramdisk
-from runx.compiler.passes.pods import check_joined
+from runx.compiler.passes.pods import DEVICES, check_joined, why_devices
 from runx.compiler.passes.sandbox import check_sandbox
 
 HOST_NAME_MAX = 64
@@ -372,7 +372,7 @@ def _not_carried(container: Container, facts: Facts, report: Report) -> None:  #
         return
     for path, reason in IGNORED:
         if container.asks_for(path) and not (container.is_pod and path in LEFT_BY_SANDBOX):
-            report.ignore("RX020", path, reason)
+            report.ignore("RX020", path, why_devices(container) if container.joins and path == DEVICES else reason)
 
 
 CHECKS = (

@@ -91,7 +91,29 @@ def join(container: Container, state_root: str, disks: tuple[Disk, ...]) -> Join
         pid_namespace=_path_of(container, "pid") or ("own" if "pid" in container.namespaces else "pod"),
         own_namespaces=own,
         control_group=control_group(container.limits, container.process.pids_limit),
+        opens_all_devices=opens_all_devices(container),
     )
+
+
+DEVICES: Path = ("linux", "resources", "devices")
+
+
+def why_devices(container: Container) -> str:
+    """What becomes of the rules for devices, of a container that joins the machine of its pod."""
+    if opens_all_devices(container):
+        return "the container has all devices of the pod's machine, and none of the host"
+    return "in the machine of a pod, a container opens the devices of its own nodes in /dev, and no others"
+
+
+def opens_all_devices(container: Container) -> bool:
+    """Whether the rules of linux.resources.devices allow all devices. The last rule about all of them counts; without one, none
+    is allowed, as under runc. Rules about some devices do not count: the nodes of the configuration are what a container has."""
+    allowed = False
+    for rule in container.document.get("linux", {}).get("resources", {}).get("devices", ()):
+        of_all = rule.get("type", "a") in ("a", "") and rule.get("major", -1) < 0 and rule.get("minor", -1) < 0
+        if of_all and {"r", "w"} <= set(rule.get("access") or "rwm"):
+            allowed = bool(rule["allow"])
+    return allowed
 
 
 _OWN: tuple[Literal["ipc", "uts"], ...] = ("ipc", "uts")

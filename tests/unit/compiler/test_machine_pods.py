@@ -1,12 +1,14 @@
 """A pod that is one machine: the limits of its containers, in the guest, and how they change."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from runx.compiler.diagnostics import Report
 from runx.compiler.model.request import Limits
-from runx.compiler.passes.pods import control_group
+from runx.compiler.passes.pods import control_group, opens_all_devices
 from runx.compiler.passes.update import change_joined, kept_of_joined
 
 NO_LIMITS = Limits(None, None, 100_000, None, None)
@@ -73,3 +75,29 @@ def test_what_cannot_be_changed_is_told() -> None:
 def test_a_wrong_type_changes_nothing() -> None:
     _, files, report = change({}, {"memory": {"limit": "much"}})
     assert files == {} and report.errors
+
+
+_ALL = {"allow": True, "access": "rwm"}
+_NONE = {"allow": False, "access": "rwm"}
+_ONE = {"allow": True, "type": "c", "major": 10, "minor": 200, "access": "rwm"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "all_of_them"),
+    [
+        (None, False),
+        ([], False),
+        ([_NONE, _ONE], False),
+        ([_ALL], True),
+        ([{"allow": True}], True),
+        ([{"allow": True, "type": "a", "major": -1, "minor": -1, "access": "rwm"}], True),
+        ([_NONE, _ALL, _ONE], True),
+        ([_ALL, _NONE], False),
+        ([_NONE, {"allow": True, "type": "c", "access": "m"}, {"allow": True, "type": "b", "access": "m"}], False),
+        ([_NONE, {"allow": True, "access": "m"}], False),
+        ([_NONE, {"allow": True, "type": "b", "access": "rwm"}], False),
+    ],
+)
+def test_which_rules_allow_all_devices(rules: Any, all_of_them: bool) -> None:
+    document = {"linux": {"resources": {} if rules is None else {"devices": rules}}}
+    assert opens_all_devices(SimpleNamespace(document=document)) == all_of_them  # type: ignore[arg-type]
