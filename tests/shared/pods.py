@@ -41,12 +41,19 @@ disabled_plugins = [
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx.options]
       BinaryName = "{runx}"
       Root = "{home}/states"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx-pod]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx-pod.options]
+      BinaryName = "{home}/runx-pod"
+      Root = "{home}/states"
 """
 _START = """
     set -e
     mkdir -p "$1/cni" "$1/states/k8s.io" /run/netns
     cat > "$1/config.toml"
     printf %s "$2" > "$1/cni/10-pods.conflist"
+    printf '#!/bin/sh\nexec %s --pod-machine pod "$@"\n' "$3" > "$1/runx-pod"  # docs/kubernetes.md
+    chmod 755 "$1/runx-pod"
     containerd --config "$1/config.toml" --root "$1/root" --state "$1/state" --address "$1/socket" < /dev/null > "$1/log" 2>&1 &
     echo $!
 """
@@ -62,7 +69,8 @@ _END = """
 
 
 class Cri:
-    """A containerd whose CRI plugin has one runtime, runx; a network for pods; and the test image.
+    """A containerd whose CRI plugin has the runtimes runx and runx-pod, which makes each pod one machine; a network for pods; and
+    the test image.
 
     The test image is the sandbox's image too, as no program of that runs. `home` is its directory on the host.
     """
@@ -112,7 +120,7 @@ def started(host: Machine, directory: Path) -> Iterator[Cri]:
     bridge = {"type": "bridge", "bridge": BRIDGE, "isDefaultGateway": True, "ipam": ipam}
     network = {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
     config = _CONFIG.format(image=IMAGE, home=home, runx=RUNX)
-    start = ["sh", "-c", _START, "sh", home, json.dumps(network)]
+    start = ["sh", "-c", _START, "sh", home, json.dumps(network), RUNX]
     pid = host.run(start, stdin=config.encode(), check=True).stdout.decode().strip()
     try:
         ctr = ["ctr", "--address", f"{home}/socket", "--namespace", "k8s.io"]
@@ -132,7 +140,7 @@ def started(host: Machine, directory: Path) -> Iterator[Cri]:
 class Pod:
     """A ready sandbox, used as by a kubelet. `directory` on the host is for its logs, and for programs."""
 
-    def __init__(self, cri: Cri, directory: str, pid: int = CONTAINER, **settings: Any) -> None:
+    def __init__(self, cri: Cri, directory: str, pid: int = CONTAINER, handler: str = "runx", **settings: Any) -> None:
         self.cri = cri
         self.directory, self.logs = directory, f"{directory}/logs"
         self.namespaces = {"namespace_options": {"pid": pid}}
@@ -145,7 +153,7 @@ class Pod:
             "linux": linux,
             **settings,
         }
-        self.id: str = cri.call("RunPodSandbox", config=self.config, runtime_handler="runx").pod_sandbox_id
+        self.id: str = cri.call("RunPodSandbox", config=self.config, runtime_handler=handler).pod_sandbox_id
 
     def status(self) -> Any:
         return self.cri.call("PodSandboxStatus", pod_sandbox_id=self.id).status

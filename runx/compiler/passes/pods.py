@@ -6,7 +6,7 @@ from typing import Literal
 
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.oci.runx_extensions import POD_MACHINE_ANNOTATION
-from runx.compiler.host.config import POD_MACHINES, HostConfig
+from runx.compiler.host.config import POD_MACHINES
 from runx.compiler.host.facts import Facts, SandboxFacts
 from runx.compiler.model.plan import Disk, Joined
 from runx.compiler.model.request import Container, Hardware, Limits
@@ -17,9 +17,12 @@ _PODS_HINT = "leave it out, or give each container of the pod a machine of its o
 SHM = "/dev/shm"  # a path in the guest
 
 
-def with_pod_machine(container: Container, state_root: str, host: HostConfig, facts: Facts, report: Report) -> Container:
-    """The container, with the decision whether its pod is one machine. A sandbox decides it, by its annotation or runx.toml; the
-    pod's containers follow. Faults go to `report`."""
+def with_pod_machine(container: Container, state_root: str, default: str, facts: Facts, report: Report) -> Container:
+    """The container, with the decision whether its pod is one machine. A sandbox decides it, by its annotation or the default;
+    the pod's containers follow. Faults go to `report`.
+
+    default: what is a machine, as the command line says (--pod-machine), or else runx.toml.
+    """
     asked = container.annotations.get(POD_MACHINE_ANNOTATION)
     if asked not in (None, *POD_MACHINES):
         report.error("RX718", _ANNOTATION, f"{quote(str(asked))} is none of {', '.join(POD_MACHINES)}", "use one of them")
@@ -29,7 +32,7 @@ def with_pod_machine(container: Container, state_root: str, host: HostConfig, fa
             report.ignore("RX720", _ANNOTATION, "the container is in no pod")
         return container
     if container.is_sandbox:
-        is_machine = (asked or host.pod_machine) == "pod"
+        is_machine = (asked or default) == "pod"
     else:
         is_machine = _of(container, state_root, facts).is_machine
         if asked and (asked == "pod") != is_machine:
