@@ -102,6 +102,8 @@ def test_what_containers_share(pod: Pod, shared: list[dict[str, Any]]) -> None:
     one, two = (pod.run(name, script, mounts=shared) for name in ("one", "two"))
     assert pod.log("one") == pod.log("two") == "1 web-0\nready\n"
     assert execute(pod, two, "cat", "/dev/shm/one") == ("1\n", 0)
+    flags = execute(pod, two, "grep", " /dev/shm ", "/proc/mounts")[0].split()[3].split(",")
+    assert {"nodev", "noexec", "nosuid"} <= set(flags), "as the engine mounts it"
     assert execute(pod, one, "touch", "/only-one") == ("", 0)
     assert execute(pod, two, "ls", "/only-one")[1] == 1
     ps = [RUNX, "--root", pod.cri.states, "ps", two]
