@@ -76,7 +76,14 @@ def kept_of_joined(resources: dict[str, Any]) -> str:
     return json.dumps({"resources": with_unified(resources, Report())}) + "\n"
 
 
-_IN_GUEST: tuple[Path, ...] = (("memory", "limit"), ("cpu", "quota"), ("cpu", "period"), ("cpu", "shares"), ("pids", "limit"))
+_IN_GUEST: dict[Path, str] = {
+    ("memory", "limit"): "memory.max",
+    ("cpu", "quota"): "cpu.max",
+    ("cpu", "period"): "cpu.max",
+    ("cpu", "shares"): "cpu.weight",
+    ("pids", "limit"): "pids.max",
+}
+"""Limits of a container in the machine of its pod, and the files of its control group there."""
 
 
 def change_joined(
@@ -93,7 +100,7 @@ def change_joined(
         return kept, ()
     asked = with_unified(asked, report, origin=())
     resources = dict(kept["resources"])
-    changed: set[Path] = set()
+    written: set[str] = set()
     for name, value in asked.items():
         members = value.items() if isinstance(value, dict) else (("", value),)
         for member, one in members:
@@ -102,17 +109,17 @@ def change_joined(
                 continue
             if path in _IN_GUEST:
                 resources[name] = {**(resources.get(name) or {}), member: one}
-                changed.add(path)
+                written.add(_IN_GUEST[path])
             elif _value(kept["resources"], path) != one:
                 report.ignore("RX910", path, "it is no limit of a control group in the pod's machine that can change")
     limits = read_limits(resources, report, origin=())
     pids = (resources.get("pids") or {}).get("limit", 0)
     files = dict(control_group(limits, pids if pids > 0 else None))
     none = {"memory.max": "max", "cpu.max": f"max {limits.cpu_period_us}", "pids.max": "max"}
-    of = {"memory.max": "memory", "cpu.max": "cpu", "cpu.weight": "cpu", "pids.max": "pids"}
-    touched = {str(path[0]) for path in changed}
     return {"resources": resources}, tuple(
-        (file, files.get(file) or none[file]) for file in of if of[file] in touched and (file in files or file in none)
+        (file, files.get(file) or none[file])
+        for file in dict.fromkeys(_IN_GUEST.values())
+        if file in written and (file in files or file in none)
     )
 
 

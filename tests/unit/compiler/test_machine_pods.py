@@ -55,14 +55,14 @@ def test_what_asks_for_nothing_changes_nothing() -> None:
     asked = {"memory": {"limit": 0, "swap": 0}, "cpu": {"quota": 20_000, "period": 0, "shares": 0}, "pids": {"limit": 0}}
     after, files, report = change(kept, asked)
     assert after == {**kept, "cpu": {"quota": 20_000, "period": 50_000, "shares": 512}}
-    assert files == {"cpu.max": "20000 50000", "cpu.weight": "20"}
+    assert files == {"cpu.max": "20000 50000"}
     assert not report.notices and not report.errors
 
 
 def test_limits_of_unified_stay_too() -> None:
     kept = json.loads(kept_of_joined({"unified": {"cpu.max": "50000 100000", "memory.max": "64m"}}))["resources"]
-    _, files, _ = change(kept, {"cpu": {"shares": 1024}})
-    assert files == {"cpu.max": "50000 100000", "cpu.weight": "39"}
+    assert change(kept, {"cpu": {"shares": 1024}})[1] == {"cpu.weight": "39"}
+    assert change(kept, {"cpu": {"period": 50_000}})[1] == {"cpu.max": "50000 50000"}
     assert change(kept, {"unified": {"memory.max": "128m"}})[1] == {"memory.max": "134217728"}
 
 
