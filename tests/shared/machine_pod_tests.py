@@ -5,6 +5,7 @@ Modules of the lab and of the double import these tests; their conftest.py has t
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,25 @@ def test_what_is_killed_can_be_removed(host: Machine, cri: Cri, pod: Pod, which:
     cri.until_nothing_is_left()
 
 
+def test_containerd_is_restarted(cri: Cri, pod: Pod) -> None:  # noqa: F811
+    one = pod.run("one", WAIT)
+    cri.restart()
+    until(lambda: answers(pod, one))
+    two = pod.run("two", WAIT)
+    assert execute(pod, two, "hostname") == ("web-0\n", 0)
+    pod.stop(one)
+    assert pod.end(one).exit_code == 137
+    assert pod.states() == {"one": EXITED, "two": RUNNING}
+
+
+def answers(pod: Pod, container: str) -> bool:
+    """Whether containerd serves the container: after its start, this side and the plugin take some time."""
+    try:
+        return execute(pod, container, "echo", "there") == ("there\n", 0)
+    except CallError:
+        return False
+
+
 def is_removed(containerd: Cri) -> bool:
     """As a kubelet: containerd may not know yet that the containers of a shim that was killed have ended."""
     try:
@@ -403,6 +423,36 @@ def test_a_container_cannot_ask_for_a_machine_of_its_own(pod: Pod) -> None:
 def test_a_terminal(pod: Pod) -> None:
     assert pod.end(pod.run("one", "tty; exit 4", tty=True)).exit_code == 4
     assert pod.log("one") == "/dev/pts/0\n"
+
+
+def stream(pod: Pod, call: str, stdin: bytes, **request: Any) -> "subprocess.CompletedProcess[bytes]":
+    """What a client of Exec or Attach sees."""
+    program = pod.put("webexec.py", "websocket_client.py")
+    url = pod.cri.call(call, stdin=True, stdout=True, **request).url
+    return pod.cri.host.run(["python3", program, url], stdin=stdin, timeout=LIMIT_S)
+
+
+def test_streams(pod: Pod) -> None:
+    """Exec with a terminal, and attach to a container that reads; others go on."""
+    other = pod.run("other", WAIT)
+    words = ["/bin/sh", "-c", "tty; read -r line; echo [$line]; exit 3"]
+    in_terminal = stream(pod, "Exec", b"hello\n", container_id=other, cmd=words, tty=True)
+    assert in_terminal.returncode == 3
+    assert in_terminal.stdout.replace(b"hello\r\n", b"", 1) == b"/dev/pts/0\r\n[hello]\r\n"
+    reads = pod.create("reads", "read -r line; echo got $line; exit 4", stdin=True)
+    pod.cri.call("StartContainer", container_id=reads)
+    assert stream(pod, "Attach", b"a line\n", container_id=reads, stderr=True).stdout == b"got a line\n"
+    assert (pod.end(reads).exit_code, pod.log("reads")) == (4, "got a line\n")
+    assert pod.container(other).state == RUNNING
+
+
+def test_a_log_is_opened_again(host: Machine, pod: Pod) -> None:
+    """As a kubelet has it done when it has moved one that is large."""
+    container = pod.run("one", "echo ready; while :; do echo tick; sleep 0.1; done")
+    log = f"{pod.logs}/one/0.log"
+    host.run(["mv", log, f"{log}.1"], check=True)
+    pod.cri.call("ReopenContainerLog", container_id=container)
+    until(lambda: host.run(["grep", "-q", "tick", log]).returncode == 0)
 
 
 def test_the_size_is_the_pods(host: Machine, cri: Cri, nothing_is_left: None, scratch: str) -> None:  # noqa: F811
