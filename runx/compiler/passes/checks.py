@@ -216,7 +216,13 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
     if "network" not in seen and not container.host_bridge:
         hint = 'add {"type": "network"}; with ctr, leave --net-host out; or network.host in runx.toml'
         report.error("RX406", ("linux", "namespaces"), "the network of the host cannot be used in a virtual machine", hint)
-    if container.is_sandbox or container.joins:
+    if container.joins or container.is_pod:
+        for kind in ("ipc", "uts", "pid"):
+            if kind not in seen:
+                reason = f"no {kind} namespace is given: the container has that of the pod's virtual machine, not the host's"
+                report.ignore("RX407", ("linux", "namespaces", kind), reason)
+        return
+    if container.is_sandbox:
         return
     for kind in ("ipc", "uts", "mount"):
         if kind not in seen:
