@@ -35,6 +35,11 @@ GLOBAL_OPTIONS = (
         default="cgroupfs",
         help="as in crun: cgroupfs; systemd, which means --systemd-cgroup; or disabled, for no control group",
     ),
+    Option(
+        "--pod-machine",
+        value="KIND",
+        help="what is a virtual machine of a pod: container or pod (default: pods.machine of runx.toml)",
+    ),
     Option("--rootless", value="MODE", help="accepted for runc's callers; runx needs root"),
     Option("--criu", value="PATH", help="accepted for runc's callers; not used"),
     _HELP,
@@ -57,6 +62,7 @@ def _create_options(options: Arguments, arguments: Arguments) -> "CreateOptions"
         _log(options),
         config=values["config"],
         root_carrier=values["root_carrier"],
+        pod_machine=options.values["pod_machine"],
         pid_file=values["pid_file"],
         console_socket=values["console_socket"],
         pidfd_socket=values["pidfd_socket"],
@@ -147,7 +153,7 @@ def _config(options: Arguments, arguments: Arguments) -> None:  # noqa: ARG001
 def _plan(options: Arguments, arguments: Arguments) -> int:
     from runx.cli import plan
 
-    return plan.main(arguments.operands, options.values["root"])
+    return plan.main(arguments.operands, options.values["root"], options.values["pod_machine"])
 
 
 def _pause(options: Arguments, arguments: Arguments) -> None:
@@ -439,8 +445,12 @@ def _log_options(argv: list[str]) -> Arguments:
 
 
 def _obey(options: Arguments, rest: list[str]) -> int:
-    for name, known in (("log_format", ("text", "json")), ("cgroup_manager", ("cgroupfs", "systemd", "disabled"))):
-        if options.values[name] not in known:
+    for name, known in (
+        ("log_format", ("text", "json")),
+        ("cgroup_manager", ("cgroupfs", "systemd", "disabled")),
+        ("pod_machine", ("container", "pod")),
+    ):
+        if options.values[name] not in (*known, *([""] if name == "pod_machine" else [])):
             raise RunxError(f"--{name.replace('_', '-')}: {options.values[name]!r} is none of {', '.join(known)}")
     if "version" in options.switches or rest[:1] == ["version"]:
         sys.stdout.write(f"runx version {__version__}\nspec: {SPEC_VERSION}\n")

@@ -46,20 +46,22 @@ TROUBLE = 2
 _OPERAND = "usage: runx plan [options] BUNDLE, or - for standard input"
 
 
-def main(argv: list[str], root: str = "") -> int:
-    """Run `runx plan` with the words after the command. root: the state root; "" for that of runx.toml. Raises RunxError."""
+def main(argv: list[str], root: str = "", pod_machine: str = "") -> int:
+    """Run `runx plan` with the words after the command. root: the state root; "" for that of runx.toml.
+    pod_machine: of --pod-machine. Raises RunxError."""
     try:
         with collector.paused():
-            return _main(argv, root)
+            return _main(argv, root, pod_machine)
     except RunxError as error:
         if any(word == "--diff" or word.startswith("--diff=") for word in argv):
             error.status = TROUBLE
         raise
 
 
-def _main(argv: list[str], root: str) -> int:
+def _main(argv: list[str], root: str, pod_machine: str) -> int:
     arguments, _ = parse(argv, OPTIONS, allow_empty=False)
     values = arguments.values
+    values["pod_machine"] = pod_machine
     if "help" in arguments.switches:
         sys.stdout.write("\n".join([HELP, *help_lines(OPTIONS)]) + "\n")
         return 0
@@ -122,6 +124,7 @@ def _inputs(operand: str, arguments: Arguments, root: str, name: str = "config.j
         facts=facts,
         name="<stdin>" if is_stdin else name,
         root_carrier=arguments.values["root_carrier"],
+        pod_machine=arguments.values["pod_machine"],
     )
 
 

@@ -163,6 +163,10 @@ def _other_causes(inputs: Inputs, facts: _Trial, value: Any, with_changed: Calla
         after = with_changed(inputs._replace(root_carrier=""))
         if after is not _ABSENT and after != value:
             yield Cause(None, "--root-carrier", inputs.root_carrier, _ABSENT, after)
+    if inputs.pod_machine:
+        after = with_changed(inputs._replace(pod_machine=""))
+        if after is not _ABSENT and after != value:
+            yield Cause(None, "--pod-machine", inputs.pod_machine, _ABSENT, after)
     for what, field in (
         ("the container's id", "container_id"),
         ("the bundle's directory", "bundle"),

@@ -115,6 +115,7 @@ def _joined(joined: Joined) -> Iterable[tuple[str, str]]:
     yield "PID namespace", {"own": "its own", "pod": "the pod's"}.get(joined.pid_namespace, f"that of {joined.pid_namespace}")
     if joined.own_namespaces:
         yield "its own", ", ".join(joined.own_namespaces)
+    yield "devices", "all of the machine" if joined.opens_all_devices else "those of its nodes"
     yield from joined.control_group
 
 

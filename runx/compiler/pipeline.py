@@ -53,6 +53,8 @@ class Inputs(NamedTuple):
     """The configuration's name in messages."""
     root_carrier: str = ""
     """The root's carrier that the command line asks for; "" for none."""
+    pod_machine: str = ""
+    """What the command line wants to be a virtual machine of a pod; "" for what runx.toml says."""
 
 
 class Artifacts(NamedTuple):
@@ -90,7 +92,7 @@ def compile(inputs: Inputs) -> Compilation:  # noqa: A001  # as re.compile; buil
     report = Report()
     source = Source(facts.config(bundle), inputs.name)
     container = read_container(source, bundle, _netconf_of(inputs, host), report)
-    container = as_sandbox(with_pod_machine(container, inputs.state_root, host, facts, report))
+    container = as_sandbox(with_pod_machine(container, inputs.state_root, inputs.pod_machine or host.pod_machine, facts, report))
     container = with_host_network(container, host)
     container = as_guest_has(container, host, inputs.assets, facts, report)
     container = with_engines_files_guarded(without_kernel_files(container, facts, report), host, report)

@@ -5,6 +5,7 @@ Modules of the lab and of the double import these tests; their conftest.py has t
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def test_what_containers_share(pod: Pod, shared: list[dict[str, Any]]) -> None:
     one, two = (pod.run(name, script, mounts=shared) for name in ("one", "two"))
     assert pod.log("one") == pod.log("two") == "1 web-0\nready\n"
     assert execute(pod, two, "cat", "/dev/shm/one") == ("1\n", 0)
+    flags = execute(pod, two, "grep", " /dev/shm ", "/proc/mounts")[0].split()[3].split(",")
+    assert {"nodev", "noexec", "nosuid"} <= set(flags), "as the engine mounts it"
     assert execute(pod, one, "touch", "/only-one") == ("", 0)
     assert execute(pod, two, "ls", "/only-one")[1] == 1
     ps = [RUNX, "--root", pod.cri.states, "ps", two]
@@ -109,6 +112,29 @@ def test_what_containers_share(pod: Pod, shared: list[dict[str, Any]]) -> None:
     until(lambda: "sleep" in execute(pod, one, "ps")[0])
     until(lambda: execute(pod, one, "ps")[0].count("while :") == 1)  # a shell that is to become sleep has the same words
     assert execute(pod, one, "cat", "/proc/self/cgroup")[0].splitlines()[-1] == "0::/"
+
+
+_MAKE_NODES = """
+    set -- $(awk 'NR > 2 { print $1, $2; exit }' /proc/partitions)
+    for place in / /dev /tmp /dev/shm /volume; do
+        mknod $place/disk b $1 $2 || continue
+        mknod $place/link c 229 1 || continue
+        head -c 1 $place/disk > /dev/null && echo "a disk is read in $place"
+        (exec 3<> $place/link) && echo "the link is opened in $place"
+        rm $place/disk $place/link
+        echo $place
+    done 2> /tmp/said
+    grep -c 'Permission denied' /tmp/said
+    head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; echo to > /dev/null; ls /dev/disk 2>&1 | wc -l
+"""
+
+
+def test_nodes_lead_to_no_device_of_the_pod(pod: Pod, shared: list[dict[str, Any]]) -> None:
+    """As under runc, whose control groups guard devices: engines give CAP_MKNOD to all. A disk has another container's root."""
+    pod.run("other", WAIT)
+    made = pod.run("one", _MAKE_NODES, mounts=shared)
+    assert pod.end(made).exit_code == 0
+    assert pod.log("one") == "/\n/dev\n/tmp\n/dev/shm\n/volume\n10\n4\n4\n1\n"
 
 
 def test_memory_that_two_containers_map_of_one_file(pod: Pod, shared: list[dict[str, Any]]) -> None:
@@ -346,6 +372,25 @@ def test_what_is_killed_can_be_removed(host: Machine, cri: Cri, pod: Pod, which:
     cri.until_nothing_is_left()
 
 
+def test_containerd_is_restarted(cri: Cri, pod: Pod) -> None:  # noqa: F811
+    one = pod.run("one", WAIT)
+    cri.restart()
+    until(lambda: answers(pod, one))
+    two = pod.run("two", WAIT)
+    assert execute(pod, two, "hostname") == ("web-0\n", 0)
+    pod.stop(one)
+    assert pod.end(one).exit_code == 137
+    assert pod.states() == {"one": EXITED, "two": RUNNING}
+
+
+def answers(pod: Pod, container: str) -> bool:
+    """Whether containerd serves the container: after its start, this side and the plugin take some time."""
+    try:
+        return execute(pod, container, "echo", "there") == ("there\n", 0)
+    except CallError:
+        return False
+
+
 def is_removed(containerd: Cri) -> bool:
     """As a kubelet: containerd may not know yet that the containers of a shim that was killed have ended."""
     try:
@@ -378,6 +423,36 @@ def test_a_container_cannot_ask_for_a_machine_of_its_own(pod: Pod) -> None:
 def test_a_terminal(pod: Pod) -> None:
     assert pod.end(pod.run("one", "tty; exit 4", tty=True)).exit_code == 4
     assert pod.log("one") == "/dev/pts/0\n"
+
+
+def stream(pod: Pod, call: str, stdin: bytes, **request: Any) -> "subprocess.CompletedProcess[bytes]":
+    """What a client of Exec or Attach sees."""
+    program = pod.put("webexec.py", "websocket_client.py")
+    url = pod.cri.call(call, stdin=True, stdout=True, **request).url
+    return pod.cri.host.run(["python3", program, url], stdin=stdin, timeout=LIMIT_S)
+
+
+def test_streams(pod: Pod) -> None:
+    """Exec with a terminal, and attach to a container that reads; others go on."""
+    other = pod.run("other", WAIT)
+    words = ["/bin/sh", "-c", "tty; read -r line; echo [$line]; exit 3"]
+    in_terminal = stream(pod, "Exec", b"hello\n", container_id=other, cmd=words, tty=True)
+    assert in_terminal.returncode == 3
+    assert in_terminal.stdout.replace(b"hello\r\n", b"", 1) == b"/dev/pts/0\r\n[hello]\r\n"
+    reads = pod.create("reads", "read -r line; echo got $line; exit 4", stdin=True)
+    pod.cri.call("StartContainer", container_id=reads)
+    assert stream(pod, "Attach", b"a line\n", container_id=reads, stderr=True).stdout == b"got a line\n"
+    assert (pod.end(reads).exit_code, pod.log("reads")) == (4, "got a line\n")
+    assert pod.container(other).state == RUNNING
+
+
+def test_a_log_is_opened_again(host: Machine, pod: Pod) -> None:
+    """As a kubelet has it done when it has moved one that is large."""
+    container = pod.run("one", "echo ready; while :; do echo tick; sleep 0.1; done")
+    log = f"{pod.logs}/one/0.log"
+    host.run(["mv", log, f"{log}.1"], check=True)
+    pod.cri.call("ReopenContainerLog", container_id=container)
+    until(lambda: host.run(["grep", "-q", "tick", log]).returncode == 0)
 
 
 def test_the_size_is_the_pods(host: Machine, cri: Cri, nothing_is_left: None, scratch: str) -> None:  # noqa: F811

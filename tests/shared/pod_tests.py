@@ -105,6 +105,16 @@ def test_a_second_container_at_once_is_refused(pod: Pod) -> None:
     assert pod.end(pod.run("sidecar", "exit 3", attempt=1)).exit_code == 3
 
 
+def test_a_handler_whose_pods_are_machines(host: Machine, cri: Cri, nothing_is_left: None, scratch: str) -> None:
+    """So a RuntimeClass chooses, and both kinds are on a node."""
+    pod = Pod(cri, scratch, handler="runx-pod")
+    assert len(host.run(["xl", "list"], check=True).stdout.splitlines()) == 3, "a header, dom0 and the pod"
+    for name in ("one", "two"):
+        pod.run(name, WAIT)
+    assert pod.states() == {"one": RUNNING, "two": RUNNING}
+    assert len(host.run(["xl", "list"], check=True).stdout.splitlines()) == 3
+
+
 def test_a_sandbox_that_is_killed(host: Machine, pod: Pod) -> None:
     """The pod is no longer ready, its container continues, and all of it can be removed."""
     container = pod.run("one", WAIT)

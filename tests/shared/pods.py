@@ -41,19 +41,29 @@ disabled_plugins = [
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx.options]
       BinaryName = "{runx}"
       Root = "{home}/states"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx-pod]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runx-pod.options]
+      BinaryName = "{home}/runx-pod"
+      Root = "{home}/states"
 """
 _START = """
     set -e
     mkdir -p "$1/cni" "$1/states/k8s.io" /run/netns
     cat > "$1/config.toml"
     printf %s "$2" > "$1/cni/10-pods.conflist"
-    containerd --config "$1/config.toml" --root "$1/root" --state "$1/state" --address "$1/socket" < /dev/null > "$1/log" 2>&1 &
+    printf '#!/bin/sh\\nexec %s --pod-machine pod "$@"\\n' "$3" > "$1/runx-pod"  # docs/kubernetes.md
+    chmod 755 "$1/runx-pod"
+"""
+_RUN = """
+    containerd --config "$1/config.toml" --root "$1/root" --state "$1/state" --address "$1/socket" < /dev/null >> "$1/log" 2>&1 &
     echo $!
 """
-_END = """
-    set -e
+_KILL = """
     kill "$2"
     while kill -0 "$2" 2> /dev/null; do sleep 0.1; done
+"""
+_END = """
     ! [ -e "/sys/class/net/$3" ] || ip link delete "$3"
     # A kubelet makes the groups of pods and removes them.
     ! [ -e "$4" ] || find "$4" -depth -type d -exec rmdir {} +
@@ -62,15 +72,18 @@ _END = """
 
 
 class Cri:
-    """A containerd whose CRI plugin has one runtime, runx; a network for pods; and the test image.
+    """A containerd whose CRI plugin has the runtimes runx and runx-pod, which makes each pod one machine; a network for pods; and
+    the test image.
 
     The test image is the sandbox's image too, as no program of that runs. `home` is its directory on the host.
     """
 
-    def __init__(self, host: Machine, home: str, client: Client) -> None:
+    def __init__(self, host: Machine, home: str, client: Client, pid: str) -> None:
         self.host = host
         self.call = client.call
         self.home = home
+        self.pid = pid
+        """containerd's."""
         self.states = f"{home}/states/k8s.io"
         self._traces = {
             "domain": ("xl list", "^(?!Name |Domain-0 )"),
@@ -82,6 +95,13 @@ class Cri:
             "mount": ("cat /proc/mounts", re.escape(home)),
             "process": ("ps -eo args", f"^(?!containerd ).*{re.escape(home)}"),  # shims, supervisors, QEMU
         }
+
+    def restart(self) -> None:
+        """End containerd, as an update of it does, and start it again. Shims and containers go on."""
+        words = ["sh", "-c", f"set -e\n{_KILL}{_RUN}", "sh", self.home, self.pid]
+        self.pid = self.host.run(words, check=True, timeout=LIMIT_S).stdout.decode().strip()
+        ctr = ["ctr", "--address", f"{self.home}/socket", "version"]
+        until(lambda: not self.host.run(ctr).returncode, lambda: self.host.run(["cat", f"{self.home}/log"]).stdout)
 
     def left(self) -> list[str]:
         """A line for each part of pods and containers on the host, except files of the plugin."""
@@ -112,8 +132,9 @@ def started(host: Machine, directory: Path) -> Iterator[Cri]:
     bridge = {"type": "bridge", "bridge": BRIDGE, "isDefaultGateway": True, "ipam": ipam}
     network = {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
     config = _CONFIG.format(image=IMAGE, home=home, runx=RUNX)
-    start = ["sh", "-c", _START, "sh", home, json.dumps(network)]
+    start = ["sh", "-c", _START + _RUN, "sh", home, json.dumps(network), RUNX]
     pid = host.run(start, stdin=config.encode(), check=True).stdout.decode().strip()
+    cri: Cri | None = None
     try:
         ctr = ["ctr", "--address", f"{home}/socket", "--namespace", "k8s.io"]
         until(lambda: not host.run([*ctr, "version"]).returncode, lambda: host.run(["cat", f"{home}/log"]).stdout)
@@ -124,15 +145,17 @@ def started(host: Machine, directory: Path) -> Iterator[Cri]:
         with host.socket(f"{home}/socket") as socket, closing(Client(socket)) as client:
             # The plugin learns of the image a little later.
             until(lambda: client.call("ImageStatus", image={"image": IMAGE}).image.id)
-            yield Cri(host, home, client)
+            cri = Cri(host, home, client, pid)
+            yield cri
     finally:
-        host.run(["sh", "-c", _END, "sh", home, pid, BRIDGE, _KUBEPODS], check=True, timeout=LIMIT_S)
+        words = ["sh", "-c", f"set -e\n{_KILL}{_END}", "sh", home, cri.pid if cri else pid, BRIDGE, _KUBEPODS]
+        host.run(words, check=True, timeout=LIMIT_S)
 
 
 class Pod:
     """A ready sandbox, used as by a kubelet. `directory` on the host is for its logs, and for programs."""
 
-    def __init__(self, cri: Cri, directory: str, pid: int = CONTAINER, **settings: Any) -> None:
+    def __init__(self, cri: Cri, directory: str, pid: int = CONTAINER, handler: str = "runx", **settings: Any) -> None:
         self.cri = cri
         self.directory, self.logs = directory, f"{directory}/logs"
         self.namespaces = {"namespace_options": {"pid": pid}}
@@ -145,7 +168,7 @@ class Pod:
             "linux": linux,
             **settings,
         }
-        self.id: str = cri.call("RunPodSandbox", config=self.config, runtime_handler="runx").pod_sandbox_id
+        self.id: str = cri.call("RunPodSandbox", config=self.config, runtime_handler=handler).pod_sandbox_id
 
     def status(self) -> Any:
         return self.cri.call("PodSandboxStatus", pod_sandbox_id=self.id).status

@@ -277,7 +277,7 @@ static unsigned long flags_of(int fd)
         unsigned long st, ms;
     } PAIRS[] = {
         {ST_NOSUID, MS_NOSUID},         {ST_NODEV, MS_NODEV},       {ST_NOEXEC, MS_NOEXEC}, {ST_NOATIME, MS_NOATIME},
-        {ST_NODIRATIME, MS_NODIRATIME}, {ST_RELATIME, MS_RELATIME}, {0x2000, MS_NOSYMFOLLOW},
+        {ST_NODIRATIME, MS_NODIRATIME}, {ST_RELATIME, MS_RELATIME}, {0x2000, MS_NOSYMFOLLOW},   {ST_RDONLY, MS_RDONLY},
     };
     struct statvfs status;
     unsigned long flags = 0;
@@ -291,19 +291,30 @@ static unsigned long flags_of(int fd)
     return flags;
 }
 
-static void do_readonly(char **a)
+/* Gives a mount at DEST one flag more. */
+static void restrict_mount(const char *dest, unsigned long flag)
 {
-    int fd = resolve(a[0], MISSING_FAILS, NULL);
+    int fd = resolve(dest, MISSING_FAILS, NULL);
     if (fd < 0)
         return;
-    unsigned long flags = MS_RDONLY | flags_of(fd);
+    unsigned long flags = flag | flags_of(fd);
     /* The root is a mount already. A bind over it would hide the mounts below it. */
-    if (!is_root(a[0]) || mount(NULL, name_of(fd), NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0) {
+    if (!is_root(dest) || mount(NULL, name_of(fd), NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0) {
         if (mount(name_of(fd), name_of(fd), NULL, MS_BIND | MS_REC, NULL) < 0)
             fail("%s", reason(errno));
-        remount(a[0], flags);
+        remount(dest, flags);
     }
     close(fd);
+}
+
+static void do_readonly(char **a)
+{
+    restrict_mount(a[0], MS_RDONLY);
+}
+
+static void do_nodev(char **a)
+{
+    restrict_mount(a[0], MS_NODEV);
 }
 
 static void do_mkdir(char **a)
@@ -351,6 +362,7 @@ static const struct command COMMANDS[] = {
     {"symlink", 2, 1, do_symlink},
     {"mask", 1, 0, do_mask},
     {"readonly", 1, 0, do_readonly},
+    {"nodev", 1, 0, do_nodev},
     {"mkdir", 1, 0, do_mkdir},
     {"like", 2, 1, do_like},
 };

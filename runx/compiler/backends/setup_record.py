@@ -54,16 +54,18 @@ def _steps(plan: VmPlan) -> Iterator[_Step]:
     if plan.is_pod:
         yield from _pod_steps(plan)
         return
+    guarded = plan.joined is not None and not plan.joined.opens_all_devices
     if plan.joined:
         yield from _joined_root(plan)
+        yield _Step("devices", [record("nodev", "/")] if guarded else [])
     else:
         yield from _root(plan)
         yield _Step("loopback", [record("up", "lo")])
     shares = _OF_JOINED if plan.joined else _MOUNTS
     for mount in plan.mounts:
-        yield _Step(f"{mount.origin} {mount.destination}", _mount(mount, shares))
+        yield _Step(f"{mount.origin} {mount.destination}", _mount(_without_devices(mount) if guarded else mount, shares))
     for device in plan.guest.devices:
-        yield _Step(f"device {device.path}", [_device(device)])
+        yield _Step(f"device {device.path}", [_device(device, bound=device.bound or guarded)])
     if not any(mount.destination == "/dev" and mount.carrier == "9p" for mount in plan.mounts):
         yield _Step("links of /dev", [record("symlink", target, path) for target, path in _LINKS])
     yield _Step("process.cwd", [record("mkdir", plan.process.cwd)])
@@ -249,7 +251,16 @@ def _late_read_only(mount: Mount) -> bool:
     return mount.carrier == "guest" and mount.type in ("tmpfs", "ramfs") and "ro" in mount.flags
 
 
-def _device(device: Device) -> bytes:
-    # 9p cannot hold device nodes: they are in the ramdisk, and bound over files.
-    name = "bound_node" if device.bound else "node"
+def _without_devices(mount: Mount) -> Mount:
+    """A mount in which no node leads to a device, of a container that is not to have those of its pod's machine. There is no
+    program for its control group that would keep it from them: the guest's kernel has no BPF."""
+    is_node = mount.type == "bind" and mount.carrier == "guest" and mount.source != POD_SHM
+    if is_node or mount.type == "devpts" or "nodev" in mount.flags:
+        return mount
+    return mount.model_copy(update={"flags": tuple(sorted({*mount.flags, "nodev"} - {"dev"}))})
+
+
+def _device(device: Device, *, bound: bool) -> bytes:
+    # 9p cannot hold device nodes, nor may a mount without devices: they are in the ramdisk, and bound over files.
+    name = "bound_node" if bound else "node"
     return record(name, device.type, device.major, device.minor, f"{device.mode:o}", device.uid, device.gid, device.path)

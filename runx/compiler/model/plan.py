@@ -445,6 +445,9 @@ class Joined(_Part):
     """Namespaces that the container has for itself in the guest. All others are the pod's."""
     control_group: tuple[tuple[str, str], ...] = ()
     """Files of its control group in the guest, and what is written to them (cgroups(7), version 2): `memory.max`."""
+    opens_all_devices: bool = False
+    """Every device node leads to its device of the machine: linux.resources.devices allows all, as of privileged containers.
+    False: only the nodes that the set-up makes do. So the disks of other containers and the console link stay out of reach."""
 
 
 class Ignored(_Part):

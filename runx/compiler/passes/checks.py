@@ -17,7 +17,7 @@ from runx.compiler.model.settings import IGNORED, LEFT_BY_SANDBOX, REFUSED, plac
 from runx.compiler.passes.mount_carrier import is_node_of_guest
 from runx.compiler.passes.mount_points import check_mount_points
 from runx.compiler.passes.own_ramdisk import check_own_ramdisk
-from runx.compiler.passes.pods import check_joined
+from runx.compiler.passes.pods import DEVICES, check_joined, why_devices
 from runx.compiler.passes.sandbox import check_sandbox
 
 HOST_NAME_MAX = 64
@@ -216,7 +216,13 @@ def _namespaces(container: Container, facts: Facts, report: Report) -> None:
     if "network" not in seen and not container.host_bridge:
         hint = 'add {"type": "network"}; with ctr, leave --net-host out; or network.host in runx.toml'
         report.error("RX406", ("linux", "namespaces"), "the network of the host cannot be used in a virtual machine", hint)
-    if container.is_sandbox or container.joins:
+    if container.joins or container.is_pod:
+        for kind in ("ipc", "uts", "pid"):
+            if kind not in seen:
+                reason = f"no {kind} namespace is given: the container has that of the pod's virtual machine, not the host's"
+                report.ignore("RX407", ("linux", "namespaces", kind), reason)
+        return
+    if container.is_sandbox:
         return
     for kind in ("ipc", "uts", "mount"):
         if kind not in seen:
@@ -377,7 +383,7 @@ def _not_carried(container: Container, facts: Facts, report: Report) -> None:  #
         return
     for path, reason in IGNORED:
         if container.asks_for(path) and not (container.is_pod and path in LEFT_BY_SANDBOX):
-            report.ignore("RX020", path, reason)
+            report.ignore("RX020", path, why_devices(container) if container.joins and path == DEVICES else reason)
 
 
 CHECKS = (

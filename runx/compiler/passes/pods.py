@@ -6,7 +6,7 @@ from typing import Literal
 
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.oci.runx_extensions import POD_MACHINE_ANNOTATION
-from runx.compiler.host.config import POD_MACHINES, HostConfig
+from runx.compiler.host.config import POD_MACHINES
 from runx.compiler.host.facts import Facts, SandboxFacts
 from runx.compiler.model.plan import Disk, Joined
 from runx.compiler.model.request import Container, Hardware, Limits
@@ -17,9 +17,12 @@ _PODS_HINT = "leave it out, or give each container of the pod a machine of its o
 SHM = "/dev/shm"  # a path in the guest
 
 
-def with_pod_machine(container: Container, state_root: str, host: HostConfig, facts: Facts, report: Report) -> Container:
-    """The container, with the decision whether its pod is one machine. A sandbox decides it, by its annotation or runx.toml; the
-    pod's containers follow. Faults go to `report`."""
+def with_pod_machine(container: Container, state_root: str, default: str, facts: Facts, report: Report) -> Container:
+    """The container, with the decision whether its pod is one machine. A sandbox decides it, by its annotation or the default;
+    the pod's containers follow. Faults go to `report`.
+
+    default: what is a machine, as the command line says (--pod-machine), or else runx.toml.
+    """
     asked = container.annotations.get(POD_MACHINE_ANNOTATION)
     if asked not in (None, *POD_MACHINES):
         report.error("RX718", _ANNOTATION, f"{quote(str(asked))} is none of {', '.join(POD_MACHINES)}", "use one of them")
@@ -29,7 +32,7 @@ def with_pod_machine(container: Container, state_root: str, host: HostConfig, fa
             report.ignore("RX720", _ANNOTATION, "the container is in no pod")
         return container
     if container.is_sandbox:
-        is_machine = (asked or host.pod_machine) == "pod"
+        is_machine = (asked or default) == "pod"
     else:
         is_machine = _of(container, state_root, facts).is_machine
         if asked and (asked == "pod") != is_machine:
@@ -91,7 +94,29 @@ def join(container: Container, state_root: str, disks: tuple[Disk, ...]) -> Join
         pid_namespace=_path_of(container, "pid") or ("own" if "pid" in container.namespaces else "pod"),
         own_namespaces=own,
         control_group=control_group(container.limits, container.process.pids_limit),
+        opens_all_devices=opens_all_devices(container),
     )
+
+
+DEVICES: Path = ("linux", "resources", "devices")
+
+
+def why_devices(container: Container) -> str:
+    """What becomes of the rules for devices, of a container that joins the machine of its pod."""
+    if opens_all_devices(container):
+        return "the container has all devices of the pod's machine, and none of the host"
+    return "in the machine of a pod, a container opens the devices of its own nodes in /dev, and no others"
+
+
+def opens_all_devices(container: Container) -> bool:
+    """Whether the rules of linux.resources.devices allow all devices. The last rule about all of them counts; without one, none
+    is allowed, as under runc. Rules about some devices do not count: the nodes of the configuration are what a container has."""
+    allowed = False
+    for rule in container.document.get("linux", {}).get("resources", {}).get("devices", ()):
+        of_all = rule.get("type", "a") in ("a", "") and rule.get("major", -1) < 0 and rule.get("minor", -1) < 0
+        if of_all and {"r", "w"} <= set(rule.get("access") or "rwm"):
+            allowed = bool(rule["allow"])
+    return allowed
 
 
 _OWN: tuple[Literal["ipc", "uts"], ...] = ("ipc", "uts")

@@ -422,15 +422,21 @@ def _in_memory(request: MountRequest, size_kib: int) -> Mount:
     )
 
 
+_OF_SHM = ("nodev", "noexec", "nosuid")
+"""With these all engines mount a pod's shared memory. Under runc a bind of it has them too: without, one container could leave a
+program with set-id bits there for the users of another."""
+
+
 def _of_the_machine(request: MountRequest) -> Mount:
     """The directory of shared memory that all containers of a pod have, in the pod's machine."""
     options = request.options
+    given = set(options.flags) - {flag.removeprefix("no") for flag in _OF_SHM}
     return Mount(
         destination=request.destination,
         carrier="guest",
         type="bind",
         source=POD_SHM,
-        flags=options.flags,
+        flags=tuple(sorted(given | set(_OF_SHM))),
         propagation=options.propagation,
         origin=path_text(request.path),
     )

@@ -73,41 +73,53 @@ def change(kept: dict[str, Any], asked: dict[str, Any], report: Report) -> dict[
 
 def kept_of_joined(resources: dict[str, Any]) -> str:
     """As `kept_limits`, of a container that joins its pod's machine: its limits are those of a control group in the guest."""
-    return json.dumps({"resources": resources}) + "\n"
+    return json.dumps({"resources": with_unified(resources, Report())}) + "\n"
 
 
-_IN_GUEST: tuple[Path, ...] = (("memory", "limit"), ("cpu", "quota"), ("cpu", "period"), ("cpu", "shares"), ("pids", "limit"))
+_IN_GUEST: dict[Path, str] = {
+    ("memory", "limit"): "memory.max",
+    ("cpu", "quota"): "cpu.max",
+    ("cpu", "period"): "cpu.max",
+    ("cpu", "shares"): "cpu.weight",
+    ("pids", "limit"): "pids.max",
+}
+"""Limits of a container in the machine of its pod, and the files of its control group there."""
 
 
 def change_joined(
     kept: dict[str, Any], asked: dict[str, Any], report: Report
 ) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
     """As `change`, for a container that joins its pod's machine: what is kept from now on, and files of its control group in the
-    guest with their content. Faults and what cannot be changed go to `report`."""
+    guest with their content. Faults and what cannot be changed go to `report`.
+
+    Values that ask for nothing change nothing, as in `change`: engines send zeros for the limits that are to stay.
+    """
     checked(asked, RESOURCES, (), report)
     report.notices.clear()  # as above
     if report.errors:
         return kept, ()
     asked = with_unified(asked, report, origin=())
     resources = dict(kept["resources"])
-    changed: set[Path] = set()
+    written: set[str] = set()
     for name, value in asked.items():
         members = value.items() if isinstance(value, dict) else (("", value),)
         for member, one in members:
             path: Path = (name, member) if member else (name,)
-            if path in _IN_GUEST and isinstance(one, int):
+            if not _asks(one):
+                continue
+            if path in _IN_GUEST:
                 resources[name] = {**(resources.get(name) or {}), member: one}
-                changed.add(path)
-            elif _asks(one) and _value(kept["resources"], path) != one:
+                written.add(_IN_GUEST[path])
+            elif _value(kept["resources"], path) != one:
                 report.ignore("RX910", path, "it is no limit of a control group in the pod's machine that can change")
     limits = read_limits(resources, report, origin=())
     pids = (resources.get("pids") or {}).get("limit", 0)
     files = dict(control_group(limits, pids if pids > 0 else None))
     none = {"memory.max": "max", "cpu.max": f"max {limits.cpu_period_us}", "pids.max": "max"}
-    of = {"memory.max": "memory", "cpu.max": "cpu", "cpu.weight": "cpu", "pids.max": "pids"}
-    touched = {str(path[0]) for path in changed}
     return {"resources": resources}, tuple(
-        (file, files.get(file) or none[file]) for file in of if of[file] in touched and (file in files or file in none)
+        (file, files.get(file) or none[file])
+        for file in dict.fromkeys(_IN_GUEST.values())
+        if file in written and (file in files or file in none)
     )
 
 

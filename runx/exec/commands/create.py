@@ -51,6 +51,8 @@ class CreateOptions(NamedTuple):
     """Path of the configuration, from the bundle."""
     root_carrier: str = ""
     """How the root filesystem travels; "": as the configuration and the host say."""
+    pod_machine: str = ""
+    """What is a virtual machine of a pod; "": as the host says."""
     pid_file: str = ""
     """Where to write the supervisor's pid, without a newline; "": nowhere."""
     console_socket: str = ""
@@ -153,7 +155,10 @@ def _compile_into(record: Record, root: str, options: CreateOptions) -> "tuple[G
     facts = HostFacts(config_name=options.config)
     facts.filter_cache, facts.keeps_filters = paths.FILTER_CACHE, True
     facts.xl_info, facts.keeps_virt_caps = xl.info, True
-    inputs = Inputs(options.bundle, container_id, root, paths.assets_dir(), facts, root_carrier=options.root_carrier)
+    inputs = Inputs(
+        options.bundle, container_id, root, paths.assets_dir(), facts,
+        root_carrier=options.root_carrier, pod_machine=options.pod_machine,
+    )  # fmt: skip
     result = compile(inputs)
     plan = result.plan
     process = plan.process

@@ -61,6 +61,9 @@ class _Member:
         self.last_words = ""
         """What to tell at the end."""
         self.said = b""
+        self.polled: tuple[int, Job | None] = (-1, None)
+        """The connection and the job that this turn of the loop asked about. Others may have got numbers of descriptors that were
+        ready, and were closed since: who reads there would wait."""
 
     @property
     def name(self) -> str:
@@ -147,6 +150,7 @@ class Members:
     def watch(self, poller: select.poll) -> float | None:
         due = None
         for member in self._members:
+            member.polled = member.connection, member.job
             if member.connection >= 0:
                 poller.register(member.connection, select.POLLIN)
             if member.job:
@@ -158,9 +162,11 @@ class Members:
 
     def handle(self, ready: dict[int, int]) -> None:
         for member in tuple(self._members):
-            if member.job and member.job.fd in ready:
+            connection, job = member.polled
+            member.polled = -1, None
+            if job and job is member.job and job.fd in ready:
                 self._job_has_ended(member)
-            if member.connection in ready:
+            if connection >= 0 and connection == member.connection and connection in ready:
                 self._hear(member)
             if member.write_back:
                 member.write_back.outcome.expire()

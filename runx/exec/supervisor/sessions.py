@@ -177,7 +177,8 @@ class Sessions:
         if for_question and count >= link.QUESTIONS_MOST:
             raise RunxError(f"the guest has not answered {count} questions")
         if not for_question and count >= link.PROCESSES_MOST:
-            raise RunxError(f"{link.PROCESSES_MOST} processes run by exec already, as many as there may be")
+            containers = "containers and " if any(running.kind == link.CONTAINER for running in others) else ""
+            raise RunxError(f"{link.PROCESSES_MOST} {containers}processes run by exec already, as many as there may be")
 
     def _check_begins(self) -> None:
         if self._is_over or self._container.ending is not None or self._container.status is not None:

@@ -75,6 +75,7 @@ LOST = (
 """Redirections that no error can be written to. containerd's shim has the fifth for a sandbox."""
 
 FAILING = (
+    ["--pod-machine", "pods", "list"],
     ["list", "x"],
     ["state", "c"],
     ["start", "c"],

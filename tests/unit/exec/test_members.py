@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -169,3 +170,20 @@ def test_the_guest_is_not_heard_of_a_layer_that_is_not_wanted(tmp_path: Path) ->
     assert pod.sessions.killed == [NUMBER]
     pod.sessions.listener("exit 137")
     assert pod.next_line() == "exit 137"
+
+
+def test_a_number_that_was_ready_and_means_another_descriptor_now(pod: Pod) -> None:
+    """Of a session that ended in this turn, or of a job: the connection that has it now has said nothing yet."""
+    other = Record(str(Path(pod.log).parent / "d"))
+    os.mkdir(other.directory)
+    other.pod, other.console, other.pid_namespace = "pod", "pod", "own"
+    other.save()
+    supervisor, theirs = socket.socketpair()
+    with supervisor:
+        moment = (0).to_bytes(8, sys.byteorder) + (100_000).to_bytes(8, sys.byteorder)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, moment)  # so that the test ends
+        number = theirs.detach()
+        pod.members.join(number, "d")
+        pod.members.handle({number: select.POLLIN})
+        pod.until(lambda: select.select([supervisor], [], [], 0)[0])
+        assert supervisor.recv(100) == b"joined\n"

@@ -1,5 +1,6 @@
 """Further processes of a container, as the supervisor sees them: the guest on one side, their carriers on the other."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -157,6 +158,21 @@ def test_no_more_than_there_may_be(begin: Begin) -> None:
         talk.carriers.append(Carrier(talk.guest, b"" if number % 2 else process_record.limits([b"cpu.max", b""])))
     with pytest.raises(RunxError, match="the guest has not answered 8 questions"):
         Carrier(talk.guest, b"")
+
+
+def test_containers_of_a_pod_count_too(begin: Begin) -> None:
+    talk = begin(link.PROCESSES_MOST - 1)
+    sessions = talk.guest.sessions
+    assert sessions
+
+    def join() -> int:
+        archive = os.memfd_create("archive")
+        os.write(archive, b"070701")
+        return sessions.begin_container(print, [archive, *(os.open("/dev/null", os.O_RDWR) for _ in range(3))], -1, None)
+
+    assert join() == link.PROCESSES_MOST
+    with pytest.raises(RunxError, match="64 containers and processes run by exec already"):
+        join()
 
 
 def test_none_begins_when_the_container_ends(begin: Begin) -> None:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from runxtools.bench.figures import ASSETS, Figure, lines
 from runxtools.bench.roots import RATE_LIMIT, measure_images
@@ -51,12 +52,12 @@ def measure_output(double: Double, rounds: int) -> Figure:
     from runxtools.testing.bundles import Bundle
 
     rates: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="runx-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="runx-bench-") as name, tempfile.TemporaryFile() as said:
         bundle = Bundle(double, Path(name))
-        bundle.write("/bin/dd", "if=/dev/zero", "bs=64k", f"count={OUTPUT_SIZE // 65536}")
+        bundle.write("/bin/dd", "if=/dev/zero", "bs=64k", f"count={OUTPUT_SIZE // 65536}", "status=none")
         for _ in range(rounds):
             null = subprocess.DEVNULL
-            with double.popen(bundle.argv("run", "c"), stdin=null, stdout=subprocess.PIPE, stderr=null) as process:
+            with double.popen(bundle.argv("run", "c"), stdin=null, stdout=subprocess.PIPE, stderr=said) as process:
                 assert process.stdout is not None
                 first = len(process.stdout.read(65536))
                 begin = time.perf_counter()
@@ -65,9 +66,19 @@ def measure_output(double: Double, rounds: int) -> Figure:
                     rest += len(data)
                 seconds = time.perf_counter() - begin
             if process.returncode or first + rest != OUTPUT_SIZE:
-                raise ToolError("a container on xl-double failed: tools/xl-double runx run ...")
+                raise _failed(f"runx run, after {first + rest} bytes", process.returncode, _words(said))
             rates.append(rest / seconds / 1e6)
     return Figure("xl-double: a container's stdout", "MB/s", rates, limit=30, at_least=True)
+
+
+def _words(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _failed(what: str, status: int, words: bytes) -> ToolError:
+    """The error of a container that failed: what it was doing, and what runx has said."""
+    return ToolError(f"on xl-double, {what} ended with status {status}: {words.decode(errors='replace').strip() or 'no words'}")
 
 
 _KIND, _SANDBOX = "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"
@@ -77,7 +88,7 @@ def measure_joined(double: Double, rounds: int) -> list[Figure]:
     """`create` and `start` of a container in the running machine of its pod, against one in a machine of its own."""
     from runxtools.testing.bundles import Bundle
 
-    with tempfile.TemporaryDirectory(prefix="runx-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="runx-bench-") as name, tempfile.TemporaryFile() as said:
         bundle = Bundle(double, Path(name))
 
         def times(container: str, annotations: dict[str, str]) -> tuple[float, float]:
@@ -86,11 +97,14 @@ def measure_joined(double: Double, rounds: int) -> list[Figure]:
             bundle.write("/bin/sleep", "1000")
             null = subprocess.DEVNULL
             begin = time.perf_counter()
-            with double.popen(bundle.argv("create", container), stdin=null, stdout=null, stderr=null) as process:
+            with double.popen(bundle.argv("create", container), stdin=null, stdout=null, stderr=said) as process:
                 pass
             created = time.perf_counter()
-            if process.returncode or bundle.runx("start", container).returncode:
-                raise ToolError("a container on xl-double failed: tools/xl-double runx create ...")
+            if process.returncode:
+                raise _failed(f"runx create {container}", process.returncode, _words(said))
+            started = bundle.runx("start", container)
+            if started.returncode:
+                raise _failed(f"runx start {container}", started.returncode, started.stderr)
             return 1000 * (created - begin), 1000 * (time.perf_counter() - begin)
 
         def measured(container: str, annotations: dict[str, str]) -> tuple[float, float]:
