@@ -24,8 +24,12 @@ def spec(bundle: str) -> None:
         raise RunxError(f"{path} exists", "remove it first, or choose another directory with --bundle") from None
     except OSError as error:
         raise RunxError(f"cannot write {path}: {reason(error)}") from None
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(json.dumps(example(), indent="\t") + "\n")
+    try:
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(json.dumps(example(), indent="\t") + "\n")
+    except OSError as error:
+        os.unlink(path)  # a part of it is no configuration
+        raise RunxError(f"cannot write {path}: {reason(error)}") from None
 
 
 def example() -> dict[str, Any]:

@@ -105,6 +105,11 @@ class Report:
         self._above: set[Path] = set()
         """The paths of the faults, and all paths above them."""
         self.notices: dict[Path, Diagnostic] = {}
+        self._given: dict[Path, Path] = {}
+
+    def given_at(self, place: Path, path: Path) -> None:
+        """Say that the value at `path` comes from `place`: faults and notices of it belong there from now on."""
+        self._given[path] = place
 
     @property
     def ignored(self) -> dict[Path, str]:
@@ -113,6 +118,7 @@ class Report:
 
     def error(self, fault_id: str, path: Path, message: str, hint: str = "", character: int | None = None) -> None:
         """Record a fault. Later ones at the same path or below it are dropped: a missing object has no wrong members."""
+        path = self._given.get(path, path)
         if not any(path[:length] in self.errors for length in range(len(path) + 1)):
             self.errors[path] = Diagnostic(fault_id, path, _bounded(message), _bounded(hint), character)
             self._above.update(path[:length] for length in range(len(path) + 1))
@@ -134,6 +140,7 @@ class Report:
 
     def ignore(self, fault_id: str, path: Path, reason: str) -> None:
         """Record a setting that the plan does not honour, and why. One string may hold several."""
+        path = self._given.get(path, path)
         known = self.notices.get(path)
         if known is None:
             self.notices[path] = Diagnostic(fault_id, path, _bounded(reason))

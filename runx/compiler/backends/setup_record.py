@@ -4,6 +4,7 @@ It is the plan in the order of its steps. A record `step` names each, so that th
 message.
 """
 
+import posixpath
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -75,7 +76,7 @@ def _steps(plan: VmPlan) -> Iterator[_Step]:
         yield _Step("network", [record("await_network")])
         if interfaces and not any(mount.destination == "/etc/resolv.conf" for mount in plan.mounts):
             yield _Step("resolv.conf", [record("bind_existing", _RESOLV_CONF, "/etc/resolv.conf")])
-    late = [mount for mount in plan.mounts if _late_read_only(mount)]
+    late = [mount for mount in _seen(plan.mounts) if _late_read_only(mount)]
     yield _Step("read-only mounts", [record("readonly", mount.destination) for mount in late])
     # The share itself is served writable, so that the mount points above could be made.
     yield _Step("root.readonly", [record("readonly", "/")] if plan.root.read_only else [])
@@ -244,6 +245,20 @@ def _mount(mount: Mount, shares: str) -> list[bytes]:
         options = ",".join((*flags, *mount.data)) or _NONE
         records = [record("mount", mount.type, mount.source, mount.destination, options)]
     return records + [record("propagation", mount.destination, word) for word in mount.propagation]
+
+
+def _seen(mounts: tuple[Mount, ...]) -> list[Mount]:
+    """The mounts that no later one covers: another mount is at the destination of the others."""
+    later: set[str] = set()
+    seen = []
+    for mount in reversed(mounts):
+        place = mount.destination
+        while place != "/" and place not in later:
+            place = posixpath.dirname(place)
+        if place == "/":
+            seen.append(mount)
+        later.add(mount.destination)
+    return seen[::-1]
 
 
 def _late_read_only(mount: Mount) -> bool:

@@ -330,13 +330,15 @@ def _warn_of_sockets(record: Record) -> None:
 
 
 def _write(path: str, data: bytes) -> None:
+    """Write a new file into the container's directory. Raises RunxError."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
             file.write(data)
     except OSError as error:
         error.filename = path
-        raise of_full_disk(error, os.path.dirname(path)) or RunxError(f"cannot write {path}: {reason(error)}") from None
+        above = os.path.dirname(os.path.dirname(path))  # the container's directory goes again
+        raise of_full_disk(error, above) or RunxError(f"cannot write {path}: {reason(error)}") from None
 
 
 def _write_pid_file(path: str, pid: int) -> None:

@@ -186,7 +186,8 @@ class Record:
             write_atomically(self.directory + "/record", text)
         except OSError as error:
             if not _saved_in_reserve(self.directory, text):
-                full = of_full_disk(error, self.directory)
+                # The directory of a container that cannot be made goes again.
+                full = of_full_disk(error, os.path.dirname(self.directory))
                 raise full or RunxError(f"cannot write {self.directory}/record: {reason(error)}") from None
 
     def save_if_possible(self) -> None:

@@ -2,6 +2,10 @@
 
 import json
 import os
+import subprocess
+from pathlib import Path
+
+import pytest
 
 from commandhost import Host
 
@@ -40,3 +44,17 @@ def test_a_directory_that_is_not_there(host: Host) -> None:
     assert (result.returncode, "no such file or directory" in result.stderr) == (1, True)
     assert "takes no operands" in host.runx("spec", str(host.bundle)).stderr
     assert not os.path.exists(host.bundle / "no")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system is mounted")
+def test_a_disk_that_is_full(host: Host, tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", place], check=True)
+    try:
+        (place / "fill").write_bytes(bytes(4096))
+        result = host.runx("spec", "--bundle", str(place))
+        assert (result.returncode, result.stderr) == (1, f"runx: cannot write {place}/config.json: no space left on device\n")
+        assert os.listdir(place) == ["fill"]
+    finally:
+        subprocess.run(["umount", place], check=True)

@@ -222,7 +222,9 @@ def test_a_state_root_that_xl_cannot_take(root: str) -> None:
 
 def test_slots_are_counted_over_bind_mounts_alone() -> None:
     tmpfs = {"destination": "/t", "type": "tmpfs"}
-    made = plan(config(mounts=[BIND, tmpfs, {**BIND, "source": "/etc/hosts"}, tmpfs]), **{"/etc/hosts": "file"}).mounts
+    made = plan(
+        config(mounts=[BIND, tmpfs, {**BIND, "source": "/etc/hosts", "destination": "/f"}, tmpfs]), **{"/etc/hosts": "file"}
+    ).mounts
     assert [(mount.slot, mount.is_file) for mount in made] == [(0, False), (None, False), (1, True), (None, False)]
 
 
@@ -362,6 +364,8 @@ def test_network_devices_of_the_host() -> None:
     [
         ({"eth9": {}}, {}, "the host has no network device eth9"),
         ({"eth1": {"name": "eth 0"}}, {}, '"eth 0" is not the name of a network device'),
+        ({"lo": {}}, {}, "every network namespace has a loopback interface of its own"),
+        ({"eth1": {"name": "lo"}}, {}, "every network namespace has a loopback interface of its own"),
         ({"eth1": {"name": "a/b"}}, {}, "is not the name"),
         ({"..": {}}, {}, "is not the name"),
         ({"eth1": {"name": "sixteen-letters-"}}, {}, "is not the name"),

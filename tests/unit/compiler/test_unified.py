@@ -70,6 +70,28 @@ def test_what_goes_before_what_is_listed() -> None:
     assert "linux.resources.cpu.shares" not in listed, "both say the same"
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "fault"),
+    [
+        ("memory.max", "10M", "RX436"),
+        ("cpu.max", "1 100000", "RX432"),
+        ("cpu.max", "9000000 1000", "RX431"),
+        ("cpu.max", "max", ""),
+    ],
+)
+@pytest.mark.parametrize("before", [{}, {"memory": {"limit": 300 << 20}, "cpu": {"quota": 5}}], ids=["alone", "beside"])
+def test_notices_are_at_the_file(file: str, text: str, fault: str, before: dict[str, Any]) -> None:
+    ignored = compiled({**before, "unified": {file: text}}).plan.ignored
+    found = [entry.path for entry in ignored if entry.id == fault]
+    assert found == ([f'linux.resources.unified["{file}"]'] if fault else [])
+
+
+def test_a_fault_is_at_the_file() -> None:
+    with pytest.raises(CompileError) as caught:
+        compiled({"unified": {"cpuset.cpus": "x"}})
+    assert [fault.path for fault in caught.value.diagnostics] == [("linux", "resources", "unified", "cpuset.cpus")]
+
+
 def test_files_without_a_meaning_here_are_listed() -> None:
     files = {"memory.high": "1G", "memory.oom.group": "1", "io.max": "8:0 rbps=1", "hugetlb.2MB.rsvd.max": "0", "cpu.idle": "1"}
     listed = {entry.path: entry.id for entry in compiled({"unified": {**files, "memory.max": "1G"}}).plan.ignored}

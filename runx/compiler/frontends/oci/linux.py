@@ -63,6 +63,9 @@ def read_network_devices(devices: dict[str, dict[str, str]], report: Report) -> 
         for place, word in ((path, name), ((*path, "name"), new)):
             if not _is_device_name(word):
                 report.error("RX409", place, f"{quote(word)} is not the name of a network device", _DEVICE_NAME)
+            elif word == "lo":
+                message = "every network namespace has a loopback interface of its own, which cannot be moved"
+                report.error("RX409", place, message, "name another device, and another name for it")
         if "%d" not in new and new in taken:
             report.error("RX409", (*path, "name"), f"two devices would be called {quote(new)}", "give one another name")
         taken.add(new)

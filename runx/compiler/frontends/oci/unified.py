@@ -42,6 +42,7 @@ def with_unified(resources: dict[str, Any], report: Report, origin: Path = ("lin
             if given and given != value:
                 report.ignore("RX434", (*origin, section, member), f"{path_text(place)} goes before it")
             result[section] = {**(result.get(section) or {}), member: value}
+            report.given_at(place, (*origin, section, member))
     if "unified" in result:
         result["unified"] = kept
     return result
