@@ -475,6 +475,16 @@ def test_a_pod_chooses(host: Machine, cri: Cri, nothing_is_left: None, scratch: 
         pod.cri.call("StartContainer", container_id=pod.create("two", "true"))
 
 
+def test_a_container_ends_as_a_whole_when_memory_has_run_out(host: Machine, pod: Pod) -> None:
+    """As kubelets ask for it. Where the guest's kernel has no such file, the container runs without it."""
+    linux = {"resources": {"unified": pairs(**{"memory.oom.group": "1"})}, "security_context": pod.namespaces}
+    container = pod.run("one", WAIT, linux=linux)
+    plan = json.loads(host.run(["cat", f"{pod.cri.states}/{container}/plan.json"], check=True).stdout)
+    assert ["memory.oom.group", "1"] in plan["joined"]["control_group"]
+    if "memory" in execute(pod, container, "cat", "/sys/fs/cgroup/cgroup.controllers")[0]:
+        assert execute(pod, container, "cat", "/sys/fs/cgroup/memory.oom.group") == ("1\n", 0)
+
+
 def test_the_limits_of_a_container_change(pod: Pod) -> None:
     """Where the guest has the controllers: the double's guest may have none, and the error says so then."""
     container = pod.run("one", WAIT)

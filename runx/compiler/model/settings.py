@@ -231,7 +231,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "linux.resources.unified", "carried",
         "memory.max, cpu.max, cpu.weight, cpuset.cpus and pids.max as the properties with the same meaning, which they go "
-        "before; others are ignored and listed",
+        "before; in the machine of a pod memory.oom.group too; others are ignored and listed",
         read="frontends/oci/unified.py", own_ramdisk=False, sandbox=False,
         update="of its files, memory.max, cpu.max, cpu.weight and cpuset.cpus alone mean what a running machine can change",
     ),
