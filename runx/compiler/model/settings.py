@@ -335,6 +335,9 @@ IGNORED = tuple((path_of(row), row.how) for row in SETTINGS if row.fate in ("ign
 
 REFUSED = tuple((path_of(row), row) for row in SETTINGS if row.fate == "refused")
 
+DEVICES: Path = ("linux", "resources", "devices")
+"""Of these rules a container that joins the machine of its pod has a part (passes/pods.py)."""
+
 LEFT_TO_OWN_RAMDISK = tuple(path_of(row) for row in SETTINGS if not row.own_ramdisk)
 """What PID 1 of runx would do in the guest."""
 

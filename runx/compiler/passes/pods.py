@@ -110,9 +110,6 @@ def _oom_group(container: Container) -> tuple[tuple[str, str], ...]:
     return ((_OOM_GROUP[-1], "1"),) if text.strip() == "1" else ()
 
 
-DEVICES: Path = ("linux", "resources", "devices")
-
-
 def why_devices(container: Container) -> str:
     """What becomes of the rules for devices, of a container that joins the machine of its pod."""
     if opens_all_devices(container):
@@ -127,7 +124,7 @@ def opens_all_devices(container: Container) -> bool:
     for rule in container.document.get("linux", {}).get("resources", {}).get("devices", ()):
         of_all = rule.get("type", "a") in ("a", "") and rule.get("major", -1) < 0 and rule.get("minor", -1) < 0
         if of_all and {"r", "w"} <= set(rule.get("access") or "rwm"):
-            allowed = bool(rule["allow"])
+            allowed = rule.get("allow") is True
     return allowed
 
 
