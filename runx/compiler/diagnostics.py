@@ -138,6 +138,10 @@ class Report:
         self.errors = {path: fault for path, fault in self.errors.items() if fault.id != fault_id}
         self._above = {path[:length] for path in self.errors for length in range(len(path) + 1)}
 
+    def honour(self, path: Path) -> None:
+        """Drop the notices about a setting, as the plan honours it after all."""
+        self.notices.pop(path, None)
+
     def ignore(self, fault_id: str, path: Path, reason: str) -> None:
         """Record a setting that the plan does not honour, and why. One string may hold several."""
         path = self._given.get(path, path)

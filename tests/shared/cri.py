@@ -45,7 +45,8 @@ ListPodSandboxRequest:
 PodSandbox: string id 1, int32 state 3
 ListPodSandboxResponse: PodSandbox* items 1
 
-LinuxContainerResources: int64 cpu_period 1, int64 cpu_quota 2, int64 cpu_shares 3, int64 memory_limit_in_bytes 4
+LinuxContainerResources: int64 cpu_period 1, int64 cpu_quota 2, int64 cpu_shares 3, int64 memory_limit_in_bytes 4, \
+    KeyValue* unified 9
 Int64Value: int64 value 1
 Capability: string* add_capabilities 1, string* drop_capabilities 2
 LinuxContainerSecurityContext: Capability capabilities 1, NamespaceOption namespace_options 3, Int64Value run_as_user 5, \

@@ -137,6 +137,46 @@ def test_nodes_lead_to_no_device_of_the_pod(pod: Pod, shared: list[dict[str, Any
     assert pod.log("one") == "/\n/dev\n/tmp\n/dev/shm\n/volume\n10\n4\n4\n1\n"
 
 
+_LOOK_AT_RIGHTS = """
+    id -u; id -g; id -G; awk '/^(CapEff|CapBnd|NoNewPrivs|Seccomp):/ { print $1, $2 }' /proc/self/status
+    for file in /x /proc/sys/kernel/panic; do (echo 1 > $file) 2> /dev/null && echo written; done
+    wc -c < /proc/keys
+"""
+_RIGHTS = """\
+1000
+2000
+2000 50 3000
+CapEff: 0000000000000000
+CapBnd: 0000000000000001
+NoNewPrivs: 1
+Seccomp: 2
+0
+"""
+
+
+def test_security_contexts(pod: Pod) -> None:
+    """Of each container its own, for its processes by exec as well; another is root meanwhile."""
+    other = pod.run("other", WAIT)
+    context = {
+        "run_as_user": {"value": 1000},
+        "run_as_group": {"value": 2000},
+        "supplemental_groups": [3000],
+        "no_new_privs": True,
+        "readonly_rootfs": True,
+        "capabilities": {"drop_capabilities": ["ALL"], "add_capabilities": ["CHOWN"]},
+        "masked_paths": ["/proc/keys"],
+        "readonly_paths": ["/proc/sys"],
+        **pod.namespaces,
+    }
+    container = pod.run("one", f"{_LOOK_AT_RIGHTS} {WAIT}", linux={"security_context": context})
+    found = pod.log("one").removesuffix("ready\n")
+    lines, expected = found.splitlines(), _RIGHTS.splitlines()
+    assert sorted(lines[2].split()) == sorted(expected[2].split())  # the image gives its user a group
+    assert lines[:2] + lines[3:] == expected[:2] + expected[3:]
+    assert execute(pod, container, "sh", "-c", _LOOK_AT_RIGHTS) == (found, 0)
+    assert execute(pod, other, "sh", "-c", "id -u; echo 1 > /x; cat /x") == ("0\n1\n", 0)
+
+
 def test_memory_that_two_containers_map_of_one_file(pod: Pod, shared: list[dict[str, Any]]) -> None:
     pod.run("one", "/programs/meet map /dev/shm/number 42 & echo ready; wait", mounts=shared)
     two = pod.run("two", WAIT, mounts=shared)
@@ -473,6 +513,16 @@ def test_a_pod_chooses(host: Machine, cri: Cri, nothing_is_left: None, scratch: 
     assert len(domains(host)) == 1
     with pytest.raises(CallError, match="one container of a pod can run at a time"):
         pod.cri.call("StartContainer", container_id=pod.create("two", "true"))
+
+
+def test_a_container_ends_as_a_whole_when_memory_has_run_out(host: Machine, pod: Pod) -> None:
+    """As kubelets ask for it. Where the guest's kernel has no such file, the container runs without it."""
+    linux = {"resources": {"unified": pairs(**{"memory.oom.group": "1"})}, "security_context": pod.namespaces}
+    container = pod.run("one", WAIT, linux=linux)
+    plan = json.loads(host.run(["cat", f"{pod.cri.states}/{container}/plan.json"], check=True).stdout)
+    assert ["memory.oom.group", "1"] in plan["joined"]["control_group"]
+    if "memory" in execute(pod, container, "cat", "/sys/fs/cgroup/cgroup.controllers")[0]:
+        assert execute(pod, container, "cat", "/sys/fs/cgroup/memory.oom.group") == ("1\n", 0)
 
 
 def test_the_limits_of_a_container_change(pod: Pod) -> None:

@@ -39,6 +39,9 @@ class Progress:
         try:
             yield
             outcome = ""
+        except (KeyboardInterrupt, SystemExit):  # of a signal (command.py): a caller's limit of time is no failure of the step
+            outcome = "ended by a signal after "
+            raise
         finally:
             done.set()
             if self._live:

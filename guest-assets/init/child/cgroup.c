@@ -142,10 +142,11 @@ void cgroup_write(const char *group, const struct process *p, int report)
             continue; /* it is to be read */
         if (write_file(path, value) && (strcmp(file, "cgroup.freeze") || await_frozen(group, *value == '1')))
             continue;
-        /* EINVAL: the kernel can never have so many tasks. A weight is among others, of which a kernel without them knows nothing. */
+        /* EINVAL: the kernel can never have so many tasks. A weight is among others, of which a kernel without them knows nothing;
+         * and without a limit of memory, none of a group runs out. */
         if (!strcmp(file, "pids.max") && errno == EINVAL && write_file(path, "max"))
             continue;
-        if (strcmp(file, "cpu.weight") || errno != ENOENT)
+        if ((strcmp(file, "cpu.weight") && strcmp(file, "memory.oom.group")) || errno != ENOENT)
             report_failure(report, STATUS_SETUP_FAILED, "control group: %s %s: %s", file, value, reason(errno));
     }
 }

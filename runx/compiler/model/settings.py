@@ -231,7 +231,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "linux.resources.unified", "carried",
         "memory.max, cpu.max, cpu.weight, cpuset.cpus and pids.max as the properties with the same meaning, which they go "
-        "before; others are ignored and listed",
+        "before; in the machine of a pod memory.oom.group too; others are ignored and listed",
         read="frontends/oci/unified.py", own_ramdisk=False, sandbox=False,
         update="of its files, memory.max, cpu.max, cpu.weight and cpuset.cpus alone mean what a running machine can change",
     ),
@@ -334,6 +334,9 @@ IGNORED = tuple((path_of(row), row.how) for row in SETTINGS if row.fate in ("ign
 """Path and reason of each property that the plan lists as ignored. Such paths lead through objects only."""
 
 REFUSED = tuple((path_of(row), row) for row in SETTINGS if row.fate == "refused")
+
+DEVICES: Path = ("linux", "resources", "devices")
+"""Of these rules a container that joins the machine of its pod has a part (passes/pods.py)."""
 
 LEFT_TO_OWN_RAMDISK = tuple(path_of(row) for row in SETTINGS if not row.own_ramdisk)
 """What PID 1 of runx would do in the guest."""

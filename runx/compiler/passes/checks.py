@@ -13,11 +13,11 @@ from runx.compiler.frontends.oci.overlay_options import directories_of
 from runx.compiler.host.config import MAX_VCPUS, MIN_MEMORY_MIB
 from runx.compiler.host.facts import Facts, bridge_directory
 from runx.compiler.model.request import Container, MountRequest
-from runx.compiler.model.settings import IGNORED, LEFT_BY_SANDBOX, REFUSED, places
+from runx.compiler.model.settings import DEVICES, IGNORED, LEFT_BY_SANDBOX, REFUSED, places
 from runx.compiler.passes.mount_carrier import is_node_of_guest
 from runx.compiler.passes.mount_points import check_mount_points
 from runx.compiler.passes.own_ramdisk import check_own_ramdisk
-from runx.compiler.passes.pods import DEVICES, check_joined, why_devices
+from runx.compiler.passes.pods import check_joined, why_devices
 from runx.compiler.passes.sandbox import check_sandbox
 
 HOST_NAME_MAX = 64

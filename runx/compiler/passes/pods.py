@@ -59,6 +59,8 @@ def check_joined(container: Container, facts: Facts, report: Report) -> None:  #
             message = f"{words[-1]}: a mount of the host does not reach a virtual machine, nor one of the machine the host"
             hint = "mountPropagation None, or a machine of the container's own, where the plan lists it as ignored"
             report.error("RX324", (*mount.path, "options"), message, hint)
+    if _OOM_GROUP[-1] in dict(_oom_group(container)):
+        report.honour(_OOM_GROUP)
     if container.limits.cpus:
         path = ("linux", "resources", "cpu", "cpus")
         report.ignore("RX449", path, "the host's CPUs are those of the pod's machine: give a cpuset to its sandbox")
@@ -93,12 +95,19 @@ def join(container: Container, state_root: str, disks: tuple[Disk, ...]) -> Join
         disks=disks,
         pid_namespace=_path_of(container, "pid") or ("own" if "pid" in container.namespaces else "pod"),
         own_namespaces=own,
-        control_group=control_group(container.limits, container.process.pids_limit),
+        control_group=(*control_group(container.limits, container.process.pids_limit), *_oom_group(container)),
         opens_all_devices=opens_all_devices(container),
     )
 
 
-DEVICES: Path = ("linux", "resources", "devices")
+_OOM_GROUP = ("linux", "resources", "unified", "memory.oom.group")
+
+
+def _oom_group(container: Container) -> tuple[tuple[str, str], ...]:
+    """With 1, the kernel ends all processes of the container when memory has run out, not one. A kubelet (from 1.28 on, with
+    version 2 of cgroups) asks for it."""
+    text = container.document.get("linux", {}).get("resources", {}).get("unified", {}).get(_OOM_GROUP[-1], "")
+    return ((_OOM_GROUP[-1], "1"),) if text.strip() == "1" else ()
 
 
 def why_devices(container: Container) -> str:
@@ -115,7 +124,7 @@ def opens_all_devices(container: Container) -> bool:
     for rule in container.document.get("linux", {}).get("resources", {}).get("devices", ()):
         of_all = rule.get("type", "a") in ("a", "") and rule.get("major", -1) < 0 and rule.get("minor", -1) < 0
         if of_all and {"r", "w"} <= set(rule.get("access") or "rwm"):
-            allowed = bool(rule["allow"])
+            allowed = rule.get("allow") is True
     return allowed
 
 

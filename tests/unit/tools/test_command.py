@@ -1,5 +1,6 @@
 """How a tool ends: its status, and what it says."""
 
+import io
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from runxtools.checkout import CHECKOUT
+from runxtools.progress import Progress
 
 PROGRAM = """
 import os, signal, sys, time
@@ -40,3 +42,18 @@ def test_the_end_of_a_tool(body: str, trouble: int, status: int, said: str) -> N
     program = PROGRAM.format(tools=str(CHECKOUT / "tools"), body=body, trouble=trouble)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (status, "ended\n", said)
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (SystemExit(128 + signal.SIGTERM), "ended by a signal after 0.0 s"),
+        (KeyboardInterrupt(), "ended by a signal after 0.0 s"),
+        (OSError(), "failed after 0.0 s"),
+    ],
+)
+def test_a_step_says_whether_it_failed_or_was_ended(end: BaseException, said: str) -> None:
+    out = io.StringIO()
+    with pytest.raises(type(end)), Progress(1, out).step("a step"):
+        raise end
+    assert out.getvalue() == f"[1/1] a step ... {said}\n"
