@@ -37,8 +37,18 @@ LONG = (
     "test_memory_runs_out_again_and_again",
     "test_a_container_with_its_root_in_memory_has_its_whole_limit[64-48]",
     "test_ten_at_once",
+    "test_five_at_once",
+    "test_ports_are_forwarded",
+    "test_files_are_copied_by_exec",
+    "test_a_second_container_at_once_is_refused",
+    "test_a_health_check",
+    "test_a_network_of_another_container",
+    "test_no_server_is_an_error_with_its_network",
+    "test_nothing_is_checked_if_the_host_says_so",
+    "test_isolated_ports[not isolated]",
 )
-"""Modules and tests that get the marker `long`: each takes minutes, or another engine's tests have the same containers."""
+"""Modules and tests that get the marker `long`: each takes minutes, or another engine's tests have the same containers. The last
+ones are as good on the double, where every run has them."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

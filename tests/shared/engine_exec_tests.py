@@ -14,7 +14,7 @@ import pytest
 from engine_tests import started
 from exec_setting import may_exec  # noqa: F401  # a fixture
 from runxtools.machine import Machine
-from runxtools.testing.containers import LIMIT_S, until
+from runxtools.testing.containers import LIMIT_S, removed, until
 
 MOST = 64
 """Processes by exec in a container."""
@@ -25,7 +25,7 @@ def container(host: Machine, engine: list[str], may_exec: None) -> Iterator[str]
     """A container that runs until the test has ended."""
     name = started(host, engine)
     yield name
-    host.run([*engine, "rm", "--force", name], check=True, timeout=LIMIT_S)
+    removed(host, engine, name)
 
 
 def set_size(fd: int, rows: int, columns: int) -> None:

@@ -4,7 +4,7 @@ import subprocess
 
 from engine_tests import IMAGE
 from runxtools.machine import Machine
-from runxtools.testing.containers import LIMIT_S, until
+from runxtools.testing.containers import LIMIT_S, removed, until
 
 KEPT = ("cni-podman0", "docker0")
 """Bridges of dom0: engines make one for their first container and keep it."""
@@ -39,7 +39,7 @@ def test_the_default_network(host: Machine, engine: list[str]) -> None:
     assert f"inet {gateway.rsplit('.', 1)[0]}." in text
     assert f"default via {gateway} dev eth0" in text
 
-    host.run([*engine, "rm", "--force", web], check=True, timeout=LIMIT_S)
+    removed(host, engine, web)
     follow.communicate(timeout=LIMIT_S)
     until(lambda: links(host) - set(KEPT) == before - set(KEPT), lambda: links(host) ^ before)
     assert not host.run(["ls", "/run/netns"]).stdout
@@ -52,4 +52,4 @@ def test_a_network_of_another_container(host: Machine, engine: list[str]) -> Non
     second = host.run([*engine, "run", "--rm", "--network", f"container:{first}", IMAGE, "true"], timeout=LIMIT_S)
     assert second.returncode != 0
     assert b"the network namespace is in use by another container" in second.stderr, second.stderr
-    host.run([*engine, "rm", "--force", first], check=True, timeout=LIMIT_S)
+    removed(host, engine, first)

@@ -32,6 +32,15 @@ def until(condition: Callable[[], Any], explain: Callable[[], object] = lambda: 
     return value
 
 
+def removed(host: Machine, engine: Sequence[str], container: str) -> None:
+    """Kill and remove a container of docker or podman.
+
+    docker waits ten seconds for its end, which are few in an emulated machine. It removes the container when it is asked again.
+    """
+    argv = [*engine, "rm", "--force", container]
+    until(lambda: not host.run(argv, timeout=LIMIT_S).returncode, lambda: host.run(argv, timeout=LIMIT_S))
+
+
 def command(argv: Sequence[str], options: Sequence[str] = (), container: str = "", image: str = IMAGE) -> list[str]:
     """The `ctr run` command of a container of runx, with the container's output and exit status."""
     return ["ctr", "run", "--rm", "--runc-binary", RUNX, *options, image, container or new_id(), *argv]
