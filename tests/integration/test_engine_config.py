@@ -95,4 +95,4 @@ def test_crio() -> None:
 def test_kubernetes() -> None:
     """No parser of it is here either: the handler is what the test of pods names."""
     assert "\nhandler: runx\n" in configuration("Kubernetes")
-    assert 'runtime_handler="runx"' in Path(CHECKOUT / "tests/shared/pods.py").read_text()
+    assert 'handler: str = "runx"' in Path(CHECKOUT / "tests/shared/pods.py").read_text()

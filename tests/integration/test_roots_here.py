@@ -207,7 +207,7 @@ def test_a_name_that_mkfs_cannot_take(bundle: Bundle) -> None:
         assert (result.returncode, result.stdout) == (0, b"x"), result
         return
     assert result.returncode == 1
-    assert f"/etc/{name} has a name of 255 bytes".encode() in result.stderr
+    assert b"/etc/nnn" in result.stderr and b" has a name of 255 bytes" in result.stderr, "a long word is cut"
     assert b"9p" in result.stderr
 
 
