@@ -48,11 +48,14 @@ class Bundle:
         write = ["sh", "-c", 'cat > "$1"', "sh", f"{self.top}/config.json"]
         self.lab.run(write, stdin=json.dumps(config).encode(), check=True)
 
-    def qcow2(self, tmp_path: Path) -> None:
-        """Make root.qcow2 of root.img. dom0 has no qemu-img, this machine has."""
+    def convert(self, tmp_path: Path, image_format: str = "qcow2") -> None:
+        """Make root.qcow2 or root.vhd of root.img. dom0 has no qemu-img, this machine has."""
         self.lab.get(f"{self.top}/root.img", tmp_path)
-        subprocess.run(["qemu-img", "convert", "-O", "qcow2", tmp_path / "root.img", tmp_path / "root.qcow2"], check=True)
-        self.lab.put(tmp_path / "root.qcow2", self.top)
+        target = tmp_path / f"root.{image_format}"
+        # qemu-img's name of vhd is that of its first program, Virtual PC.
+        words = ["-O", "vpc", "-o", "force_size=on"] if image_format == "vhd" else ["-O", image_format]
+        subprocess.run(["qemu-img", "convert", *words, tmp_path / "root.img", target], check=True)
+        self.lab.put(target, self.top)
 
     def file(self, path: str) -> bytes:
         """A file of the raw image."""
@@ -91,17 +94,18 @@ def test_a_read_only_image_is_not_written_to(lab: Lab, bundle: Bundle) -> None:
 
 
 @pytest.mark.needs_qemu
-def test_qcow2(bundle: Bundle, tmp_path: Path) -> None:
-    bundle.qcow2(tmp_path)
-    result = bundle.run("root.qcow2", "qcow2", "echo kept > /kept; exit 4")
+@pytest.mark.parametrize("image_format", ["qcow2", "vhd"])
+def test_an_image_by_qemu(bundle: Bundle, tmp_path: Path, image_format: str) -> None:
+    bundle.convert(tmp_path, image_format)
+    result = bundle.run(f"root.{image_format}", image_format, "echo kept > /kept; exit 4")
     assert result.returncode == 4, result.stderr
-    assert bundle.run("root.qcow2", "qcow2", "cat /kept").stdout == b"kept\n"
+    assert bundle.run(f"root.{image_format}", image_format, "cat /kept").stdout == b"kept\n"
 
 
 @pytest.mark.needs_qemu
 @pytest.mark.parametrize("image", ["root.img", "root.qcow2"])
 def test_a_guest_without_supervisor_keeps_its_image(lab: Lab, bundle: Bundle, tmp_path: Path, image: str) -> None:
-    bundle.qcow2(tmp_path)
+    bundle.convert(tmp_path)
     first, second = new_id(), new_id()
     image_format = {"img": "raw"}.get(image.partition(".")[2], "qcow2")
     bundle.configure(image, image_format, "sleep 1000")

@@ -138,7 +138,7 @@ STEPS = {
     "lab-bookworm": Step(
         "tests in the Xen lab, Debian 12",
         (
-            "tests/lab/test_image.py::test_qcow2",
+            "tests/lab/test_image.py::test_an_image_by_qemu",
             "tests/lab/test_cpus.py::test_cpu_limits_reach_the_scheduler",
             "tests/lab/test_ctr.py::test_the_container_is_a_domain_of_its_own",
             "tests/lab/test_ctr.py::test_a_read_only_bind_stays_read_only",

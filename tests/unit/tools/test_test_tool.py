@@ -140,7 +140,7 @@ def test_debian_12_in_every_run_meets_its_qemu() -> None:
     """pytest fails for names of tests that do not exist, but not for a marker that none has."""
     chosen = [item.split("::") for item in tool.STEPS["lab-bookworm"].pytest]
     assert all(len(parts) == 2 for parts in chosen), "single tests, as a whole module takes too long"
-    assert ["tests/lab/test_image.py", "test_qcow2"] in chosen
+    assert ["tests/lab/test_image.py", "test_an_image_by_qemu"] in chosen
 
 
 def test_the_summary(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
