@@ -8,37 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from bridge_tests import dhcp_server
+from original_usage import FILE, NETWORK
 from runxtools.lab.lab import Lab
 from runxtools.testing.containers import IMAGE, LIMIT_S, REACH, RUNX, Running, new_id
 
 RUNTIME = "/usr/sbin/runX"
 BRIDGE = "xenbr0"
 SUBNET = "192.168.0"
-FILE = "/etc/cni/net.d/mynet.conf"
-NETWORK = """
-{
-    "cniVersion": "0.2.0",
-    "name": "mynet",
-    "type": "bridge",
-    "bridge": "xenbr0",
-    "isGateway": true,
-    "ipMasq": true,
-    "ipam": {
-        "type": "host-local",
-        "subnet": "192.168.0.0/24",
-        "rangeStart": "192.168.0.2",
-        "rangeEnd": "192.168.0.255",
-        "gateway": "192.168.0.1",
-        "routes": [
-            { "dst": "192.168.0.0/24" }
-        ],
-     "dataDir": "/run/ipam-state"
-    },
-    "dns": {
-    "nameservers": [ "8.8.8.8" ]
-    }
-}
-"""
 SET_UP = f"""
     ln -s {RUNX} {RUNTIME}
     ip link add {BRIDGE} type bridge

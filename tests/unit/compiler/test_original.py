@@ -6,34 +6,9 @@ from typing import Any
 import pytest
 
 from compiler_cases import TextFacts
+from original_usage import FILE, NETWORK
 from runx.compiler.model.plan import VmPlan
 from runx.compiler.pipeline import Inputs, compile
-
-FILE = "/etc/cni/net.d/mynet.conf"
-NETWORK = """
-{
-    "cniVersion": "0.2.0",
-    "name": "mynet",
-    "type": "bridge",
-    "bridge": "xenbr0",
-    "isGateway": true,
-    "ipMasq": true,
-    "ipam": {
-        "type": "host-local",
-        "subnet": "192.168.0.0/24",
-        "rangeStart": "192.168.0.2",
-        "rangeEnd": "192.168.0.255",
-        "gateway": "192.168.0.1",
-        "routes": [
-            { "dst": "192.168.0.0/24" }
-        ],
-     "dataDir": "/run/ipam-state"
-    },
-    "dns": {
-    "nameservers": [ "8.8.8.8" ]
-    }
-}
-"""
 
 
 def plan(*env: str, mounts: tuple[dict[str, Any], ...] = ()) -> VmPlan:
