@@ -3,8 +3,7 @@
 A check reads the container and the host's facts, and writes to the report, which sorts the messages by their place.
 """
 
-import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.oci import paths
@@ -309,7 +308,7 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
             report.error("RX413", (*path, "path"), message, "name another place for one of them")
         elif place in seen:
             report.ignore("RX412", path, f"a device stands before it at {quote(place)}, as in runc")
-        elif other := next((part for part in parents(place) if part in nodes or part in seen), ""):
+        elif other := next((part for part in paths.parents(place) if part in nodes or part in seen), ""):
             message = f"{quote(place)} cannot be made: {quote(other)} is a device, not a directory"
             report.error("RX415", (*path, "path"), message)
         elif (around := _mount_around(mounts, place)) and around.type not in _HOLD_NODES:
@@ -320,7 +319,7 @@ def _devices(container: Container, facts: Facts, report: Report) -> None:
             report.error("RX415", (*path, "path"), message, "make an empty file of that name in its source")
         if not report.has_errors_below(path):
             seen.add(place)
-            above_seen.update(parents(place))
+            above_seen.update(paths.parents(place))
 
 
 def _no_room_in(mounts: Mapping[str, MountRequest], place: str, facts: Facts) -> str:
@@ -337,24 +336,18 @@ _HOLD_NODES = ("bind", "tmpfs", "ramfs")
 
 def _mount_around(mounts: Mapping[str, MountRequest], place: str) -> MountRequest | None:
     """The mount that a place lies in; None in the root filesystem."""
-    return next((mounts[part] for part in parents(place) if part in mounts), None)
+    return next((mounts[part] for part in paths.parents(place) if part in mounts), None)
 
 
-def _all_above(paths: Iterable[str]) -> set[str]:
+def _all_above(given: Iterable[str]) -> set[str]:
     """The directories above all of these paths, and the root."""
     above = {"/"}
-    for path in paths:
-        for part in parents(path):
+    for path in given:
+        for part in paths.parents(path):
             if part in above:
                 break  # and so is what is above it
             above.add(part)
     return above
-
-
-def parents(path: str) -> Iterator[str]:
-    """The directories above a path, but for the root, the lowest first."""
-    while (path := posixpath.dirname(path)) != "/":
-        yield path
 
 
 NAME_MAX, PATH_MAX = 255, 4095

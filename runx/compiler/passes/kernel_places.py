@@ -8,6 +8,7 @@ from runx.compiler.host.config import HostConfig
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.request import Container, MountRequest
 from runx.compiler.passes.guest_kernel import is_other
+from runx.compiler.passes.mount_points import is_directory
 
 
 def check(container: Container, host: HostConfig, assets: str, facts: Facts, report: Report) -> None:
@@ -22,10 +23,9 @@ def check(container: Container, host: HostConfig, assets: str, facts: Facts, rep
     for mount in container.mounts:
         place, path = mount.destination, (*mount.path, "destination")
         around = _kernel_files_around(before, place)
-        if around and not report.has_errors_below(mount.path):
-            is_directory = mount.type != "bind" or bool(mount.options.data) or facts.kind(mount.source) == "directory"
-            if fault := _no_place(around, place, is_directory):
-                report.error("RX328", path, f"{quote(place)}: {fault}", "name another place for the mount")
+        is_fine = not report.has_errors_below(mount.path)
+        if around and is_fine and (fault := _no_place(around, place, is_directory(mount, facts))):
+            report.error("RX328", path, f"{quote(place)}: {fault}", "name another place for the mount")
         before[place] = mount
     cwd = paths.absolute(container.document.get("process", {}).get("cwd", ""))
     if (around := _kernel_files_around(before, cwd)) and (fault := _no_place(around, cwd, is_directory=True)):

@@ -3,8 +3,6 @@
 Each message has the words "not a directory": docker adds an explanation of its own to them, as to runc's.
 """
 
-import posixpath
-
 from runx.compiler.diagnostics import Path, Report, quote
 from runx.compiler.frontends.oci import paths
 from runx.compiler.host.facts import Facts, Kind
@@ -28,13 +26,13 @@ def check_mount_points(container: Container, facts: Facts, report: Report) -> No
 
     def file_above(place: str) -> str:
         """The lowest part of the root filesystem above a missing place, if it is not a directory."""
-        part = next((part for part in _above(place) if kind_of(part) != "missing"), "/")
+        part = next((part for part in paths.parents(place) if kind_of(part) != "missing"), "/")
         return part if part != "/" and kind_of(part) not in ("directory", "unreadable") else ""
 
     before: set[str] = set()
     for mount in container.mounts:
         place, path = mount.destination, (*mount.path, "destination")
-        if place not in before and not before.intersection(_above(place)) and not report.has_errors_below(mount.path):
+        if place not in before and not before.intersection(paths.parents(place)) and not report.has_errors_below(mount.path):
             if kind_of(place) == "missing" and (parent := file_above(place)):
                 what = f"{quote(parent)} of the root filesystem is a {kind_of(parent)}, not a directory"
                 report.error("RX326", path, f"{quote(place)} cannot be made: {what}", "name another place for the mount")
@@ -42,14 +40,14 @@ def check_mount_points(container: Container, facts: Facts, report: Report) -> No
                 _check(mount, kind_of(place), facts, report)
         before.add(place)
     cwd = paths.absolute(container.document.get("process", {}).get("cwd", ""))
-    if not before.intersection((cwd, *_above(cwd))) and kind_of(cwd) != "directory":
+    if not before.intersection((cwd, *paths.parents(cwd))) and kind_of(cwd) != "directory":
         part = file_above(cwd) if kind_of(cwd) == "missing" else cwd if kind_of(cwd) != "unreadable" else ""
         if part:
             message = f"{quote(part)} of the root filesystem is a {kind_of(part)}, not a directory"
             report.error("RX117", ("process", "cwd"), message, "name a directory, or one that can be made")
     for index, entry in enumerate(container.document.get("linux", {}).get("devices", ())):
         place, path = paths.absolute(entry.get("path", "")), ("linux", "devices", index)
-        if before.intersection((place, *_above(place))) or report.has_errors_below(path):
+        if before.intersection((place, *paths.parents(place))) or report.has_errors_below(path):
             continue
         if kind_of(place) == "directory":
             message = f"{quote(place)} is a directory of the root filesystem"
@@ -59,12 +57,9 @@ def check_mount_points(container: Container, facts: Facts, report: Report) -> No
             report.error("RX415", (*path, "path"), f"{quote(place)} cannot be made: {what}", "name another place for it")
 
 
-def _above(path: str) -> list[str]:
-    """The directories above a path, the lowest first."""
-    parts = []
-    while (path := posixpath.dirname(path)) != "/":
-        parts.append(path)
-    return parts
+def is_directory(mount: MountRequest, facts: Facts) -> bool:
+    """Whether what is mounted is a directory. Only a bind of a file is none."""
+    return mount.type != "bind" or bool(mount.options.data) or facts.kind(mount.source) == "directory"
 
 
 def _check(mount: MountRequest, kind: Kind, facts: Facts, report: Report) -> None:
@@ -72,7 +67,7 @@ def _check(mount: MountRequest, kind: Kind, facts: Facts, report: Report) -> Non
     path: Path = (*mount.path, "destination")
     if kind in ("missing", "unreadable"):
         return
-    is_file = mount.type == "bind" and not mount.options.data and facts.kind(mount.source) != "directory"
+    is_file = not is_directory(mount, facts)
     if is_file and mount.source and kind == "directory":
         what = "device" if is_node_of_guest(mount, facts) else "file"
         message = (

@@ -10,6 +10,7 @@ from runx.compiler.diagnostics import Path, Report, path_text, quote
 from runx.compiler.frontends.oci import paths
 from runx.compiler.host.facts import Facts
 from runx.compiler.model.request import Container, MountRequest
+from runx.compiler.passes.mount_points import is_directory
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class _Mounts:
         return found
 
     def is_directory(self, mount: MountRequest) -> bool:
-        return mount.type != "bind" or bool(mount.options.data) or self._facts.kind(mount.source) == "directory"
+        return is_directory(mount, self._facts)
 
     def _look_into(self, mount: MountRequest, found: _Place) -> None:
         """Say of a place in a bind mount what its source has there."""
