@@ -448,10 +448,11 @@ def _obey(options: Arguments, rest: list[str]) -> int:
     for name, known in (
         ("log_format", ("text", "json")),
         ("cgroup_manager", ("cgroupfs", "systemd", "disabled")),
-        ("pod_machine", ("container", "pod")),
+        ("pod_machine", ("container", "pod", "")),  # empty: as runx.toml says
     ):
-        if options.values[name] not in (*known, *([""] if name == "pod_machine" else [])):
-            raise RunxError(f"--{name.replace('_', '-')}: {options.values[name]!r} is none of {', '.join(known)}")
+        if options.values[name] not in known:
+            words = ", ".join(filter(None, known))
+            raise RunxError(f"--{name.replace('_', '-')}: {options.values[name]!r} is none of {words}")
     if "version" in options.switches or rest[:1] == ["version"]:
         sys.stdout.write(f"runx version {__version__}\nspec: {SPEC_VERSION}\n")
     elif "help" in options.switches or not rest or rest[0] == "help":
